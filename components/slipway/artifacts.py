@@ -1,0 +1,132 @@
+"""ArtifactStore: where a pipeline keeps what its actions hand to each other."""
+
+from __future__ import annotations
+
+import pulumi
+import pulumi_aws as aws
+
+from slipway.iam import Place, Statement, allow, document
+
+KEEP_DAYS = 30
+"""Days an artifact is kept: long enough to retry a stage, and an image never depends on it."""
+
+
+class ArtifactStore(pulumi.ComponentResource):
+    """An S3 bucket for artifacts, encrypted with a KMS key of its own.
+
+    It belongs to the component that writes to it: a Build, or a Pipeline that has none.
+    https://docs.aws.amazon.com/codepipeline/latest/userguide/welcome-introducing-artifacts.html
+    """
+
+    bucket_name: pulumi.Output[str]
+    bucket_arn: pulumi.Output[str]
+    key_arn: pulumi.Output[str]
+
+    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("slipway:index:ArtifactStore", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        self._place = Place.of(self)
+
+        # The default key policy leaves the key to the IAM policies of this account.
+        key = aws.kms.Key(
+            f"{name}-key",
+            description=f"Artifacts of {name}",
+            enable_key_rotation=True,
+            deletion_window_in_days=7,
+            opts=child,
+        )
+        # An artifact is a copy of what a commit or a build can make again, so the bucket may go with the stack.
+        bucket = aws.s3.Bucket(name, force_destroy=True, opts=child)
+        aws.s3.BucketServerSideEncryptionConfiguration(
+            f"{name}-encryption",
+            bucket=bucket.bucket,
+            rules=[
+                aws.s3.BucketServerSideEncryptionConfigurationRuleArgs(
+                    apply_server_side_encryption_by_default=aws.s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
+                        sse_algorithm="aws:kms", kms_master_key_id=key.arn
+                    ),
+                    bucket_key_enabled=True,
+                )
+            ],
+            opts=child,
+        )
+        private = aws.s3.BucketPublicAccessBlock(
+            f"{name}-private",
+            bucket=bucket.bucket,
+            block_public_acls=True,
+            block_public_policy=True,
+            ignore_public_acls=True,
+            restrict_public_buckets=True,
+            opts=child,
+        )
+        aws.s3.BucketLifecycleConfiguration(
+            f"{name}-expiry",
+            bucket=bucket.bucket,
+            rules=[
+                aws.s3.BucketLifecycleConfigurationRuleArgs(
+                    id="expire",
+                    status="Enabled",
+                    filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
+                    expiration=aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(days=KEEP_DAYS),
+                    abort_incomplete_multipart_upload=aws.s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(
+                        days_after_initiation=1
+                    ),
+                )
+            ],
+            opts=child,
+        )
+        aws.s3.BucketPolicy(
+            f"{name}-tls",
+            bucket=bucket.bucket,
+            policy=document(
+                {
+                    "Effect": "Deny",
+                    "Principal": "*",
+                    "Action": "s3:*",
+                    "Resource": [bucket.arn, pulumi.Output.concat(bucket.arn, "/*")],
+                    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+                }
+            ),
+            # S3 takes one change of a bucket's access at a time.
+            opts=child.merge(pulumi.ResourceOptions(depends_on=[private])),
+        )
+
+        self.bucket_name = bucket.bucket
+        self.bucket_arn = bucket.arn
+        self.key_arn = key.arn
+        self.register_outputs({"bucket_name": self.bucket_name, "bucket_arn": self.bucket_arn, "key_arn": self.key_arn})
+
+    def statements(self) -> list[Statement]:
+        """Read and write artifacts.
+
+        https://docs.aws.amazon.com/codepipeline/latest/userguide/how-to-custom-role.html
+        """
+        mine = {"StringEquals": {"aws:ResourceAccount": self._place.account}}
+        s3 = pulumi.Output.concat("s3.", self._place.region, ".amazonaws.com")
+        return [
+            allow("s3:GetBucketVersioning", "s3:GetBucketAcl", "s3:GetBucketLocation", on=self.bucket_arn, when=mine),
+            allow(
+                "s3:GetObject",
+                "s3:GetObjectVersion",
+                "s3:PutObject",
+                # The start of an artifact's key is a shortened name of the pipeline, and how short AWS does not say.
+                on=pulumi.Output.concat(self.bucket_arn, "/*"),
+                when=mine,
+            ),
+            allow(
+                "kms:Decrypt",
+                "kms:DescribeKey",
+                "kms:Encrypt",
+                "kms:GenerateDataKey*",
+                "kms:ReEncrypt*",
+                on=self.key_arn,
+                when={"StringEquals": {"kms:ViaService": s3}},
+            ),
+        ]
+
+    def list_statement(self) -> Statement:
+        """See that the bucket exists, which a CodeCommit source does first.
+
+        https://docs.aws.amazon.com/codepipeline/latest/userguide/troubleshooting.html
+        """
+        return allow("s3:ListBucket", on=self.bucket_arn)

@@ -1,0 +1,120 @@
+"""IAM statements and documents as plain values.
+
+A statement names its actions and its resource; nothing is allowed on `"*"` by default, so a wildcard is always
+written where it is used, with its reason beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NotRequired, TypedDict
+
+import pulumi
+import pulumi_aws as aws
+
+Condition = Mapping[str, Mapping[str, Any]]
+
+
+class Statement(TypedDict):
+    """One statement of a policy; values may be Outputs."""
+
+    Effect: str
+    Action: list[str]
+    Resource: Any
+    Condition: NotRequired[Condition]
+
+
+def allow(*actions: str, on: Any, when: Condition | None = None) -> Statement:
+    """Allow `actions` on the resource or resources `on`, optionally under a condition."""
+    statement: Statement = {"Effect": "Allow", "Action": list(actions), "Resource": on}
+    if when is not None:
+        statement["Condition"] = when
+    return statement
+
+
+def pass_roles(*roles: pulumi.Input[str], to: str) -> Statement:
+    """Allow `iam:PassRole` for exactly these role ARNs, and only to the service `to`.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html
+    """
+    return allow("iam:PassRole", on=list(roles), when={"StringEquals": {"iam:PassedToService": to}})
+
+
+def document(*statements: Mapping[str, Any]) -> pulumi.Output[str]:
+    """The policy document of these statements, as JSON."""
+    return pulumi.Output.json_dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def trust(service: str, when: Condition | None = None) -> pulumi.Output[str]:
+    """The trust policy that lets one AWS service assume a role.
+
+    `when` holds the confused-deputy conditions, for the services that document them: a condition key that is missing
+    from the request would make the role impossible to assume.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
+    """
+    statement: dict[str, Any] = {
+        "Effect": "Allow",
+        "Principal": {"Service": service},
+        "Action": "sts:AssumeRole",
+    }
+    if when is not None:
+        statement["Condition"] = when
+    return document(statement)
+
+
+@dataclass(frozen=True)
+class Place:
+    """The partition, Region and account that a component's provider works in."""
+
+    partition: pulumi.Output[str]
+    region: pulumi.Output[str]
+    account: pulumi.Output[str]
+
+    @staticmethod
+    def of(component: pulumi.ComponentResource) -> Place:
+        """Ask the provider that `component` hands to its children."""
+        opts = pulumi.InvokeOptions(parent=component)
+        return Place(
+            partition=aws.get_partition_output(opts=opts).partition,
+            region=aws.get_region_output(opts=opts).region,
+            account=aws.get_caller_identity_output(opts=opts).account_id,
+        )
+
+    def arn(self, service: str, resource: pulumi.Input[str]) -> pulumi.Output[str]:
+        """`arn:<partition>:<service>:<region>:<account>:<resource>`."""
+        return pulumi.Output.concat(
+            "arn:", self.partition, ":", service, ":", self.region, ":", self.account, ":", resource
+        )
+
+    def same_account(self) -> Condition:
+        """The request is made for a resource of this account."""
+        return {"StringEquals": {"aws:SourceAccount": self.account}}
+
+    def only_for(self, arn: pulumi.Input[str]) -> Condition:
+        """The request is made for the resource `arn` (wildcards allowed) of this account."""
+        return {"StringEquals": {"aws:SourceAccount": self.account}, "ArnLike": {"aws:SourceArn": arn}}
+
+
+def write_logs(group_arn: pulumi.Input[str]) -> Statement:
+    """Write to one log group that exists already.
+
+    CreateLogStream and PutLogEvents are authorized on the group's streams.
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/permissions-reference-cwl.html
+    """
+    return allow("logs:CreateLogStream", "logs:PutLogEvents", on=pulumi.Output.concat(group_arn, ":*"))
+
+
+def role(
+    name: str, assumed_by: pulumi.Input[str], statements: Sequence[Statement], opts: pulumi.ResourceOptions
+) -> tuple[aws.iam.Role, aws.iam.RolePolicy]:
+    """A role and its one inline policy, named after the role."""
+    made = aws.iam.Role(f"{name}-role", assume_role_policy=assumed_by, opts=opts)
+    policy = aws.iam.RolePolicy(f"{name}-policy", role=made.name, policy=document(*statements), opts=opts)
+    return made, policy
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: the same value is the same text, so it never shows as a change."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

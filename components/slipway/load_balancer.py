@@ -1,0 +1,196 @@
+"""LoadBalancer: the way from the internet, or from inside a VPC, to services."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from slipway._rules import refuse
+
+NAME = re.compile(r"(?!internal-)[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?")
+# The newest policy that AWS recommends for TLS 1.3 and 1.2.
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html
+TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadBalancerSettings:
+    """What a LoadBalancer can be told that a stack file can say too."""
+
+    certificate_arn: str | None = None
+    """Certificate, in the same Region, for HTTPS on port 443; port 80 then redirects there. Without it the balancer
+    answers plain HTTP on port 80."""
+
+    internal: bool = False
+    """Reachable from inside the VPC only."""
+
+    ingress_cidrs: Sequence[str] = ("0.0.0.0/0",)
+    """IPv4 ranges that may connect."""
+
+    deletion_protection: bool = False
+    """Refuse to be deleted, also by `pulumi destroy`, until this is taken back."""
+
+    idle_timeout_seconds: int = 60
+    """Seconds a connection may be silent."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            (
+                self.certificate_arn is not None
+                and not re.fullmatch(r"arn:[\w-]+:(acm|iam):\S+", self.certificate_arn),
+                f"certificate_arn must be the ARN of a certificate in ACM, got {self.certificate_arn!r}",
+            ),
+            (
+                not self.ingress_cidrs or not all(is_ipv4_range(cidr) for cidr in self.ingress_cidrs),
+                f"ingress_cidrs must be IPv4 ranges such as 10.0.0.0/8, got {list(self.ingress_cidrs)}",
+            ),
+            (
+                not 1 <= self.idle_timeout_seconds <= 4000,
+                f"idle_timeout_seconds must be between 1 and 4000, got {self.idle_timeout_seconds}",
+            ),
+        )
+
+
+def is_ipv4_range(text: str) -> bool:
+    try:
+        ipaddress.IPv4Network(text)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadBalancerArgs(LoadBalancerSettings):
+    """What a LoadBalancer can be told."""
+
+    vpc_id: pulumi.Input[str]
+    """VPC of the subnets."""
+
+    subnet_ids: pulumi.Input[Sequence[str]]
+    """Subnets in at least two Availability Zones: public ones, unless `internal`."""
+
+
+class LoadBalancer(pulumi.ComponentResource):
+    """An Application Load Balancer that answers 404 until a Service attaches to its listener.
+
+    `name` is its name. https://docs.aws.amazon.com/elasticloadbalancing/latest/application/introduction.html
+    """
+
+    arn: pulumi.Output[str]
+    dns_name: pulumi.Output[str]
+    url: pulumi.Output[str]
+    """The balancer's own address; a certificate is made out to a name of yours instead."""
+    listener_arn: pulumi.Output[str]
+    """Listener that rules of services belong to."""
+    security_group_id: pulumi.Output[str]
+    arn_suffix: pulumi.Output[str]
+    """What CloudWatch calls the balancer."""
+
+    def __init__(self, name: str, args: LoadBalancerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Create the balancer and its listeners.
+
+        Raises ValueError if `name` cannot be the name of a balancer.
+        """
+        if not NAME.fullmatch(name):
+            raise ValueError(
+                "a load balancer's name must be 1 to 32 characters of A-Z a-z 0-9 -, and not start with internal-, "
+                f"got {name!r}"
+            )
+        super().__init__("slipway:index:LoadBalancer", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+
+        # Its rules are resources of their own: where it may connect to is added by the services that attach.
+        security_group = aws.ec2.SecurityGroup(
+            f"{name}-balancer", description=f"Load balancer {name}", vpc_id=args.vpc_id, opts=child
+        )
+        for port in (80, 443) if args.certificate_arn else (80,):
+            for number, cidr in enumerate(args.ingress_cidrs):
+                aws.vpc.SecurityGroupIngressRule(
+                    f"{name}-in-{port}-{number}",
+                    security_group_id=security_group.id,
+                    description="Clients",
+                    ip_protocol="tcp",
+                    from_port=port,
+                    to_port=port,
+                    cidr_ipv4=cidr,
+                    opts=child,
+                )
+        balancer = aws.lb.LoadBalancer(
+            name,
+            name=name,
+            load_balancer_type="application",
+            internal=args.internal,
+            subnets=args.subnet_ids,
+            security_groups=[security_group.id],
+            enable_deletion_protection=args.deletion_protection,
+            # Requests with malformed headers are not passed on to the service.
+            drop_invalid_header_fields=True,
+            idle_timeout=args.idle_timeout_seconds,
+            opts=child,
+        )
+        listener = main_listener(name, balancer, args, child)
+
+        self.arn = balancer.arn
+        self.dns_name = balancer.dns_name
+        self.url = pulumi.Output.concat("https://" if args.certificate_arn else "http://", balancer.dns_name)
+        self.listener_arn = listener.arn
+        self.security_group_id = security_group.id
+        self.arn_suffix = balancer.arn_suffix
+        self.register_outputs(
+            {
+                "arn": self.arn,
+                "dns_name": self.dns_name,
+                "url": self.url,
+                "listener_arn": self.listener_arn,
+                "security_group_id": self.security_group_id,
+                "arn_suffix": self.arn_suffix,
+            }
+        )
+
+
+def main_listener(
+    name: str, balancer: aws.lb.LoadBalancer, args: LoadBalancerArgs, child: pulumi.ResourceOptions
+) -> aws.lb.Listener:
+    """HTTPS, and a redirect to it, where there is a certificate; plain HTTP otherwise."""
+    nothing_here = aws.lb.ListenerDefaultActionArgs(
+        type="fixed-response",
+        fixed_response=aws.lb.ListenerDefaultActionFixedResponseArgs(
+            content_type="text/plain", message_body="No service answers here.", status_code="404"
+        ),
+    )
+    if args.certificate_arn is None:
+        return aws.lb.Listener(
+            f"{name}-http",
+            load_balancer_arn=balancer.arn,
+            port=80,
+            protocol="HTTP",
+            default_actions=[nothing_here],
+            opts=child,
+        )
+    to_https = aws.lb.ListenerDefaultActionArgs(
+        type="redirect",
+        redirect=aws.lb.ListenerDefaultActionRedirectArgs(protocol="HTTPS", port="443", status_code="HTTP_301"),
+    )
+    aws.lb.Listener(
+        f"{name}-http",
+        load_balancer_arn=balancer.arn,
+        port=80,
+        protocol="HTTP",
+        default_actions=[to_https],
+        opts=child,
+    )
+    return aws.lb.Listener(
+        f"{name}-https",
+        load_balancer_arn=balancer.arn,
+        port=443,
+        protocol="HTTPS",
+        ssl_policy=TLS_POLICY,
+        certificate_arn=args.certificate_arn,
+        default_actions=[nothing_here],
+        opts=child,
+    )

@@ -1,0 +1,198 @@
+"""Registry: an ECR repository whose released images cannot be overwritten, nor expire while they are needed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from slipway._rules import refuse
+from slipway.iam import Statement, allow, canonical, document
+
+NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+MOVING_TAGS = ("live-*", "verified-*", "cache*")
+"""The only tags that may be moved from one image to another; all others, the commits, are immutable."""
+PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
+# The largest count of images carrying a live-* or verified-* tag before the protecting rules would expire any: it is
+# never reached, since an environment has a fixed number of those tags.
+PROTECTED = 9999
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistryArgs:
+    """What a Registry can be told."""
+
+    keep_images: int = 200
+    """Built images to keep, newest first. Images that are live or were verified last in any environment stay on top
+    of these, however old they are."""
+
+    untagged_days: int = 7
+    """Days until an image without any tag expires, such as a layer cache that was replaced."""
+
+    kms_key_arn: str | None = None
+    """Customer managed KMS key that encrypts the images; AES-256 with a key of ECR's own without it. Changing it
+    replaces the repository."""
+
+    pull_principals: Sequence[str] = ()
+    """ARNs of principals in other accounts that may pull, such as the execution role of a production account."""
+
+    retain: bool = False
+    """Keep the repository and its images when it is removed from the stack; without it, both are deleted."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            (not 1 <= self.keep_images <= 10_000, f"keep_images must be between 1 and 10000, got {self.keep_images}"),
+            (
+                not 1 <= self.untagged_days <= 3650,
+                f"untagged_days must be between 1 and 3650, got {self.untagged_days}",
+            ),
+            (
+                self.kms_key_arn is not None and not re.fullmatch(r"arn:[\w-]+:kms:\S+", self.kms_key_arn),
+                f"kms_key_arn must be the ARN of a KMS key, got {self.kms_key_arn!r}",
+            ),
+            (
+                not all(principal.startswith("arn:") for principal in self.pull_principals),
+                "pull_principals must be ARNs, such as arn:aws:iam::111122223333:role/x, "
+                f"got {list(self.pull_principals)}",
+            ),
+        )
+
+
+class Registry(pulumi.ComponentResource):
+    """An ECR repository: immutable tags, scan on push, and a lifecycle policy that spares what runs.
+
+    `name` is the repository's name. https://docs.aws.amazon.com/AmazonECR/latest/userguide/Repositories.html
+    """
+
+    repository_name: str
+    url: pulumi.Output[str]
+    """`<account>.dkr.ecr.<region>.amazonaws.com/<name>`, what images are pushed to and pulled from."""
+    arn: pulumi.Output[str]
+
+    def __init__(self, name: str, args: RegistryArgs | None = None, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Create the repository.
+
+        Raises ValueError if `name` cannot be the name of a repository.
+        """
+        args = args or RegistryArgs()
+        if not NAME.fullmatch(name) or not 2 <= len(name) <= 256:
+            raise ValueError(
+                f"a registry's name must be 2 to 256 characters of a-z, 0-9 and . _ - / between them, got {name!r}"
+            )
+        super().__init__("slipway:index:Registry", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+
+        repository = aws.ecr.Repository(
+            name,
+            name=name,
+            image_tag_mutability="IMMUTABLE_WITH_EXCLUSION",
+            image_tag_mutability_exclusion_filters=[
+                aws.ecr.RepositoryImageTagMutabilityExclusionFilterArgs(filter=tag, filter_type="WILDCARD")
+                for tag in MOVING_TAGS
+            ],
+            image_scanning_configuration=aws.ecr.RepositoryImageScanningConfigurationArgs(scan_on_push=True),
+            encryption_configurations=encryption(args),
+            force_delete=not args.retain,
+            opts=child.merge(pulumi.ResourceOptions(retain_on_delete=args.retain)),
+        )
+        aws.ecr.LifecyclePolicy(
+            f"{name}-lifecycle", repository=repository.name, policy=canonical(lifecycle_policy(args)), opts=child
+        )
+        if args.pull_principals:
+            aws.ecr.RepositoryPolicy(
+                f"{name}-pull", repository=repository.name, policy=document(pull_policy(args)), opts=child
+            )
+
+        self.repository_name = name
+        self.url = repository.repository_url
+        self.arn = repository.arn
+        self.register_outputs({"repository_name": name, "url": self.url, "arn": self.arn})
+
+    def login_statement(self) -> Statement:
+        """Sign in to the registry, which pulling and pushing both need."""
+        return allow("ecr:GetAuthorizationToken", on="*")  # this action takes no resource
+
+    def pull_statements(self) -> list[Statement]:
+        """Pull images of this repository.
+
+        https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
+        """
+        return [self.login_statement(), allow(*PULL, on=self.arn)]
+
+    def push_statements(self) -> list[Statement]:
+        """Push images to this repository, read back what is there, and use it as a layer cache.
+
+        https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
+        """
+        push = ("ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage")
+        return [self.login_statement(), allow(*PULL, *push, on=self.arn)]
+
+    def tag_statements(self) -> list[Statement]:
+        """Read the manifests of this repository's images and put tags on them; no layer can be read or written."""
+        return [allow("ecr:BatchGetImage", "ecr:PutImage", on=self.arn)]
+
+
+def encryption(args: RegistryArgs) -> list[aws.ecr.RepositoryEncryptionConfigurationArgs]:
+    kind = "KMS" if args.kms_key_arn else "AES256"
+    return [aws.ecr.RepositoryEncryptionConfigurationArgs(encryption_type=kind, kms_key=args.kms_key_arn)]
+
+
+def lifecycle_policy(args: RegistryArgs) -> dict[str, Any]:
+    """Expire old builds, but never what is live or was verified last.
+
+    An image that matches the tags of a rule cannot be expired by a rule of lower priority, so the first two rules
+    protect. https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html
+    """
+
+    def rule(priority: int, description: str, **selection: Any) -> dict[str, Any]:
+        return {
+            "rulePriority": priority,
+            "description": description,
+            "selection": selection,
+            "action": {"type": "expire"},
+        }
+
+    def keep(priority: int, prefix: str, description: str) -> dict[str, Any]:
+        return rule(
+            priority,
+            description,
+            tagStatus="tagged",
+            tagPrefixList=[prefix],
+            countType="imageCountMoreThan",
+            countNumber=PROTECTED,
+        )
+
+    return {
+        "rules": [
+            keep(1, "live-", "keep what is live in any environment"),
+            keep(2, "verified-", "keep the releases verified last in any environment"),
+            keep(3, "cache", "keep the layer caches"),
+            rule(
+                4,
+                "expire what has no tag",
+                tagStatus="untagged",
+                countType="sinceImagePushed",
+                countUnit="days",
+                countNumber=args.untagged_days,
+            ),
+            rule(
+                5,
+                "expire all but the newest builds",
+                tagStatus="any",
+                countType="imageCountMoreThan",
+                countNumber=args.keep_images,
+            ),
+        ]
+    }
+
+
+def pull_policy(args: RegistryArgs) -> dict[str, Any]:
+    """Let other accounts pull. A repository policy has no Resource element.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-policy-examples.html
+    """
+    return {"Effect": "Allow", "Principal": {"AWS": list(args.pull_principals)}, "Action": list(PULL)}

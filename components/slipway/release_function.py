@@ -1,0 +1,225 @@
+"""ReleaseFunction: what deploys one service, for its pipeline and for `pulumi up`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from slipway import iam
+from slipway.iam import Place, Statement, allow, canonical
+from slipway.registry import Registry
+
+MODULES = ("__init__.py", "handler.py", "images.py", "jobs.py", "registers.py", "service.py")
+"""The files of the function, by name: the hash of a whole folder would change with what Python caches in it."""
+RUN_MINUTES = 15
+"""What Lambda allows one run. https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseFunctionArgs:
+    """What a ReleaseFunction is told by its Service."""
+
+    cluster: aws.ecs.Cluster
+    service: aws.ecs.Service
+    template: aws.ecs.TaskDefinition
+    """Task definition that a release takes everything from, but the image."""
+    scalable_target: aws.appautoscaling.Target | None
+    registry: Registry
+    environment_name: str
+    family: str
+    """Family of the task definitions that are released."""
+    container_name: str
+    minimum_tasks: int
+    maximum_tasks: int
+    deadline_minutes: int
+    keep_verified: int
+    log_retention_days: int
+    role_arns: Sequence[pulumi.Input[str]]
+    """Roles that the released task definitions hand to ECS."""
+    service_settings: pulumi.Input[Any]
+    """What else makes ECS deploy when it changes, such as the subnets."""
+
+
+class ReleaseFunction(pulumi.ComponentResource):
+    """A Lambda function that deploys one service, the registers it reads, and its run in each `pulumi up`.
+
+    `name` is the function's name. The service's registers are SSM parameters: `settings` is written here alone;
+    `wanted` and `verified` only by the function, so that a release never shows as a change.
+    """
+
+    function_name: str
+    function_arn: pulumi.Output[str]
+    role_name: pulumi.Output[str]
+    verified_parameter: str
+    """SSM parameter that holds the last verified release."""
+
+    def __init__(self, name: str, args: ReleaseFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("slipway:index:ReleaseFunction", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        place = Place.of(self)
+        prefix = f"/slipway/{name}/"
+
+        logs = aws.cloudwatch.LogGroup(
+            f"{name}-logs", name=f"/aws/lambda/{name}", retention_in_days=args.log_retention_days, opts=child
+        )
+        settings = aws.ssm.Parameter(
+            f"{name}-settings", name=f"{prefix}settings", type="String", value=settings_register(args), opts=child
+        )
+        # The function owns what these hold; here they are only made, and removed.
+        released = child.merge(pulumi.ResourceOptions(ignore_changes=["value"]))
+        wanted = aws.ssm.Parameter(f"{name}-wanted", name=f"{prefix}wanted", type="String", value="null", opts=released)
+        verified = aws.ssm.Parameter(
+            f"{name}-verified", name=f"{prefix}verified", type="String", value="null", opts=released
+        )
+        role, policy = iam.role(
+            name,
+            # No condition keys are documented for the role of a function.
+            iam.trust("lambda.amazonaws.com"),
+            [
+                iam.write_logs(logs.arn),
+                allow("ssm:GetParameter", on=[settings.arn, wanted.arn, verified.arn]),
+                allow("ssm:PutParameter", on=[wanted.arn, verified.arn]),
+                *deploy_statements(name, args, place),
+                *args.registry.tag_statements(),
+                # Answers to a job name no resource.
+                allow("codepipeline:PutJobSuccessResult", "codepipeline:PutJobFailureResult", on="*"),
+            ],
+            child,
+        )
+        function = aws.lambda_.Function(
+            name,
+            name=name,
+            description=f"Deploys {args.family}: releases of the pipeline and settings of Pulumi",
+            runtime="python3.13",
+            architectures=["arm64"],
+            handler="release.handler.handler",
+            code=code(),
+            role=role.arn,
+            timeout=RUN_MINUTES * 60,
+            memory_size=256,
+            environment=aws.lambda_.FunctionEnvironmentArgs(
+                variables={
+                    "CLUSTER": args.cluster.name,
+                    "SERVICE": args.service.name,
+                    "FAMILY": args.family,
+                    "CONTAINER": args.container_name,
+                    "ENVIRONMENT": args.environment_name,
+                    "REPOSITORY_URL": args.registry.url,
+                    "KEEP_VERIFIED": str(args.keep_verified),
+                    "PARAMETERS": prefix,
+                }
+            ),
+            logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="Text", log_group=logs.name),
+            opts=child.merge(pulumi.ResourceOptions(depends_on=[policy])),
+        )
+        roll_out(name, args, function, [settings, wanted, verified, policy], child)
+
+        self.function_name = name
+        self.function_arn = function.arn
+        self.role_name = role.name
+        self.verified_parameter = f"{prefix}verified"
+        self.register_outputs(
+            {
+                "function_name": name,
+                "function_arn": self.function_arn,
+                "role_name": self.role_name,
+                "verified_parameter": self.verified_parameter,
+            }
+        )
+
+    def invoke_statement(self) -> Statement:
+        """Invoke the function, which believes an event only as far as CodePipeline confirms it."""
+        return allow("lambda:InvokeFunction", on=self.function_arn)
+
+
+def settings_register(args: ReleaseFunctionArgs) -> pulumi.Output[str]:
+    """What the function reads as `Settings`."""
+    return args.template.arn.apply(
+        lambda template: canonical(
+            {
+                "template": template,
+                "minimum": args.minimum_tasks,
+                "maximum": args.maximum_tasks,
+                "deadline_minutes": args.deadline_minutes,
+            }
+        )
+    )
+
+
+def code() -> pulumi.AssetArchive:
+    """The function's modules, as text: where they are installed does not matter to the preview."""
+    folder = resources.files("slipway.runtime").joinpath("release")
+    return pulumi.AssetArchive(
+        {f"release/{module}": pulumi.StringAsset(folder.joinpath(module).read_text()) for module in MODULES}
+    )
+
+
+def roll_out(
+    name: str,
+    args: ReleaseFunctionArgs,
+    function: aws.lambda_.Function,
+    after: Sequence[pulumi.Resource],
+    child: pulumi.ResourceOptions,
+) -> None:
+    """Run the function in the same `pulumi up` whenever something changed that the service has to run with.
+
+    The input changes with whatever makes ECS deploy, and a changed input is another run. A run takes no image from
+    here, and an error of it fails `pulumi up`. What takes longer than one run is looked at by the next.
+    """
+    previous: list[pulumi.Resource] = [*after, args.service, *([args.scalable_target] if args.scalable_target else [])]
+    parts = 1 + args.deadline_minutes // (RUN_MINUTES - 1)
+    for part in range(1, parts + 1):
+        invocation = aws.lambda_.Invocation(
+            f"{name}-rollout-{part}",
+            function_name=function.name,
+            input=pulumi.Output.json_dumps(
+                {
+                    "rollout": {"settings": settings_register(args), "service": args.service_settings},
+                    "part": part,
+                    "parts": parts,
+                },
+                sort_keys=True,
+            ),
+            lifecycle_scope="CREATE_ONLY",
+            opts=child.merge(pulumi.ResourceOptions(depends_on=previous)),
+        )
+        previous = [invocation]
+
+
+def deploy_statements(name: str, args: ReleaseFunctionArgs, place: Place) -> list[Statement]:
+    """Deploy this one service. https://docs.aws.amazon.com/service-authorization/latest/reference/list_ecs.html"""
+    of_service = pulumi.Output.concat(args.cluster.name, "/", args.service.name)
+
+    def ecs(kind: str, path: pulumi.Input[str]) -> pulumi.Output[str]:
+        return place.arn("ecs", pulumi.Output.concat(kind, "/", path))
+
+    service = ecs("service", of_service)
+    deployments = ecs("service-deployment", pulumi.Output.concat(of_service, "/*"))
+    revisions = ecs("service-revision", pulumi.Output.concat(of_service, "/*"))
+    tasks = ecs("task", pulumi.Output.concat(args.cluster.name, "/*"))
+    statements = [
+        allow("ecs:DescribeServices", "ecs:UpdateService", "ecs:ListServiceDeployments", on=service),
+        allow("ecs:DescribeServiceDeployments", "ecs:StopServiceDeployment", on=[service, deployments]),
+        allow("ecs:DescribeServiceRevisions", on=[service, revisions]),
+        allow("ecs:DescribeTasks", on=tasks),
+        # ListTasks is authorized on container instances, of which Fargate has none, so the cluster is a condition.
+        allow("ecs:ListTasks", on="*", when={"ArnEquals": {"ecs:cluster": args.cluster.arn}}),
+        # DescribeTaskDefinition takes no resource. Whether RegisterTaskDefinition can be limited to a family, AWS's
+        # pages contradict each other; a revision runs nothing until this one service takes it, with these roles.
+        # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ECS.html
+        allow("ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition", on="*"),
+        allow(
+            "ecs:TagResource",
+            on=ecs("task-definition", f"{args.family}:*"),
+            when={"StringEquals": {"ecs:CreateAction": "RegisterTaskDefinition"}},
+        ),
+        iam.pass_roles(*args.role_arns, to="ecs-tasks.amazonaws.com"),
+    ]
+    if args.scalable_target is not None:
+        statements.append(allow("application-autoscaling:RegisterScalableTarget", on=args.scalable_target.arn))
+    return statements

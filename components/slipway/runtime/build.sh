@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Tests a commit, builds its image, pushes it under the commit's id, and says by digest which image to release.
+#
+# Reads    COMMIT_ID         the commit, in full; the image's tag
+#          REPOSITORY_URL    the ECR repository
+#          CONTAINER_NAME    the container that the image is for
+#          CONTEXT           folder to build, relative to the source
+#          DOCKERFILE        path of the Dockerfile, relative to CONTEXT
+#          TEST_COMMANDS     commands to run first, one a line; each must succeed
+#          BUILD_ARGS        NAME=value build arguments, one a line
+#          BUILDER_IMAGE     the BuildKit image that builds, unless BUILDX_BUILDER names a builder that exists
+# Writes   imagedefinitions.json, and slipway.env with IMAGE_URI, IMAGE_DIGEST and IMAGE_TAG
+#
+# Everything happens in one script, so that nothing runs after a step that failed: CodeBuild runs post_build even then.
+# https://docs.aws.amazon.com/codebuild/latest/userguide/view-build-details-phases.html
+set -euo pipefail
+
+fail() {
+  printf 'slipway: %s\n' "$*" >&2
+  exit 1
+}
+
+say() {
+  printf 'slipway: %s\n' "$*"
+}
+
+# The digest that a tag of the repository points at; nothing when there is no such tag.
+digest_of() {
+  local digest
+  digest=$(aws ecr batch-get-image --repository-name "$repository" --image-ids "imageTag=$1" \
+    --query 'images[0].imageId.imageDigest' --output text) || return 1
+  [ "$digest" = None ] || printf '%s' "$digest"
+}
+
+[[ ${COMMIT_ID:-} =~ ^[0-9a-f]{40}([0-9a-f]{24})?$ ]] ||
+  fail "COMMIT_ID must be the full id of a commit, got '${COMMIT_ID:-}': start the build from the pipeline, which passes it on."
+[ -f "$CONTEXT/$DOCKERFILE" ] ||
+  fail "there is no Dockerfile at '$CONTEXT/$DOCKERFILE' in this commit: add it, or set build.context and build.dockerfile to where it is."
+
+# Committed by mistake, it would be deployed instead of what this build makes.
+rm -f imagedefinitions.json slipway.env
+registry=${REPOSITORY_URL%%/*}
+repository=${REPOSITORY_URL#*/}
+
+digest=$(digest_of "$COMMIT_ID") ||
+  fail "the repository $repository could not be read: the error is above; check that it exists and that the build's role may read it."
+
+if [ -n "$digest" ]; then
+  say "commit $COMMIT_ID was tested and built before; its image is used again."
+else
+  while IFS= read -r command; do
+    [ -n "$command" ] || continue
+    say "test: $command"
+    bash -c "$command" </dev/null ||
+      fail "the test command '$command' failed with exit status $?: nothing was pushed; what it printed is above."
+  done <<<"${TEST_COMMANDS:-}"
+
+  aws ecr get-login-password | docker login --username AWS --password-stdin "$registry" ||
+    fail "signing in to $registry failed: the error is above; the build's role needs ecr:GetAuthorizationToken."
+
+  if [ -z "${BUILDX_BUILDER:-}" ]; then
+    export BUILDX_BUILDER=slipway
+    docker buildx create --name "$BUILDX_BUILDER" --driver docker-container --driver-opt "image=$BUILDER_IMAGE" --bootstrap ||
+      fail "the builder could not start from $BUILDER_IMAGE: the error is above; if its registry limits pulls, set build.builderImage to a copy in your own registry."
+  fi
+
+  arguments=()
+  while IFS= read -r argument; do
+    [ -z "$argument" ] || arguments+=(--build-arg "$argument")
+  done <<<"${BUILD_ARGS:-}"
+
+  # Without attestations the digest is that of one image, not of an index which differs with each build.
+  # The cache is a tag of the repository itself; losing it costs time, never the build.
+  docker buildx build "$CONTEXT" --file "$CONTEXT/$DOCKERFILE" --tag "$REPOSITORY_URL:$COMMIT_ID" --push \
+    --provenance=false --sbom=false ${arguments[@]+"${arguments[@]}"} \
+    --cache-from "type=registry,ref=$REPOSITORY_URL:cache" \
+    --cache-to "type=registry,ref=$REPOSITORY_URL:cache,mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true" ||
+    # A second build of the same commit may have pushed it meanwhile; the tag is immutable, and the same commit is in it.
+    [ -n "$(digest_of "$COMMIT_ID" || true)" ] ||
+    fail "the image could not be built or pushed: the error is above, at the step of the Dockerfile that failed."
+
+  digest=$(digest_of "$COMMIT_ID") && [ -n "$digest" ] ||
+    fail "the image was pushed, but $repository does not show it under the tag $COMMIT_ID: run the build again."
+fi
+
+printf '[{"name":"%s","imageUri":"%s@%s"}]\n' "$CONTAINER_NAME" "$REPOSITORY_URL" "$digest" >imagedefinitions.json
+printf 'IMAGE_URI=%s@%s\nIMAGE_DIGEST=%s\nIMAGE_TAG=%s\n' "$REPOSITORY_URL" "$digest" "$digest" "$COMMIT_ID" >slipway.env
+say "image $REPOSITORY_URL@$digest (commit $COMMIT_ID)"

@@ -1,0 +1,43 @@
+"""The images of the repository: is one there, and which tags point at it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Images:
+    def __init__(self, ecr: Any, repository: str) -> None:
+        self.ecr = ecr
+        self.repository = repository
+
+    def require(self, digest: str) -> dict[str, Any]:
+        """The image with this digest, or an error that says it is gone."""
+        answer = self.ecr.batch_get_image(repositoryName=self.repository, imageIds=[{"imageDigest": digest}])
+        if not answer["images"]:
+            raise RuntimeError(
+                f"the image {digest} is not in the repository {self.repository}; it was deleted or has expired: "
+                "build its commit again"
+            )
+        image: dict[str, Any] = answer["images"][0]
+        return image
+
+    def tag(self, digest: str, *tags: str) -> None:
+        """Make each of `tags` point at the image, wherever it pointed before.
+
+        Putting the same manifest again adds a tag to it.
+        https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-retag.html
+        """
+        image = self.require(digest)
+        for tag in tags:
+            try:
+                answer = self.ecr.put_image(
+                    repositoryName=self.repository,
+                    imageManifest=image["imageManifest"],
+                    imageManifestMediaType=image["imageManifestMediaType"],
+                    imageTag=tag,
+                    imageDigest=digest,
+                )
+            except self.ecr.exceptions.ImageAlreadyExistsException:
+                continue  # the tag points there already
+            if answer["image"]["imageId"]["imageDigest"] != digest:
+                raise RuntimeError(f"the tag {tag} of {self.repository} now points at another image than {digest}")

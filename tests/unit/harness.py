@@ -1,0 +1,185 @@
+"""The one engine of the unit tests: it runs a program against mocks and records every registration."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import logging
+import runpy
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import yaml
+from google.protobuf import json_format
+from pulumi.runtime import mocks, rpc, settings
+from pulumi.runtime.stack import run_in_stack
+
+ROOT = Path(__file__).parents[2]
+ACCOUNT, REGION = "123456789012", "eu-west-1"
+# The engine's own runner silences what asyncio says of tasks that an error left behind.
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+
+
+@dataclass
+class Resource:
+    """One registration, with its inputs resolved."""
+
+    urn: str
+    type: str
+    name: str
+    parent: str
+    """Type of the parent, as it is registered."""
+    inputs: dict[str, Any]
+    secrets: set[str]
+    ignore_changes: list[str]
+    protect: bool
+    retain: bool
+    depends_on: set[str]
+    """Names of the resources it depends on."""
+    outputs: dict[str, Any]
+    provider: str = ""
+
+    def json(self, key: str) -> Any:
+        """The document in an input."""
+        return json.loads(self.inputs[key])
+
+
+class Recording(mocks.MockMonitor):
+    def __init__(self, answers: mocks.Mocks) -> None:
+        super().__init__(answers)
+        self.recorded: dict[str, Resource] = {}
+        self.exports: dict[str, Any] = {}
+
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        types = parent.split("::")[2] if parent else "pulumi:pulumi:Stack"
+        qualified = type_ if types == "pulumi:pulumi:Stack" else f"{types}${type_}"
+        return f"urn:pulumi:{settings.get_stack()}::{settings.get_project()}::{qualified}::{name}"
+
+    def RegisterResource(self, request: Any) -> Any:
+        urn = self.make_urn(request.parent, request.type, request.name)
+        if urn in self.recorded:
+            raise ValueError(f"two resources have the URN {urn}")
+        raw = rpc.deserialize_properties(request.object, keep_unknowns=True)
+        self.recorded[urn] = Resource(
+            urn=urn,
+            type=request.type,
+            name=request.name,
+            parent=request.parent.split("::")[2].rpartition("$")[2] if request.parent else "",
+            inputs={key: plain(value) for key, value in raw.items()},
+            secrets={key for key, value in raw.items() if rpc.is_rpc_secret(value)},
+            ignore_changes=list(request.ignoreChanges),
+            protect=request.protect,
+            retain=request.retainOnDelete,
+            depends_on={dependency.rpartition("::")[2] for dependency in request.dependencies},
+            outputs={},
+            provider=request.provider or json_format.MessageToDict(request).get("providers", {}).get("aws", ""),
+        )
+        return super().RegisterResource(request)
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:
+        outputs = {k: plain(v) for k, v in rpc.deserialize_properties(request.outputs, keep_unknowns=True).items()}
+        self.recorded[request.urn].outputs = outputs
+        return super().RegisterResourceOutputs(request)
+
+
+def plain(value: Any) -> Any:
+    if rpc.is_rpc_secret(value):
+        return plain(rpc.unwrap_rpc_secret(value))
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+class Answers(mocks.Mocks):
+    """What AWS would make of a resource, as far as our programs read it."""
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        name = args.inputs.get("name") or args.inputs.get("family") or args.name
+        if args.typ == "awsx:ec2:Vpc":
+            ids = {"vpcId": "vpc-1", "publicSubnetIds": ["subnet-1", "subnet-2"], "privateSubnetIds": ["subnet-3"]}
+            return f"{args.name}-id", ids
+        made = {"arn": f"arn:{args.typ}:{name}", "name": name, "bucket": name}
+        if args.typ == "aws:ecr/repository:Repository":
+            made["repositoryUrl"] = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{name}"
+        if args.typ == "aws:lb/loadBalancer:LoadBalancer":
+            made |= {"dnsName": f"{name}.elb.example", "arnSuffix": f"app/{name}/1"}
+        return f"{args.name}-id", {**made, **args.inputs}
+
+    def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:
+        answers: dict[str, dict[str, Any]] = {
+            "aws:index/getPartition:getPartition": {"partition": "aws"},
+            "aws:index/getRegion:getRegion": {"region": REGION},
+            "aws:index/getCallerIdentity:getCallerIdentity": {"accountId": ACCOUNT},
+        }
+        return answers[args.token]
+
+
+def run(program: Callable[[], Any], config: Mapping[str, Any], secret: list[str], stack: str) -> Recording:
+    """Run a program as the engine would, and wait for all of it."""
+
+    def go() -> Recording:
+        monitor = Recording(Answers())
+        settings.ROOT.set(object())  # keeps set_mocks from making a stack of its own
+        pulumi.runtime.set_mocks(Answers(), project="storefront", stack=stack, preview=False, monitor=monitor)
+        settings.ROOT.set(None)
+        settings.SETTINGS.rpc_manager.clear()
+        settings.SETTINGS.outputs.clear()
+        texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
+        pulumi.runtime.set_all_config(texts, secret)
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(run_in_stack(lambda: (program(), None)[1]))
+        finally:
+            left = [task for task in asyncio.all_tasks(loop) if not task.done()]
+            for task in left:
+                task.cancel()
+            if left:
+                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            loop.close()
+        return monitor
+
+    return contextvars.copy_context().run(go)  # what the runtime keeps is context: nothing leaks
+
+
+def deploy(
+    program: Callable[[], Any],
+    config: Mapping[str, Any] | None = None,
+    secret: list[str] | None = None,
+    stack: str = "dev",
+) -> list[Resource]:
+    """What a program registers, in an order that does not change."""
+    monitor = run(program, config or {}, secret or [], stack)
+    return sorted(monitor.recorded.values(), key=lambda resource: resource.urn)
+
+
+def deploy_stack_file(
+    stack: str, overrides: Mapping[str, Any] | None = None, secret: list[str] | None = None
+) -> list[Resource]:
+    """What the repository's own program registers for one of its stack files."""
+    config = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
+    main = str(ROOT / "__main__.py")
+    return deploy(lambda: runpy.run_path(main, run_name="__main__"), {**config, **(overrides or {})}, secret, stack)
+
+
+def of_type(resources: list[Resource], type_: str) -> list[Resource]:
+    return [resource for resource in resources if resource.type == type_]
+
+
+def only(resources: list[Resource], type_: str) -> Resource:
+    """The one resource of a type."""
+    found = of_type(resources, type_)
+    assert len(found) == 1, f"{len(found)} resources have the type {type_}: {[r.name for r in found]}"
+    return found[0]
+
+
+def named(resources: list[Resource], name: str, type_: str = "") -> Resource:
+    """The one resource with a name, and a type where several have the name."""
+    found = [r for r in resources if r.name == name and r.type.endswith(type_)]
+    assert len(found) == 1, f"{len(found)} resources are called {name}: {[r.type for r in found]}"
+    return found[0]
