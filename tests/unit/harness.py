@@ -7,13 +7,14 @@ import contextvars
 import json
 import logging
 import runpy
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pulumi
+import pytest
 import yaml
 from google.protobuf import json_format
 from pulumi.runtime import mocks, rpc, settings
@@ -34,6 +35,7 @@ class Resource:
     name: str
     parent: str
     """Type of the parent, as it is registered."""
+    parent_urn: str
     inputs: dict[str, Any]
     secrets: set[str]
     ignore_changes: list[str]
@@ -53,7 +55,8 @@ class Recording(mocks.MockMonitor):
     def __init__(self, answers: mocks.Mocks) -> None:
         super().__init__(answers)
         self.recorded: dict[str, Resource] = {}
-        self.exports: dict[str, Any] = {}
+        self.calls: list[tuple[str, str]] = []
+        """Functions of providers that were called, each with the provider it was asked of."""
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
         types = parent.split("::")[2] if parent else "pulumi:pulumi:Stack"
@@ -70,6 +73,7 @@ class Recording(mocks.MockMonitor):
             type=request.type,
             name=request.name,
             parent=request.parent.split("::")[2].rpartition("$")[2] if request.parent else "",
+            parent_urn=request.parent,
             inputs={key: plain(value) for key, value in raw.items()},
             secrets={key for key, value in raw.items() if rpc.is_rpc_secret(value)},
             ignore_changes=list(request.ignoreChanges),
@@ -79,12 +83,20 @@ class Recording(mocks.MockMonitor):
             outputs={},
             provider=request.provider or json_format.MessageToDict(request).get("providers", {}).get("aws", ""),
         )
-        return super().RegisterResource(request)
+        return super().RegisterResource(request)  # type: ignore[no-untyped-call]
 
     def RegisterResourceOutputs(self, request: Any) -> Any:
         outputs = {k: plain(v) for k, v in rpc.deserialize_properties(request.outputs, keep_unknowns=True).items()}
         self.recorded[request.urn].outputs = outputs
-        return super().RegisterResourceOutputs(request)
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
+
+    def Invoke(self, request: Any) -> Any:
+        self.calls.append((request.tok, request.provider))
+        return super().Invoke(request)  # type: ignore[no-untyped-call]
+
+    def registered(self) -> list[Resource]:
+        """What was registered, in an order that does not change."""
+        return sorted(self.recorded.values(), key=lambda resource: resource.urn)
 
 
 def plain(value: Any) -> Any:
@@ -95,6 +107,32 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 
+ARNS = {
+    "aws:appautoscaling/target:Target": "application-autoscaling:{place}:scalable-target/{name}",
+    "aws:cloudwatch/eventRule:EventRule": "events:{place}:rule/{name}",
+    "aws:cloudwatch/logGroup:LogGroup": "logs:{place}:log-group:{name}",
+    "aws:codebuild/project:Project": "codebuild:{place}:project/{name}",
+    "aws:codepipeline/pipeline:Pipeline": "codepipeline:{place}:{name}",
+    "aws:ecr/repository:Repository": "ecr:{place}:repository/{name}",
+    "aws:ecs/cluster:Cluster": "ecs:{place}:cluster/{name}",
+    "aws:ecs/taskDefinition:TaskDefinition": "ecs:{place}:task-definition/{name}:1",
+    "aws:iam/role:Role": "iam::{account}:role/{name}",
+    "aws:kms/key:Key": "kms:{place}:key/{name}",
+    "aws:lambda/function:Function": "lambda:{place}:function:{name}",
+    "aws:lb/listener:Listener": "elasticloadbalancing:{place}:listener/{name}",
+    "aws:lb/loadBalancer:LoadBalancer": "elasticloadbalancing:{place}:loadbalancer/app/{name}/1",
+    "aws:lb/targetGroup:TargetGroup": "elasticloadbalancing:{place}:targetgroup/{name}/1",
+    "aws:s3/bucket:Bucket": "s3:::{name}",
+    "aws:ssm/parameter:Parameter": "ssm:{place}:parameter{name}",
+}
+
+
+def arn(type_: str, name: str) -> str:
+    """The ARN that AWS would give; other types have none that our programs read."""
+    form = ARNS.get(type_, "none")
+    return "arn:aws:" + form.format(place=f"{REGION}:{ACCOUNT}", account=ACCOUNT, name=name)
+
+
 class Answers(mocks.Mocks):
     """What AWS would make of a resource, as far as our programs read it."""
 
@@ -103,14 +141,14 @@ class Answers(mocks.Mocks):
         if args.typ == "awsx:ec2:Vpc":
             ids = {"vpcId": "vpc-1", "publicSubnetIds": ["subnet-1", "subnet-2"], "privateSubnetIds": ["subnet-3"]}
             return f"{args.name}-id", ids
-        made = {"arn": f"arn:{args.typ}:{name}", "name": name, "bucket": name}
+        made = {"arn": arn(args.typ, name), "name": name, "bucket": name}
         if args.typ == "aws:ecr/repository:Repository":
             made["repositoryUrl"] = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{name}"
         if args.typ == "aws:lb/loadBalancer:LoadBalancer":
             made |= {"dnsName": f"{name}.elb.example", "arnSuffix": f"app/{name}/1"}
         return f"{args.name}-id", {**made, **args.inputs}
 
-    def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:
+    def call(self, args: mocks.MockCallArgs) -> Any:
         answers: dict[str, dict[str, Any]] = {
             "aws:index/getPartition:getPartition": {"partition": "aws"},
             "aws:index/getRegion:getRegion": {"region": REGION},
@@ -121,10 +159,16 @@ class Answers(mocks.Mocks):
 
 def run(program: Callable[[], Any], config: Mapping[str, Any], secret: list[str], stack: str) -> Recording:
     """Run a program as the engine would, and wait for all of it."""
+    monitor = Recording(Answers())
+    run_with(monitor, program, config, secret, stack)
+    return monitor
 
-    def go() -> Recording:
-        monitor = Recording(Answers())
-        settings.ROOT.set(object())  # keeps set_mocks from making a stack of its own
+
+def run_with(
+    monitor: Recording, program: Callable[[], Any], config: Mapping[str, Any], secret: list[str], stack: str
+) -> None:
+    def go() -> None:
+        settings.ROOT.set(object())  # type: ignore[arg-type]  # keeps set_mocks from making a stack of its own
         pulumi.runtime.set_mocks(Answers(), project="storefront", stack=stack, preview=False, monitor=monitor)
         settings.ROOT.set(None)
         settings.SETTINGS.rpc_manager.clear()
@@ -142,9 +186,8 @@ def run(program: Callable[[], Any], config: Mapping[str, Any], secret: list[str]
             if left:
                 loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
             loop.close()
-        return monitor
 
-    return contextvars.copy_context().run(go)  # what the runtime keeps is context: nothing leaks
+    contextvars.copy_context().run(go)  # what the runtime keeps is context: nothing leaks
 
 
 def deploy(
@@ -154,17 +197,42 @@ def deploy(
     stack: str = "dev",
 ) -> list[Resource]:
     """What a program registers, in an order that does not change."""
-    monitor = run(program, config or {}, secret or [], stack)
-    return sorted(monitor.recorded.values(), key=lambda resource: resource.urn)
+    return run(program, config or {}, secret or [], stack).registered()
 
 
 def deploy_stack_file(
     stack: str, overrides: Mapping[str, Any] | None = None, secret: list[str] | None = None
 ) -> list[Resource]:
     """What the repository's own program registers for one of its stack files."""
-    config = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
-    main = str(ROOT / "__main__.py")
-    return deploy(lambda: runpy.run_path(main, run_name="__main__"), {**config, **(overrides or {})}, secret, stack)
+    return deploy(main, stack_file(stack, overrides), secret, stack)
+
+
+def refuse_stack_file(
+    stack: str, overrides: Mapping[str, Any], secret: list[str] | None = None
+) -> tuple[str, list[str]]:
+    """The error that the repository's own program ends with, and the types of what it had registered by then.
+
+    An override of None takes the key out of the stack file.
+    """
+    monitor = Recording(Answers())
+    with pytest.raises(ValueError) as error:
+        run_with(monitor, main, stack_file(stack, overrides), secret or [], stack)
+    return str(error.value), [resource.type for resource in monitor.registered()]
+
+
+@cache
+def program(stack: str) -> list[Resource]:
+    """What one of the repository's stack files stands for: run once, and only to be read."""
+    return deploy_stack_file(stack)
+
+
+def main() -> None:
+    runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
+
+
+def stack_file(stack: str, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    config = {**yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"], **(overrides or {})}
+    return {key: value for key, value in config.items() if value is not None}
 
 
 def of_type(resources: list[Resource], type_: str) -> list[Resource]:
@@ -183,3 +251,16 @@ def named(resources: list[Resource], name: str, type_: str = "") -> Resource:
     found = [r for r in resources if r.name == name and r.type.endswith(type_)]
     assert len(found) == 1, f"{len(found)} resources are called {name}: {[r.type for r in found]}"
     return found[0]
+
+
+def statements(resources: list[Resource], policy: str) -> list[dict[str, Any]]:
+    """All that the one inline policy with this name says."""
+    document = named(resources, policy, "RolePolicy").json("policy")
+    assert document.keys() == {"Version", "Statement"}
+    assert document["Version"] == "2012-10-17"
+    return list(document["Statement"])
+
+
+def trusted(resources: list[Resource], role: str) -> list[dict[str, Any]]:
+    """Who may assume the one role with this name."""
+    return list(named(resources, role, "Role").json("assumeRolePolicy")["Statement"])

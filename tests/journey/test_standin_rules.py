@@ -1,0 +1,715 @@
+"""The rules that the stand-in claims AWS follows, seen as a client sees them: real boto3 over HTTP."""
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from standin.api import Api, AwsError
+from standin.clock import Clock
+from standin.ecr import Ecr
+from standin.ecs import Autoscaling, Ecs
+from standin.tools import registry
+
+Params = dict[str, Any]
+ROLE = "arn:aws:iam::123456789012:role/release"
+BREAKER = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
+WHERE = {"cluster": "main", "service": "web"}
+SESSION = boto3.Session(region_name="eu-west-1")
+DIRECT = Config(proxies={})  # loopback never goes through a proxy
+OCI = "application/vnd.oci.image.manifest.v1+json"
+
+
+class StandIn:
+    """Everything registered, and clients that act as ROLE."""
+
+    def __init__(self, address: str) -> None:
+        self.address, self.clock = address, Clock()
+        self.images = Ecr(address, self.clock)
+        self.engine = Ecs(self.clock, self.images.image_exists)
+        self.api = Api(self.clock)
+        self.api.register("ecs", self.engine)
+        self.api.register("ecr", self.images)
+        self.api.register("application-autoscaling", Autoscaling(self.engine))
+
+    def client(self, service: str, role: str = ROLE) -> Any:
+        keys = {name.lower(): value for name, value in self.api.credentials_for(role).items()}
+        return SESSION.client(service, endpoint_url=self.api.url, config=DIRECT, **keys)
+
+    def open(self) -> None:
+        self.ecs, self.ecr, self.scaling = (self.client(n) for n in ("ecs", "ecr", "application-autoscaling"))
+        self.images.create_repository({"repositoryName": "web"})
+        self.engine.create_cluster({"clusterName": "main"})
+
+    def push(self, text: str, tag: str) -> str:
+        """A (config only) image under this tag, as `docker push` leaves it; its URI by digest."""
+        blob = json.dumps({"architecture": "amd64", "os": "linux", "text": text}).encode()
+        config = f"sha256:{hashlib.sha256(blob).hexdigest()}"
+        place = self._open("POST", f"http://{self.address}/v2/web/blobs/uploads/").headers["Location"]
+        self._open("PUT", f"{place}&digest={config}", blob)
+        entry = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": len(blob)}
+        manifest = json.dumps({"schemaVersion": 2, "mediaType": OCI, "config": entry, "layers": []}).encode()
+        self._open("PUT", f"http://{self.address}/v2/web/manifests/{tag}", manifest, OCI)
+        return f"{self.address}/web@sha256:{hashlib.sha256(manifest).hexdigest()}"
+
+    def _open(self, method: str, url: str, body: bytes = b"", media_type: str = "application/octet-stream") -> Any:
+        request = urllib.request.Request(url, body, {"Content-Type": media_type}, method=method)
+        return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request)
+
+    def define(self, image: str, **container: Any) -> str:
+        answer = self.ecs.register_task_definition(
+            family="web",
+            networkMode="awsvpc",
+            containerDefinitions=[
+                {"name": "app", "image": image, "portMappings": [{"containerPort": 8080}], **container}
+            ],
+        )
+        return str(answer["taskDefinition"]["taskDefinitionArn"])
+
+    def serve(self, image: str, count: int, wait: float = 60, **inputs: Any) -> str:
+        """A service with this image; its task definition."""
+        definition = self.define(image)
+        defaults = {"deploymentConfiguration": BREAKER, "desiredCount": count, "taskDefinition": definition}
+        self.ecs.create_service(cluster="main", serviceName="web", **{**defaults, **inputs})
+        self.clock.sleep(wait)
+        return definition
+
+    def update(self, **changes: Any) -> Params:
+        answer: Params = self.ecs.update_service(**WHERE, **changes)["service"]
+        return answer
+
+    def service(self) -> Params:
+        answer: Params = self.ecs.describe_services(cluster="main", services=["web"])["services"][0]
+        return answer
+
+    def deployments(self) -> list[Params]:
+        """The service deployments, the newest first."""
+        brief = self.ecs.list_service_deployments(**WHERE)["serviceDeployments"]
+        arns = [deployment["serviceDeploymentArn"] for deployment in brief]
+        found: list[Params] = self.ecs.describe_service_deployments(serviceDeploymentArns=arns)["serviceDeployments"]
+        return found
+
+    def statuses(self) -> list[str]:
+        return [deployment["status"] for deployment in self.deployments()]
+
+    def messages(self) -> list[str]:
+        return [event["message"] for event in self.service()["events"]]
+
+    def tasks(self, status: str) -> list[Params]:
+        arns = self.ecs.list_tasks(cluster="main", serviceName="web", desiredStatus=status)["taskArns"]
+        found: list[Params] = self.ecs.describe_tasks(cluster="main", tasks=arns)["tasks"] if arns else []
+        return found
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with registry() as found:
+        yield found
+
+
+@pytest.fixture
+def aws(address: str) -> Iterator[StandIn]:
+    made = StandIn(address)
+    with made.api:
+        made.open()
+        yield made
+
+
+@pytest.fixture
+def v1(aws: StandIn) -> str:
+    return aws.push("v1", "v1")
+
+
+@pytest.fixture
+def v2(aws: StandIn) -> str:
+    return aws.push("v2", "v2")
+
+
+def refused(call: Any, **params: Any) -> tuple[str, str]:
+    with pytest.raises(ClientError) as caught:
+        call(**params)
+    error = caught.value.response["Error"]
+    return error["Code"], error["Message"]
+
+
+# The door
+
+
+def test_a_call_is_recorded_with_who_made_it_when_and_how_it_ended(aws: StandIn) -> None:
+    aws.clock.sleep(5)
+    refused(aws.ecs.describe_services, cluster="none", services=["web"])
+    call = aws.api.calls[-1]
+    assert (call.principal, call.service, call.operation) == (ROLE, "ecs", "DescribeServices")
+    assert (call.params, call.time) == ({"cluster": "none", "services": ["web"]}, aws.clock.now())
+    assert call.error == "ClusterNotFoundException"
+
+
+def test_keys_that_were_not_given_out_are_nobody_s(aws: StandIn) -> None:
+    keys = {"aws_access_key_id": "AKIAOTHER", "aws_secret_access_key": "secret"}
+    SESSION.client("ecs", endpoint_url=aws.api.url, config=DIRECT, **keys).list_task_definitions()
+    assert aws.api.calls[-1].principal == "unknown"
+
+
+def test_what_is_not_in_the_stand_in_says_so(aws: StandIn) -> None:
+    assert refused(aws.ecs.list_attributes, targetType="container-instance") == (
+        "NotInTheStandIn",
+        "not in the stand-in: ecs:ListAttributes",
+    )
+    assert refused(aws.client("logs").describe_log_groups) == (
+        "NotInTheStandIn",
+        "not in the stand-in: logs:DescribeLogGroups",
+    )
+
+
+def test_services_whose_models_name_another_protocol_first_are_served_too(aws: StandIn) -> None:
+    class Pipelines:
+        def put_job_success_result(self, params: Params) -> Params:
+            return {"wrong": 1} if params["jobId"].startswith("1") else {}
+
+        def get_pipeline_state(self, params: Params) -> Params:
+            if params["name"] == "none":
+                raise AwsError("PipelineNotFoundException", "no such pipeline")
+            return {"pipelineName": params["name"], "created": aws.clock.now(), "colour": "red"}
+
+    aws.api.register("codepipeline", Pipelines())
+    client = aws.client("codepipeline")
+    client.put_job_success_result(jobId="00000000-0000-0000-0000-000000000000")
+    assert refused(client.get_pipeline_state, name="none") == ("PipelineNotFoundException", "no such pipeline")
+    # a wrong key in an answer of ours, which a client would silently drop
+    code, message = refused(client.get_pipeline_state, name="web")
+    assert (code, 'Unknown parameter in input: "colour"' in message) == ("StandInFault", True)
+
+
+def test_parameters_and_objects_are_kept_by_moto_and_their_calls_recorded(aws: StandIn) -> None:
+    ssm, s3, sts = aws.client("ssm"), aws.client("s3"), aws.client("sts")
+    ssm.put_parameter(Name="/web/wanted", Value="v1", Type="String")
+    assert ssm.get_parameter(Name="/web/wanted")["Parameter"]["Value"] == "v1"
+    s3.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    s3.put_object(Bucket="artifacts", Key="a/b c.zip", Body=b"zip")
+    assert aws.api.calls[-1].params["Key"] == "a/b c.zip"
+    assert s3.get_object(Bucket="artifacts", Key="a/b c.zip")["Body"].read() == b"zip"
+    assert sts.get_caller_identity()["Account"] == "123456789012"
+    assert refused(ssm.get_parameter, Name="/web/none")[0] == aws.api.calls[-1].error == "ParameterNotFound"
+    assert [call.operation for call in aws.api.calls[-5:-1]] == [
+        "CreateBucket",
+        "PutObject",
+        "GetObject",
+        "GetCallerIdentity",
+    ]
+
+
+def test_what_moto_kept_is_gone_when_the_door_opens_again(aws: StandIn) -> None:
+    aws.client("ssm").put_parameter(Name="/web/wanted", Value="v1", Type="String")
+    aws.api.__exit__()
+    aws.api.__enter__()
+    assert refused(aws.client("ssm").get_parameter, Name="/web/wanted")[0] == "ParameterNotFound"
+
+
+def test_the_command_line_client_works_too(aws: StandIn, v1: str) -> None:
+    aws.serve(v1, 1)
+    environ = {**os.environ, **aws.api.credentials_for(ROLE), "AWS_ENDPOINT_URL": aws.api.url, "NO_PROXY": "127.0.0.1"}
+    command = "-m awscli --region eu-west-1 --output text ecs describe-services --cluster main --services web"
+    query = ["--query", "services[0].[runningCount,deployments[0].rolloutState]"]
+    done = subprocess.run([sys.executable, *command.split(), *query], env=environ, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("1\tCOMPLETED\n", "")
+
+
+# Task definitions
+
+
+def test_a_revision_number_is_never_used_again(aws: StandIn, v1: str) -> None:
+    first = aws.define(v1)
+    aws.ecs.deregister_task_definition(taskDefinition=first)
+    assert (first[-6:], aws.define(v1)[-6:]) == ("/web:1", "/web:2")
+
+
+def test_a_family_means_its_newest_active_revision(aws: StandIn, v1: str, v2: str) -> None:
+    first, second = aws.define(v1), aws.define(v2)
+    aws.ecs.deregister_task_definition(taskDefinition="web:2")
+    described = {
+        name: aws.ecs.describe_task_definition(taskDefinition=name)["taskDefinition"]["taskDefinitionArn"]
+        for name in ("web", "web:1", "web:2", second)
+    }
+    assert described == {"web": first, "web:1": first, "web:2": second, second: second}
+    assert refused(aws.ecs.describe_task_definition, taskDefinition="none")[0] == "ClientException"
+    assert refused(aws.ecs.deregister_task_definition, taskDefinition="web")[0] == "ClientException"
+    assert aws.ecs.list_task_definitions(familyPrefix="web")["taskDefinitionArns"] == [first]
+    assert aws.ecs.list_task_definitions(familyPrefix="web", status="INACTIVE")["taskDefinitionArns"] == [second]
+
+
+def test_a_definition_comes_back_with_defaults_and_with_fields_that_cannot_be_sent_again(aws: StandIn, v1: str) -> None:
+    aws.define(v1)
+    answer = aws.ecs.describe_task_definition(taskDefinition="web")["taskDefinition"]
+    container = answer.pop("containerDefinitions")[0]
+    assert container == {
+        "name": "app",
+        "image": v1,
+        "cpu": 0,
+        "essential": True,
+        "portMappings": [{"containerPort": 8080, "hostPort": 8080, "protocol": "tcp"}],
+        **{key: [] for key in ("environment", "mountPoints", "volumesFrom", "systemControls")},
+    }
+    request = set(aws.ecs.meta.service_model.operation_model("RegisterTaskDefinition").input_shape.members)
+    extra = {"taskDefinitionArn", "revision", "status", "requiresAttributes", "compatibilities"}
+    assert answer.keys() - request == extra | {"registeredAt", "registeredBy"}
+
+
+def test_tags_are_kept_and_shown_to_whoever_asks_for_them(aws: StandIn, v1: str) -> None:
+    tags = [{"key": "release", "value": "7"}]
+    containers = [{"name": "app", "image": v1}]
+    aws.ecs.register_task_definition(family="web", containerDefinitions=containers, tags=tags)
+    assert aws.ecs.describe_task_definition(taskDefinition="web", include=["TAGS"])["tags"] == tags
+    assert "tags" not in aws.ecs.describe_task_definition(taskDefinition="web")
+
+
+# Deployments that succeed
+
+
+def test_a_service_without_tasks_completes_its_deployment_at_once(aws: StandIn) -> None:
+    aws.serve(f"{aws.address}/web:unreleased", 0, wait=0)
+    assert aws.statuses() == ["SUCCESSFUL"]
+    assert aws.service()["deployments"][0]["rolloutState"] == "COMPLETED"
+    assert aws.messages()[0] == "(service web) has reached a steady state."
+
+
+def test_tasks_come_up_with_time_and_then_the_deployment_succeeds(aws: StandIn, v1: str) -> None:
+    aws.serve(v1, 2, wait=0)
+    seen = []
+    for _ in range(4):
+        service = aws.service()
+        counts = service["pendingCount"], service["runningCount"]
+        seen.append((*counts, *aws.statuses(), service["deployments"][0]["rolloutState"]))
+        aws.clock.sleep(10)
+    assert seen == [
+        (2, 0, "PENDING", "IN_PROGRESS"),
+        (2, 0, "IN_PROGRESS", "IN_PROGRESS"),
+        (0, 2, "IN_PROGRESS", "IN_PROGRESS"),
+        (0, 2, "SUCCESSFUL", "COMPLETED"),
+    ]
+
+
+def test_new_tasks_are_healthy_before_old_ones_stop(aws: StandIn, v1: str, v2: str) -> None:
+    old = aws.serve(v1, 1)
+    new = aws.define(v2)
+    answer = aws.update(taskDefinition=new)
+    assert [(d["status"], d["taskDefinition"]) for d in answer["deployments"]] == [("PRIMARY", new), ("ACTIVE", old)]
+    assert answer["taskDefinition"] == new
+    seen = []
+    for _ in range(3):
+        seen.append(sorted((t["taskDefinitionArn"], t["lastStatus"]) for t in aws.tasks("RUNNING")))
+        aws.clock.sleep(10)
+    assert seen == [[(old, "RUNNING"), (new, "PENDING")], [(old, "RUNNING"), (new, "PENDING")], [(new, "RUNNING")]]
+    assert aws.statuses() == ["SUCCESSFUL", "SUCCESSFUL"]
+    assert [d["taskDefinition"] for d in aws.service()["deployments"]] == [new]
+
+
+def test_a_revision_names_the_digests_that_it_runs(aws: StandIn, v1: str) -> None:
+    aws.serve(v1, 1)
+    service = aws.service()
+    deployment = aws.deployments()[0]
+    assert service["currentServiceDeployment"] == deployment["serviceDeploymentArn"]
+    arn = deployment["targetServiceRevision"]["arn"]
+    assert [revision["arn"] for revision in service["currentServiceRevisions"]] == [arn]
+    revision = aws.ecs.describe_service_revisions(serviceRevisionArns=[arn])["serviceRevisions"][0]
+    assert revision["taskDefinition"] == service["taskDefinition"]
+    assert revision["containerImages"] == [{"containerName": "app", "image": v1, "imageDigest": v1.partition("@")[2]}]
+
+
+@pytest.mark.parametrize(
+    ("change", "deploys"),
+    [
+        ({"forceNewDeployment": True}, True),
+        ({"platformVersion": "1.4.0"}, True),
+        ({"networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}}, True),
+        ({"loadBalancers": [{"targetGroupArn": "arn:group", "containerName": "app", "containerPort": 8080}]}, True),
+        ({"serviceRegistries": [{"registryArn": "arn:registry"}]}, True),
+        ({"serviceConnectConfiguration": {"enabled": False}}, True),
+        ({"volumeConfigurations": [{"name": "data"}]}, True),
+        ({"taskDefinition": "web"}, False),  # which it runs already
+        ({"platformVersion": "LATEST"}, False),
+        ({"desiredCount": 2}, False),
+        ({"deploymentConfiguration": {"maximumPercent": 150}}, False),
+        ({"capacityProviderStrategy": [{"capacityProvider": "FARGATE_SPOT"}]}, False),
+        ({"enableExecuteCommand": True}, False),
+        ({"healthCheckGracePeriodSeconds": 60}, False),
+    ],
+)
+def test_only_what_the_api_reference_names_starts_a_deployment(
+    aws: StandIn, v1: str, change: Params, deploys: bool
+) -> None:
+    aws.serve(v1, 1)
+    answer = aws.update(**change)
+    assert len(aws.deployments()) == (2 if deploys else 1)
+    # kept either way; what DescribeServices does not show is in the revision
+    shown = {key: value for key, value in change.items() if key in answer and key != "taskDefinition"}
+    assert {key: answer[key] for key in shown if key != "deploymentConfiguration"} == {
+        key: value for key, value in shown.items() if key != "deploymentConfiguration"
+    }
+
+
+def test_a_count_changes_without_a_deployment_as_time_passes(aws: StandIn, v1: str) -> None:
+    aws.serve(v1, 1)
+    aws.update(desiredCount=3)
+    assert [len(aws.tasks("RUNNING")), aws.service()["runningCount"]] == [3, 1]
+    aws.clock.sleep(20)
+    assert aws.service()["runningCount"] == 3
+    aws.update(desiredCount=0)
+    assert [len(aws.tasks("RUNNING")), len(aws.tasks("STOPPED")), aws.statuses()] == [0, 3, ["SUCCESSFUL"]]
+
+
+def test_a_newer_deployment_stops_one_that_is_in_progress(aws: StandIn, v1: str, v2: str) -> None:
+    aws.serve(v1, 1, wait=5)
+    aws.update(taskDefinition=aws.define(v2))
+    assert aws.statuses() == ["PENDING", "STOP_REQUESTED"]
+    aws.clock.sleep(5)
+    assert aws.statuses() == ["IN_PROGRESS", "STOPPED"]
+    aws.clock.sleep(60)
+    assert aws.statuses() == ["SUCCESSFUL", "STOPPED"]
+    assert [task["taskDefinitionArn"][-6:] for task in aws.tasks("RUNNING")] == ["/web:2"]
+
+
+def test_service_deployments_are_found_by_status_and_by_age(aws: StandIn, v1: str, v2: str) -> None:
+    aws.serve(v1, 1)
+    middle = aws.clock.now()
+    aws.clock.sleep(1)
+    aws.update(taskDefinition=aws.define(v2))
+    newest, oldest = (deployment["serviceDeploymentArn"] for deployment in aws.deployments())
+
+    def listed(**filters: Any) -> list[str]:
+        found = aws.ecs.list_service_deployments(**WHERE, **filters)["serviceDeployments"]
+        return [deployment["serviceDeploymentArn"] for deployment in found]
+
+    assert listed() == [newest, oldest]
+    assert listed(status=["PENDING", "IN_PROGRESS"]) == [newest]
+    assert listed(createdAt={"after": middle}) == [newest]
+    assert listed(createdAt={"before": middle}) == [oldest]
+    first = aws.ecs.list_service_deployments(**WHERE, maxResults=1)
+    assert listed(maxResults=1, nextToken=first["nextToken"]) == [oldest]
+
+
+# Deployments that fail
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "reason", "exit_code", "event"),
+    [
+        ("exit 3", "EssentialContainerExited", "Essential container in task exited", 3, "has stopped 1 running tasks"),
+        (
+            "health check",
+            "ServiceSchedulerInitiated",
+            "Task failed container health checks",
+            None,
+            "failed container health checks.",
+        ),
+        (
+            "CannotPullContainerError",
+            "TaskFailedToStart",
+            "CannotPullContainerError: pull image manifest",
+            None,
+            "was unable to place a task. Reason: CannotPullContainerError",
+        ),
+    ],
+)
+def test_a_breaker_rolls_back_to_the_last_completed_deployment(
+    aws: StandIn, v1: str, v2: str, fault: str, code: str, reason: str, exit_code: int | None, event: str
+) -> None:
+    old = aws.serve(v1, 1)
+    good = aws.deployments()[0]["targetServiceRevision"]["arn"]
+    new = aws.define(v2)
+    aws.engine.fault = lambda definition: fault if definition["taskDefinitionArn"] == new else None
+    primary = aws.update(taskDefinition=new)["deployments"][0]["id"]
+    while (failed := aws.deployments()[0])["status"] in ("PENDING", "IN_PROGRESS"):
+        aws.clock.sleep(1)
+    why = "Service deployment rolled back because the circuit breaker threshold was exceeded."
+    assert (failed["status"], failed["statusReason"]) == ("ROLLBACK_IN_PROGRESS", why)
+    assert failed["deploymentCircuitBreaker"] == {"status": "TRIGGERED", "failureCount": 3, "threshold": 3}
+    assert (failed["rollback"]["serviceRevisionArn"], failed["rollback"]["reason"]) == (good, why)
+    service = aws.service()
+    assert service["taskDefinition"] == old
+    back = service["deployments"][0]["id"]
+    assert [(d["status"], d["taskDefinition"], d["rolloutState"]) for d in service["deployments"]] == [
+        ("PRIMARY", old, "IN_PROGRESS"),
+        ("ACTIVE", new, "FAILED"),
+    ]
+    assert [d["rolloutStateReason"] for d in service["deployments"]] == [
+        f"ECS deployment circuit breaker: rolling back to deploymentId {back}.",
+        "ECS deployment circuit breaker: tasks failed to start.",
+    ]
+    messages = aws.messages()
+    assert messages[:2] == [
+        f"(service web) rolling back to deployment {back}.",
+        f"(service web) (deployment {primary}) deployment failed: tasks failed to start.",
+    ]
+    assert any(event in message for message in messages)
+    stopped = aws.tasks("STOPPED")[0]
+    assert (stopped["stopCode"], stopped["containers"][0].get("exitCode")) == (code, exit_code)
+    assert stopped["stoppedReason"].startswith(reason)
+    aws.clock.sleep(10)
+    assert aws.statuses() == ["ROLLBACK_SUCCESSFUL", "SUCCESSFUL"]
+    assert [(d["taskDefinition"], d["rolloutState"]) for d in aws.service()["deployments"]] == [(old, "COMPLETED")]
+    assert aws.messages()[0] == "(service web) has reached a steady state."
+
+
+def test_behind_a_load_balancer_the_failed_health_check_names_the_target_group(aws: StandIn, v1: str) -> None:
+    aws.engine.fault = lambda definition: "health check"
+    balancer = {"targetGroupArn": "arn:group", "containerName": "app", "containerPort": 8080}
+    aws.serve(v1, 1, wait=30, loadBalancers=[balancer])
+    event = "(service web) (port 8080) is unhealthy in (target-group arn:group) due to (reason Health checks failed)."
+    assert event in aws.messages()
+    assert aws.tasks("STOPPED")[0]["stoppedReason"] == "Task failed ELB health checks in (target-group arn:group)"
+
+
+@pytest.mark.parametrize(("count", "threshold"), [(1, 3), (6, 3), (7, 4), (20, 10), (500, 200)])
+def test_the_breaker_trips_at_half_of_the_tasks_at_least_3_at_most_200(
+    aws: StandIn, v1: str, count: int, threshold: int
+) -> None:
+    aws.serve(v1, count, wait=0)
+    assert aws.deployments()[0]["deploymentCircuitBreaker"]["threshold"] == threshold
+
+
+def test_an_image_that_does_not_exist_cannot_be_pulled(aws: StandIn, v1: str) -> None:
+    aws.serve(f"{aws.address}/web:unreleased", 1, wait=30)
+    assert [task["stopCode"] for task in aws.tasks("STOPPED")] == ["TaskFailedToStart"] * 3
+    assert f"{aws.address}/web:unreleased: not found" in aws.tasks("STOPPED")[0]["stoppedReason"]
+    images = (v1, f"{aws.address}/web:v1", f"{aws.address}/web@sha256:{'0' * 64}")
+    assert [aws.images.image_exists(image) for image in images] == [True, True, False]
+    assert aws.images.image_exists("public.ecr.aws/x-ray/aws-xray-daemon:latest")
+
+
+def test_with_nothing_to_roll_back_to_the_rollback_fails(aws: StandIn, v1: str) -> None:
+    aws.engine.fault = lambda definition: "exit 1"
+    aws.serve(v1, 1, wait=60)
+    deployment = aws.deployments()[0]
+    reason = "No rollback candidate was found to run the rollback."
+    assert (deployment["status"], deployment["statusReason"]) == ("ROLLBACK_FAILED", reason)
+    assert [task["taskDefinitionArn"] for task in aws.tasks("RUNNING")] == []
+
+
+def test_a_completed_deployment_of_zero_tasks_is_rolled_back_to_and_its_tasks_fail_for_ever(
+    aws: StandIn, v1: str
+) -> None:
+    unreleased = aws.serve(f"{aws.address}/web:unreleased", 0)
+    aws.engine.fault = lambda definition: "exit 1" if definition["revision"] == 2 else None
+    aws.update(taskDefinition=aws.define(v1), desiredCount=1)
+    aws.clock.sleep(3600)
+    assert aws.statuses() == ["ROLLBACK_IN_PROGRESS", "SUCCESSFUL"]
+    assert [task["taskDefinitionArn"] for task in aws.tasks("RUNNING")] == [unreleased]
+    assert len(aws.ecs.list_tasks(cluster="main", serviceName="web", desiredStatus="STOPPED")["taskArns"]) == 100
+    aws.update(desiredCount=0)
+    assert (aws.statuses()[0], aws.tasks("RUNNING")) == ("ROLLBACK_SUCCESSFUL", [])
+
+
+def test_without_rollback_a_failed_deployment_stops_and_starts_no_more_tasks(aws: StandIn, v1: str, v2: str) -> None:
+    breaker = {"deploymentCircuitBreaker": {"enable": True, "rollback": False}}
+    old = aws.serve(v1, 1, deploymentConfiguration=breaker)
+    aws.engine.fault = lambda definition: "exit 1"
+    new = aws.define(v2)
+    aws.update(taskDefinition=new)
+    aws.clock.sleep(60)
+    assert aws.statuses()[0] == "STOP_REQUESTED"
+    aws.clock.sleep(60)
+    assert aws.statuses() == ["STOPPED", "SUCCESSFUL"]
+    assert [(d["taskDefinition"], d["rolloutState"]) for d in aws.service()["deployments"]] == [
+        (new, "FAILED"),
+        (old, "COMPLETED"),
+    ]
+    assert [task["taskDefinitionArn"] for task in aws.tasks("RUNNING")] == [old]
+
+
+def test_without_a_breaker_tasks_are_started_for_ever(aws: StandIn, v1: str) -> None:
+    aws.engine.fault = lambda definition: "exit 1"
+    aws.serve(v1, 1, wait=3600, deploymentConfiguration={})
+    assert (aws.statuses(), len(aws.tasks("RUNNING"))) == (["IN_PROGRESS"], 1)
+    assert aws.deployments()[0]["deploymentCircuitBreaker"]["status"] == "DISABLED"
+
+
+def test_tasks_that_flap_never_trip_the_breaker(aws: StandIn, v1: str, v2: str) -> None:
+    aws.serve(v1, 1)
+    aws.engine.fault = lambda definition: "flapping" if definition["revision"] == 2 else None
+    aws.update(taskDefinition=aws.define(v2))
+    aws.clock.sleep(3600)
+    assert aws.statuses()[0] == "IN_PROGRESS"
+    assert len(aws.tasks("STOPPED")) == 100
+
+
+def test_a_healthy_task_resets_the_count_of_failures(aws: StandIn, v1: str) -> None:
+    faults = iter(["exit 1", "exit 1", "flapping", "exit 1", "exit 1", None])
+    aws.engine.fault = lambda definition: next(faults)
+    aws.serve(v1, 1, wait=180)
+    assert aws.statuses() == ["SUCCESSFUL"]
+
+
+def test_a_container_health_check_shows_on_the_task(aws: StandIn, v1: str) -> None:
+    aws.serve(v1, 1)
+    assert aws.tasks("RUNNING")[0]["healthStatus"] == "UNKNOWN"
+    aws.update(taskDefinition=aws.define(v1, healthCheck={"command": ["CMD-SHELL", "true"]}))
+    aws.clock.sleep(60)
+    assert aws.tasks("RUNNING")[0]["healthStatus"] == "HEALTHY"
+
+
+# Stopping
+
+
+def test_a_deployment_is_rolled_back_by_request_without_the_option(aws: StandIn, v1: str, v2: str) -> None:
+    old = aws.serve(v1, 1, deploymentConfiguration={})
+    aws.update(taskDefinition=aws.define(v2))
+    arn = aws.deployments()[0]["serviceDeploymentArn"]
+    statuses = []
+    for _ in range(4):
+        aws.ecs.stop_service_deployment(serviceDeploymentArn=arn, stopType="ROLLBACK")  # again: it "continues"
+        statuses.append(aws.statuses()[0])
+        aws.clock.sleep(3)
+    assert statuses == ["ROLLBACK_REQUESTED", "ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"]
+    assert (aws.statuses()[0], aws.service()["taskDefinition"]) == ("ROLLBACK_SUCCESSFUL", old)
+    assert refused(aws.ecs.stop_service_deployment, serviceDeploymentArn=arn)[0] == "ConflictException"
+    assert refused(aws.ecs.stop_service_deployment, serviceDeploymentArn="x")[0] == "ServiceDeploymentNotFoundException"
+
+
+def test_an_aborted_deployment_stops_where_it_is(aws: StandIn, v1: str, v2: str) -> None:
+    aws.serve(v1, 1)
+    new = aws.define(v2)
+    aws.update(taskDefinition=new)
+    arn = aws.deployments()[0]["serviceDeploymentArn"]
+    aws.ecs.stop_service_deployment(serviceDeploymentArn=arn, stopType="ABORT")
+    assert aws.statuses()[0] == "STOP_REQUESTED"
+    aws.clock.sleep(5)
+    assert (aws.statuses()[0], aws.service()["taskDefinition"]) == ("STOPPED", new)
+
+
+def test_a_rollback_that_is_overtaken_has_failed(aws: StandIn, v1: str, v2: str) -> None:
+    aws.serve(v1, 1)
+    aws.update(taskDefinition=aws.define(v2))
+    aws.ecs.stop_service_deployment(serviceDeploymentArn=aws.deployments()[0]["serviceDeploymentArn"])
+    aws.update(taskDefinition=aws.define(v2))
+    aws.clock.sleep(60)
+    assert aws.statuses() == ["SUCCESSFUL", "ROLLBACK_FAILED", "SUCCESSFUL"]
+    assert aws.service()["taskDefinition"].endswith("/web:3")
+
+
+# Errors, deletion, scaling
+
+
+def test_errors_have_their_documented_codes(aws: StandIn, v1: str) -> None:
+    definition = aws.serve(v1, 1)
+    assert refused(aws.ecs.update_service, cluster="none", service="web")[0] == "ClusterNotFoundException"
+    assert refused(aws.ecs.update_service, cluster="main", service="none")[0] == "ServiceNotFoundException"
+    assert refused(aws.ecs.update_service, **WHERE, taskDefinition="web:9")[0] == "ClientException"
+    aws.define(v1)
+    aws.ecs.deregister_task_definition(taskDefinition="web:2")
+    assert refused(aws.ecs.update_service, **WHERE, taskDefinition="web:2") == (
+        "ClientException",
+        "TaskDefinition is inactive",
+    )
+    again = {"cluster": "main", "serviceName": "web", "taskDefinition": definition}
+    assert refused(aws.ecs.create_service, **again)[0] == "InvalidParameterException"
+    canary = {"strategy": "CANARY"}
+    assert refused(aws.ecs.update_service, **WHERE, deploymentConfiguration=canary)[0] == "UnsupportedFeatureException"
+    assert aws.ecs.describe_services(cluster="main", services=["none"])["failures"][0]["reason"] == "MISSING"
+    missing = aws.ecs.describe_service_deployments(serviceDeploymentArns=["x"])["failures"]
+    assert missing == [{"arn": "x", "reason": "MISSING"}]
+
+
+def test_a_deleted_service_is_inactive_and_takes_its_deployments_with_it(aws: StandIn, v1: str) -> None:
+    aws.serve(v1, 1)
+    assert refused(aws.ecs.delete_service, **WHERE)[0] == "InvalidParameterException"
+    aws.update(desiredCount=0)
+    aws.ecs.delete_service(**WHERE)
+    assert (aws.service()["status"], aws.deployments()) == ("INACTIVE", [])
+    assert refused(aws.ecs.update_service, **WHERE, desiredCount=1)[0] == "ServiceNotActiveException"
+    aws.serve(v1, 1)
+    assert aws.statuses() == ["SUCCESSFUL"]
+
+
+def test_registering_a_scalable_target_moves_the_count_into_its_bounds_at_once(aws: StandIn, v1: str) -> None:
+    aws.serve(v1, 0)
+    target = {
+        "ServiceNamespace": "ecs",
+        "ResourceId": "service/main/web",
+        "ScalableDimension": "ecs:service:DesiredCount",
+    }
+    counts = []
+    for bounds in ({"MinCapacity": 0, "MaxCapacity": 4}, {"MinCapacity": 2}, {"MinCapacity": 0, "MaxCapacity": 1}):
+        aws.scaling.register_scalable_target(**target, **bounds)
+        found = aws.scaling.describe_scalable_targets(ServiceNamespace="ecs")["ScalableTargets"][0]
+        counts.append((found["MinCapacity"], found["MaxCapacity"], aws.service()["desiredCount"]))
+    assert counts == [(0, 4, 0), (2, 4, 2), (0, 1, 1)]
+    aws.scaling.deregister_scalable_target(**target)
+    assert aws.scaling.describe_scalable_targets(ServiceNamespace="ecs")["ScalableTargets"] == []
+
+
+# ECR
+
+
+def test_an_image_is_found_by_digest_and_by_tag_and_what_is_missing_is_a_failure(aws: StandIn, v1: str) -> None:
+    digest = v1.partition("@")[2]
+    ids = [{"imageDigest": digest}, {"imageTag": "v1"}, {"imageTag": "none"}]
+    answer = aws.ecr.batch_get_image(repositoryName="web", imageIds=ids)
+    assert [image["imageId"]["imageDigest"] for image in answer["images"]] == [digest, digest]
+    manifest = answer["images"][0]["imageManifest"].encode()
+    assert f"sha256:{hashlib.sha256(manifest).hexdigest()}" == digest
+    assert answer["images"][0]["imageManifestMediaType"] == OCI
+    assert [(f["imageId"], f["failureCode"]) for f in answer["failures"]] == [({"imageTag": "none"}, "ImageNotFound")]
+    described = aws.ecr.describe_images(repositoryName="web", imageIds=[{"imageTag": "v1"}])["imageDetails"][0]
+    assert (described["imageDigest"], "v1" in described["imageTags"]) == (digest, True)
+    assert {"imageTag": "v1", "imageDigest": digest} in aws.ecr.list_images(repositoryName="web")["imageIds"]
+    missing = {"repositoryName": "web", "imageIds": [{"imageTag": "none"}]}
+    assert refused(aws.ecr.describe_images, **missing)[0] == "ImageNotFoundException"
+    assert refused(aws.ecr.list_images, repositoryName="none")[0] == "RepositoryNotFoundException"
+
+
+def test_a_tag_is_put_on_the_same_manifest_and_keeps_its_digest(aws: StandIn, v1: str, v2: str) -> None:
+    for image in (v1, v2):
+        digest = image.partition("@")[2]
+        found = aws.ecr.batch_get_image(repositoryName="web", imageIds=[{"imageDigest": digest}])["images"][0]
+        put = {"repositoryName": "web", "imageManifest": found["imageManifest"], "imageTag": f"live-{aws.clock.now()}"}
+        assert aws.ecr.put_image(**put)["image"]["imageId"]["imageDigest"] == digest
+        assert refused(aws.ecr.put_image, **put)[0] == "ImageAlreadyExistsException"
+    wrong = put | {"imageTag": "other", "imageDigest": v1.partition("@")[2]}
+    assert refused(aws.ecr.put_image, **wrong)[0] == "ImageDigestDoesNotMatchException"
+
+
+@pytest.mark.parametrize(
+    ("mutability", "moves"),
+    [
+        ("MUTABLE", {"live-dev": True, "v1": True}),
+        ("IMMUTABLE", {"live-dev": False, "v1": False}),
+        ("IMMUTABLE_WITH_EXCLUSION", {"live-dev": True, "v1": False}),
+        ("MUTABLE_WITH_EXCLUSION", {"live-dev": False, "v1": True}),
+    ],
+)
+def test_an_immutable_tag_stays_where_it_is_unless_a_filter_excludes_it(
+    aws: StandIn, mutability: str, moves: dict[str, bool]
+) -> None:
+    filters = [{"filterType": "WILDCARD", "filter": "live-*"}] if "EXCLUSION" in mutability else []
+    settings = {"imageTagMutability": mutability, "imageTagMutabilityExclusionFilters": filters}
+    aws.images.create_repository({"repositoryName": "web"} | settings)
+    for tag in moves:
+        aws.push("before", tag)
+    new = aws.push("after", "new").partition("@")[2]
+    found = aws.ecr.batch_get_image(repositoryName="web", imageIds=[{"imageDigest": new}])["images"][0]
+    for tag, may_move in moves.items():
+        put = {"repositoryName": "web", "imageManifest": found["imageManifest"], "imageTag": tag}
+        if may_move:
+            assert aws.ecr.put_image(**put)["image"]["imageId"] == {"imageDigest": new, "imageTag": tag}
+        else:
+            assert refused(aws.ecr.put_image, **put)[0] == "ImageTagAlreadyExistsException"
+
+
+def test_a_login_is_for_the_registry_and_lasts_twelve_hours(aws: StandIn) -> None:
+    login = aws.ecr.get_authorization_token()["authorizationData"][0]
+    assert base64.b64decode(login["authorizationToken"]).startswith(b"AWS:")
+    assert (login["proxyEndpoint"], login["expiresAt"].timestamp()) == (
+        f"http://{aws.address}",
+        aws.clock.now() + 43200,
+    )
+    repository = aws.ecr.describe_repositories(repositoryNames=["web"])["repositories"][0]
+    assert repository["repositoryUri"] == f"{aws.address}/web"

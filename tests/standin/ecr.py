@@ -1,0 +1,171 @@
+"""Amazon ECR's API over a real registry on loopback (Docker Registry HTTP API v2), where the images live.
+
+Not here: images without a tag in lists (a registry cannot enumerate them), scans, lifecycle policies. ECR enforces
+immutable tags at `docker push` too; the registry on loopback cannot, so only PutImage does. UNCONFIRMED: messages.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import urllib.error
+import urllib.request
+from http.client import HTTPResponse
+
+from standin.api import ACCOUNT, REGION, AwsError, Params
+from standin.clock import Clock
+
+MEDIA_TYPES = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback never goes through a proxy
+
+
+class Ecr:
+    def __init__(self, registry: str, clock: Clock) -> None:
+        self._registry, self._clock = registry, clock
+        self._repositories: dict[str, Params] = {}
+        self._pushed: dict[str, float] = {}
+
+    def image_exists(self, image: str) -> bool:
+        """Whether a task could pull it. Images of other registries are taken to exist."""
+        host, _, rest = image.partition("/")
+        if host != self._registry:
+            return True
+        name, _, reference = rest.rpartition("@") if "@" in rest else rest.rpartition(":")
+        return self._manifest(name, reference) is not None
+
+    def create_repository(self, params: Params) -> Params:
+        """Make it, or change its settings."""
+        name = params["repositoryName"]
+        self._repositories[name] = {
+            "repositoryArn": f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{name}",
+            "registryId": ACCOUNT,
+            "repositoryUri": f"{self._registry}/{name}",
+            "createdAt": self._clock.now(),
+            "imageTagMutability": "MUTABLE",
+        } | {key: value for key, value in params.items() if key != "tags"}
+        return {"repository": self._repositories[name]}
+
+    def describe_repositories(self, params: Params) -> Params:
+        names = params.get("repositoryNames", list(self._repositories))
+        return {"repositories": [self._repository(name) for name in names]}
+
+    def get_authorization_token(self, params: Params) -> Params:
+        # API_AuthorizationData: user AWS, valid for 12 hours
+        token = base64.b64encode(b"AWS:password").decode()
+        data = {"authorizationToken": token, "expiresAt": self._clock.now() + 12 * 3600}
+        return {"authorizationData": [data | {"proxyEndpoint": f"http://{self._registry}"}]}
+
+    def batch_get_image(self, params: Params) -> Params:
+        name, images, failures = self._name(params), [], []
+        for wanted in params["imageIds"]:
+            found = self._manifest(name, wanted.get("imageDigest") or wanted["imageTag"])
+            if found:
+                images.append(self._image(name, *found, wanted.get("imageTag")))
+            else:  # API_ImageFailure
+                reason = "Requested image not found"
+                failures.append({"imageId": wanted, "failureCode": "ImageNotFound", "failureReason": reason})
+        return {"images": images, "failures": failures}
+
+    def put_image(self, params: Params) -> Params:
+        name, tag, manifest = self._name(params), params.get("imageTag"), params["imageManifest"].encode()
+        media_type = params.get("imageManifestMediaType") or json.loads(manifest).get("mediaType", MEDIA_TYPES[0])
+        digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+        if params.get("imageDigest", digest) != digest:  # API_PutImage, as all errors here
+            raise AwsError("ImageDigestDoesNotMatchException", f"The manifest's digest is {digest}.")
+        here = self._manifest(name, tag or digest)
+        if here and _digest(here[0]) == digest:
+            what = f"digest '{digest}'" + (f" and tag '{tag}'" if tag else "")
+            raise AwsError("ImageAlreadyExistsException", f"Image with {what} already exists in repository '{name}'.")
+        if here and tag and not self._mutable(name, tag):
+            why = f"The image tag '{tag}' already exists in the '{name}' repository and cannot be overwritten"
+            raise AwsError("ImageTagAlreadyExistsException", f"{why} because the tag is immutable.")
+        try:
+            self._open("PUT", f"{name}/manifests/{tag or digest}", manifest, {"Content-Type": media_type})
+        except urllib.error.HTTPError as error:
+            raise AwsError("LayersNotFoundException", error.read().decode()) from error
+        self._pushed[digest] = self._clock.now()
+        return {"image": self._image(name, manifest, media_type, tag)}
+
+    def describe_images(self, params: Params) -> Params:
+        name, tags = self._name(params), self._tags(params)
+        digests = list(dict.fromkeys(tags.values()))
+        if "imageIds" in params:
+            digests = [self._digest_of(name, image) for image in params["imageIds"]]
+        details = [
+            {
+                "registryId": ACCOUNT,
+                "repositoryName": name,
+                "imageDigest": digest,
+                # When it was first seen: the registry does not say when it was pushed.
+                "imagePushedAt": self._pushed.setdefault(digest, self._clock.now()),
+            }
+            | ({"imageTags": named} if (named := [tag for tag, other in tags.items() if other == digest]) else {})
+            for digest in digests
+        ]
+        return {"imageDetails": details}
+
+    def list_images(self, params: Params) -> Params:
+        return {"imageIds": [{"imageTag": tag, "imageDigest": digest} for tag, digest in self._tags(params).items()]}
+
+    def _repository(self, name: str) -> Params:
+        if name not in self._repositories:
+            raise AwsError("RepositoryNotFoundException", f"The repository with name '{name}' does not exist.")
+        return self._repositories[name]
+
+    def _name(self, params: Params) -> str:
+        return str(self._repository(params["repositoryName"])["repositoryName"])
+
+    def _mutable(self, name: str, tag: str) -> bool:
+        """ECR user guide, image-tag-mutability: the filters name the tags that are excluded from the setting."""
+        repository = self._repository(name)
+        filters = [entry["filter"] for entry in repository.get("imageTagMutabilityExclusionFilters", [])]
+        excluded = any(re.fullmatch(re.escape(text).replace(r"\*", ".*"), tag) for text in filters)
+        return bool(repository["imageTagMutability"].startswith("MUTABLE")) != excluded
+
+    def _tags(self, params: Params) -> dict[str, str]:
+        name = self._name(params)
+        try:
+            tags = json.load(self._open("GET", f"{name}/tags/list"))["tags"] or []
+        except urllib.error.HTTPError:  # nothing was ever pushed
+            tags = []
+        return {tag: self._digest_of(name, {"imageTag": tag}) for tag in sorted(tags)}
+
+    def _digest_of(self, name: str, image: Params) -> str:
+        found = self._manifest(name, image.get("imageDigest") or image["imageTag"])
+        if not found:  # API_DescribeImages
+            raise AwsError("ImageNotFoundException", f"The image with imageId {image} does not exist in '{name}'.")
+        return _digest(found[0])
+
+    def _manifest(self, name: str, reference: str) -> tuple[bytes, str] | None:
+        try:
+            answer = self._open("GET", f"{name}/manifests/{reference}", None, {"Accept": ", ".join(MEDIA_TYPES)})
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise
+        return answer.read(), answer.headers["Content-Type"]
+
+    def _image(self, name: str, manifest: bytes, media_type: str, tag: str | None) -> Params:
+        return {
+            "registryId": ACCOUNT,
+            "repositoryName": name,
+            "imageId": {"imageDigest": _digest(manifest)} | ({"imageTag": tag} if tag else {}),
+            "imageManifest": manifest.decode(),
+            "imageManifestMediaType": media_type,
+        }
+
+    def _open(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> HTTPResponse:
+        request = urllib.request.Request(f"http://{self._registry}/v2/{path}", body, headers or {}, method=method)
+        answer: HTTPResponse = DIRECT.open(request)
+        return answer
+
+
+def _digest(manifest: bytes) -> str:
+    return f"sha256:{hashlib.sha256(manifest).hexdigest()}"

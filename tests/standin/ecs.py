@@ -1,0 +1,592 @@
+"""Amazon ECS, as much of it as a release needs: rolling deployments, and Application Auto Scaling of their count.
+
+Operations take and return dicts in the API's own shape. What happens by itself (tasks start and fail, deployments end)
+is worked out from the clock whenever anything is asked. A rule names the AWS page it stands on (API: AmazonECS/latest/
+APIReference, DG: AmazonECS/latest/developerguide); UNCONFIRMED is what no page says. Not here: the pauses between
+attempts (DG service-throttle-logic), placement, percentages other than 100/200, alarms, other strategies.
+"""
+
+import copy
+import itertools
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+
+from moto.core.utils import get_service_model
+
+from standin.api import ACCOUNT, REGION, AwsError, Params
+from standin.clock import Clock
+
+NEVER = math.inf
+ARN = f"arn:aws:ecs:{REGION}:{ACCOUNT}:"
+# API API_UpdateService: "This parameter triggers a new service deployment". The page says of all others, even of
+# capacityProviderStrategy, that they do not.
+DEPLOYING = {"taskDefinition", "networkConfiguration", "platformVersion", "loadBalancers", "serviceRegistries"}
+DEPLOYING |= {"serviceConnectConfiguration", "volumeConfigurations", "vpcLatticeConfigurations"}
+PROGRESSING = ("PENDING", "IN_PROGRESS")
+SCHEDULER = "ServiceSchedulerInitiated"
+
+
+@dataclass(eq=False)
+class Deployment:
+    """A service deployment, and the service revision that it makes."""
+
+    id: str
+    shown: Params
+    """As DescribeServiceDeployments answers, less what changes by itself; so is the revision."""
+    revision: Params
+    next: tuple[float, str] | None
+    failures: int = 0
+
+    @property
+    def status(self) -> str:
+        return str(self.shown["status"])
+
+    @property
+    def ongoing(self) -> bool:
+        return "finishedAt" not in self.shown
+
+    def to(self, status: str, now: float, then: str | None = None, **shown: Any) -> None:
+        """Into this status, and some seconds later into the next; without a next one it is over."""
+        self.next = (now + 5, then) if then else None
+        self.shown |= {"status": status, "updatedAt": now, **shown} | ({} if then else {"finishedAt": now})
+
+
+@dataclass(eq=False)
+class Task:
+    deployment: Deployment
+    shown: Params
+    runs: float = NEVER
+    healthy: float = NEVER
+    stops: float = NEVER
+    end: tuple[str, str, int | None] = "", "", None
+    """Code, reason and exit code, when it stops by itself."""
+
+
+@dataclass(eq=False)
+class Service:
+    shown: Params
+    """As DescribeServices answers, less what changes by itself."""
+    deployments: list[Deployment] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
+    stopped: list[Task] = field(default_factory=list)
+    goal: Deployment = field(init=False)
+    """Whose tasks are wanted: the newest deployment's, or those of the one that is rolled back to."""
+    time: float = 0.0
+    steady_since: float | None = None
+    reported: bool = False
+
+    def of(self, deployment: Deployment) -> list[Task]:
+        return [task for task in self.tasks if task.deployment is deployment]
+
+    def breaker(self, option: str) -> bool:
+        return bool(self.shown["deploymentConfiguration"].get("deploymentCircuitBreaker", {}).get(option))
+
+    def threshold(self) -> int:
+        """DG deployment-circuit-breaker: half of the desired count, at least 3, at most 200."""
+        return min(max(math.ceil(0.5 * int(self.shown["desiredCount"])), 3), 200)
+
+
+Operation = Callable[["Ecs", Params], Params]
+
+
+def operation(method: Operation) -> Operation:
+    """One at a time, and after everything that has happened meanwhile."""
+
+    @wraps(method)
+    def run(self: "Ecs", params: Params) -> Params:
+        with self.lock:
+            for service in self._services.values():
+                self._catch_up(service)
+            return copy.deepcopy(method(self, copy.deepcopy(params)))
+
+    return run
+
+
+class Ecs:
+    def __init__(self, clock: Clock, image_exists: Callable[[str], bool]) -> None:
+        self.fault: Callable[[Params], str | None] = lambda task_definition: None
+        """What is wrong with the tasks of a task definition: None, "exit N", "health check",
+        "CannotPullContainerError", or "flapping" (healthy, then gone, for ever)."""
+        self.start_seconds, self.steady_seconds = 20.0, 10.0
+        self.lock = threading.RLock()
+        self._clock, self._image_exists, self._numbers = clock, image_exists, itertools.count(1)
+        self._clusters: set[str] = set()
+        self._services: dict[str, Service] = {}
+        self._families: dict[str, list[Params]] = {}
+
+    # Task definitions
+
+    @operation
+    def register_task_definition(self, params: Params) -> Params:
+        revisions, tags = self._families.setdefault(params["family"], []), params.pop("tags", [])
+        revision = len(revisions) + 1  # never one that was used: DG deregister-task-definition-v2
+        definition: Params = {"volumes": [], "placementConstraints": []} | params
+        definition["containerDefinitions"] = [_container(c, params) for c in params["containerDefinitions"]]
+        # API API_TaskDefinition; RegisterTaskDefinition does not take these
+        definition |= {"taskDefinitionArn": f"{ARN}task-definition/{params['family']}:{revision}", "revision": revision}
+        definition |= {"status": "ACTIVE", "compatibilities": ["EC2", "FARGATE"]}
+        definition |= {"registeredAt": self._clock.now(), "registeredBy": f"arn:aws:iam::{ACCOUNT}:root"}
+        definition |= {"requiresAttributes": [{"name": "com.amazonaws.ecs.capability.docker-remote-api.1.18"}]}
+        revisions.append({"taskDefinition": definition, "tags": tags})
+        return revisions[-1]
+
+    @operation
+    def describe_task_definition(self, params: Params) -> Params:
+        found = self._found_definition(params["taskDefinition"])
+        # API API_DescribeTaskDefinition: "If TAGS is specified, the tags are included in the response".
+        return found if "TAGS" in params.get("include", []) else {"taskDefinition": found["taskDefinition"]}
+
+    @operation
+    def deregister_task_definition(self, params: Params) -> Params:
+        if ":" not in params["taskDefinition"].rpartition("/")[2]:
+            raise AwsError("ClientException", "You must specify a revision.")  # API API_DeregisterTaskDefinition
+        definition = self._definition(params["taskDefinition"])
+        definition |= {"status": "INACTIVE", "deregisteredAt": self._clock.now()}
+        return {"taskDefinition": definition}
+
+    @operation
+    def list_task_definitions(self, params: Params) -> Params:
+        # API API_ListTaskDefinitions: ACTIVE by default, the oldest first.
+        family, status = params.get("familyPrefix"), params.get("status", "ACTIVE")
+        every = [r["taskDefinition"] for name in sorted(self._families) for r in self._families[name]]
+        arns = [d["taskDefinitionArn"] for d in every if d["status"] == status and family in (None, d["family"])]
+        return _page("taskDefinitionArns", arns[::-1] if params.get("sort") == "DESC" else arns, params, 100)
+
+    def _found_definition(self, reference: str) -> Params:
+        # API API_DescribeTaskDefinition: "family for the latest ACTIVE revision, family:revision, or full ARN";
+        # INACTIVE ones "remain discoverable": API API_DeregisterTaskDefinition.
+        family, _, revision = reference.rpartition("/")[2].partition(":")
+        for found in reversed(self._families.get(family, [])):
+            definition = found["taskDefinition"]
+            if revision == str(definition["revision"]) or not revision and definition["status"] == "ACTIVE":
+                return found
+        raise AwsError("ClientException", "Unable to describe task definition.")
+
+    def _definition(self, reference: str) -> Params:
+        definition: Params = self._found_definition(reference)["taskDefinition"]
+        return definition
+
+    # Clusters and services
+
+    @operation
+    def create_cluster(self, params: Params) -> Params:
+        name = params["clusterName"]
+        self._clusters.add(name)
+        return {"cluster": {"clusterArn": f"{ARN}cluster/{name}", "clusterName": name, "status": "ACTIVE"}}
+
+    @operation
+    def create_service(self, params: Params) -> Params:
+        arn = self._arn(params, params["serviceName"])
+        if arn in self._services and self._services[arn].shown["status"] == "ACTIVE":
+            raise AwsError("InvalidParameterException", "Creation of service was not idempotent.")
+        shown: Params = {"desiredCount": 0, "loadBalancers": [], "serviceRegistries": [], "platformVersion": "LATEST"}
+        shown |= {"deploymentController": {"type": "ECS"}, "deploymentConfiguration": {}}
+        shown |= {
+            "serviceArn": arn,
+            "clusterArn": f"{ARN}cluster/{arn.split('/')[1]}",
+            "status": "ACTIVE",
+            "events": [],
+        }
+        service = Service(self._checked(shown | params | {"createdAt": self._clock.now()}))
+        self._services[arn] = service
+        self._deploy(service)
+        return {"service": self._described(service)}
+
+    @operation
+    def update_service(self, params: Params) -> Params:
+        service = self._service(params)
+        if service.shown["status"] != "ACTIVE":  # API API_UpdateService
+            raise AwsError("ServiceNotActiveException", "Service was not ACTIVE.")
+        forced, changes = params.pop("forceNewDeployment", False), self._checked(params)
+        deploys = forced or any(service.shown.get(key) != changes[key] for key in DEPLOYING & changes.keys())
+        service.shown |= changes
+        if deploys:
+            self._deploy(service)
+        self._step(service, self._clock.now())
+        return {"service": self._described(service)}
+
+    @operation
+    def delete_service(self, params: Params) -> Params:
+        service = self._service(params)
+        if service.shown["desiredCount"] > 0 and not params.get("force"):  # API API_DeleteService
+            raise AwsError("InvalidParameterException", "The service cannot be stopped while it is scaled above 0.")
+        for task in [*service.tasks]:
+            self._stop(service, task, self._clock.now(), SCHEDULER, "Service deleted")
+        # "Amazon ECS deletes the service deployment when you delete a service": DG service-deployment
+        service.shown |= {"status": "INACTIVE", "desiredCount": 0}
+        service.deployments = []
+        return {"service": self._described(service)}
+
+    @operation
+    def describe_services(self, params: Params) -> Params:
+        arns = [self._arn(params, name) for name in params["services"]]
+        known = {arn: self._described(self._services[arn]) for arn in arns if arn in self._services}
+        for answer in known.values() if "TAGS" not in params.get("include", []) else ():
+            answer.pop("tags", None)
+        return _found("services", known, arns)
+
+    def _checked(self, inputs: Params) -> Params:
+        if "taskDefinition" in inputs:
+            definition = self._definition(inputs["taskDefinition"])
+            inputs["taskDefinition"] = definition["taskDefinitionArn"]
+            if definition["status"] != "ACTIVE":  # API API_DeregisterTaskDefinition
+                raise AwsError("ClientException", "TaskDefinition is inactive")
+        if "deploymentConfiguration" in inputs:
+            defaults = {"maximumPercent": 200, "minimumHealthyPercent": 100, "strategy": "ROLLING"}
+            inputs["deploymentConfiguration"] = configuration = defaults | inputs["deploymentConfiguration"]
+            if configuration["strategy"] != "ROLLING":
+                raise AwsError("UnsupportedFeatureException", f"not in the stand-in: {configuration['strategy']}")
+        return inputs
+
+    def _arn(self, params: Params, service: str) -> str:
+        cluster = params.get("cluster", "default").rpartition("/")[2]
+        if cluster not in self._clusters:
+            raise AwsError("ClusterNotFoundException", "Cluster not found.")
+        return f"{ARN}service/{cluster}/{service.rpartition('/')[2]}"
+
+    def _service(self, params: Params) -> Service:
+        if (arn := self._arn(params, params["service"])) not in self._services:
+            raise AwsError("ServiceNotFoundException", "Service not found.")
+        return self._services[arn]
+
+    def _described(self, service: Service) -> Params:
+        answer = _known("Service", service.shown) | _counts(service.tasks) | {"deployments": []}
+        if service.deployments:
+            newest, goal = service.deployments[-1], service.goal
+            old = [d for d in reversed(service.deployments) if service.of(d) or d is newest and d.ongoing]
+            shown = [goal, *(deployment for deployment in old if deployment is not goal)]
+            answer["deployments"] = [_rollout(service, deployment) for deployment in shown]
+            answer["currentServiceDeployment"] = newest.shown["serviceDeploymentArn"]
+            answer["currentServiceRevisions"] = [_summary(service, deployment) for deployment in shown]
+        return answer
+
+    # Service deployments and revisions
+
+    @operation
+    def list_service_deployments(self, params: Params) -> Params:
+        created, found = params.get("createdAt", {}), []
+        for deployment in reversed(self._service(params).deployments):
+            brief = deployment.shown | {"targetServiceRevisionArn": deployment.revision["serviceRevisionArn"]}
+            in_time = created.get("after", 0) < brief["createdAt"] < created.get("before", NEVER)
+            if in_time and brief["status"] in params.get("status", [brief["status"]]):
+                found.append(_known("ServiceDeploymentBrief", brief))
+        return _page("serviceDeployments", found, params, 20)  # API API_ListServiceDeployments
+
+    @operation
+    def describe_service_deployments(self, params: Params) -> Params:
+        known = {}
+        for service, deployment in self._deployments():
+            state = "MONITORING" if deployment.status in PROGRESSING else "MONITORING_COMPLETE"
+            state = "TRIGGERED" if deployment.failures >= service.threshold() else state
+            breaker: Params = {"failureCount": deployment.failures, "threshold": service.threshold()}
+            breaker |= {"status": state if service.breaker("enable") else "DISABLED"}
+            answer = {"targetServiceRevision": _summary(service, deployment), "deploymentCircuitBreaker": breaker}
+            known[deployment.shown["serviceDeploymentArn"]] = deployment.shown | answer
+        return _found("serviceDeployments", known, params["serviceDeploymentArns"])
+
+    @operation
+    def describe_service_revisions(self, params: Params) -> Params:
+        known = {
+            deployment.revision["serviceRevisionArn"]: deployment.revision for _, deployment in self._deployments()
+        }
+        return _found("serviceRevisions", known, params["serviceRevisionArns"])
+
+    @operation
+    def stop_service_deployment(self, params: Params) -> Params:
+        arn, now = params["serviceDeploymentArn"], self._clock.now()
+        found = [(s, d) for s, d in self._deployments() if d.shown["serviceDeploymentArn"] == arn]
+        if not found:
+            raise AwsError("ServiceDeploymentNotFoundException", "Service deployment not found.")
+        service, deployment = found[0]
+        if not deployment.ongoing:  # API API_StopServiceDeployment
+            raise AwsError("ConflictException", f"The service deployment is {deployment.status}.")
+        # DG stop-service-deployment: PENDING and IN_PROGRESS move to ROLLBACK_REQUESTED, other ongoing states continue,
+        # and the rollback option is not needed. ABORT is in the API, but no page says what it does: UNCONFIRMED.
+        if deployment.status in PROGRESSING and params.get("stopType", "ROLLBACK") == "ABORT":
+            deployment.to("STOP_REQUESTED", now, "STOPPED")
+        elif deployment.status in PROGRESSING:
+            self._roll_back(service, now, "ROLLBACK_REQUESTED", "a user requested it")
+        self._step(service, now)
+        return {"serviceDeploymentArn": arn}
+
+    def _deployments(self) -> list[tuple[Service, Deployment]]:
+        return [(service, deployment) for service in self._services.values() for deployment in service.deployments]
+
+    # Tasks
+
+    @operation
+    def list_tasks(self, params: Params) -> Params:
+        service = self._service(params | {"service": params["serviceName"]})
+        tasks = service.stopped if params.get("desiredStatus") == "STOPPED" else service.tasks
+        return _page("taskArns", [task.shown["taskArn"] for task in tasks], params, 100)  # API API_ListTasks
+
+    @operation
+    def describe_tasks(self, params: Params) -> Params:
+        tasks = [task for service in self._services.values() for task in service.tasks + service.stopped]
+        return _found("tasks", {task.shown["taskArn"]: task.shown for task in tasks}, params["tasks"])
+
+    def _start(self, service: Service, now: float, count: int) -> None:
+        definition = self._definition(service.goal.revision["taskDefinition"])
+        shown = {"clusterArn": service.shown["clusterArn"], "group": f"service:{service.shown['serviceName']}"}
+        shown |= {"taskDefinitionArn": definition["taskDefinitionArn"], "startedBy": service.goal.id, "createdAt": now}
+        shown |= {"lastStatus": "PENDING", "desiredStatus": "RUNNING", "healthStatus": "UNKNOWN"}
+        containers = [
+            _known("Container", {**c, "cpu": None, "memory": None}) for c in definition["containerDefinitions"]
+        ]
+        fate = self._fate(service, definition, now)
+        for _ in range(count):
+            arn = f"{ARN}task/{service.shown['clusterArn'].rpartition('/')[2]}/{next(self._numbers):032x}"
+            service.tasks.append(Task(service.goal, shown | {"taskArn": arn, "containers": containers}, **fate))
+        names = " ".join(_named(task) for task in service.tasks[-count:])
+        self._event(service, now, f"has started {count} tasks: {names}.")
+
+    def _fate(self, service: Service, definition: Params, now: float) -> dict[str, Any]:
+        fault, up = self.fault(copy.deepcopy(definition)), now + self.start_seconds
+        images = [container["image"] for container in definition["containerDefinitions"]]
+        missing = [image for image in images if not self._image_exists(image)]
+        if missing or fault == "CannotPullContainerError":  # DG task_cannot_pull_image
+            reason = "CannotPullContainerError: pull image manifest has been retried 1 time(s): "
+            reason += f"{(missing or images)[0]}: not found"
+            return {"stops": now + self.start_seconds / 2, "end": ("TaskFailedToStart", reason, None)}
+        if fault is None:
+            return {"runs": up, "healthy": up}
+        if fault == "health check":  # DG stopped-task-error-codes
+            groups = [balancer["targetGroupArn"] for balancer in service.shown["loadBalancers"]]
+            reason = f"ELB health checks in (target-group {groups[0]})" if groups else "container health checks"
+            return {"runs": up, "stops": up + 10, "end": (SCHEDULER, f"Task failed {reason}", None)}
+        exited = "EssentialContainerExited", "Essential container in task exited"
+        if fault == "flapping":
+            return {"runs": up, "healthy": up, "stops": up + 5, "end": (*exited, 1)}
+        return {"stops": up, "end": (*exited, int(fault.removeprefix("exit ")))}
+
+    def _stop(
+        self, service: Service, task: Task, now: float, code: str, reason: str, exited: int | None = None
+    ) -> None:
+        service.tasks.remove(task)
+        service.stopped.append(task)
+        end = ({} if exited is None else {"exitCode": exited}) | ({"reason": reason} if "FailedToStart" in code else {})
+        task.shown |= {"lastStatus": "STOPPED", "desiredStatus": "STOPPED", "stoppedAt": now}
+        task.shown |= {"stopCode": code, "stoppedReason": reason}
+        task.shown["containers"] = [{**c, "lastStatus": "STOPPED", **end} for c in task.shown["containers"]]
+        if code == "TaskFailedToStart":
+            self._event(service, now, f"was unable to place a task. Reason: {reason}.")
+        elif "target-group" in reason:
+            where = f"(port {service.shown['loadBalancers'][0]['containerPort']}) is unhealthy in"
+            self._event(service, now, f"{where} ({reason.rpartition('(')[2]} due to (reason Health checks failed).")
+        elif "health checks" in reason:
+            self._event(service, now, f"{_named(task)} failed container health checks.")
+        self._event(service, now, f"has stopped 1 running tasks: {_named(task)}.")
+
+    def _event(self, service: Service, now: float, text: str) -> None:
+        # DG service-event-messages-list, and as people quote them; "a maximum of 100 of the latest": API API_Service
+        event = {"id": str(next(self._numbers)), "createdAt": now}
+        event["message"] = f"(service {service.shown['serviceName']}) {text}"
+        service.shown["events"] = [event, *service.shown["events"][:99]]
+
+    # What happens by itself
+
+    def _deploy(self, service: Service) -> None:
+        now, number = self._clock.now(), next(self._numbers)
+        if service.deployments and (newest := service.deployments[-1]).ongoing:
+            if "rollback" in newest.shown:  # UNCONFIRMED: DG service-deployment has no way out but this and success
+                newest.to("ROLLBACK_FAILED", now)
+            else:  # DG service-deployment: STOP_REQUESTED when "a user starts a new service deployment"
+                newest.to("STOP_REQUESTED", now, "STOPPED")
+        arns = {key: service.shown[key] for key in ("serviceArn", "clusterArn")} | {"createdAt": now}
+        path = f"{service.shown['serviceArn'].rpartition('service/')[2]}/{number}"
+        revision = _known("ServiceRevision", service.shown) | arns
+        revision["serviceRevisionArn"] = f"{ARN}service-revision/{path}"
+        containers = self._definition(service.shown["taskDefinition"])["containerDefinitions"]
+        revision["containerImages"] = [_image(container) for container in containers]
+        shown = arns | {"serviceDeploymentArn": f"{ARN}service-deployment/{path}", "startedAt": now, "updatedAt": now}
+        shown |= {"status": "PENDING", "deploymentConfiguration": service.shown["deploymentConfiguration"]}
+        shown["sourceServiceRevisions"] = [_summary(service, service.goal)] if service.deployments else []
+        service.goal = Deployment(f"ecs-svc/{number:019d}", shown, revision, (now + 1, "IN_PROGRESS"))
+        service.deployments.append(service.goal)
+        service.steady_since = None
+        self._step(service, now)
+
+    def _catch_up(self, service: Service) -> None:
+        """Live through what has happened since, moment by moment."""
+        while service.deployments:
+            moments = [moment for task in service.tasks for moment in (task.runs, task.healthy, task.stops)]
+            moments += [deployment.next[0] for deployment in service.deployments if deployment.next]
+            moments += [service.steady_since + self.steady_seconds] if service.steady_since is not None else []
+            moment = min((moment for moment in moments if moment > service.time), default=NEVER)
+            if moment > self._clock.now():
+                break
+            self._step(service, moment)
+
+    def _step(self, service: Service, now: float) -> None:
+        before, service.time, newest = service.time, now, service.deployments[-1]
+        for deployment in service.deployments:
+            if deployment.next and deployment.next[0] <= now:
+                deployment.shown["status"], deployment.next = deployment.next[1], None
+                if deployment.status == "STOPPED":
+                    deployment.to("STOPPED", now)
+        for task in [*service.tasks]:
+            if before < task.runs <= now:
+                task.shown["lastStatus"] = "RUNNING"
+                containers = self._definition(task.shown["taskDefinitionArn"])["containerDefinitions"]
+                if task.healthy <= now and any("healthCheck" in container for container in containers):
+                    task.shown["healthStatus"] = "HEALTHY"  # API API_Task: the containers' own checks only
+            if before < task.healthy <= now:
+                # API API_DeploymentCircuitBreaker: "a task that reaches a healthy state resets the failure count"
+                task.deployment.failures = 0
+            if task.stops <= now:
+                # API API_Deployment: failed are tasks that do not reach RUNNING or fail a health check
+                task.deployment.failures += task.healthy == NEVER
+                self._stop(service, task, now, *task.end)
+        if newest.status in PROGRESSING and service.breaker("enable") and newest.failures >= service.threshold():
+            self._event(service, now, f"(deployment {newest.id}) deployment failed: tasks failed to start.")
+            if service.breaker("rollback"):  # DG service-deployment: not by way of ROLLBACK_REQUESTED
+                self._roll_back(service, now, "ROLLBACK_IN_PROGRESS", "the circuit breaker threshold was exceeded")
+            else:  # the same page: "the rollback option is not in use"
+                newest.to("STOP_REQUESTED", now, "STOPPED")
+        self._reconcile(service, now)
+
+    def _reconcile(self, service: Service, now: float) -> None:
+        goal, newest, desired = service.goal, service.deployments[-1], service.shown["desiredCount"]
+        lacking = desired - len(service.of(goal))
+        # "A deployment in FAILED state doesn't launch any new tasks": API API_Deployment
+        if lacking > 0 and (goal is not newest or newest.status in (*PROGRESSING, "SUCCESSFUL")):
+            self._start(service, now, lacking)
+        # Old tasks go when all new ones are healthy: 100 and 200 percent, DG deployment-type-ecs.
+        replaced = sum(task.healthy <= now for task in service.of(goal)) >= desired
+        old = [task for task in service.tasks if replaced and task.deployment is not goal]
+        for task in service.of(goal)[desired:] + old:
+            self._stop(service, task, now, SCHEDULER, f"Scaling activity initiated by deployment {goal.id}")
+        if not replaced:
+            service.steady_since = None
+            return
+        if service.steady_since is None:
+            service.steady_since, service.reported = now, False
+        if service.reported or now < service.steady_since + (self.steady_seconds if desired else 0):
+            return
+        ends = {"ROLLBACK_IN_PROGRESS": "ROLLBACK_SUCCESSFUL", **dict.fromkeys(PROGRESSING, "SUCCESSFUL")}
+        if newest.status in ends:
+            newest.to(ends[newest.status], now)
+            self._event(service, now, f"(deployment {goal.id}) deployment completed.")
+        if not newest.ongoing:
+            service.reported = True
+            self._event(service, now, "has reached a steady state.")
+
+    def _roll_back(self, service: Service, now: float, status: str, why: str) -> None:
+        newest, reason = service.deployments[-1], f"Service deployment rolled back because {why}."
+        # "The rollback method requires a previous deployment in COMPLETED state": DG deployment-failure-detection. One
+        # of zero tasks is such a deployment, whatever its image.
+        candidates = [deployment for deployment in service.deployments if deployment.status == "SUCCESSFUL"]
+        if not candidates:
+            newest.to("ROLLBACK_FAILED", now, statusReason="No rollback candidate was found to run the rollback.")
+            return
+        service.goal, service.steady_since = candidates[-1], None
+        service.shown |= {key: value for key, value in service.goal.revision.items() if key in DEPLOYING}
+        rollback = {
+            "reason": reason,
+            "startedAt": now,
+            "serviceRevisionArn": service.goal.revision["serviceRevisionArn"],
+        }
+        newest.to(status, now, "ROLLBACK_IN_PROGRESS", statusReason=reason, rollback=rollback)
+        for task in service.of(newest):
+            self._stop(service, task, now, SCHEDULER, f"Scaling activity initiated by deployment {newest.id}")
+        self._event(service, now, f"rolling back to deployment {service.goal.id}.")
+
+
+def _rollout(service: Service, deployment: Deployment) -> Params:
+    """An entry of DescribeServices' `deployments` (API API_Deployment, reasons: DG ecs_service_deployment_events)."""
+    newest, summary, breaker = service.deployments[-1], _summary(service, deployment), "ECS deployment circuit breaker:"
+    state, reason = "COMPLETED", f"ECS deployment {deployment.id} completed."
+    if deployment is service.goal is not newest and newest.ongoing:
+        # UNCONFIRMED: that the deployment which is rolled back to has its old id again.
+        state, reason = "IN_PROGRESS", f"{breaker} rolling back to deploymentId {deployment.id}."
+    elif deployment.status in PROGRESSING:
+        state, reason = "IN_PROGRESS", f"ECS deployment {deployment.id} in progress."
+    elif deployment.status != "SUCCESSFUL":
+        state, reason = "FAILED", f"{breaker} tasks failed to start."
+    answer = _known("Deployment", deployment.revision | deployment.shown) | _counts(service.of(deployment))
+    answer |= {"id": deployment.id, "status": "PRIMARY" if deployment is service.goal else "ACTIVE"}
+    answer |= {"desiredCount": summary["requestedTaskCount"], "failedTasks": deployment.failures}
+    return answer | {"rolloutState": state, "rolloutStateReason": reason}
+
+
+def _summary(service: Service, deployment: Deployment) -> Params:
+    counts, tasks = _counts(service.of(deployment)), len(service.of(deployment))
+    answer = {"requestedTaskCount": service.shown["desiredCount"] if deployment is service.goal else tasks}
+    answer |= {"runningTaskCount": counts["runningCount"], "pendingTaskCount": counts["pendingCount"]}
+    return answer | {"arn": deployment.revision["serviceRevisionArn"]}
+
+
+def _container(container: Params, definition: Params) -> Params:
+    """As DescribeTaskDefinition returns it: with ECS's defaults (API API_ContainerDefinition, API_PortMapping)."""
+    empty = ("portMappings", "environment", "mountPoints", "volumesFrom", "systemControls")
+    ports = [{"protocol": "tcp"} | port for port in container.get("portMappings", [])]
+    if definition.get("networkMode") == "awsvpc":
+        ports = [{"hostPort": port["containerPort"]} | port for port in ports]
+    return {"cpu": 0, "essential": True, **{key: [] for key in empty}} | container | {"portMappings": ports}
+
+
+def _image(container: Params) -> Params:
+    image = {"containerName": container["name"], "image": container["image"]}
+    # A tag's digest, which ECS looks up, is not known here: releases go by digest.
+    return image | ({"imageDigest": container["image"].partition("@")[2]} if "@" in container["image"] else {})
+
+
+def _counts(tasks: list[Task]) -> dict[str, int]:
+    running = sum(task.shown["lastStatus"] == "RUNNING" for task in tasks)
+    return {"runningCount": running, "pendingCount": len(tasks) - running}
+
+
+def _named(task: Task) -> str:
+    return f"(task {task.shown['taskArn'].rpartition('/')[2]})"
+
+
+def _known(shape: str, values: Params) -> Params:
+    members = get_service_model("ecs").shape_for(shape).members
+    return {key: value for key, value in values.items() if key in members and value is not None}
+
+
+def _found(key: str, known: Params, arns: list[str]) -> Params:
+    failures = [{"arn": arn, "reason": "MISSING"} for arn in arns if arn not in known]  # DG api_failures_messages
+    return {key: [known[arn] for arn in arns if arn in known], "failures": failures}
+
+
+def _page(key: str, items: list[Any], params: Params, size: int) -> Params:
+    start = int(params.get("nextToken", 0))
+    end = start + params.get("maxResults", size)
+    return {key: items[start:end]} | ({"nextToken": str(end)} if end < len(items) else {})
+
+
+class Autoscaling:
+    """Application Auto Scaling of a service's count. Moto's refuses services that moto's own ECS does not have."""
+
+    def __init__(self, ecs: Ecs) -> None:
+        self._ecs = ecs
+        self._targets: dict[str, Params] = {}
+
+    def register_scalable_target(self, params: Params) -> Params:
+        # autoscaling/application/APIReference/API_RegisterScalableTarget: "Any parameters that you don't specify are
+        # not changed", and it "changes the resource's current capacity to a value that is inside of this range".
+        id = params["ResourceId"]
+        _, cluster, name = id.split("/")
+        found = self._ecs.describe_services({"cluster": cluster, "services": [name]})["services"]
+        if not found:
+            raise AwsError("ValidationException", f"ECS service doesn't exist: {id}")
+        arn = f"arn:aws:application-autoscaling:{REGION}:{ACCOUNT}:scalable-target/{len(self._targets):032x}"
+        created = {"ScalableTargetARN": arn, "CreationTime": found[0]["createdAt"], "RoleARN": arn}
+        target = self._targets[id] = created | self._targets.get(id, {}) | params
+        count = min(max(found[0]["desiredCount"], target["MinCapacity"]), target["MaxCapacity"])
+        self._ecs.update_service({"cluster": cluster, "service": name, "desiredCount": count})
+        return {"ScalableTargetARN": target["ScalableTargetARN"]}
+
+    def describe_scalable_targets(self, params: Params) -> Params:
+        wanted = params.get("ResourceIds", list(self._targets))
+        return {"ScalableTargets": [target for id, target in self._targets.items() if id in wanted]}
+
+    def deregister_scalable_target(self, params: Params) -> Params:
+        if self._targets.pop(params["ResourceId"], None) is None:
+            raise AwsError("ObjectNotFoundException", f"No scalable target found: {params['ResourceId']}")
+        return {}

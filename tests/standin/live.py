@@ -1,0 +1,183 @@
+"""The resources that do something when Pulumi makes them: what a release reads or changes on AWS."""
+
+import json
+from typing import Any
+
+from standin.ecr import Ecr
+from standin.ecs import Autoscaling, Ecs
+from standin.lambdas import FunctionError, Lambdas
+from standin.provider import Live, Props
+
+NETWORK = {True: "ENABLED", False: "DISABLED"}
+
+
+class Cluster(Live):
+    def __init__(self, ecs: Ecs) -> None:
+        self._ecs = ecs
+
+    def create(self, name: str, inputs: Props) -> tuple[str, Props]:
+        self._ecs.create_cluster({"clusterName": inputs["name"]})
+        return "", {}
+
+
+class TaskDefinition(Live):
+    SAME = ("family", "cpu", "memory", "networkMode", "requiresCompatibilities", "executionRoleArn", "taskRoleArn")
+
+    def __init__(self, ecs: Ecs) -> None:
+        self._ecs = ecs
+
+    def create(self, name: str, inputs: Props) -> tuple[str, Props]:
+        asked = {key: inputs[key] for key in (*self.SAME, "runtimePlatform") if key in inputs}
+        asked["containerDefinitions"] = json.loads(inputs["containerDefinitions"])
+        asked["tags"] = [{"key": key, "value": value} for key, value in inputs.get("tags", {}).items()]
+        made = self._ecs.register_task_definition(asked)["taskDefinition"]
+        arn, revision = made["taskDefinitionArn"], made["revision"]
+        return "", {"arn": arn, "revision": revision, "arnWithoutRevision": arn.rpartition(":")[0]}
+
+    def delete(self, id: str, state: Props) -> None:
+        if not state.get("skipDestroy"):
+            self._ecs.deregister_task_definition({"taskDefinition": state["arn"]})
+
+
+class Service(Live):
+    """As the provider does, an update names only what changed, never the revision and the count that are ignored."""
+
+    def __init__(self, ecs: Ecs) -> None:
+        self._ecs = ecs
+
+    def create(self, name: str, inputs: Props) -> tuple[str, Props]:
+        of = {"cluster": inputs["cluster"], "serviceName": inputs["name"], "launchType": inputs["launchType"]}
+        first = {"taskDefinition": inputs["taskDefinition"], "desiredCount": inputs["desiredCount"]}
+        self._ecs.create_service({**of, **first, **self._asked(inputs)})
+        return "", {}
+
+    def update(self, id: str, olds: Props, news: Props) -> Props:
+        before, after = self._asked(olds), self._asked(news)
+        changed = {key: value for key, value in after.items() if before.get(key) != value}
+        self._ecs.update_service({"cluster": news["cluster"], "service": news["name"], **changed})
+        return self.read(id, news) or {}
+
+    def read(self, id: str, inputs: Props) -> Props | None:
+        found = self._ecs.describe_services({"cluster": inputs["cluster"], "services": [inputs["name"]]})["services"]
+        if not found or found[0]["status"] != "ACTIVE":
+            return None
+        return {"taskDefinition": found[0]["taskDefinition"], "desiredCount": found[0]["desiredCount"]}
+
+    def delete(self, id: str, state: Props) -> None:
+        # The provider scales the service to zero first.
+        of = {"cluster": state["cluster"], "service": state["name"]}
+        self._ecs.update_service({**of, "desiredCount": 0})
+        self._ecs.delete_service(of)
+
+    def _asked(self, inputs: Props) -> Props:
+        network = inputs["networkConfiguration"]
+        percents = {
+            "minimumHealthyPercent": int(inputs["deploymentMinimumHealthyPercent"]),
+            "maximumPercent": int(inputs["deploymentMaximumPercent"]),
+        }
+        return {
+            "networkConfiguration": {
+                "awsvpcConfiguration": {
+                    "subnets": network["subnets"],
+                    "securityGroups": network["securityGroups"],
+                    "assignPublicIp": NETWORK[network["assignPublicIp"]],
+                }
+            },
+            "deploymentConfiguration": {**percents, "deploymentCircuitBreaker": inputs["deploymentCircuitBreaker"]},
+            "loadBalancers": inputs["loadBalancers"],
+            "healthCheckGracePeriodSeconds": int(inputs["healthCheckGracePeriodSeconds"]),
+        }
+
+
+class Repository(Live):
+    def __init__(self, ecr: Ecr) -> None:
+        self._ecr = ecr
+
+    def create(self, name: str, inputs: Props) -> tuple[str, Props]:
+        self._ecr.create_repository(
+            {
+                "repositoryName": inputs["name"],
+                "imageTagMutability": inputs["imageTagMutability"],
+                "imageTagMutabilityExclusionFilters": inputs.get("imageTagMutabilityExclusionFilters", []),
+            }
+        )
+        return "", {}
+
+
+class Parameter(Live):
+    def __init__(self, ssm: Any) -> None:
+        self._ssm = ssm
+
+    def create(self, name: str, inputs: Props) -> tuple[str, Props]:
+        self._ssm.put_parameter(Name=inputs["name"], Value=inputs["value"], Type=inputs["type"])
+        return "", {}
+
+    def update(self, id: str, olds: Props, news: Props) -> Props:
+        self._ssm.put_parameter(Name=news["name"], Value=news["value"], Type=news["type"], Overwrite=True)
+        return {}
+
+    def read(self, id: str, inputs: Props) -> Props | None:
+        return {"value": self._ssm.get_parameter(Name=id)["Parameter"]["Value"]}
+
+    def delete(self, id: str, state: Props) -> None:
+        self._ssm.delete_parameter(Name=state["name"])
+
+
+class Bucket(Live):
+    def __init__(self, s3: Any, region: str) -> None:
+        self._s3, self._region = s3, region
+
+    def create(self, name: str, inputs: Props) -> tuple[str, Props]:
+        where = {"LocationConstraint": self._region}
+        self._s3.create_bucket(Bucket=inputs["bucket"], CreateBucketConfiguration=where)
+        return "", {}
+
+    def delete(self, id: str, state: Props) -> None:
+        if state.get("forceDestroy"):
+            for found in self._s3.list_objects_v2(Bucket=state["bucket"]).get("Contents", []):
+                self._s3.delete_object(Bucket=state["bucket"], Key=found["Key"])
+        self._s3.delete_bucket(Bucket=state["bucket"])
+
+
+class ScalableTarget(Live):
+    def __init__(self, autoscaling: Autoscaling) -> None:
+        self._autoscaling = autoscaling
+
+    def create(self, name: str, inputs: Props) -> tuple[str, Props]:
+        self._autoscaling.register_scalable_target(
+            {
+                **self._named(inputs),
+                "MinCapacity": int(inputs["minCapacity"]),
+                "MaxCapacity": int(inputs["maxCapacity"]),
+            }
+        )
+        return "", {}
+
+    def read(self, id: str, inputs: Props) -> Props | None:
+        found = self._autoscaling.describe_scalable_targets({"ResourceIds": [id]})["ScalableTargets"]
+        return {"minCapacity": found[0]["MinCapacity"], "maxCapacity": found[0]["MaxCapacity"]} if found else None
+
+    def delete(self, id: str, state: Props) -> None:
+        self._autoscaling.deregister_scalable_target(self._named(state))
+
+    def _named(self, inputs: Props) -> Props:
+        return {
+            "ServiceNamespace": inputs["serviceNamespace"],
+            "ResourceId": inputs["resourceId"],
+            "ScalableDimension": inputs["scalableDimension"],
+        }
+
+
+class Invocation(Live):
+    """Runs the function; its error is the resource's error."""
+
+    def __init__(self, lambdas: Lambdas) -> None:
+        self._lambdas = lambdas
+
+    def create(self, name: str, inputs: Props) -> tuple[str, Props]:
+        try:
+            result = self._lambdas.invoke(inputs["functionName"], json.loads(inputs["input"]))
+        except FunctionError as e:
+            # As the provider words it.
+            raise RuntimeError(f"invoking Lambda Function ({inputs['functionName']}): Unhandled: {e}") from None
+        return "", {"result": json.dumps(result)}

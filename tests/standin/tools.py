@@ -1,0 +1,559 @@
+"""Finds, or makes once, the programs that the engine and journey tests and `make demo` run.
+
+Taken first from the machine (PATH, a Docker engine), else made into a cache: Go programs from the modules beside this
+file, the rest from Debian's packages, which are unpacked there and not installed. `python -m standin.tools setup`
+prepares everything, `python -m standin.tools status` says where each comes from.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import http.client
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slipway"
+
+Say = Callable[[str], object]
+
+MODULES = Path(__file__).parent
+APP = MODULES.parents[1] / "app"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A Go program of a module that go.mod requires."""
+
+    name: str
+    module: str
+    stamp: str
+    """What the linker sets, so that the program knows its own version."""
+
+    @property
+    def package(self) -> str:
+        return f"{self.module}/cmd/{self.name}"
+
+
+ENGINE = [
+    Program(
+        "pulumi",
+        "github.com/pulumi/pulumi/pkg/v3",
+        "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={version}",
+    )
+]
+BUILDER = [
+    Program("buildx", "github.com/docker/buildx", "github.com/docker/buildx/version.Version=v{version}"),
+    Program("buildkitd", "github.com/moby/buildkit", "github.com/moby/buildkit/version.Version=v{version}"),
+]
+
+BASE_LEFT_OUT = (
+    "./usr/share/*",
+    "./usr/lib/*/gconv/*",
+    "./usr/lib/python3*/ensurepip*",
+    "./usr/lib/python3*/lib2to3*",
+    "./usr/lib/python3*/pydoc_data*",
+)
+
+# Runs a command until it ends, or until whoever started this closes its input, be it by dying: then the command is
+# killed, as nothing that it has is kept, and buildkitd would wait for the build under way.
+GUARD = """
+exec 3<&0
+"$@" </dev/null 3<&- & command=$!
+{ cat <&3 >/dev/null; kill -9 $command; } &
+wait $command
+"""
+# With processes and mounts of its own, which end with the guard: the containers of the build under way, for one.
+APART = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+class Unavailable(Exception):
+    """A program is missing and cannot be made here; the message says why, and how to get it."""
+
+
+def engine(say: Say = print) -> Path:
+    """The `pulumi` executable, built with Go when it is neither on PATH nor in the cache."""
+    if found := shutil.which("pulumi"):
+        return Path(found)
+    return _built("engine", ENGINE, say) / "pulumi"
+
+
+@contextmanager
+def registry() -> Iterator[str]:
+    """An empty image registry on loopback, as `127.0.0.1:PORT`; it is gone, with its images, when the context ends."""
+    program = shutil.which("docker-registry") or shutil.which("registry")
+    if program is None and (docker := _docker_engine(os.environ)):
+        with _registry_container(docker) as address:
+            yield address
+        return
+    if program is None:
+        program = str(_unpacked("docker-registry", ["docker-registry"], print))
+
+    with tempfile.TemporaryDirectory(prefix="slipway-registry-") as name:
+        folder, address = Path(name), f"127.0.0.1:{_free_port()}"
+        settings = {
+            "version": 0.1,
+            "log": {"level": "warn", "accesslog": {"disabled": True}},
+            "storage": {"filesystem": {"rootdirectory": str(folder / "images")}},
+            "http": {"addr": address},
+        }
+        # JSON is YAML too.
+        (folder / "config.yml").write_text(json.dumps(settings))
+        command = [program, "serve", str(folder / "config.yml")]
+        with _daemon("the registry", command, folder / "log", lambda: _answers(address)):
+            yield address
+
+
+@contextmanager
+def builder(say: Say = print) -> Iterator[dict[str, str]]:
+    """Environment variables with which `docker buildx build --push`, `buildx imagetools` and `docker login` work.
+
+    The person's own `~/.docker` is read for its plugins at most: the client's configuration is in a temporary folder.
+    """
+    with tempfile.TemporaryDirectory(prefix="slipway-builder-") as name:
+        folder = Path(name)
+        config = folder / "docker"
+        config.mkdir()
+        variables = {"DOCKER_CONFIG": str(config), "BUILDX_CONFIG": str(config / "buildx"), "BUILDX_BUILDER": "slipway"}
+        if docker := _docker_engine(os.environ):
+            with _engines_builder(docker, config, variables, say):
+                yield variables
+        else:
+            with _own_builder(folder, config, variables, say):
+                yield variables
+
+
+def base_image(registry: str, env: Mapping[str, str], say: Say = print) -> str:
+    """The base image for app/: the Dockerfile's own where a Docker engine can pull it, else a small one in `registry`.
+
+    The small one is made of Debian's packages, and is not for use outside tests. `env` is what `builder` yields.
+    """
+    env = {**os.environ, **env}
+    if _docker_engine(env):
+        return _default_base_image()
+
+    rootfs = _rootfs(say)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(rootfs, folder)
+        (folder / "Dockerfile").write_text("FROM scratch\nADD rootfs.tar /\n")
+        repository = f"{registry}/base/python"
+        described = folder / "described.json"
+        build = ["docker", "buildx", "build", "--provenance=false", f"--metadata-file={described}"]
+        # Loopback is faster than any compression.
+        output = f"--output=type=image,name={repository}:latest,push=true,compression=uncompressed"
+        _run([*build, output, str(folder)], env=env)
+        # By digest, so that no build has to ask the registry what the tag means today.
+        return f"{repository}@{json.loads(described.read_text())['containerimage.digest']}"
+
+
+# Docker's own builder
+
+
+@contextmanager
+def _engines_builder(docker: str, config: Path, variables: dict[str, str], say: Say) -> Iterator[None]:
+    """A builder in a container of the Docker engine: the engine's inner one cannot export a cache to a registry."""
+    own = os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker"
+    (config / "config.json").write_text(json.dumps({"cliPluginsExtraDirs": [str(Path(own) / "cli-plugins")]}))
+    # The person's context is a part of the configuration that is left aside here.
+    host = _run([docker, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]).strip()
+    variables |= {"PATH": _path_with(docker), "DOCKER_HOST": host, "BUILDX_BUILDER": f"slipway-{os.getpid()}"}
+    env = {**os.environ, **variables}
+    create = [docker, "buildx", "create", "--name", variables["BUILDX_BUILDER"], "--bootstrap"]
+    try:
+        with _timed(say, "starting a builder in Docker", "20 seconds, longer the first time"):
+            # Of the host's network, or the builder would look for a registry on loopback in its own container.
+            _run([*create, "--driver", "docker-container", "--driver-opt", "network=host"], env=env)
+        yield
+    finally:
+        subprocess.run([docker, "buildx", "rm", "--force", variables["BUILDX_BUILDER"]], env=env, capture_output=True)
+
+
+# A builder of our own: buildx and buildkitd, without a Docker engine
+
+
+@contextmanager
+def _own_builder(folder: Path, config: Path, variables: dict[str, str], say: Say) -> Iterator[None]:
+    if platform.system() != "Linux" or os.geteuid() != 0:
+        raise Unavailable(
+            "no Docker engine answers `docker info`, and the builder that stands in for it runs as root on Linux only: "
+            "start Docker, or run this as root"
+        )
+    programs = _built("builder", BUILDER, say)
+    docker = shutil.which("docker") or str(_unpacked("docker", ["docker-cli", "docker.io"], say))
+    runc = shutil.which("runc") or str(_unpacked("runc", ["runc"], say))
+
+    (config / "cli-plugins").mkdir()
+    (config / "cli-plugins" / "docker-buildx").symlink_to(programs / "buildx")
+    socket_path = folder / "buildkitd.sock"
+    # `docker login` asks the engine first, and does it itself where none listens: none does here, whatever DOCKER_HOST
+    # was, and nothing is asked over the network.
+    variables |= {"PATH": _path_with(docker), "DOCKER_HOST": f"unix://{folder}/no-engine.sock"}
+    command = [str(programs / "buildkitd"), "--addr", f"unix://{socket_path}", "--root", str(folder / "state")]
+    # Its own place for this socket, or a second buildkitd on the machine would not start.
+    command += ["--otel-socket-path", str(folder / "otel.sock")]
+    # Overlayfs where the kernel has it, else plain copies.
+    command += ["--oci-worker-snapshotter", "auto", "--containerd-worker=false"]
+    env = {**os.environ, "PATH": _path_with(runc)}
+    log = folder / "buildkitd.log"
+    with _daemon("buildkitd", command, log, lambda: _listens(socket_path), env=env, inside=APART):
+        create = [docker, "buildx", "create", "--name", variables["BUILDX_BUILDER"], "--driver", "remote"]
+        _run([*create, f"unix://{socket_path}"], env={**os.environ, **variables})
+        yield
+
+
+# The base image
+
+
+def _default_base_image() -> str:
+    found = re.search(r"^ARG BASE_IMAGE=(\S+)$", (APP / "Dockerfile").read_text(), re.MULTILINE)
+    if found is None:
+        raise ValueError("app/Dockerfile must begin with `ARG BASE_IMAGE=<image>`, got no such line")
+    return found[1]
+
+
+def _rootfs(say: Say) -> Path:
+    """A tar of /bin/sh with the usual tools, and of Python with its standard library; made once for each Debian."""
+
+    def make(folder: Path) -> None:
+        with _timed(say, "making a base image of Debian's packages, once", "10 seconds"):
+            _need_debian("a base image")
+            # Debian says which Python is its own: python3.11, python3.13, ...
+            python = next(name for name in _dependencies("python3-minimal") if name.startswith("python3."))
+            python = python.removesuffix("-minimal")
+            packages = [f"{python}-minimal", f"lib{python}-minimal", f"lib{python}-stdlib"]
+            packages += [*_dependencies(*packages), "busybox-static"]
+            root = folder / "root"
+            for place in ("bin", "sbin", "lib", "lib64"):
+                (root / "usr" / place).mkdir(parents=True)
+                (root / place).symlink_to(f"usr/{place}")
+            (root / "tmp").mkdir()
+            (root / "tmp").chmod(0o1777)
+            (root / "etc").mkdir()
+            # Without it a RUN as a user by number is refused.
+            (root / "etc" / "passwd").write_text("root:x:0:0::/:/bin/sh\n")
+            _download(sorted(set(packages)), folder)
+            for package in sorted(folder.glob("*.deb")):
+                _unpack(package, root, [f"--exclude={pattern}" for pattern in BASE_LEFT_OUT])
+            (root / "usr/bin/python3").symlink_to(python)
+            for tool in _run([str(root / "usr/bin/busybox"), "--list"]).split():
+                with contextlib.suppress(FileExistsError):
+                    (root / "usr/bin" / tool).symlink_to("busybox")
+            _run(["tar", "-cf", str(folder / "rootfs.tar"), "-C", str(root), "--sort=name", "--numeric-owner", "."])
+            shutil.rmtree(root)
+            for package in folder.glob("*.deb"):
+                package.unlink()
+
+    return _once(_rootfs_name(), make, say) / "rootfs.tar"
+
+
+def _rootfs_name() -> str:
+    # Count up when _rootfs comes to make something else.
+    return f"base-1-{_debian()}-{platform.machine()}"
+
+
+# A registry in a container
+
+
+@contextmanager
+def _registry_container(docker: str) -> Iterator[str]:
+    run = [docker, "run", "--detach", "--rm", "--publish", "127.0.0.1::5000", "registry:2"]
+    container = _run(run).split()[-1]
+    try:
+        address = _run([docker, "port", container, "5000/tcp"]).split()[0]
+        _wait("the registry's container", lambda: _answers(address), lambda: None)
+        yield address
+    finally:
+        subprocess.run([docker, "rm", "--force", "--volumes", container], capture_output=True)
+
+
+# What is made once and kept in the cache
+
+
+def _built(module: str, programs: Sequence[Program], say: Say) -> Path:
+    """The folder with these programs, built in the versions that tests/standin/<module>/go.mod requires."""
+    versions = _versions(module, programs)
+
+    def build(folder: Path) -> None:
+        go = shutil.which("go")
+        if go is None:
+            raise Unavailable(_no_go(programs))
+        with _timed(say, f"building {_build_name(versions)} with Go, once", "4 minutes on two cores"):
+            for program in programs:
+                stamp = program.stamp.format(version=versions[program.name])
+                output = str(folder / "bin" / program.name)
+                command = [go, "build", "-ldflags", f"-s -w -X {stamp}", "-o", output, program.package]
+                _run(command, cwd=MODULES / module)
+
+    return _once(_build_name(versions), build, say) / "bin"
+
+
+def _versions(module: str, programs: Sequence[Program]) -> dict[str, str]:
+    go_mod = (MODULES / module / "go.mod").read_text()
+    versions = {}
+    for program in programs:
+        found = re.search(rf"^(?:require)?\s+{re.escape(program.module)} v(\S+)", go_mod, re.MULTILINE)
+        if found is None:
+            raise ValueError(f"tests/standin/{module}/go.mod must require {program.module}, for {program.name}")
+        versions[program.name] = found[1]
+    return versions
+
+
+def _build_name(versions: Mapping[str, str]) -> str:
+    return "-".join(f"{program}-{version}" for program, version in versions.items())
+
+
+def _no_go(programs: Sequence[Program]) -> str:
+    names = " and ".join(program.name for program in programs)
+    instead = (
+        "install pulumi itself (https://www.pulumi.com/docs/install)"
+        if programs == ENGINE
+        else "start a Docker engine (https://docs.docker.com/engine/install)"
+    )
+    return f"{names} cannot be built, because Go is not on PATH: install it (https://go.dev/doc/install), or {instead}"
+
+
+def _unpacked(program: str, packages: Sequence[str], say: Say) -> Path:
+    """A program out of the first of these Debian packages that exists: not installed, so that no service starts."""
+
+    def make(folder: Path) -> None:
+        _need_debian(program)
+        known = [package for package in packages if _known(package)]
+        with _timed(say, f"{program} is not installed: unpacking Debian's package, once", "5 seconds"):
+            _download(known[:1] or packages[:1], folder)
+            for package in folder.glob("*.deb"):
+                _unpack(package, folder, [])
+                package.unlink()
+
+    folder = _once(f"{program}-{_debian()}", make, say)
+    return next(folder / place / program for place in ("usr/bin", "usr/sbin") if (folder / place / program).exists())
+
+
+def _once(name: str, make: Callable[[Path], None], say: Say) -> Path:
+    """The folder CACHE/name, filled by `make` the first time; a make that is cut off leaves nothing by that name."""
+    folder = CACHE / name
+    if folder.exists():
+        return folder
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with _timed(say, f"another process is making {name}: waiting for it", "4 minutes at most"):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.exists():
+            return folder
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=CACHE))
+        try:
+            make(unfinished)
+            unfinished.rename(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+# Debian's packages
+
+
+def _debian() -> str:
+    with contextlib.suppress(OSError):
+        return platform.freedesktop_os_release().get("VERSION_CODENAME", "unknown")
+    return "unknown"
+
+
+def _need_debian(what: str) -> None:
+    if not shutil.which("apt-get"):
+        raise Unavailable(
+            f"{what} is missing, and this system has no apt-get to take it from Debian's packages: "
+            "install it, or start a Docker engine"
+        )
+    # A new machine has no lists of packages, or old ones. Only root may fetch them; others go on with what is there.
+    subprocess.run(["apt-get", "update", "-q"], capture_output=True)
+
+
+def _known(package: str) -> bool:
+    return bool(subprocess.run(["apt-cache", "show", package], capture_output=True).stdout)
+
+
+def _dependencies(*packages: str) -> list[str]:
+    return re.findall(r"Depends: (\w\S*)$", _run(["apt-cache", "depends", *packages]), re.MULTILINE)
+
+
+def _download(packages: Sequence[str], folder: Path) -> None:
+    # As root apt would fetch as another user, who may not write here, and warn about it.
+    _run(["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", *packages], cwd=folder)
+
+
+def _unpack(package: Path, root: Path, options: Sequence[str]) -> None:
+    # Not `dpkg-deb --extract`, which would unpack /lib over a link to /usr/lib.
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE) as files:
+        _run(["tar", "-x", "-C", str(root), "--keep-directory-symlink", *options], stdin=files.stdout)
+
+
+# Processes
+
+
+@contextmanager
+def _daemon(
+    program: str,
+    command: Sequence[str],
+    log: Path,
+    ready: Callable[[], bool],
+    env: Mapping[str, str] | None = None,
+    inside: Sequence[str] = (),
+) -> Iterator[None]:
+    """A process that runs for as long as the context, and not longer, even if this process is killed."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*inside, "sh", "-c", GUARD, "sh", *command],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            # Ctrl-C in a terminal goes to a whole group: this one is told afterwards, when those who use it are done.
+            start_new_session=True,
+        )
+    try:
+        _wait(program, ready, lambda: None if process.poll() is None else log.read_text(errors="replace"))
+        yield
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait(program: str, ready: Callable[[], bool], ended: Callable[[], str | None]) -> None:
+    deadline = time.monotonic() + 20
+    while not ready():
+        if (log := ended()) is not None:
+            raise Unavailable(f"{program} ended as soon as it was started, and said:\n{log[-1500:]}")
+        if time.monotonic() > deadline:
+            raise Unavailable(f"{program} does not answer 20 seconds after its start: is the machine overloaded?")
+        time.sleep(0.02)
+
+
+def _run(
+    command: Sequence[str],
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: IO[bytes] | None = None,
+) -> str:
+    try:
+        done = subprocess.run(command, env=env, cwd=cwd, stdin=stdin, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise Unavailable(f"{command[0]} is needed and is not on PATH: install it") from None
+    if done.returncode:
+        raise Unavailable(f"`{' '.join(command[:4])} ...` failed, and said:\n{(done.stderr or done.stdout)[-1500:]}")
+    return done.stdout
+
+
+def _docker_engine(env: Mapping[str, str]) -> str | None:
+    """The Docker client, if an engine answers it."""
+    docker = shutil.which("docker", path=env.get("PATH"))
+    if docker is None:
+        return None
+    try:
+        done = subprocess.run([docker, "info"], env=env, capture_output=True, timeout=10)
+    except subprocess.TimeoutExpired:
+        return None
+    return docker if done.returncode == 0 else None
+
+
+def _answers(address: str) -> bool:
+    connection = http.client.HTTPConnection(address, timeout=2)
+    try:
+        connection.request("GET", "/v2/")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _path_with(program: str) -> str:
+    """PATH, so that the program is found by its name."""
+    path = os.environ.get("PATH", os.defpath)
+    return path if shutil.which(Path(program).name) else f"{Path(program).parent}{os.pathsep}{path}"
+
+
+@contextmanager
+def _timed(say: Say, doing: str, expected: str) -> Iterator[None]:
+    say(f"{doing} (about {expected})")
+    started = time.monotonic()
+    yield
+    say(f"{doing}: done in {time.monotonic() - started:.1f} s")
+
+
+# python -m standin.tools
+
+
+def _setup() -> None:
+    engine()
+    with registry() as address, builder() as env:
+        print(f"the base image is {base_image(address, env)}")
+
+
+def _status() -> Iterator[str]:
+    docker = _docker_engine(os.environ)
+    missing = "missing: `python -m standin.tools setup` makes it"
+
+    def place(programs: Sequence[str], folder: str) -> str:
+        if found := next(filter(None, map(shutil.which, programs)), None):
+            return f"{found} (PATH)"
+        return f"{CACHE / folder} (cache)" if (CACHE / folder).exists() else missing
+
+    yield f"engine: {place(['pulumi'], _build_name(_versions('engine', ENGINE)))}"
+    own = place([], _build_name(_versions("builder", BUILDER)))
+    yield f"builder: {f'the engine that answers {docker}' if docker else own}"
+    if not docker:
+        yield f"docker: {place(['docker'], f'docker-{_debian()}')}"
+        yield f"runc: {place(['runc'], f'runc-{_debian()}')}"
+    registries = place(["docker-registry", "registry"], f"docker-registry-{_debian()}")
+    yield f"registry: {'a container' if docker and registries == missing else registries}"
+    yield f"base image: {_default_base_image() if docker else place([], _rootfs_name())}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m standin.tools", description="The programs that the tests run.")
+    parser.add_argument("command", choices=["setup", "status"], help="make what is missing, or only say what is there")
+    try:
+        if parser.parse_args().command == "setup":
+            _setup()
+        for line in _status():
+            print(line)
+    except Unavailable as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""Runs the repository's program on the real engine, in this process; nothing of the user's own is read or written."""
+
+import runpy
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pulumi import automation as auto
+from pulumi.automation.events import EngineEvent, OpType
+
+Say = Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    op: str
+    """Of a replacement there are three: `create-replacement`, `replace`, `delete-replaced`."""
+
+    type: str
+    name: str
+
+    diffs: tuple[str, ...] = field(default=(), compare=False)
+    """The properties that changed."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the engine did, or would do."""
+
+    steps: list[Step]
+    outputs: dict[str, Any]
+    """The exports, after `up`."""
+    text: str
+    """What the command line prints."""
+
+    @property
+    def changes(self) -> list[Step]:
+        """In the engine's order, which is not the same each time where no resource depends on another."""
+        return [step for step in self.steps if step.op not in ("same", "read")]
+
+    @property
+    def summary(self) -> dict[str, int]:
+        return dict(Counter(step.op for step in self.steps))
+
+
+class Workspace:
+    """One stack of the program in `root`, with a state of its own; `config` is laid over its stack file, key by key.
+
+    `engine` is the `pulumi` executable, `providers` what `provider.serve` yields. A command that fails raises
+    `pulumi.automation.CommandError`, whose text is the engine's.
+    """
+
+    def __init__(
+        self, root: Path, stack: str, engine: Path, providers: str, config: Mapping[str, object] | None = None
+    ) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="slipway-")
+        folder = Path(self._folder.name)
+        for name in ("bin", "home", "state", "work"):
+            (folder / name).mkdir()
+        (folder / "bin" / "pulumi").symlink_to(engine)
+        project, self._settings = folder / "work" / "Pulumi.yaml", folder / "work" / f"Pulumi.{stack}.yaml"
+        project.write_text((root / project.name).read_text())
+        # Only the configuration: with the key of the user's secrets, the engine would ask for their passphrase.
+        self._settings.write_text("{}")
+        self.configure(yaml.safe_load((root / self._settings.name).read_text())["config"])
+        self.configure(config or {})
+
+        def program() -> None:
+            runpy.run_path(str(root / "__main__.py"), run_name="__main__")
+
+        options = auto.LocalWorkspaceOptions(
+            work_dir=str(folder / "work"),
+            pulumi_home=str(folder / "home"),
+            pulumi_command=auto.PulumiCommand(str(folder), skip_version_check=True),
+            env_vars={
+                "PULUMI_BACKEND_URL": f"file://{folder}/state",
+                "PULUMI_CONFIG_PASSPHRASE": "stand-in",
+                "PULUMI_CREDENTIAL_STORE": "plaintext",
+                "PULUMI_DEBUG_PROVIDERS": providers,
+                "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+                "PULUMI_SKIP_UPDATE_CHECK": "true",
+                # Whatever should pass by the stand-in fails at once, and reaches nobody's account.
+                "AWS_ACCESS_KEY_ID": "stand-in",
+                "AWS_SECRET_ACCESS_KEY": "stand-in",
+                "AWS_EC2_METADATA_DISABLED": "true",
+                "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+            },
+        )
+        name = yaml.safe_load(project.read_text())["name"]
+        self._stack = auto.create_stack(stack, project_name=name, program=program, opts=options)
+
+    def configure(self, config: Mapping[str, object]) -> None:
+        """Sets keys of the configuration; None removes one."""
+        settings = yaml.safe_load(self._settings.read_text())
+        merged = {**settings.get("config", {}), **config}
+        settings["config"] = {key: value for key, value in merged.items() if value is not None}
+        self._settings.write_text(yaml.safe_dump(settings))
+
+    def preview(self, refresh: bool = False, on_output: Say | None = None) -> Outcome:
+        return _run(self._stack.preview, refresh=refresh, on_output=on_output)
+
+    def up(self, refresh: bool = False, on_output: Say | None = None) -> Outcome:
+        return _run(self._stack.up, refresh=refresh, on_output=on_output)
+
+    def refresh(self, on_output: Say | None = None) -> Outcome:
+        return _run(self._stack.refresh, on_output=on_output)
+
+    def destroy(self, on_output: Say | None = None) -> Outcome:
+        return _run(self._stack.destroy, on_output=on_output)
+
+    def close(self) -> None:
+        self._folder.cleanup()
+
+
+def _run(command: Callable[..., Any], **options: Any) -> Outcome:
+    steps: dict[tuple[str, str], Step] = {}
+
+    def listen(event: EngineEvent) -> None:
+        # By URN, since a component's outputs are an event of their own. `refresh` is what `--refresh` reads beforehand:
+        # whatever of it matters is a step of its own later. The engine does not count providers.
+        step = event.res_outputs_event and event.res_outputs_event.metadata
+        if step and step.op != OpType.REFRESH and not step.type.startswith("pulumi:providers:"):
+            op, name = step.op.value, step.urn.rpartition("::")[2]
+            steps[op, step.urn] = Step(op, step.type, name, tuple(step.diffs or ()))
+
+    result = command(on_event=listen, color="never", **options)
+    outputs = {name: output.value for name, output in getattr(result, "outputs", {}).items()}
+    return Outcome(list(steps.values()), outputs, result.stdout)

@@ -1,0 +1,120 @@
+"""All of the stand-in together: one AWS account on loopback, for as long as it is needed."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from standin import live, tools
+from standin.api import REGION, Api
+from standin.clock import Clock
+from standin.codebuild import CodeBuild, shell_environment
+from standin.ecr import Ecr
+from standin.ecs import Autoscaling, Ecs
+from standin.executor import CodePipeline
+from standin.lambdas import Lambdas
+from standin.provider import Aws
+from standin.workspace import Workspace
+
+ROOT = Path(__file__).parents[2]
+
+
+class World:
+    """An account. `workspace` gives a stack in it; `repository` a git repository that a pipeline takes commits from."""
+
+    def __init__(self, registry: str, builder: Mapping[str, str], engine: Path) -> None:
+        self.engine = engine
+        self.clock = Clock()
+        self.api = Api(self.clock)
+        self.ecr = Ecr(registry, self.clock)
+        self.ecs = Ecs(self.clock, self.ecr.image_exists)
+        self.autoscaling = Autoscaling(self.ecs)
+        self.live: dict[str, live.Live] = {}
+        self.aws = Aws(self.live, registry=registry)
+        self.lambdas = Lambdas(self.aws, self.api, self.clock)
+        builds = CodeBuild(self.aws, self.api, self.clock, shell_environment(builder, Path(sys.executable).parent))
+        self.codepipeline = CodePipeline(self.aws, self.api, self.clock, self.lambdas, builds)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "World":
+        services = {"ecs": self.ecs, "ecr": self.ecr, "application-autoscaling": self.autoscaling}
+        for name, service in {**services, "codepipeline": self.codepipeline}.items():
+            self.api.register(name, service)
+        self._stack.enter_context(self.api)
+        self._stack.callback(self.lambdas.close)
+        self.live |= {
+            "aws:ecs/cluster:Cluster": live.Cluster(self.ecs),
+            "aws:ecs/taskDefinition:TaskDefinition": live.TaskDefinition(self.ecs),
+            "aws:ecs/service:Service": live.Service(self.ecs),
+            "aws:ecr/repository:Repository": live.Repository(self.ecr),
+            "aws:ssm/parameter:Parameter": live.Parameter(self.client("ssm")),
+            "aws:s3/bucket:Bucket": live.Bucket(self.client("s3"), REGION),
+            "aws:appautoscaling/target:Target": live.ScalableTarget(self.autoscaling),
+            "aws:lambda/invocation:Invocation": live.Invocation(self.lambdas),
+        }
+        self.providers = self._stack.enter_context(self.aws.serve())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def client(self, service: str) -> Any:
+        """A client of the person who runs Pulumi."""
+        keys = {key.lower(): value for key, value in self.api.credentials_for("pulumi").items()}
+        return boto3.client(service, endpoint_url=self.api.url, region_name=REGION, **keys)
+
+    def workspace(self, stack: str, config: Mapping[str, object] | None = None) -> Workspace:
+        made = Workspace(ROOT, stack, self.engine, self.providers, config)
+        self._stack.callback(made.close)
+        return made
+
+    def repository(self, name: str, folder: Path) -> "Repository":
+        """An empty git repository that sources know by `name`."""
+        self.codepipeline.repositories[name] = folder
+        return Repository(folder)
+
+
+class Repository:
+    """A git repository, with commits by somebody."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._git("init", "--quiet", "--initial-branch=main")
+
+    def commit(self, message: str, files: Mapping[str, str]) -> str:
+        """The id of a commit that writes these files."""
+        for path, text in files.items():
+            (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / path).write_text(text)
+        self._git("add", "--all")
+        who = ("-c", "user.name=Somebody", "-c", "user.email=somebody@example.com", "-c", "commit.gpgsign=false")
+        self._git(*who, "commit", "--quiet", "--message", message)
+        return self._git("rev-parse", "HEAD")
+
+    def _git(self, *command: str) -> str:
+        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(self.folder), "GIT_CONFIG_NOSYSTEM": "1"}
+        done = subprocess.run(
+            ["git", *command], cwd=self.folder, env=environment, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+
+@contextmanager
+def world(say: Callable[[str], None] = print) -> Iterator[tuple[World, dict[str, str]]]:
+    """An account, and the build argument that the sample service needs on this machine."""
+    engine = tools.engine(say)
+    with tools.registry() as registry, tools.builder(say) as builder:
+        base = tools.base_image(registry, builder, say)
+        with World(registry, builder, engine) as made:
+            yield made, {"BASE_IMAGE": base}
+
+
+def sample_app() -> dict[str, str]:
+    """The files of the sample service, as a commit has them."""
+    folder = ROOT / "app"
+    return {f"app/{file.name}": file.read_text() for file in sorted(folder.iterdir()) if file.is_file()}
