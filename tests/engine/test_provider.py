@@ -29,7 +29,7 @@ task = aws.ecs.TaskDefinition(
     family="app-dev-template",
     cpu=config.get("cpu") or "256",
     container_definitions=pulumi.Output.json_dumps(
-        [{"image": repository.repository_url, "name": "app"}], sort_keys=config.get_bool("sorted")
+        [{"name": "app", "image": repository.repository_url}], sort_keys=config.get_bool("sorted")
     ),
     tags={"team": config.require("team")},
 )

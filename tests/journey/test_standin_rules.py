@@ -553,7 +553,8 @@ def test_a_container_health_check_shows_on_the_task(aws: StandIn, v1: str) -> No
     assert aws.tasks("RUNNING")[0]["healthStatus"] == "UNKNOWN"
     aws.update(taskDefinition=aws.define(v1, healthCheck={"command": ["CMD-SHELL", "true"]}))
     aws.clock.sleep(60)
-    assert aws.tasks("RUNNING")[0]["healthStatus"] == "HEALTHY"
+    task = aws.tasks("RUNNING")[0]
+    assert (task["healthStatus"], task["containers"][0]["healthStatus"]) == ("HEALTHY", "HEALTHY")
 
 
 # Stopping

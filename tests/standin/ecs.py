@@ -290,9 +290,8 @@ class Ecs:
 
     @operation
     def describe_service_revisions(self, params: Params) -> Params:
-        known = {
-            deployment.revision["serviceRevisionArn"]: deployment.revision for _, deployment in self._deployments()
-        }
+        revisions = [deployment.revision for _, deployment in self._deployments()]
+        known = {revision["serviceRevisionArn"]: revision for revision in revisions}
         return _found("serviceRevisions", known, params["serviceRevisionArns"])
 
     @operation
@@ -326,17 +325,19 @@ class Ecs:
 
     @operation
     def describe_tasks(self, params: Params) -> Params:
-        tasks = [task for service in self._services.values() for task in service.tasks + service.stopped]
-        return _found("tasks", {task.shown["taskArn"]: task.shown for task in tasks}, params["tasks"])
+        known = {}
+        for task in (task for service in self._services.values() for task in service.tasks + service.stopped):
+            same = {key: task.shown[key] for key in ("taskArn", "lastStatus", "healthStatus")}
+            containers = [container | same for container in task.shown["containers"]]
+            known[task.shown["taskArn"]] = task.shown | {"containers": containers}
+        return _found("tasks", known, params["tasks"])
 
     def _start(self, service: Service, now: float, count: int) -> None:
         definition = self._definition(service.goal.revision["taskDefinition"])
         shown = {"clusterArn": service.shown["clusterArn"], "group": f"service:{service.shown['serviceName']}"}
         shown |= {"taskDefinitionArn": definition["taskDefinitionArn"], "startedBy": service.goal.id, "createdAt": now}
         shown |= {"lastStatus": "PENDING", "desiredStatus": "RUNNING", "healthStatus": "UNKNOWN"}
-        containers = [
-            _known("Container", {**c, "cpu": None, "memory": None}) for c in definition["containerDefinitions"]
-        ]
+        containers = [{"name": each["name"], "image": each["image"]} for each in definition["containerDefinitions"]]
         fate = self._fate(service, definition, now)
         for _ in range(count):
             arn = f"{ARN}task/{service.shown['clusterArn'].rpartition('/')[2]}/{next(self._numbers):032x}"
@@ -363,15 +364,13 @@ class Ecs:
             return {"runs": up, "healthy": up, "stops": up + 5, "end": (*exited, 1)}
         return {"stops": up, "end": (*exited, int(fault.removeprefix("exit ")))}
 
-    def _stop(
-        self, service: Service, task: Task, now: float, code: str, reason: str, exited: int | None = None
-    ) -> None:
+    def _stop(self, service: Service, task: Task, now: float, code: str, reason: str, exit: int | None = None) -> None:
         service.tasks.remove(task)
         service.stopped.append(task)
-        end = ({} if exited is None else {"exitCode": exited}) | ({"reason": reason} if "FailedToStart" in code else {})
+        end = ({} if exit is None else {"exitCode": exit}) | ({"reason": reason} if "FailedToStart" in code else {})
         task.shown |= {"lastStatus": "STOPPED", "desiredStatus": "STOPPED", "stoppedAt": now}
         task.shown |= {"stopCode": code, "stoppedReason": reason}
-        task.shown["containers"] = [{**c, "lastStatus": "STOPPED", **end} for c in task.shown["containers"]]
+        task.shown["containers"] = [container | end for container in task.shown["containers"]]
         if code == "TaskFailedToStart":
             self._event(service, now, f"was unable to place a task. Reason: {reason}.")
         elif "target-group" in reason:
@@ -431,12 +430,12 @@ class Ecs:
         for task in [*service.tasks]:
             if before < task.runs <= now:
                 task.shown["lastStatus"] = "RUNNING"
-                containers = self._definition(task.shown["taskDefinitionArn"])["containerDefinitions"]
-                if task.healthy <= now and any("healthCheck" in container for container in containers):
-                    task.shown["healthStatus"] = "HEALTHY"  # API API_Task: the containers' own checks only
             if before < task.healthy <= now:
                 # API API_DeploymentCircuitBreaker: "a task that reaches a healthy state resets the failure count"
                 task.deployment.failures = 0
+                containers = self._definition(task.shown["taskDefinitionArn"])["containerDefinitions"]
+                if any("healthCheck" in container for container in containers):
+                    task.shown["healthStatus"] = "HEALTHY"  # API API_Task: the containers' own checks only
             if task.stops <= now:
                 # API API_Deployment: failed are tasks that do not reach RUNNING or fail a health check
                 task.deployment.failures += task.healthy == NEVER
@@ -485,11 +484,8 @@ class Ecs:
             return
         service.goal, service.steady_since = candidates[-1], None
         service.shown |= {key: value for key, value in service.goal.revision.items() if key in DEPLOYING}
-        rollback = {
-            "reason": reason,
-            "startedAt": now,
-            "serviceRevisionArn": service.goal.revision["serviceRevisionArn"],
-        }
+        to = service.goal.revision["serviceRevisionArn"]
+        rollback = {"reason": reason, "startedAt": now, "serviceRevisionArn": to}
         newest.to(status, now, "ROLLBACK_IN_PROGRESS", statusReason=reason, rollback=rollback)
         for task in service.of(newest):
             self._stop(service, task, now, SCHEDULER, f"Scaling activity initiated by deployment {newest.id}")

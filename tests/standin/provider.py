@@ -155,7 +155,8 @@ class Aws(ResourceProviderServicer):
         self.resources: dict[str, Resource] = {}
         """What exists, by URN. The engine does one thing at a time to a URN, which is why there is no lock."""
         self.region = "us-east-1"
-        self._live, self._invokes, self._registry = live or {}, invokes or {}, registry
+        self._live = {} if live is None else live
+        self._invokes, self._registry = invokes or {}, registry
         self._serials: dict[tuple[str, str], Iterator[int]] = defaultdict(lambda: count(1))
         self._networks: set[str] = set()
 
@@ -259,7 +260,9 @@ class Aws(ResourceProviderServicer):
             return pb.ReadResponse()
         state = {**state, **now}
         inputs = _refreshed(inputs, state)
-        self._keep(request, request.id, inputs, state)
+        known = self.resources.get(request.urn)
+        # The engine does not send what is in an archive again.
+        self._keep(request, request.id, known.inputs if known else inputs, state)
         return pb.ReadResponse(id=request.id, properties=_struct(state), inputs=_struct(inputs))
 
     @_reported

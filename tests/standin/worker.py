@@ -34,11 +34,12 @@ class Context:
 
 def serve(folder: str, handler: str) -> None:
     sys.path.insert(0, folder)
-    time.time = lambda: float(ask({"time": True}))
-    time.sleep = lambda seconds: ask({"sleep": seconds})  # type: ignore[assignment,misc]
     module, _, function = handler.rpartition(".")
     handle = getattr(importlib.import_module(module), function)
-    for line in sys.stdin:
+    # Only now: what is imported asks for the time too, and no event gives an answer yet.
+    time.time = lambda: float(ask({"time": True}))
+    time.sleep = lambda seconds: ask({"sleep": seconds})  # type: ignore[assignment,misc]
+    for line in iter(sys.stdin.readline, ""):
         order = json.loads(line)
         try:
             answer = {"result": handle(order["event"], Context(order["deadline"]))}

@@ -264,3 +264,9 @@ def statements(resources: list[Resource], policy: str) -> list[dict[str, Any]]:
 def trusted(resources: list[Resource], role: str) -> list[dict[str, Any]]:
     """Who may assume the one role with this name."""
     return list(named(resources, role, "Role").json("assumeRolePolicy")["Statement"])
+
+
+def resolved(program: Callable[[], Any]) -> Any:
+    """What a program returns, with its Outputs resolved."""
+    resources = deploy(lambda: pulumi.export("it", program()))
+    return only(resources, "pulumi:pulumi:Stack").outputs["it"]

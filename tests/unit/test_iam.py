@@ -1,0 +1,100 @@
+import json
+
+import pulumi
+from slipway import iam
+from slipway.iam import Place
+from unit.harness import deploy, named, resolved, statements, trusted
+
+
+class Here(pulumi.ComponentResource):
+    def __init__(self) -> None:
+        super().__init__("test:index:Here", "here")
+        self.place = Place.of(self)
+
+
+def test_a_statement_allows_what_it_names_on_what_it_names() -> None:
+    assert iam.allow("ecr:PutImage", "ecr:BatchGetImage", on="arn:x") == {
+        "Effect": "Allow",
+        "Action": ["ecr:PutImage", "ecr:BatchGetImage"],
+        "Resource": "arn:x",
+    }
+
+
+def test_a_statement_can_have_a_condition() -> None:
+    when = {"ArnEquals": {"ecs:cluster": "arn:cluster"}}
+    assert iam.allow("ecs:ListTasks", on="*", when=when) == {
+        "Effect": "Allow",
+        "Action": ["ecs:ListTasks"],
+        "Resource": "*",
+        "Condition": when,
+    }
+
+
+def test_roles_are_passed_to_one_service_only() -> None:
+    assert iam.pass_roles("arn:one", "arn:two", to="ecs-tasks.amazonaws.com") == {
+        "Effect": "Allow",
+        "Action": ["iam:PassRole"],
+        "Resource": ["arn:one", "arn:two"],
+        "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+    }
+
+
+def test_a_document_is_json_with_its_outputs_resolved() -> None:
+    text = resolved(lambda: iam.document(iam.allow("s3:GetObject", on=pulumi.Output.from_input("arn:bucket/*"))))
+    assert json.loads(text) == {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": "arn:bucket/*"}],
+    }
+
+
+def test_a_trust_policy_names_one_service_and_has_no_condition_unless_it_is_given() -> None:
+    assert json.loads(resolved(lambda: iam.trust("lambda.amazonaws.com"))) == {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+
+
+def test_a_place_knows_the_arns_and_conditions_of_its_account_and_region() -> None:
+    def program() -> list[object]:
+        place = Here().place
+        return [place.arn("ecs", "service/x"), place.same_account(), place.only_for("arn:x")]
+
+    assert resolved(program) == [
+        "arn:aws:ecs:eu-west-1:123456789012:service/x",
+        {"StringEquals": {"aws:SourceAccount": "123456789012"}},
+        {"StringEquals": {"aws:SourceAccount": "123456789012"}, "ArnLike": {"aws:SourceArn": "arn:x"}},
+    ]
+
+
+def test_logs_are_written_to_the_streams_of_a_group_that_is_not_made_by_the_writer() -> None:
+    assert resolved(lambda: [iam.write_logs("arn:group")]) == [
+        {"Effect": "Allow", "Action": ["logs:CreateLogStream", "logs:PutLogEvents"], "Resource": "arn:group:*"}
+    ]
+
+
+def test_a_role_has_one_policy_with_its_statements() -> None:
+    resources = deploy(
+        lambda: iam.role(
+            "x",
+            iam.trust("events.amazonaws.com"),
+            [iam.allow("sqs:SendMessage", on="arn:q")],
+            pulumi.ResourceOptions(protect=True),
+        )
+    )
+    assert [(r.type, r.name, r.protect) for r in resources[1:]] == [
+        ("aws:iam/role:Role", "x-role", True),
+        ("aws:iam/rolePolicy:RolePolicy", "x-policy", True),
+    ]
+    assert trusted(resources, "x-role") == [
+        {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    ]
+    assert named(resources, "x-policy").inputs["role"] == "x-role"
+    assert statements(resources, "x-policy") == [
+        {"Effect": "Allow", "Action": ["sqs:SendMessage"], "Resource": "arn:q"}
+    ]
+
+
+def test_canonical_json_is_the_same_text_for_the_same_value() -> None:
+    assert iam.canonical({"b": [1, {"d": 2, "c": 3}], "a": None}) == '{"a":null,"b":[1,{"c":3,"d":2}]}'
