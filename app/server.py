@@ -43,7 +43,7 @@ class Server(ThreadingHTTPServer):
 def about() -> dict[str, str]:
     return {
         "greeting": os.environ.get("GREETING", "Hello from Slipway"),
-        "commit": os.environ.get("COMMIT", "unknown"),
+        "commit": os.environ.get("COMMIT_ID", "unknown"),
     }
 
 

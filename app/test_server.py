@@ -32,7 +32,7 @@ class ServerTest(unittest.TestCase):
         self.assertEqual(self.get("/healthz"), "ok")
 
     def test_greeting_and_commit_come_from_the_environment(self) -> None:
-        with mock.patch.dict(os.environ, GREETING="Ahoy", COMMIT="1a2b3c"):
+        with mock.patch.dict(os.environ, GREETING="Ahoy", COMMIT_ID="1a2b3c"):
             self.assertEqual(json.loads(self.get("/?from=test")), {"greeting": "Ahoy", "commit": "1a2b3c"})
 
     def test_an_unknown_path_is_not_found(self) -> None:

@@ -234,6 +234,7 @@ def test_a_revision_number_is_never_used_again(aws: StandIn, v1: str) -> None:
 
 def test_a_family_means_its_newest_active_revision(aws: StandIn, v1: str, v2: str) -> None:
     first, second = aws.define(v1), aws.define(v2)
+    assert aws.ecs.describe_task_definition(taskDefinition="web")["taskDefinition"]["taskDefinitionArn"] == second
     aws.ecs.deregister_task_definition(taskDefinition="web:2")
     described = {
         name: aws.ecs.describe_task_definition(taskDefinition=name)["taskDefinition"]["taskDefinitionArn"]
@@ -279,6 +280,8 @@ def test_a_service_without_tasks_completes_its_deployment_at_once(aws: StandIn) 
     assert aws.statuses() == ["SUCCESSFUL"]
     assert aws.service()["deployments"][0]["rolloutState"] == "COMPLETED"
     assert aws.messages()[0] == "(service web) has reached a steady state."
+    aws.update(forceNewDeployment=True)
+    assert aws.statuses() == ["SUCCESSFUL", "SUCCESSFUL"]
 
 
 def test_tasks_come_up_with_time_and_then_the_deployment_succeeds(aws: StandIn, v1: str) -> None:

@@ -4,10 +4,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
+import yaml
 
 from standin import live, tools
 from standin.api import REGION, Api
@@ -104,14 +106,37 @@ class Repository:
         return done.stdout.strip()
 
 
+@dataclass(frozen=True)
+class Workshop:
+    """What accounts share: the engine, a builder, and the base image of the sample service."""
+
+    engine: Path
+    builder: Mapping[str, str]
+    base_image: str
+
+    @contextmanager
+    def account(self) -> Iterator[World]:
+        """A new account, with nothing in it."""
+        with tools.registry() as registry, World(registry, self.builder, self.engine) as made:
+            yield made
+
+    def build_settings(self, stack: str) -> dict[str, object]:
+        """What a stack file says of the build, with the base image of this machine."""
+        told: dict[str, object] = stack_file(stack)["slipway:build"]
+        return {**told, "buildArgs": {"BASE_IMAGE": self.base_image}}
+
+
 @contextmanager
-def world(say: Callable[[str], None] = print) -> Iterator[tuple[World, dict[str, str]]]:
-    """An account, and the build argument that the sample service needs on this machine."""
+def workshop(say: Callable[[str], None] = print) -> Iterator[Workshop]:
     engine = tools.engine(say)
     with tools.registry() as registry, tools.builder(say) as builder:
-        base = tools.base_image(registry, builder, say)
-        with World(registry, builder, engine) as made:
-            yield made, {"BASE_IMAGE": base}
+        yield Workshop(engine, builder, tools.base_image(registry, builder, say))
+
+
+def stack_file(stack: str) -> dict[str, Any]:
+    """The configuration in a stack file."""
+    configuration: dict[str, Any] = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
+    return configuration
 
 
 def sample_app() -> dict[str, str]:

@@ -34,7 +34,7 @@ def registry(name: str, opts: Opts = None, **told: Any) -> Registry:
 
 
 def build(name: str, opts: Opts = None, **told: Any) -> Build:
-    given = {"registry": Registry(f"given-{name}")} if "registry" not in told else {}
+    given: dict[str, Any] = {"registry": Registry(f"given-{name}")} if "registry" not in told else {}
     return Build(name, BuildArgs(**given, **told), opts)
 
 
@@ -42,15 +42,18 @@ def load_balancer(name: str, opts: Opts = None, **told: Any) -> LoadBalancer:
     return LoadBalancer(name, LoadBalancerArgs(vpc_id="vpc-1", subnet_ids=["subnet-1", "subnet-2"], **told), opts)
 
 
-def service(name: str, opts: Opts = None, **told: Any) -> Service:
-    args = ServiceArgs(
+def service_args(name: str, **told: Any) -> ServiceArgs:
+    return ServiceArgs(
         cluster=aws.ecs.Cluster(f"given-{name}", name=f"given-{name}"),
         registry=Registry(f"given-{name}"),
         load_balancer=load_balancer(f"given-{name}"),
         vpc_id="vpc-1",
         **{"subnet_ids": SUBNETS, **told},
     )
-    return Service(name, args, opts)
+
+
+def service(name: str, opts: Opts = None, **told: Any) -> Service:
+    return Service(name, service_args(name, **told), opts)
 
 
 def release_function(name: str, opts: Opts = None, **told: Any) -> ReleaseFunction:

@@ -83,7 +83,8 @@ def test_a_role_has_one_policy_with_its_statements() -> None:
             pulumi.ResourceOptions(protect=True),
         )
     )
-    assert [(r.type, r.name, r.protect) for r in resources[1:]] == [
+    made = [(r.type, r.name, r.protect) for r in resources if r.type.startswith("aws:")]
+    assert sorted(made) == [
         ("aws:iam/role:Role", "x-role", True),
         ("aws:iam/rolePolicy:RolePolicy", "x-policy", True),
     ]

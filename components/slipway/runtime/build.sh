@@ -64,7 +64,9 @@ else
       fail "the builder could not start from $BUILDER_IMAGE: the error is above; if its registry limits pulls, set build.builderImage to a copy in your own registry."
   fi
 
-  arguments=()
+  # What the image is made of: the standard label, and an argument for Dockerfiles that want it.
+  # https://github.com/opencontainers/image-spec/blob/main/annotations.md
+  arguments=(--label "org.opencontainers.image.revision=$COMMIT_ID" --build-arg "COMMIT_ID=$COMMIT_ID")
   while IFS= read -r argument; do
     [ -z "$argument" ] || arguments+=(--build-arg "$argument")
   done <<<"${BUILD_ARGS:-}"
@@ -72,7 +74,7 @@ else
   # Without attestations the digest is that of one image, not of an index which differs with each build.
   # The cache is a tag of the repository itself; losing it costs time, never the build.
   docker buildx build "$CONTEXT" --file "$CONTEXT/$DOCKERFILE" --tag "$REPOSITORY_URL:$COMMIT_ID" --push \
-    --provenance=false --sbom=false ${arguments[@]+"${arguments[@]}"} \
+    --provenance=false --sbom=false "${arguments[@]}" \
     --cache-from "type=registry,ref=$REPOSITORY_URL:cache" \
     --cache-to "type=registry,ref=$REPOSITORY_URL:cache,mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true" ||
     # A second build of the same commit may have pushed it meanwhile; the tag is immutable, and the same commit is in it.

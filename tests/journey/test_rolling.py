@@ -1,0 +1,309 @@
+"""Releases with the strategy Rolling, from a commit to a service that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pulumi.automation import CommandError
+
+from .conftest import Stack
+
+Make = Callable[..., Stack]
+UNRELEASED = ":unreleased"
+
+
+def ended(execution: Any) -> dict[str, str]:
+    return {action.name: action.status for action in execution.actions}
+
+
+def test_a_commit_goes_live_and_so_does_the_next(stack: Make) -> None:
+    dev = stack()
+    assert (dev.image, dev.counts) == (UNRELEASED, (0, 0))
+
+    first = dev.push()
+    assert ended(first) == {"Source": "Succeeded", "Build": "Succeeded", "Deploy": "Succeeded"}
+    assert (dev.image, dev.counts, dev.bounds) == (f"@{first.digest}", (1, 1), (1, 2))
+
+    second = dev.release("Second commit")
+    assert second.digest != first.digest
+    assert (dev.image, dev.counts, dev.bounds) == (f"@{second.digest}", (1, 1), (1, 2))
+    assert dev.register("verified")["release"]["commit"] == second.variables["Source.CommitId"]
+
+
+def test_a_release_moves_the_tags_that_keep_its_image_and_the_ones_before_from_expiring(stack: Make) -> None:
+    dev = stack(keepVerified=2)
+    digests = [dev.push().digest, dev.release("Second").digest, dev.release("Third").digest]
+    moving = {tag: digest for tag, digest in dev.tags().items() if tag.startswith(("live-", "verified-"))}
+    assert moving == {
+        "live-dev": digests[2],
+        "verified-dev": digests[2],
+        "verified-dev-0": digests[2],
+        "verified-dev-1": digests[1],
+    }
+
+
+def test_a_release_by_the_pipeline_is_no_change_for_pulumi(stack: Make) -> None:
+    dev = stack()
+    dev.push()
+    assert dev.workspace.preview().changes == []
+    assert dev.workspace.preview(refresh=True).changes == []
+    dev.workspace.refresh()
+    assert dev.workspace.preview().changes == []
+    assert dev.workspace.up().changes == []
+
+
+def test_a_first_release_that_fails_leaves_no_tasks_and_is_red_with_the_reason(stack: Make) -> None:
+    dev = stack()
+    dev.account.ecs.fault = lambda definition: "exit 1"
+    failed = dev.push()
+
+    assert ended(failed) == {"Source": "Succeeded", "Build": "Succeeded", "Deploy": "Failed"}
+    message = failed.action("Deploy").message
+    assert "container app exited with 1" in message
+    assert "No image was verified before, so the service goes back to no tasks." in message
+    assert dev.counts == (0, 0)
+    assert (dev.register("wanted"), dev.register("verified")) == (None, None)
+    assert dev.workspace.preview(refresh=True).changes == []
+
+    dev.account.ecs.fault = lambda definition: None
+    mended = dev.release("Mended")
+    assert (dev.image, dev.counts) == (f"@{mended.digest}", (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("exit 3", "container app exited with 3"),
+        ("health check", "health checks"),
+        ("CannotPullContainerError", "CannotPullContainerError"),
+    ],
+)
+def test_a_release_that_ecs_rolled_back_is_red_with_the_reason_of_ecs(stack: Make, fault: str, reason: str) -> None:
+    dev = stack()
+    good = dev.push()
+    dev.account.ecs.fault = lambda definition: fault if good.digest not in str(definition) else None
+    dev.commit("Broken")
+    bad = dev.push()
+
+    assert ended(bad)["Deploy"] == "Failed"
+    message = bad.action("Deploy").message
+    assert reason in message
+    assert f"The last verified image is put back: {dev.register('verified')['release']['image']}" in message
+    dev.account.clock.sleep(120)
+    assert (dev.image, dev.counts) == (f"@{good.digest}", (1, 1))
+    assert dev.register("wanted") == dev.register("verified")["release"]
+    assert dev.tags()["verified-dev"] == dev.tags()["live-dev"] == good.digest
+    assert dev.workspace.preview(refresh=True).changes == []
+
+
+def test_the_pipeline_is_red_within_a_minute_of_the_rollback(stack: Make) -> None:
+    dev = stack()
+    good = dev.push()
+    dev.account.ecs.fault = lambda definition: "exit 1" if good.digest not in str(definition) else None
+    dev.commit("Broken")
+    bad = dev.push()
+    deployments = dev.account.ecs.list_service_deployments({"cluster": "storefront-dev", "service": "storefront-dev"})
+    newest = deployments["serviceDeployments"][0]["serviceDeploymentArn"]
+    [failed] = dev.account.ecs.describe_service_deployments({"serviceDeploymentArns": [newest]})["serviceDeployments"]
+    assert 0 <= bad.action("Deploy").ended - failed["rollback"]["startedAt"] <= 60
+
+
+def test_tasks_that_flap_are_stopped_at_the_deadline_and_the_verified_image_comes_back(stack: Make) -> None:
+    dev = stack()
+    good = dev.push()
+    dev.account.ecs.fault = lambda definition: "flapping" if good.digest not in str(definition) else None
+    dev.commit("Flapping")
+    began = dev.account.clock.now()
+    bad = dev.push()
+
+    assert ended(bad)["Deploy"] == "Failed"
+    assert "did not finish within its 10 minutes and was stopped" in bad.action("Deploy").message
+    assert 600 <= dev.account.clock.now() - began <= 900
+    dev.account.clock.sleep(120)
+    assert (dev.image, dev.counts) == (f"@{good.digest}", (1, 1))
+
+
+def test_failing_unit_tests_push_nothing_and_release_nothing(stack: Make) -> None:
+    dev = stack()
+    dev.commit("Breaks a test", {"app/test_server.py": "import unittest\n\nclass T(unittest.TestCase):\n    def test(self):\n        self.fail()\n"})
+    failed = dev.push()
+    assert ended(failed) == {"Source": "Succeeded", "Build": "Failed"}
+    assert failed.action("Build").message == (
+        "Build terminated with state: FAILED. slipway: the test command 'cd app && python3 -m unittest' failed with "
+        "exit status 1: nothing was pushed; what it printed is above."
+    )
+    assert dev.tags() == {}
+    assert (dev.image, dev.counts) == (UNRELEASED, (0, 0))
+
+
+def test_a_second_build_of_a_commit_releases_the_image_of_the_first(stack: Make) -> None:
+    dev = stack()
+    first = dev.push()
+    again = dev.push()
+    assert ended(again) == {"Source": "Succeeded", "Build": "Succeeded", "Deploy": "Succeeded"}
+    assert again.digest == first.digest
+    assert "was tested and built before; its image is used again" in again.action("Build").log
+    assert dev.running["revision"] == 1
+
+
+def test_a_deploy_stage_that_failed_can_be_retried(stack: Make) -> None:
+    dev = stack()
+    dev.account.ecs.fault = lambda definition: "exit 1"
+    failed = dev.push()
+    assert failed.status == "Failed"
+
+    dev.account.ecs.fault = lambda definition: None
+    retried = dev.account.codepipeline.retry(failed, "dev")
+    assert retried.status == "Succeeded"
+    assert (dev.image, dev.counts) == (f"@{failed.digest}", (1, 1))
+
+
+def test_a_rejected_approval_releases_nothing(stack: Make) -> None:
+    prod = stack("prod")
+    asked: list[str] = []
+
+    def reject(execution: Any, action: Any) -> bool:
+        asked.append(action.configuration["CustomData"])
+        return False
+
+    prod.account.codepipeline.approve = reject
+    rejected = prod.push()
+    assert ended(rejected) == {"Source": "Succeeded", "Build": "Succeeded", "Approve": "Failed"}
+    commit = rejected.variables["Source.CommitId"]
+    assert asked == [f"Release to prod: commit {commit}, image {rejected.digest}"]
+    assert (prod.image, prod.counts, prod.register("wanted")) == (UNRELEASED, (0, 0), None)
+
+
+def test_an_approved_release_reaches_prod(stack: Make) -> None:
+    prod = stack("prod")
+    approved = prod.push()
+    assert ended(approved) == dict.fromkeys(("Source", "Build", "Approve", "Deploy"), "Succeeded")
+    assert (prod.image, prod.counts, prod.bounds) == (f"@{approved.digest}", (2, 2), (2, 6))
+
+
+def test_a_change_of_settings_reaches_the_service_with_the_image_that_is_live(stack: Make) -> None:
+    dev = stack()
+    live = dev.push()
+    changed = dev.up(cpu=512, memory=1024, environment={"GREETING": "Good evening"})
+    assert sorted({step.name for step in changed.changes}) == [
+        "storefront-dev-release-rollout-1",
+        "storefront-dev-release-settings",
+        "storefront-dev-template",
+    ]
+    assert (dev.image, dev.running["cpu"], dev.counts) == (f"@{live.digest}", "512", (1, 1))
+    assert dev.running["containerDefinitions"][0]["environment"] == [{"name": "GREETING", "value": "Good evening"}]
+    assert dev.workspace.preview(refresh=True).changes == []
+
+
+def test_a_change_of_settings_before_the_first_release_waits_for_it(stack: Make) -> None:
+    dev = stack()
+    dev.up(cpu=512, memory=1024)
+    assert (dev.image, dev.counts) == (UNRELEASED, (0, 0))
+    dev.push()
+    assert (dev.running["cpu"], dev.counts) == ("512", (1, 1))
+
+
+def test_settings_that_fail_fail_the_up_and_leave_what_runs(stack: Make) -> None:
+    dev = stack()
+    live = dev.push()
+    dev.account.ecs.fault = lambda definition: "exit 1" if definition["cpu"] == "512" else None
+    dev.change(cpu=512, memory=1024)
+    with pytest.raises(CommandError) as failure:
+        dev.workspace.up()
+    assert "the image did not change, so the new settings are at fault" in str(failure.value)
+    assert "container app exited with 1" in str(failure.value)
+    dev.account.clock.sleep(120)
+    assert (dev.image, dev.running["cpu"], dev.counts) == (f"@{live.digest}", "256", (1, 1))
+
+    # The next preview shows what is still to do, and taking the settings back settles it.
+    todo = {(step.op, step.name) for step in dev.workspace.preview().changes}
+    assert {step for step in todo if not step[0].startswith("delete")} == {
+        ("create-replacement", "storefront-dev-release-rollout-1"),
+        ("replace", "storefront-dev-release-rollout-1"),
+    }
+    dev.account.ecs.fault = lambda definition: None
+    dev.up(cpu=256, memory=512)
+    assert (dev.image, dev.running["cpu"], dev.counts) == (f"@{live.digest}", "256", (1, 1))
+    assert dev.workspace.preview(refresh=True).changes == []
+
+
+def test_a_release_says_when_new_settings_may_be_at_fault(stack: Make) -> None:
+    dev = stack()
+    dev.push()
+    dev.account.ecs.fault = lambda definition: "exit 1" if definition["cpu"] == "512" else None
+    dev.change(cpu=512, memory=1024)
+    with pytest.raises(CommandError):
+        dev.workspace.up()
+    dev.commit("Second")
+    bad = dev.push()
+    assert "It came with settings that storefront-dev:1 did not have: either may be at fault." in (
+        bad.action("Deploy").message
+    )
+
+
+def test_a_change_of_settings_during_a_release_ends_with_the_newest_of_both(stack: Make) -> None:
+    dev = stack()
+    dev.push()
+    changed = []
+
+    def change_meanwhile(definition: dict[str, Any]) -> None:
+        """When the tasks of the new image are about to start, somebody runs `pulumi up`."""
+        if definition["revision"] == 2 and not changed:
+            changed.append(True)
+            changes.start()
+
+    import threading
+
+    changes = threading.Thread(target=lambda: dev.up(cpu=512, memory=1024))
+    dev.account.ecs.start_seconds = 200
+    dev.account.ecs.fault = change_meanwhile
+    second = dev.release("Second")
+    changes.join()
+    assert changed == [True]
+    assert (dev.image, dev.running["cpu"], dev.counts) == (f"@{second.digest}", "512", (1, 1))
+    assert dev.register("verified")["release"]["image"].endswith(second.digest)
+    assert dev.workspace.preview(refresh=True).changes == []
+
+
+def test_counts_change_with_autoscaling_and_without(stack: Make) -> None:
+    dev = stack()
+    dev.push()
+    assert (dev.counts, dev.bounds) == ((1, 1), (1, 2))
+
+    dev.up(tasks={"min": 2, "max": 4})
+    assert (dev.counts, dev.bounds) == ((2, 2), (2, 4))
+    assert dev.running["revision"] == 1
+
+    dev.up(tasks={"min": 3})
+    assert dev.counts == (3, 3)
+    assert dev.account.autoscaling.describe_scalable_targets({})["ScalableTargets"] == []
+
+    dev.up(tasks={"min": 1})
+    assert dev.counts == (1, 1)
+
+    dev.up(tasks={"min": 1, "max": 3})
+    assert (dev.counts, dev.bounds) == ((1, 1), (1, 3))
+    assert dev.workspace.preview(refresh=True).changes == []
+
+
+def test_a_count_that_scaling_chose_survives_a_release_and_a_change_of_settings(stack: Make) -> None:
+    dev = stack(tasks={"min": 1, "max": 4})
+    dev.push()
+    dev.account.ecs.update_service({"cluster": "storefront-dev", "service": "storefront-dev", "desiredCount": 3})
+    dev.release("Second")
+    assert (dev.counts, dev.bounds) == ((3, 3), (1, 4))
+    dev.up(cpu=512, memory=1024, tasks={"min": 1, "max": 4})
+    assert (dev.counts, dev.bounds) == ((3, 3), (1, 4))
+
+
+def test_destroy_leaves_nothing_but_task_definition_revisions(stack: Make) -> None:
+    dev = stack()
+    dev.push()
+    dev.workspace.destroy()
+    assert dev.account.aws.resources == {}
+    families = dev.account.ecs.list_task_definitions({})["taskDefinitionArns"]
+    assert [arn.rpartition("/")[2] for arn in families] == ["storefront-dev:1", "storefront-dev-template:1"]
+    assert dev.account.client("ssm").describe_parameters()["Parameters"] == []
+    assert dev.account.client("s3").list_buckets()["Buckets"] == []

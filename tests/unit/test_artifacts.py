@@ -1,0 +1,106 @@
+from typing import Any
+
+from slipway import ArtifactStore
+from unit.harness import deploy, named, only, resolved
+
+BUCKET = "arn:aws:s3:::build-artifacts"
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/build-artifacts-key"
+
+
+def program() -> ArtifactStore:
+    return ArtifactStore("build-artifacts")
+
+
+def test_artifacts_are_encrypted_with_a_key_of_their_own_that_rotates() -> None:
+    resources = deploy(program)
+    assert only(resources, "aws:kms/key:Key").inputs == {
+        "description": "Artifacts of build-artifacts",
+        "enableKeyRotation": True,
+        "deletionWindowInDays": 7,
+    }
+    assert named(resources, "build-artifacts-encryption").inputs == {
+        "bucket": "build-artifacts",
+        "rules": [
+            {
+                "applyServerSideEncryptionByDefault": {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": KEY},
+                "bucketKeyEnabled": True,
+            }
+        ],
+    }
+
+
+def test_the_bucket_goes_with_its_stack_and_its_name_is_pulumis() -> None:
+    assert named(deploy(program), "build-artifacts", "Bucket").inputs == {"forceDestroy": True}
+
+
+def test_the_bucket_can_never_be_public() -> None:
+    assert named(deploy(program), "build-artifacts-private").inputs == {
+        "bucket": "build-artifacts",
+        "blockPublicAcls": True,
+        "blockPublicPolicy": True,
+        "ignorePublicAcls": True,
+        "restrictPublicBuckets": True,
+    }
+
+
+def test_the_bucket_answers_over_tls_only() -> None:
+    policy = named(deploy(program), "build-artifacts-tls")
+    assert policy.inputs["bucket"] == "build-artifacts"
+    assert policy.json("policy") == {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": [BUCKET, f"{BUCKET}/*"],
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            }
+        ],
+    }
+    # S3 takes one change of a bucket's access at a time.
+    assert policy.depends_on == {"build-artifacts", "build-artifacts-private"}
+
+
+def test_artifacts_expire_after_a_month() -> None:
+    assert named(deploy(program), "build-artifacts-expiry").inputs == {
+        "bucket": "build-artifacts",
+        "rules": [
+            {
+                "id": "expire",
+                "status": "Enabled",
+                "filter": {"prefix": ""},
+                "expiration": {"days": 30},
+                "abortIncompleteMultipartUpload": {"daysAfterInitiation": 1},
+            }
+        ],
+    }
+
+
+def test_access_to_artifacts_is_to_this_bucket_in_this_account_and_to_its_key_through_s3() -> None:
+    def statements() -> list[Any]:
+        store = program()
+        return [*store.statements(), store.list_statement()]
+
+    mine = {"StringEquals": {"aws:ResourceAccount": "123456789012"}}
+    assert resolved(statements) == [
+        {
+            "Effect": "Allow",
+            "Action": ["s3:GetBucketVersioning", "s3:GetBucketAcl", "s3:GetBucketLocation"],
+            "Resource": BUCKET,
+            "Condition": mine,
+        },
+        {
+            "Effect": "Allow",
+            "Action": ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"],
+            "Resource": f"{BUCKET}/*",
+            "Condition": mine,
+        },
+        {
+            "Effect": "Allow",
+            "Action": ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"],
+            "Resource": KEY,
+            "Condition": {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}},
+        },
+        {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": BUCKET},
+    ]

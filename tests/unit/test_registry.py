@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from slipway import Registry, RegistryArgs
+from slipway.registry import MOVING_TAGS, lifecycle_policy
+from unit.examples import registry
+from unit.harness import deploy, named, of_type, only, resolved
+
+REPOSITORY = "aws:ecr/repository:Repository"
+ARN = "arn:aws:ecr:eu-west-1:123456789012:repository/storefront"
+LOGIN = {"Effect": "Allow", "Action": ["ecr:GetAuthorizationToken"], "Resource": "*"}
+READ = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+WRITE = ["ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage"]
+
+
+def test_only_moving_tags_can_be_overwritten_and_every_push_is_scanned() -> None:
+    repository = only(deploy(lambda: Registry("storefront")), REPOSITORY)
+    assert repository.inputs == {
+        "name": "storefront",
+        "imageTagMutability": "IMMUTABLE_WITH_EXCLUSION",
+        "imageTagMutabilityExclusionFilters": [
+            {"filter": "live-*", "filterType": "WILDCARD"},
+            {"filter": "verified-*", "filterType": "WILDCARD"},
+            {"filter": "cache*", "filterType": "WILDCARD"},
+        ],
+        "imageScanningConfiguration": {"scanOnPush": True},
+        "encryptionConfigurations": [{"encryptionType": "AES256"}],
+        "forceDelete": True,
+    }
+    assert repository.retain is False
+
+
+def test_a_commit_id_is_no_moving_tag() -> None:
+    prefixes = [tag.rstrip("*") for tag in MOVING_TAGS]
+    assert [p for p in prefixes if set(p) <= set("0123456789abcdef")] == []
+
+
+def test_images_can_be_encrypted_with_a_key_of_ones_own() -> None:
+    key = "arn:aws:kms:eu-west-1:123456789012:key/k"
+    repository = only(deploy(lambda: registry("storefront", kms_key_arn=key)), REPOSITORY)
+    assert repository.inputs["encryptionConfigurations"] == [{"encryptionType": "KMS", "kmsKey": key}]
+
+
+def test_a_retained_repository_is_neither_deleted_nor_emptied_with_its_stack() -> None:
+    repository = only(deploy(lambda: registry("storefront", retain=True)), REPOSITORY)
+    assert (repository.retain, repository.inputs["forceDelete"]) == (True, False)
+
+
+def test_nobody_else_may_pull_unless_they_are_named() -> None:
+    assert of_type(deploy(lambda: Registry("storefront")), "aws:ecr/repositoryPolicy:RepositoryPolicy") == []
+
+
+def test_principals_that_are_named_may_pull_and_do_nothing_else() -> None:
+    role = "arn:aws:iam::111122223333:role/x"
+    pull = named(deploy(lambda: registry("storefront", pull_principals=[role])), "storefront-pull")
+    assert pull.inputs["repository"] == "storefront"
+    assert pull.json("policy") == {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"AWS": [role]}, "Action": READ}],
+    }
+
+
+def test_each_kind_of_access_is_to_this_repository_alone() -> None:
+    def program() -> list[Any]:
+        made = Registry("storefront")
+        return [made.pull_statements(), made.push_statements(), made.tag_statements(), [made.login_statement()]]
+
+    assert resolved(program) == [
+        [LOGIN, {"Effect": "Allow", "Action": READ, "Resource": ARN}],
+        [LOGIN, {"Effect": "Allow", "Action": [*READ, *WRITE], "Resource": ARN}],
+        [{"Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:PutImage"], "Resource": ARN}],
+        [LOGIN],
+    ]
+
+
+def test_the_lifecycle_policy_is_for_the_repository_and_the_same_text_each_time() -> None:
+    policy = named(deploy(lambda: registry("storefront", keep_images=3)), "storefront-lifecycle")
+    assert policy.inputs["repository"] == "storefront"
+    assert policy.json("policy") == lifecycle_policy(RegistryArgs(keep_images=3))
+    assert 100 <= len(policy.inputs["policy"]) <= 30_720
+
+
+@dataclass(frozen=True)
+class Image:
+    tags: frozenset[str]
+    age_days: int
+
+
+def image(age_days: int, *tags: str) -> Image:
+    return Image(frozenset(tags), age_days)
+
+
+def expired(policy: dict[str, Any], images: list[Image], sees_protected: bool) -> set[Image]:
+    """What ECR's documented evaluation expires.
+
+    Rules are applied by priority. An image that matches the tagging requirements of a rule cannot be expired by a rule
+    of lower priority; whether such a rule still counts it, the page leaves open.
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html
+    """
+    gone: set[Image] = set()
+    settled: set[Image] = set()
+    for rule in sorted(policy["rules"], key=lambda rule: int(rule["rulePriority"])):
+        selection = rule["selection"]
+        assert rule["action"] == {"type": "expire"}
+        matching = [i for i in images if matches(selection, i) and (sees_protected or i not in settled)]
+        matching.sort(key=lambda i: i.age_days)
+        if selection["countType"] == "imageCountMoreThan":
+            assert "countUnit" not in selection
+            chosen = matching[selection["countNumber"] :]
+        else:
+            assert (selection["countType"], selection["countUnit"]) == ("sinceImagePushed", "days")
+            chosen = [i for i in matching if i.age_days > selection["countNumber"]]
+        gone |= {i for i in chosen if i not in settled}
+        if selection["tagStatus"] != "any":
+            settled |= set(matching)
+    return gone
+
+
+def matches(selection: dict[str, Any], candidate: Image) -> bool:
+    if selection["tagStatus"] == "tagged":
+        prefixes = selection["tagPrefixList"]
+        return all(any(tag.startswith(prefix) for tag in candidate.tags) for prefix in prefixes)
+    return selection["tagStatus"] == "any" or not candidate.tags
+
+
+either_reading = pytest.mark.parametrize("sees_protected", [True, False])
+
+
+@either_reading
+def test_old_builds_expire_and_what_is_live_or_verified_does_not(sees_protected: bool) -> None:
+    builds = [image(age, f"commit{age}") for age in range(1, 6)]
+    kept = [
+        image(2000, "commit2000", "live-prod"),
+        image(1500, "commit1500", "verified-prod-0"),
+        image(1499, "commit1499", "verified-prod-1"),
+        image(900, "commit900", "live-dev", "verified-dev", "verified-dev-0"),
+        image(400, "cache"),
+    ]
+    untagged = [image(8), image(100)]
+    policy = lifecycle_policy(RegistryArgs(keep_images=3, untagged_days=7))
+    assert expired(policy, [*kept, *builds, *untagged], sees_protected) == {*builds[3:], *untagged}
+
+
+@either_reading
+def test_whatever_is_in_a_repository_only_untagged_images_and_old_builds_expire(sees_protected: bool) -> None:
+    chance = random.Random(7)
+    tags = ["live-a", "live-b", "verified-a", "verified-a-0", "verified-b-19", "cache"]
+    policy = lifecycle_policy(RegistryArgs(keep_images=2, untagged_days=1))
+    gone: set[Image] = set()
+    for _ in range(200):
+        images = [
+            image(age, *chance.sample([*tags, f"commit{age}"], chance.randrange(4)))
+            for age in chance.sample(range(4000), chance.randrange(1, 40))
+        ]
+        expire = expired(policy, images, sees_protected)
+        newest = {i for i in sorted(images, key=lambda i: i.age_days)[:2] if i.tags}
+        assert not expire & newest
+        gone |= expire
+    assert {bool(i.tags) for i in gone} == {True, False}
+    assert {tag[:6] for i in gone for tag in i.tags} == {"commit"}
+
+
+def test_the_policy_obeys_the_rules_that_ecr_has_for_policies() -> None:
+    rules = lifecycle_policy(RegistryArgs())["rules"]
+    selections = [rule["selection"] for rule in rules]
+    assert [rule["rulePriority"] for rule in rules] == [1, 2, 3, 4, 5]
+    assert [s["tagStatus"] for s in selections] == ["tagged", "tagged", "tagged", "untagged", "any"]
+    assert [s.get("tagPrefixList") for s in selections] == [["live-"], ["verified-"], ["cache"], None, None]
+    assert [s["countNumber"] for s in selections] == [9999, 9999, 9999, 7, 200]
+
+
+@pytest.mark.parametrize("name", ["ab", "storefront-dev", "team/app.web__x", "a" * 256])
+def test_names_of_repositories_are_accepted(name: str) -> None:
+    assert only(deploy(lambda: Registry(name)), REPOSITORY).inputs["name"] == name
+
+
+@pytest.mark.parametrize("name", ["a", "Storefront", "-app", "app-", "a//b", "a" * 257])
+def test_what_is_no_name_of_a_repository_is_refused(name: str) -> None:
+    with pytest.raises(ValueError) as error:
+        Registry(name)
+    rule = "a registry's name must be 2 to 256 characters of a-z, 0-9 and . _ - / between them, got "
+    assert str(error.value) == rule + repr(name)
