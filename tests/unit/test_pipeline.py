@@ -326,7 +326,7 @@ def test_the_pipelines_page_in_the_console() -> None:
 def test_what_is_no_name_of_a_pipeline_is_refused(name: str) -> None:
     def program() -> None:
         made = service("web", environment_name="dev")
-        args = PipelineArgs(source=COMMIT, build=build("web"), stages=[DeployStage(service=made)])
+        args = PipelineArgs(source=COMMIT, build=build("web-build"), stages=[DeployStage(service=made)])
         Pipeline(name, args)
 
     with pytest.raises(ValueError) as error:

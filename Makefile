@@ -1,0 +1,44 @@
+# One command each to see, check, change and preview. All of them set up what they need.
+STACK ?= dev
+PYTHON ?= python3
+VENV := .venv
+RUN := PYTHONPATH=tests $(VENV)/bin/python
+
+.PHONY: help demo test lint format preview setup clean
+help:
+	@echo "make demo                 from a commit to a running service, on this machine and without AWS"
+	@echo "make test                 all tests"
+	@echo "make lint                 what CI checks: ruff and mypy --strict"
+	@echo "make format               write the code as ruff formats it"
+	@echo "make preview STACK=prod   the real engine's preview of a stack, without AWS"
+
+demo: $(VENV)/ready
+	@$(RUN) -m standin.demo
+
+test: $(VENV)/ready
+	@$(RUN) -m standin.tools setup
+	@$(RUN) -m pytest $(PYTEST_ARGS)
+	@cd app && ../$(VENV)/bin/python -m unittest
+
+lint: $(VENV)/ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(VENV)/ready
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+preview: $(VENV)/ready
+	@$(RUN) -m standin.preview $(STACK)
+
+setup: $(VENV)/ready
+
+$(VENV)/ready: requirements.txt components/pyproject.toml
+	@echo "Installing Python packages into $(VENV) (about a minute, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e './components[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,112 @@
+"""`make demo`: from a commit to a running service and back to an empty preview, on this machine and without AWS."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from standin.executor import Action, Execution
+from standin.tools import Unavailable
+from standin.world import World, Workshop, sample_app, stack_file, workshop
+
+STARTED = time.monotonic()
+
+
+def say(text: str = "") -> None:
+    """A line, with the seconds since the start in front."""
+    print(f"{time.monotonic() - STARTED:6.1f} s  {text}" if text else "", flush=True)
+
+
+@contextmanager
+def chapter(title: str) -> Iterator[None]:
+    say()
+    print(f"\033[1m{title}\033[0m" if sys.stdout.isatty() else title, flush=True)
+    yield
+
+
+def show(execution: Execution, action: Action) -> None:
+    """An action of the pipeline, when it has ended."""
+    if action.status == "InProgress":
+        return
+    took = action.ended - action.began
+    mark = "✓" if action.status == "Succeeded" else "✗"
+    told = {
+        "Source": f"commit {execution.variables.get('Source.CommitId', '')[:12]}",
+        "Build": f"tests passed, image pushed: {execution.variables.get('Build.IMAGE_DIGEST', '')[:19]}…",
+    }
+    text = action.message or told.get(action.name, "")
+    say(f"  {mark} {action.name:<7} {took:4.0f} s of AWS time   {text}")
+
+
+def describe(account: World) -> None:
+    [service] = account.ecs.describe_services({"cluster": "storefront-dev", "services": ["storefront-dev"]})["services"]
+    definition = account.ecs.describe_task_definition({"taskDefinition": service["taskDefinition"]})["taskDefinition"]
+    image = definition["containerDefinitions"][0]["image"].partition("/")[2]
+    say(
+        f"  ECS: {service['serviceName']} runs {service['runningCount']} of {service['desiredCount']} tasks of "
+        f"{definition['family']}:{definition['revision']} (cpu {definition['cpu']}), image {image[:40]}"
+    )
+
+
+def demo(shared: Workshop, account: World, folder: Path) -> None:
+    workspace = account.workspace("dev", {"slipway:build": shared.build_settings("dev")})
+    repository = account.repository("storefront", folder / "storefront")
+    account.codepipeline.watch = show
+
+    with chapter("1  pulumi up (stack dev): everything, and no image yet"):
+        done = workspace.up()
+        say(f"  {done.summary['create']} resources created")
+        describe(account)
+    with chapter("2  git push: the first release"):
+        repository.commit("The sample service", sample_app())
+        account.codepipeline.push("storefront")
+        describe(account)
+    with chapter("3  git push: the next commit"):
+        changed = sample_app()["app/server.py"].replace("Hello from Slipway", "Hello again from Slipway")
+        repository.commit("Another greeting", {"app/server.py": changed})
+        [second] = account.codepipeline.push("storefront")
+        describe(account)
+    with chapter("4  pulumi preview: what the pipeline released is not a change"):
+        seen = workspace.preview(refresh=True)
+        say(f"  {len(seen.changes)} changes, {seen.summary['same']} resources are the same")
+    with chapter("5  cpu: 256 -> 512 in Pulumi.dev.yaml, pulumi up: the settings change, the image stays"):
+        service: dict[str, Any] = stack_file("dev")["slipway:service"]
+        workspace.configure({"slipway:service": {**service, "cpu": 512, "memory": 1024}})
+        for step in sorted({(step.name, step.op.replace("create-replacement", "replace")) for step in workspace.up().changes}):
+            if not step[1].startswith("delete"):
+                say(f"  {step[1]:<8} {step[0]}")
+        describe(account)
+    with chapter("6  a commit that does not start: rolled back, and red with the reason"):
+        account.ecs.fault = lambda definition: None if second.digest in str(definition) else "exit 1"
+        repository.commit("Does not start", {"app/server.py": "raise SystemExit(1)\n", "app/test_server.py": ""})
+        account.codepipeline.push("storefront")
+        account.clock.sleep(60)
+        describe(account)
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    print("Slipway on this machine: the real Pulumi engine, a real image build, and a stand-in for AWS on loopback.")
+    try:
+        with workshop(say) as shared, tempfile.TemporaryDirectory(prefix="slipway-demo-") as folder:
+            with shared.account() as account:
+                demo(shared, account, Path(folder))
+    except Unavailable as e:
+        print(f"\nThe demo cannot run here: {e}")
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped; nothing is left running.")
+        return 130
+    say()
+    say("done. Nothing is left running, and nothing of yours was touched. Next: README.md, To an AWS account.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""`make preview STACK=prod`: the real engine's preview of a stack, against a stand-in for AWS that is empty."""
+
+import sys
+
+from pulumi.automation import CommandError
+
+from standin import tools
+from standin.world import World
+
+
+def main(stack: str) -> int:
+    try:
+        # No image is built or pulled in a preview, so any address does for the registry.
+        with World("registry.invalid", {}, tools.engine()) as account:
+            account.workspace(stack).preview(on_output=lambda text: print(text, end="" if text.endswith("\n") else "\n"))
+    except tools.Unavailable as e:
+        print(f"The preview cannot run here: {e}")
+        return 1
+    except CommandError:
+        return 1  # the engine has said what is wrong
+    print("This was the real engine with the program of this folder, against an account that is empty: a stand-in for AWS.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
