@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -170,6 +171,20 @@ def test_what_is_not_in_the_stand_in_says_so(aws: StandIn) -> None:
     )
 
 
+def test_a_request_that_the_model_does_not_have_is_refused(aws: StandIn) -> None:
+    # other clients than boto3 check less, or nothing
+    headers = {
+        "Authorization": "Credential=AKIAOTHER/20260101/eu-west-1/ecs/aws4_request",
+        "X-Amz-Target": "x.UpdateService",
+    }
+    request = urllib.request.Request(aws.api.url, b'{"cluster": "main", "sevrice": "web"}', headers)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request)
+    answer = json.load(caught.value)
+    assert (caught.value.code, answer["__type"]) == (400, "InvalidParameterException")
+    assert 'Unknown parameter in input: "sevrice"' in answer["message"]
+
+
 def test_services_whose_models_name_another_protocol_first_are_served_too(aws: StandIn) -> None:
     class Pipelines:
         def put_job_success_result(self, params: Params) -> Params:
@@ -279,7 +294,8 @@ def test_a_service_without_tasks_completes_its_deployment_at_once(aws: StandIn) 
     aws.serve(f"{aws.address}/web:unreleased", 0, wait=0)
     assert aws.statuses() == ["SUCCESSFUL"]
     assert aws.service()["deployments"][0]["rolloutState"] == "COMPLETED"
-    assert aws.messages()[0] == "(service web) has reached a steady state."
+    done = f"(service web) (deployment {aws.service()['deployments'][0]['id']}) deployment completed."
+    assert aws.messages() == ["(service web) has reached a steady state.", done]
     aws.update(forceNewDeployment=True)
     assert aws.statuses() == ["SUCCESSFUL", "SUCCESSFUL"]
 
@@ -395,8 +411,11 @@ def test_service_deployments_are_found_by_status_and_by_age(aws: StandIn, v1: st
     assert listed(status=["PENDING", "IN_PROGRESS"]) == [newest]
     assert listed(createdAt={"after": middle}) == [newest]
     assert listed(createdAt={"before": middle}) == [oldest]
-    first = aws.ecs.list_service_deployments(**WHERE, maxResults=1)
-    assert listed(maxResults=1, nextToken=first["nextToken"]) == [oldest]
+    for _ in range(20):
+        aws.update(forceNewDeployment=True)
+    assert len(listed()) == 20
+    first = aws.ecs.list_service_deployments(**WHERE, maxResults=21)
+    assert listed(nextToken=first["nextToken"]) == [oldest]
 
 
 # Deployments that fail
@@ -511,6 +530,17 @@ def test_a_completed_deployment_of_zero_tasks_is_rolled_back_to_and_its_tasks_fa
     assert (aws.statuses()[0], aws.tasks("RUNNING")) == ("ROLLBACK_SUCCESSFUL", [])
 
 
+def test_a_deployment_that_did_not_complete_is_not_rolled_back_to(aws: StandIn, v1: str, v2: str) -> None:
+    old = aws.serve(v1, 1)
+    aws.update(taskDefinition=aws.define(v2))
+    aws.clock.sleep(10)
+    aws.engine.fault = lambda definition: "exit 1" if definition["revision"] == 3 else None
+    aws.update(taskDefinition=aws.define(v2))
+    aws.clock.sleep(120)
+    assert aws.statuses() == ["ROLLBACK_SUCCESSFUL", "STOPPED", "SUCCESSFUL"]
+    assert [task["taskDefinitionArn"] for task in aws.tasks("RUNNING")] == [old]
+
+
 def test_without_rollback_a_failed_deployment_stops_and_starts_no_more_tasks(aws: StandIn, v1: str, v2: str) -> None:
     breaker = {"deploymentCircuitBreaker": {"enable": True, "rollback": False}}
     old = aws.serve(v1, 1, deploymentConfiguration=breaker)
@@ -541,7 +571,7 @@ def test_tasks_that_flap_never_trip_the_breaker(aws: StandIn, v1: str, v2: str) 
     aws.update(taskDefinition=aws.define(v2))
     aws.clock.sleep(3600)
     assert aws.statuses()[0] == "IN_PROGRESS"
-    assert len(aws.tasks("STOPPED")) == 100
+    assert (len(aws.tasks("STOPPED")), len(aws.messages())) == (100, 100)
 
 
 def test_a_healthy_task_resets_the_count_of_failures(aws: StandIn, v1: str) -> None:
@@ -549,6 +579,13 @@ def test_a_healthy_task_resets_the_count_of_failures(aws: StandIn, v1: str) -> N
     aws.engine.fault = lambda definition: next(faults)
     aws.serve(v1, 1, wait=180)
     assert aws.statuses() == ["SUCCESSFUL"]
+
+
+def test_the_tags_of_a_service_are_shown_to_whoever_asks_for_them(aws: StandIn, v1: str) -> None:
+    tags = [{"key": "team", "value": "web"}]
+    aws.serve(v1, 0, tags=tags)
+    assert "tags" not in aws.service()
+    assert aws.ecs.describe_services(cluster="main", services=["web"], include=["TAGS"])["services"][0]["tags"] == tags
 
 
 def test_a_container_health_check_shows_on_the_task(aws: StandIn, v1: str) -> None:
@@ -572,6 +609,8 @@ def test_a_deployment_is_rolled_back_by_request_without_the_option(aws: StandIn,
         aws.ecs.stop_service_deployment(serviceDeploymentArn=arn, stopType="ROLLBACK")  # again: it "continues"
         statuses.append(aws.statuses()[0])
         aws.clock.sleep(3)
+    assert [task["taskDefinitionArn"] for task in aws.tasks("RUNNING")] == [old]
+    assert [task["stoppedReason"][:16] for task in aws.tasks("STOPPED")] == ["Scaling activity"]
     assert statuses == ["ROLLBACK_REQUESTED", "ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"]
     assert (aws.statuses()[0], aws.service()["taskDefinition"]) == ("ROLLBACK_SUCCESSFUL", old)
     assert refused(aws.ecs.stop_service_deployment, serviceDeploymentArn=arn)[0] == "ConflictException"
@@ -679,6 +718,10 @@ def test_a_tag_is_put_on_the_same_manifest_and_keeps_its_digest(aws: StandIn, v1
         assert refused(aws.ecr.put_image, **put)[0] == "ImageAlreadyExistsException"
     wrong = put | {"imageTag": "other", "imageDigest": v1.partition("@")[2]}
     assert refused(aws.ecr.put_image, **wrong)[0] == "ImageDigestDoesNotMatchException"
+    entry = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": f"sha256:{'0' * 64}", "size": 2}
+    manifest = json.dumps({"schemaVersion": 2, "mediaType": OCI, "config": entry, "layers": []})
+    no_layers = {"repositoryName": "web", "imageManifest": manifest, "imageTag": "other"}
+    assert refused(aws.ecr.put_image, **no_layers)[0] == "LayersNotFoundException"
 
 
 @pytest.mark.parametrize(

@@ -487,8 +487,6 @@ class Ecs:
         to = service.goal.revision["serviceRevisionArn"]
         rollback = {"reason": reason, "startedAt": now, "serviceRevisionArn": to}
         newest.to(status, now, "ROLLBACK_IN_PROGRESS", statusReason=reason, rollback=rollback)
-        for task in service.of(newest):
-            self._stop(service, task, now, SCHEDULER, f"Scaling activity initiated by deployment {newest.id}")
         self._event(service, now, f"rolling back to deployment {service.goal.id}.")
 
 

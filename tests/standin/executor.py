@@ -96,6 +96,8 @@ class CodePipeline:
         self._jobs: dict[str, Job] = {}
         self._stages = threading.Condition()
         self._inside: dict[tuple[str, str], Execution] = {}
+        self._waiting: dict[tuple[str, str], Execution] = {}
+        """The newest execution that waits for a stage."""
 
     # How executions begin
 
@@ -185,17 +187,20 @@ class CodePipeline:
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/execution-modes.html
         """
-        key, waiting = (execution.pipeline, stage), (execution.pipeline, stage, "waiting")
+        key = execution.pipeline, stage
         with self._stages:
             while key in self._inside:
-                before = self._inside.get(waiting)  # type: ignore[call-overload]
-                if before is not None and before.number > execution.number:
+                newest = self._waiting.get(key)
+                if newest is None or newest.number < execution.number:
+                    self._waiting[key] = execution
+                    self._stages.notify_all()
+                elif newest is not execution:
                     return False
-                self._inside[waiting] = execution  # type: ignore[index]
-                self._stages.notify_all()
                 self._stages.wait()
-            if self._inside.get(waiting, execution).number > execution.number:  # type: ignore[call-overload]
+            newest = self._waiting.get(key, execution)
+            if newest.number > execution.number:
                 return False
+            self._waiting.pop(key, None)
             self._inside[key] = execution
             return True
 

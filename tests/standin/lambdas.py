@@ -41,7 +41,11 @@ class Lambdas:
         with self._lock:
             idle = self._idle.setdefault(version, [])
             worker = idle.pop() if idle else _Worker(function, self._api, Path(self._folder.name), self._log)
-        answer = worker.run(event, self._clock, float(function.inputs["timeout"]))
+        try:
+            answer = worker.run(event, self._clock, float(function.inputs["timeout"]))
+        except BaseException:  # the run was cut off
+            worker.end()
+            raise
         if "timeout" not in answer:
             with self._lock:
                 idle.append(worker)
@@ -66,6 +70,7 @@ class _Worker:
             (code / path).write_text(asset["text"])
         environment = {
             "PATH": os.environ["PATH"],
+            "PYTHONUNBUFFERED": "1",
             "AWS_ENDPOINT_URL": api.url,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,

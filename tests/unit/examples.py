@@ -33,13 +33,21 @@ def registry(name: str, opts: Opts = None, **told: Any) -> Registry:
     return Registry(name, RegistryArgs(**told), opts)
 
 
+def build_args(name: str, **told: Any) -> BuildArgs:
+    given: dict[str, Any] = {} if "registry" in told else {"registry": Registry(f"given-{name}")}
+    return BuildArgs(**given, **told)
+
+
 def build(name: str, opts: Opts = None, **told: Any) -> Build:
-    given: dict[str, Any] = {"registry": Registry(f"given-{name}")} if "registry" not in told else {}
-    return Build(name, BuildArgs(**given, **told), opts)
+    return Build(name, build_args(name, **told), opts)
+
+
+def load_balancer_args(**told: Any) -> LoadBalancerArgs:
+    return LoadBalancerArgs(vpc_id="vpc-1", subnet_ids=["subnet-1", "subnet-2"], **told)
 
 
 def load_balancer(name: str, opts: Opts = None, **told: Any) -> LoadBalancer:
-    return LoadBalancer(name, LoadBalancerArgs(vpc_id="vpc-1", subnet_ids=["subnet-1", "subnet-2"], **told), opts)
+    return LoadBalancer(name, load_balancer_args(**told), opts)
 
 
 def service_args(name: str, **told: Any) -> ServiceArgs:
@@ -79,13 +87,17 @@ def release_function(name: str, opts: Opts = None, **told: Any) -> ReleaseFuncti
     return ReleaseFunction(name, ReleaseFunctionArgs(**{**args, **told}), opts)
 
 
-def pipeline(name: str, opts: Opts = None, **told: Any) -> Pipeline:
+def pipeline_args(name: str, **told: Any) -> PipelineArgs:
     args: dict[str, Any] = {"source": CodeCommit(repository="storefront"), **told}
     if "build" not in args:
         args["build"] = build(f"given-{name}-build")
     if "stages" not in args:
         args["stages"] = [DeployStage(service=service(f"given-{name}-service", environment_name="dev"))]
-    return Pipeline(name, PipelineArgs(**args), opts)
+    return PipelineArgs(**args)
+
+
+def pipeline(name: str, opts: Opts = None, **told: Any) -> Pipeline:
+    return Pipeline(name, pipeline_args(name, **told), opts)
 
 
 EXAMPLES: dict[type[pulumi.ComponentResource], Callable[..., pulumi.ComponentResource]] = {
@@ -97,3 +109,12 @@ EXAMPLES: dict[type[pulumi.ComponentResource], Callable[..., pulumi.ComponentRes
     ReleaseFunction: release_function,
     Service: service,
 }
+
+CHECKED: dict[type[pulumi.ComponentResource], Callable[[str], Any]] = {
+    Build: build_args,
+    LoadBalancer: lambda name: load_balancer_args(),
+    Pipeline: pipeline_args,
+    Registry: lambda name: RegistryArgs(),
+    Service: service_args,
+}
+"""What the components that check their name take beside it."""

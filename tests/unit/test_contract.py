@@ -14,8 +14,9 @@ import pulumi
 import pulumi_aws as aws
 import pytest
 import slipway
-from unit.examples import EXAMPLES
-from unit.harness import Recording, Resource, run
+from unit.examples import CHECKED, EXAMPLES
+from unit.harness import Recording, Resource, deploy, run
+from unit.names import misfits
 
 Component = type[pulumi.ComponentResource]
 every_component = pytest.mark.parametrize("component", EXAMPLES, ids=lambda component: component.__name__)
@@ -141,6 +142,22 @@ def test_two_of_a_kind_stand_side_by_side(component: Component) -> None:
     # The recording refuses a second registration of a URN; what AWS itself calls things must differ too.
     named = [(r.type, r.inputs[key]) for r in mine(record(program)) for key in ("name", "family") if key in r.inputs]
     assert len(set(named)) == len(named)
+
+
+@pytest.mark.parametrize("component", CHECKED, ids=lambda component: component.__name__)
+@pytest.mark.parametrize("form", ["a", "A", "a_", "a-", "a.", "a@", "a/"])
+def test_a_name_that_is_accepted_fits_everything_that_is_named_after_it(component: Any, form: str) -> None:
+    def program() -> None:
+        args = CHECKED[component]("short")
+        for length in range(260, 1, -1):
+            name = (form * length)[: length - 1] + form[0]
+            try:
+                component(name, args)
+            except ValueError:
+                continue
+            return
+
+    assert misfits([r for r in deploy(program) if not r.name.startswith("given")]) == []
 
 
 @every_component

@@ -1,0 +1,61 @@
+"""What all tiers share: the figures at the end of a run, and a loud word where the engine cannot be had."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from standin import tools
+
+ROOT = Path(__file__).parents[1]
+TIERS = ("unit", "engine", "journey")
+spent: dict[str, float] = defaultdict(float)
+missing: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def engine() -> Path:
+    """The real engine. Only where it can neither be found nor built are the tests that need it skipped, loudly."""
+    try:
+        return tools.engine(lambda text: print(text, file=sys.stderr))
+    except tools.Unavailable as e:
+        missing.append(str(e))
+        pytest.skip(str(e))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    began = time.monotonic()
+    try:
+        return (yield)
+    finally:
+        spent[item.path.relative_to(ROOT / "tests").parts[0]] += time.monotonic() - began
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    write = terminalreporter.write_line
+    if missing:
+        terminalreporter.section("NOT ALL TESTS RAN", red=True, bold=True)
+        for reason in dict.fromkeys(missing):
+            write(f"The engine and journey tests were skipped: {reason}", red=True, bold=True)
+    terminalreporter.section("figures")
+    for tier in TIERS:
+        if spent[tier]:
+            write(f"{tier} tests: {spent[tier]:.1f} s")
+    write(f"components: {lines('components', '*.py', '*.sh')} lines; stand-in: {lines('tests/standin', '*.py')} lines")
+    write(f"importing slipway: {importing('slipway') - importing('pulumi_aws'):.2f} s more than pulumi_aws")
+
+
+def lines(folder: str, *patterns: str) -> int:
+    return sum(len(path.read_text().splitlines()) for pattern in patterns for path in (ROOT / folder).rglob(pattern))
+
+
+def importing(module: str) -> float:
+    """Seconds to import a module in a fresh interpreter, the best of three."""
+    code = f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
+    return min(float(subprocess.check_output([sys.executable, "-W", "ignore", "-c", code])) for _ in range(3))

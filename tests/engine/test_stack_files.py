@@ -1,0 +1,114 @@
+"""Both stack files on the real engine: made, found unchanged, changed in one thing, and removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pulumi.automation import CommandError
+from standin.tools import registry
+from standin.workspace import Step
+from standin.world import World, stack_file
+
+
+@pytest.fixture
+def account(engine: Path) -> Iterator[World]:
+    with registry() as address, World(address, {}, engine) as made:
+        yield made
+
+
+def touched(steps: list[Step]) -> dict[str, str]:
+    """What happens to each resource by its name; of a replacement, that it is one."""
+    return {s.name: "replace" if "replace" in s.op else s.op for s in steps}
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_a_stack_is_made_found_unchanged_and_removed(account: World, stack: str) -> None:
+    workspace = account.workspace(stack)
+    planned = workspace.preview()
+    made = workspace.up()
+    assert planned.summary == made.summary == {"create": 56}
+    assert sorted(made.outputs) == ["pipeline", "repository", "url", "verified"]
+
+    assert workspace.preview().changes == []
+    assert workspace.preview(refresh=True).changes == []
+    assert workspace.refresh().changes == []
+    assert workspace.preview().changes == []
+
+    assert workspace.destroy().summary == {"delete": 56}
+    # What prod keeps is its images; Pulumi leaves the repository alone.
+    kept = [resource.type for resource in account.aws.resources.values()]
+    assert kept == (["aws:ecr/repository:Repository"] if stack == "prod" else [])
+    families = account.ecs.list_task_definitions({})["taskDefinitionArns"]
+    assert [arn.rpartition("/")[2] for arn in families] == [f"storefront-{stack}-template:1"]
+
+
+ROLLOUT = {"storefront-dev-release-rollout-1": "replace", "storefront-dev-release-settings": "update"}
+TEMPLATE = {**ROLLOUT, "storefront-dev-template": "replace"}
+
+
+def changes() -> Iterator[Any]:
+    service = stack_file("dev")["slipway:service"]
+
+    def of_service(**keys: Any) -> dict[str, Any]:
+        return {"slipway:service": {**service, **keys}}
+
+    yield pytest.param(of_service(cpu=512, memory=1024), TEMPLATE, id="the size of a task")
+    yield pytest.param(of_service(environment={"A": "1"}), TEMPLATE, id="an environment variable")
+    yield pytest.param(of_service(tasks={"min": 2, "max": 4}), ROLLOUT, id="the counts")
+    yield pytest.param(
+        of_service(healthPath="/ready"), {"storefront-dev-tg": "update"}, id="the path of the health check"
+    )
+    yield pytest.param(
+        {"slipway:stages": [{"strategy": {"rolling": {"deadlineMinutes": 12}}}]}, ROLLOUT, id="the deadline"
+    )
+    yield pytest.param(
+        {"slipway:stages": [{"strategy": {"rolling": {"maximumPercent": 150}}}]},
+        {"storefront-dev": "update"},
+        id="how many tasks may run during a deployment",
+    )
+    yield pytest.param({"slipway:stages": [{"approval": {}}]}, {"storefront-dev": "update"}, id="an approval")
+    yield pytest.param(
+        {"slipway:source": {"codecommit": {"repository": "storefront", "branch": "trunk"}}},
+        {"storefront-dev": "update", "storefront-dev-push": "update"},
+        id="the branch",
+    )
+    yield pytest.param(
+        {"slipway:registry": {"keepImages": 50}}, {"storefront-dev-lifecycle": "update"}, id="how many images are kept"
+    )
+
+
+@pytest.fixture(scope="module")
+def dev(engine: Path) -> Iterator[Callable[[dict[str, Any]], dict[str, str]]]:
+    """What a change of the dev stack's file touches, by preview; each is taken back before the next."""
+    with registry() as address, World(address, {}, engine) as account:
+        workspace = account.workspace("dev")
+        workspace.up()
+
+        def preview(config: dict[str, Any]) -> dict[str, str]:
+            workspace.configure(config)
+            steps = workspace.preview().changes
+            workspace.configure(stack_file("dev"))
+            return touched(steps)
+
+        yield preview
+
+
+@pytest.mark.parametrize(("config", "expected"), changes())
+def test_a_change_of_one_setting_touches_only_what_it_should(
+    dev: Callable[[dict[str, Any]], dict[str, str]], config: dict[str, Any], expected: dict[str, str]
+) -> None:
+    assert dev(config) == expected
+
+
+def test_nothing_is_made_of_a_stack_file_with_mistakes(account: World) -> None:
+    workspace = account.workspace("dev", {"slipway:service": {"cpu": 100}, "slipway:sauce": {}})
+    with pytest.raises(CommandError) as failure:
+        workspace.up()
+    assert "slipway:sauce is not a key; possible here: source, service, stages" in str(failure.value)
+    assert "slipway:service.cpu must be one of [256, 512, 1024, 2048, 4096, 8192, 16384], got 100" in str(failure.value)
+    assert account.aws.resources == {}
+
+

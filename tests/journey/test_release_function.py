@@ -1,0 +1,279 @@
+"""The release function against what can go wrong around it: forged, repeated and cut events, and wrong artifacts."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from standin.api import AwsError
+from standin.codebuild import Built
+from standin.executor import Action, Execution
+from standin.lambdas import FunctionError
+
+from .conftest import Stack
+
+Make = Callable[..., Stack]
+FUNCTION = "storefront-dev-release"
+UNRELEASED = ":unreleased"
+
+
+def forged(stack: Stack, execution: Execution, key: str = "", **changes: Any) -> dict[str, Any]:
+    """An event as CodePipeline would send it for an execution, made by somebody else."""
+    name = f"storefront-{stack.name}"
+    bucket = stack.account.aws.find("aws:codepipeline/pipeline:Pipeline").inputs["artifactStores"][0]["location"]
+    asked = {"pipeline": name, "execution": execution.id, "commit": execution.variables["Source.CommitId"], **changes}
+    return {
+        "CodePipeline.job": {
+            "id": "11111111-2222-3333-4444-555555555555",
+            "accountId": "123456789012",
+            "data": {
+                "actionConfiguration": {
+                    "configuration": {"FunctionName": f"{name}-release", "UserParameters": json.dumps(asked)}
+                },
+                "inputArtifacts": [
+                    {
+                        "name": "BuildArtifact",
+                        "revision": None,
+                        "location": {
+                            "type": "S3",
+                            "s3Location": {"bucketName": bucket, "objectKey": key or execution.artifacts["BuildArtifact"]},
+                        },
+                    }
+                ],
+                "outputArtifacts": [],
+                "artifactCredentials": {"accessKeyId": "a", "secretAccessKey": "b", "sessionToken": "c"},
+            },
+        }
+    }
+
+
+def test_nobody_deploys_past_an_approval_by_invoking_the_function(stack: Make) -> None:
+    prod = stack("prod")
+    refusals = []
+
+    def attack(execution: Execution, action: Action) -> bool:
+        """While the approval is waited for, somebody sends what the deploy action would send."""
+        with pytest.raises(FunctionError) as refused:
+            prod.account.lambdas.invoke("storefront-prod-release", forged(prod, execution))
+        refusals.append(json.loads(str(refused.value)))
+        return False
+
+    prod.account.codepipeline.approve = attack
+    execution = prod.push()
+    assert refusals == [
+        {
+            "errorType": "Refused",
+            "errorMessage": f"refused: the execution {execution.id} of the pipeline storefront-prod has no action in "
+            "progress that invokes storefront-prod-release with this artifact; nothing was changed",
+        }
+    ]
+    assert (prod.image, prod.counts, prod.register("wanted")) == (UNRELEASED, (0, 0), None)
+
+
+def test_an_event_is_refused_that_differs_in_anything_from_the_action_in_progress(stack: Make) -> None:
+    dev = stack()
+    first = dev.push()
+    old = first.artifacts["BuildArtifact"]
+    tried = []
+
+    def attack(execution: Execution, action: Action) -> None:
+        if action.name != "Deploy" or action.status != "InProgress":
+            return
+        for event in (
+            forged(dev, execution, key=old),
+            forged(dev, execution, commit="0" * 40),
+            forged(dev, first),
+        ):
+            with pytest.raises(FunctionError, match="Refused"):
+                dev.account.lambdas.invoke(FUNCTION, event)
+            tried.append(dev.register("wanted")["execution"])
+        with pytest.raises(FunctionError, match="PipelineNotFoundException"):
+            dev.account.lambdas.invoke(FUNCTION, forged(dev, execution, pipeline="another"))
+
+    dev.account.codepipeline.watch = attack
+    second = dev.release("Second")
+    assert tried == [first.id] * 3
+    assert dev.image == f"@{second.digest}"
+
+
+def test_an_event_of_no_known_kind_is_refused(stack: Make) -> None:
+    dev = stack()
+    with pytest.raises(FunctionError, match="takes a job of CodePipeline or a rollout, got \\['image'\\]"):
+        dev.account.lambdas.invoke(FUNCTION, {"image": "anything"})
+
+
+def test_a_job_that_is_delivered_twice_releases_once(stack: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    dev = stack()
+    invoke = dev.account.lambdas.invoke
+
+    def twice(name: str, event: Any) -> Any:
+        invoke(name, event)
+        if "CodePipeline.job" in event:
+            invoke(name, event)
+
+    monkeypatch.setattr(dev.account.lambdas, "invoke", twice)
+    done = dev.push()
+    assert done.status == "Succeeded"
+    assert (dev.image, dev.counts, dev.running["revision"]) == (f"@{done.digest}", (1, 1), 1)
+    deployments = dev.account.ecs.list_service_deployments({"cluster": "storefront-dev", "service": "storefront-dev"})
+    assert len(deployments["serviceDeployments"]) == 2  # of zero tasks, when the service was made, and this one
+
+
+@pytest.mark.parametrize("sleep", [1, 3, 6])
+def test_a_run_that_is_cut_off_is_taken_up_again(stack: Make, monkeypatch: pytest.MonkeyPatch, sleep: int) -> None:
+    dev = stack()
+    count, real = [0], dev.account.clock.sleep
+
+    def cut(seconds: float) -> None:
+        count[0] += seconds == 5  # a poll of the function
+        if seconds == 5 and count[0] == sleep:
+            raise FunctionError("the process is gone")
+        real(seconds)
+
+    monkeypatch.setattr(dev.account.clock, "sleep", cut)
+    done = dev.push()
+    assert count[0] >= sleep
+    assert done.status == "Succeeded"
+    assert (dev.image, dev.counts, dev.running["revision"]) == (f"@{done.digest}", (1, 1), 1)
+
+
+def archive(**files: str) -> bytes:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as made:
+        for name, text in files.items():
+            made.writestr(name.replace("__", "."), text)
+    return body.getvalue()
+
+
+def test_an_artifact_that_names_no_image_of_this_service_releases_nothing(
+    stack: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dev = stack()
+    repository = dev.account.aws.find("aws:ecr/repository:Repository").outputs["repositoryUrl"]
+    digest = "sha256:" + "0" * 64
+
+    def images(**containers: str) -> bytes:
+        return archive(
+            imagedefinitions__json=json.dumps([{"name": name, "imageUri": uri} for name, uri in containers.items()])
+        )
+
+    given = {
+        b"no zip": "the build's artifact holds no valid imagedefinitions.json",
+        archive(other__json="[]"): "the build's artifact holds no valid imagedefinitions.json",
+        archive(imagedefinitions__json="{"): "the build's artifact holds no valid imagedefinitions.json",
+        archive(imagedefinitions__json="[1]"): "the build's artifact holds no valid imagedefinitions.json",
+        images(web=f"{repository}@{digest}"): "imagedefinitions.json names the containers ['web'], and this service's is "
+        "'app'",
+        images(app=f"{repository}:latest"): "imagedefinitions.json must name the image by digest, "
+        f"<repository>@sha256:..., got '{repository}:latest'",
+        images(app=f"elsewhere/x@{digest}"): f"this service takes images from {repository}, and imagedefinitions.json "
+        f"names 'elsewhere/x@{digest}'",
+        images(app=f"{repository}@{digest}"): f"the image {digest} is not in the repository storefront-dev; it was "
+        "deleted or has expired: build its commit again",
+    }
+    for body, reason in given.items():
+        exported = {"IMAGE_DIGEST": digest}
+        built = Built(True, "", exported, body)
+        monkeypatch.setattr("standin.codebuild.CodeBuild.run", lambda *_, built=built: built)
+        failed = dev.push()
+        message = failed.action("Deploy").message
+        assert message.startswith(f"the release could not go on: {reason}")
+        assert message.endswith("When this is mended, retry the stage.")
+        assert (dev.image, dev.counts, dev.register("wanted")) == (UNRELEASED, (0, 0), None)
+
+
+def test_a_release_that_another_replaced_says_so_and_undoes_nothing(stack: Make) -> None:
+    dev = stack()
+    first = dev.push()
+    dev.account.ecs.start_seconds = 300
+    other = {**dev.register("wanted"), "execution": "another-execution"}
+
+    def replace(execution: Execution, action: Action) -> None:
+        if action.name == "Deploy" and action.status == "InProgress" and execution is not first:
+            dev.account.ecs.fault = set_register
+
+    def set_register(definition: Any) -> None:
+        parameter = "/slipway/storefront-dev-release/wanted"
+        dev.account.client("ssm").put_parameter(Name=parameter, Value=json.dumps(other), Type="String", Overwrite=True)
+        dev.account.ecs.fault = lambda definition: None
+
+    dev.account.codepipeline.watch = replace
+    dev.commit("Second")
+    second = dev.push()
+    assert second.action("Deploy").message == (
+        f"this release of {second.variables['Build.IMAGE_URI']} was replaced by the execution another-execution, "
+        "which goes on."
+    )
+
+
+def test_an_error_of_aws_on_the_way_is_told_to_the_pipeline(stack: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    dev = stack()
+
+    def denied(params: Any) -> Any:
+        raise AwsError("AccessDeniedException", "not authorized to perform: ecs:UpdateService")
+
+    monkeypatch.setattr(dev.account.ecs, "update_service", denied)
+    failed = dev.push()
+    assert failed.action("Deploy").message == (
+        "the release could not go on: An error occurred (AccessDeniedException) when calling the UpdateService "
+        "operation: not authorized to perform: ecs:UpdateService. When this is mended, retry the stage."
+    )
+    monkeypatch.undo()
+    assert dev.account.codepipeline.retry(failed, "dev").status == "Succeeded"
+
+
+def test_a_release_that_is_live_but_cannot_be_recorded_is_red_and_a_retry_mends_it(
+    stack: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dev = stack()
+
+    def denied(params: Any) -> Any:
+        raise AwsError("AccessDeniedException", "not authorized to perform: ecr:PutImage")
+
+    monkeypatch.setattr(dev.account.ecr, "put_image", denied)
+    failed = dev.push()
+    assert failed.status == "Failed"
+    assert (dev.counts, dev.register("verified")) == ((1, 1), None)
+    monkeypatch.undo()
+    assert dev.account.codepipeline.retry(failed, "dev").status == "Succeeded"
+    assert dev.register("verified")["release"]["image"].endswith(failed.digest)
+    assert dev.running["revision"] == 1
+
+
+def test_the_function_acts_as_its_own_role_and_reads_the_artifact_with_the_credentials_of_the_job(stack: Make) -> None:
+    dev = stack()
+    dev.push()
+    role = dev.account.aws.find("aws:lambda/function:Function").inputs["role"]
+    pipeline = dev.account.aws.find("aws:codepipeline/pipeline:Pipeline").inputs["roleArn"]
+    called = {(call.service, call.operation) for call in dev.account.api.calls if call.principal == role}
+    assert called == {
+        ("application-autoscaling", "RegisterScalableTarget"),
+        ("codepipeline", "ListActionExecutions"),
+        ("codepipeline", "PutJobSuccessResult"),
+        ("ecr", "BatchGetImage"),
+        ("ecr", "PutImage"),
+        ("ecs", "DescribeServiceDeployments"),
+        ("ecs", "DescribeServiceRevisions"),
+        ("ecs", "DescribeServices"),
+        ("ecs", "DescribeTaskDefinition"),
+        ("ecs", "ListServiceDeployments"),
+        ("ecs", "RegisterTaskDefinition"),
+        ("ecs", "UpdateService"),
+        ("ssm", "GetParameter"),
+        ("ssm", "PutParameter"),
+    }
+    read = {(call.service, call.operation) for call in dev.account.api.calls if call.principal == f"{pipeline}/artifacts"}
+    assert read == {("s3", "GetObject")}
+
+
+def test_the_log_of_the_function_holds_no_credentials(stack: Make) -> None:
+    dev = stack()
+    dev.account.ecs.fault = lambda definition: "exit 1"
+    dev.push()
+    log = dev.account.lambdas.log_path.read_text()
+    assert "asked ECS to deploy storefront-dev:1" in log
+    assert [word for word in ("ASIA", "secretAccessKey", "sessionToken") if word in log] == []

@@ -1,0 +1,40 @@
+"""What AWS lets things be called, for all that is named after a component."""
+
+from __future__ import annotations
+
+import re
+
+from unit.harness import Resource
+
+SUFFIX = "-0123abc"
+"""What Pulumi puts behind a logical name where the program gives no name."""
+NAMES = {
+    "aws:cloudwatch/eventRule:EventRule": r"[.\-_A-Za-z0-9]{1,64}",
+    "aws:cloudwatch/logGroup:LogGroup": r"[.\-_/#A-Za-z0-9]{1,512}",
+    "aws:codebuild/project:Project": r"[A-Za-z0-9][A-Za-z0-9\-_]{1,149}",
+    "aws:codepipeline/pipeline:Pipeline": r"[A-Za-z0-9.@\-_]{1,100}",
+    "aws:ec2/securityGroup:SecurityGroup": r"[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{1,255}",
+    "aws:ecr/repository:Repository": r"(?=.{2,256}$)[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*",
+    "aws:ecs/service:Service": r"[A-Za-z0-9_-]{1,255}",
+    "aws:ecs/taskDefinition:TaskDefinition": r"[A-Za-z0-9_-]{1,255}",
+    "aws:iam/role:Role": r"[\w+=,.@-]{1,64}",
+    "aws:iam/rolePolicy:RolePolicy": r"[\w+=,.@-]{1,128}",
+    "aws:lambda/function:Function": r"[A-Za-z0-9-_]{1,64}",
+    "aws:lb/loadBalancer:LoadBalancer": r"(?!internal-)(?!-)[A-Za-z0-9-]{1,32}(?<!-)",
+    "aws:lb/targetGroup:TargetGroup": r"(?!-)[A-Za-z0-9-]{1,32}(?<!-)",
+    # Pulumi writes a bucket's name in lower case.
+    "aws:s3/bucket:Bucket": r"[A-Za-z0-9][A-Za-z0-9.-]{1,61}[A-Za-z0-9]",
+    "aws:ssm/parameter:Parameter": r"[a-zA-Z0-9_.\-/]{1,1011}",
+}
+
+
+def misfits(resources: list[Resource]) -> list[str]:
+    """What AWS would refuse to give its name."""
+    named = [r for r in resources if r.type in NAMES]
+    assert named, "nothing has a name"
+    return [f"{r.type} {name(r)}" for r in named if not re.fullmatch(NAMES[r.type], name(r))]
+
+
+def name(resource: Resource) -> str:
+    given: str | None = resource.inputs.get("family") or resource.inputs.get("name")
+    return given or resource.name + SUFFIX
