@@ -7,10 +7,12 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from standin import tools
+from standin.world import Workshop, workshop
 
 ROOT = Path(__file__).parents[1]
 TIERS = ("unit", "engine", "journey")
@@ -18,14 +20,34 @@ spent: dict[str, float] = defaultdict(float)
 missing: list[str] = []
 
 
-@pytest.fixture(scope="session")
-def engine() -> Path:
-    """The real engine. Only where it can neither be found nor built are the tests that need it skipped, loudly."""
+@contextmanager
+def needed() -> Iterator[None]:
+    """Only where a program can neither be found nor made are the tests that need it skipped, and loudly."""
     try:
-        return tools.engine(lambda text: print(text, file=sys.stderr))
+        yield
     except tools.Unavailable as e:
         missing.append(str(e))
         pytest.skip(str(e))
+
+
+def tell(text: str) -> None:
+    print(text, file=sys.__stderr__)  # past pytest, since building takes minutes
+
+
+@pytest.fixture(scope="session")
+def engine() -> Path:
+    """The real engine."""
+    with needed():
+        return tools.engine(tell)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[Workshop]:
+    """The real engine, a real builder, and the base image of the sample service."""
+    with ExitStack() as stack:
+        with needed():
+            made = stack.enter_context(workshop(tell))
+        yield made
 
 
 @pytest.hookimpl(wrapper=True)
@@ -42,7 +64,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if missing:
         terminalreporter.section("NOT ALL TESTS RAN", red=True, bold=True)
         for reason in dict.fromkeys(missing):
-            write(f"The engine and journey tests were skipped: {reason}", red=True, bold=True)
+            write(f"Engine and journey tests were skipped: {reason}", red=True, bold=True)
     terminalreporter.section("figures")
     for tier in TIERS:
         if spent[tier]:

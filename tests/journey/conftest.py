@@ -11,13 +11,7 @@ from typing import Any
 import pytest
 from standin.executor import Execution
 from standin.workspace import Outcome, Workspace
-from standin.world import Repository, Workshop, World, sample_app, stack_file, workshop
-
-
-@pytest.fixture(scope="session")
-def shared() -> Iterator[Workshop]:
-    with workshop() as made:
-        yield made
+from standin.world import Repository, Workshop, World, sample_app, stack_file
 
 
 @dataclass

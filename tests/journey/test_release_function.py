@@ -40,7 +40,10 @@ def forged(stack: Stack, execution: Execution, key: str = "", **changes: Any) ->
                         "revision": None,
                         "location": {
                             "type": "S3",
-                            "s3Location": {"bucketName": bucket, "objectKey": key or execution.artifacts["BuildArtifact"]},
+                            "s3Location": {
+                                "bucketName": bucket,
+                                "objectKey": key or execution.artifacts["BuildArtifact"],
+                            },
                         },
                     }
                 ],
@@ -166,8 +169,9 @@ def test_an_artifact_that_names_no_image_of_this_service_releases_nothing(
         archive(other__json="[]"): "the build's artifact holds no valid imagedefinitions.json",
         archive(imagedefinitions__json="{"): "the build's artifact holds no valid imagedefinitions.json",
         archive(imagedefinitions__json="[1]"): "the build's artifact holds no valid imagedefinitions.json",
-        images(web=f"{repository}@{digest}"): "imagedefinitions.json names the containers ['web'], and this service's is "
-        "'app'",
+        images(
+            web=f"{repository}@{digest}"
+        ): "imagedefinitions.json names the containers ['web'], and this service's is 'app'",
         images(app=f"{repository}:latest"): "imagedefinitions.json must name the image by digest, "
         f"<repository>@sha256:..., got '{repository}:latest'",
         images(app=f"elsewhere/x@{digest}"): f"this service takes images from {repository}, and imagedefinitions.json "
@@ -266,7 +270,9 @@ def test_the_function_acts_as_its_own_role_and_reads_the_artifact_with_the_crede
         ("ssm", "GetParameter"),
         ("ssm", "PutParameter"),
     }
-    read = {(call.service, call.operation) for call in dev.account.api.calls if call.principal == f"{pipeline}/artifacts"}
+    read = {
+        (call.service, call.operation) for call in dev.account.api.calls if call.principal == f"{pipeline}/artifacts"
+    }
     assert read == {("s3", "GetObject")}
 
 

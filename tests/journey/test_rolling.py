@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,13 @@ from .conftest import Stack
 
 Make = Callable[..., Stack]
 UNRELEASED = ":unreleased"
+BROKEN_TEST = """
+import unittest
+
+class Broken(unittest.TestCase):
+    def test(self):
+        self.fail()
+"""
 
 
 def ended(execution: Any) -> dict[str, str]:
@@ -127,7 +135,10 @@ def test_tasks_that_flap_are_stopped_at_the_deadline_and_the_verified_image_come
 
 def test_failing_unit_tests_push_nothing_and_release_nothing(stack: Make) -> None:
     dev = stack()
-    dev.commit("Breaks a test", {"app/test_server.py": "import unittest\n\nclass T(unittest.TestCase):\n    def test(self):\n        self.fail()\n"})
+    dev.commit(
+        "Breaks a test",
+        {"app/test_server.py": BROKEN_TEST},
+    )
     failed = dev.push()
     assert ended(failed) == {"Source": "Succeeded", "Build": "Failed"}
     assert failed.action("Build").message == (
@@ -253,8 +264,6 @@ def test_a_change_of_settings_during_a_release_ends_with_the_newest_of_both(stac
         if definition["revision"] == 2 and not changed:
             changed.append(True)
             changes.start()
-
-    import threading
 
     changes = threading.Thread(target=lambda: dev.up(cpu=512, memory=1024))
     dev.account.ecs.start_seconds = 200

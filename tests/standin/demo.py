@@ -13,7 +13,7 @@ from typing import Any
 
 from standin.executor import Action, Execution
 from standin.tools import Unavailable
-from standin.world import World, Workshop, sample_app, stack_file, workshop
+from standin.world import Workshop, World, sample_app, stack_file, workshop
 
 STARTED = time.monotonic()
 
@@ -78,7 +78,9 @@ def demo(shared: Workshop, account: World, folder: Path) -> None:
     with chapter("5  cpu: 256 -> 512 in Pulumi.dev.yaml, pulumi up: the settings change, the image stays"):
         service: dict[str, Any] = stack_file("dev")["slipway:service"]
         workspace.configure({"slipway:service": {**service, "cpu": 512, "memory": 1024}})
-        for step in sorted({(step.name, step.op.replace("create-replacement", "replace")) for step in workspace.up().changes}):
+        for step in sorted(
+            {(step.name, step.op.replace("create-replacement", "replace")) for step in workspace.up().changes}
+        ):
             if not step[1].startswith("delete"):
                 say(f"  {step[1]:<8} {step[0]}")
         describe(account)
@@ -94,9 +96,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print("Slipway on this machine: the real Pulumi engine, a real image build, and a stand-in for AWS on loopback.")
     try:
-        with workshop(say) as shared, tempfile.TemporaryDirectory(prefix="slipway-demo-") as folder:
-            with shared.account() as account:
-                demo(shared, account, Path(folder))
+        with (
+            tempfile.TemporaryDirectory(prefix="slipway-demo-") as folder,
+            workshop(say) as shared,
+            shared.account() as account,
+        ):
+            demo(shared, account, Path(folder))
     except Unavailable as e:
         print(f"\nThe demo cannot run here: {e}")
         return 1

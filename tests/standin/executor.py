@@ -45,7 +45,8 @@ class Action:
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     status: str = "InProgress"
     configuration: dict[str, str] = field(default_factory=dict)
-    inputs: list[tuple[str, str]] = field(default_factory=list)
+    inputs: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Bucket and key of each input artifact."""
     message: str = ""
     log: str = ""
     began: float = 0.0
@@ -207,12 +208,12 @@ class CodePipeline:
     def _act(self, execution: Execution, definition: Params, stage: str, given: Params) -> None:
         action = Action(stage, given["name"], given, began=self._clock.now())
         bucket = definition["artifactStores"][0]["location"]
-        action.configuration = {k: self._resolved(execution, v) for k, v in given.get("configuration", {}).items()}
-        action.inputs = [(bucket, execution.artifacts[name]) for name in given.get("inputArtifacts", [])]
         execution.actions.append(action)
         self.watch(execution, action)
         run = getattr(self, f"_{given['provider'].lower()}", None)
         try:
+            action.configuration = {k: self._resolved(execution, v) for k, v in given.get("configuration", {}).items()}
+            action.inputs = {name: (bucket, execution.artifacts[name]) for name in given.get("inputArtifacts", [])}
             if run is None:
                 raise ActionFailed(f"not in the stand-in: {given['provider']}")
             variables = run(execution, action, definition["roleArn"], bucket)
@@ -283,7 +284,9 @@ class CodePipeline:
         for operation in ("StartBuild", "BatchGetBuilds"):
             self._note(role, "codebuild", operation, {"projectName": action.configuration["ProjectName"]})
         variables = variables_of(action.configuration)
-        built = self._builds.run(action.configuration["ProjectName"], self._get(role, action.inputs[0]), variables)
+        built = self._builds.run(
+            action.configuration["ProjectName"], self._get(role, *action.inputs.values()), variables
+        )
         action.log = built.log
         if not built.succeeded:
             raise ActionFailed(f"Build terminated with state: FAILED. {built.log.strip().splitlines()[-1]}")
@@ -337,7 +340,7 @@ class CodePipeline:
                     "revision": None,
                     "location": {"type": "S3", "s3Location": {"bucketName": bucket, "objectKey": key}},
                 }
-                for name, (bucket, key) in zip(job.action.given["inputArtifacts"], job.action.inputs, strict=True)
+                for name, (bucket, key) in job.action.inputs.items()
             ],
             "outputArtifacts": [],
             "artifactCredentials": {
@@ -397,9 +400,7 @@ class CodePipeline:
                         "resolvedConfiguration": action.configuration,
                         "inputArtifacts": [
                             {"name": name, "s3location": {"bucket": bucket, "key": key}}
-                            for name, (bucket, key) in zip(
-                                action.given.get("inputArtifacts", []), action.inputs, strict=True
-                            )
+                            for name, (bucket, key) in action.inputs.items()
                         ],
                     },
                 }

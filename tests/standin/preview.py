@@ -12,13 +12,18 @@ def main(stack: str) -> int:
     try:
         # No image is built or pulled in a preview, so any address does for the registry.
         with World("registry.invalid", {}, tools.engine()) as account:
-            account.workspace(stack).preview(on_output=lambda text: print(text, end="" if text.endswith("\n") else "\n"))
+            account.workspace(stack).preview(
+                on_output=lambda text: print(text, end="" if text.endswith("\n") else "\n")
+            )
     except tools.Unavailable as e:
         print(f"The preview cannot run here: {e}")
         return 1
     except CommandError:
         return 1  # the engine has said what is wrong
-    print("This was the real engine with the program of this folder, against an account that is empty: a stand-in for AWS.")
+    print(
+        "This was the real engine with the program of this folder, in one process, "
+        "against a stand-in for an AWS account that is empty."
+    )
     return 0
 
 

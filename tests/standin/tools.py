@@ -84,6 +84,10 @@ class Unavailable(Exception):
     """A program is missing and cannot be made here; the message says why, and how to get it."""
 
 
+class Broken(Exception):
+    """A program is here, or could be made here, and does not work: a fault, never a reason to skip a test."""
+
+
 def engine(say: Say = print) -> Path:
     """The `pulumi` executable, built with Go when it is neither on PATH nor in the cache."""
     if found := shutil.which("pulumi"):
@@ -443,9 +447,9 @@ def _wait(program: str, ready: Callable[[], bool], ended: Callable[[], str | Non
     deadline = time.monotonic() + 20
     while not ready():
         if (log := ended()) is not None:
-            raise Unavailable(f"{program} ended as soon as it was started, and said:\n{log[-1500:]}")
+            raise Broken(f"{program} ended as soon as it was started, and said:\n{log[-1500:]}")
         if time.monotonic() > deadline:
-            raise Unavailable(f"{program} does not answer 20 seconds after its start: is the machine overloaded?")
+            raise Broken(f"{program} does not answer 20 seconds after its start: is the machine overloaded?")
         time.sleep(0.02)
 
 
@@ -460,7 +464,7 @@ def _run(
     except FileNotFoundError:
         raise Unavailable(f"{command[0]} is needed and is not on PATH: install it") from None
     if done.returncode:
-        raise Unavailable(f"`{' '.join(command[:4])} ...` failed, and said:\n{(done.stderr or done.stdout)[-1500:]}")
+        raise Broken(f"`{' '.join(command[:4])} ...` failed, and said:\n{(done.stderr or done.stdout)[-1500:]}")
     return done.stdout
 
 
@@ -549,7 +553,7 @@ def main() -> int:
             _setup()
         for line in _status():
             print(line)
-    except Unavailable as error:
+    except (Unavailable, Broken) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -14,7 +14,7 @@ NAMES = {
     "aws:codebuild/project:Project": r"[A-Za-z0-9][A-Za-z0-9\-_]{1,149}",
     "aws:codepipeline/pipeline:Pipeline": r"[A-Za-z0-9.@\-_]{1,100}",
     "aws:ec2/securityGroup:SecurityGroup": r"[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{1,255}",
-    "aws:ecr/repository:Repository": r"(?=.{2,256}$)[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*",
+    "aws:ecr/repository:Repository": r"[a-z0-9][a-z0-9._/-]{0,254}[a-z0-9]",
     "aws:ecs/service:Service": r"[A-Za-z0-9_-]{1,255}",
     "aws:ecs/taskDefinition:TaskDefinition": r"[A-Za-z0-9_-]{1,255}",
     "aws:iam/role:Role": r"[\w+=,.@-]{1,64}",
@@ -31,7 +31,6 @@ NAMES = {
 def misfits(resources: list[Resource]) -> list[str]:
     """What AWS would refuse to give its name."""
     named = [r for r in resources if r.type in NAMES]
-    assert named, "nothing has a name"
     return [f"{r.type} {name(r)}" for r in named if not re.fullmatch(NAMES[r.type], name(r))]
 
 

@@ -60,10 +60,20 @@ def token(component: Component) -> str:
 
 
 def example(component: Component) -> Recording:
-    """The component, called `app`, recorded once."""
+    """The component, called `app`, protected, with a provider of its own, and its attributes exported: once."""
+
+    def program() -> None:
+        opts = pulumi.ResourceOptions(protect=True, provider=aws.Provider("given-provider", region="us-east-1"))
+        made = EXAMPLES[component]("app", opts=opts)
+        pulumi.export("it", {name: getattr(made, name) for name in inspect.get_annotations(component)})
+
     if component not in RECORDED:
-        RECORDED[component] = record(lambda: EXAMPLES[component]("app"))
+        RECORDED[component] = record(program)
     return RECORDED[component]
+
+
+def top_of(component: Component) -> Resource:
+    return example(component).recorded[f"urn:pulumi:dev::storefront::{token(component)}::app"]
 
 
 def test_every_component_that_is_exported_has_an_example() -> None:
@@ -94,42 +104,33 @@ def test_children_carry_the_name_and_the_parent_of(component: Component) -> None
 
 @every_component
 def test_outputs_are_all_that_is_annotated_and_nothing_else(component: Component) -> None:
-    top = example(component).recorded[f"urn:pulumi:dev::storefront::{token(component)}::app"]
-    assert top.outputs.keys() == inspect.get_annotations(component).keys()
-    assert [name for name, value in top.outputs.items() if value is None] == []
+    outputs = top_of(component).outputs
+    assert outputs.keys() == inspect.get_annotations(component).keys()
+    assert [name for name, value in outputs.items() if value is None] == []
 
 
 @every_component
 def test_outputs_are_what_the_attributes_are(component: Component) -> None:
-    def program() -> None:
-        made = EXAMPLES[component]("app")
-        pulumi.export("it", {name: getattr(made, name) for name in inspect.get_annotations(component)})
-
-    recording = record(program)
-    stack = next(r for r in recording.registered() if r.type == "pulumi:pulumi:Stack")
-    top = recording.recorded[f"urn:pulumi:dev::storefront::{token(component)}::app"]
-    components = {k for k, v in top.outputs.items() if isinstance(v, str) and v.startswith("urn:")}
-    exported = {k: v for k, v in stack.outputs["it"].items() if k not in components}
-    assert exported == {k: v for k, v in top.outputs.items() if k not in components}
+    [stack] = [r for r in example(component).registered() if r.type == "pulumi:pulumi:Stack"]
+    outputs = top_of(component).outputs
+    exported = {name: stack.outputs["it"][name] for name in outputs}
+    components = {name for name, value in outputs.items() if str(value).startswith("urn:")}
+    for name in components:  # a component is exported with all that is in it
+        exported[name] = outputs[name]
+    assert exported == outputs
 
 
 @every_component
 def test_protection_reaches_all_children_of(component: Component) -> None:
-    recording = record(lambda: EXAMPLES[component]("app", opts=pulumi.ResourceOptions(protect=True)))
-    assert [r.name for r in mine(recording) if not r.protect] == []
+    assert [r.name for r in mine(example(component)) if not r.protect] == []
 
 
 @every_component
 def test_a_provider_reaches_all_children_and_questions_of(component: Component) -> None:
-    def program() -> None:
-        provider = aws.Provider("given-provider", region="us-east-1")
-        EXAMPLES[component]("app", opts=pulumi.ResourceOptions(provider=provider))
-
-    recording = record(program)
     urn = "urn:pulumi:dev::storefront::pulumi:providers:aws::given-provider"
-    children = [r for r in mine(recording) if r.type.startswith("aws:")]
+    children = [r for r in mine(example(component)) if r.type.startswith("aws:")]
     assert {r.provider.rpartition("::")[0] for r in children} == {urn}
-    asked = {function for function, provider in recording.calls if provider.startswith(urn)}
+    asked = {function for function, provider in example(component).calls if provider.startswith(urn)}
     assert asked == (set() if component in (slipway.LoadBalancer, slipway.Registry) else PLACE)
 
 
@@ -145,7 +146,7 @@ def test_two_of_a_kind_stand_side_by_side(component: Component) -> None:
 
 
 @pytest.mark.parametrize("component", CHECKED, ids=lambda component: component.__name__)
-@pytest.mark.parametrize("form", ["a", "A", "a_", "a-", "a.", "a@", "a/"])
+@pytest.mark.parametrize("form", ["a", "A_", "a.a@"])
 def test_a_name_that_is_accepted_fits_everything_that_is_named_after_it(component: Any, form: str) -> None:
     def program() -> None:
         args = CHECKED[component]("short")

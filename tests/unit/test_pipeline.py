@@ -3,8 +3,8 @@ from functools import cache
 from typing import Any
 
 import pytest
-from slipway import Approval, CodeCommit, Connection, DeployStage, Pipeline, PipelineArgs
-from unit.examples import build, pipeline, registry, service
+from slipway import Approval, CodeCommit, Connection, DeployStage, Pipeline
+from unit.examples import build, pipeline, pipeline_args, registry, service
 from unit.harness import Resource, deploy, named, of_type, only, statements, trusted
 
 PIPELINE = "aws:codepipeline/pipeline:Pipeline"
@@ -322,16 +322,19 @@ def test_the_pipelines_page_in_the_console() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["", "web app", "web/app", "a" * 101])
-def test_what_is_no_name_of_a_pipeline_is_refused(name: str) -> None:
-    def program() -> None:
-        made = service("web", environment_name="dev")
-        args = PipelineArgs(source=COMMIT, build=build("web-build"), stages=[DeployStage(service=made)])
-        Pipeline(name, args)
+def test_what_is_no_name_of_a_pipeline_is_refused() -> None:
+    names, messages = ["", "web app", "web/app", "a" * 101], []
 
-    with pytest.raises(ValueError) as error:
-        deploy(program)
-    assert str(error.value) == f"a pipeline's name must be 1 to 100 characters of A-Z a-z 0-9 . @ _ -, got {name!r}"
+    def program() -> None:
+        args = pipeline_args("web")
+        for name in names:
+            with pytest.raises(ValueError) as error:
+                Pipeline(name, args)
+            messages.append(str(error.value))
+
+    deploy(program)
+    rule = "a pipeline's name must be 1 to 100 characters of A-Z a-z 0-9 . @ _ -, got "
+    assert messages == [rule + repr(name) for name in names]
 
 
 def test_a_pipeline_without_a_stage_is_refused() -> None:
@@ -342,8 +345,8 @@ def test_a_pipeline_without_a_stage_is_refused() -> None:
 
 def test_two_stages_of_one_environment_are_refused() -> None:
     def program() -> Pipeline:
-        made = [service(name, environment_name="dev") for name in ("one", "two")]
-        return pipeline("web", stages=[DeployStage(service=each) for each in made])
+        stage = DeployStage(service=service("web", environment_name="dev"))
+        return pipeline("web", build=build("web-build"), stages=[stage, stage])
 
     with pytest.raises(ValueError) as error:
         deploy(program)

@@ -71,7 +71,7 @@ def test_a_make_that_is_cut_off_leaves_nothing_that_looks_made(cache: Path) -> N
 
 def test_a_daemon_that_ends_at_once_is_reported_with_its_own_words(tmp_path: Path) -> None:
     command = ["sh", "-c", "echo no room >&2; exit 3"]
-    with pytest.raises(tools.Unavailable) as error, tools._daemon("it", command, tmp_path / "log", lambda: False):
+    with pytest.raises(tools.Broken) as error, tools._daemon("it", command, tmp_path / "log", lambda: False):
         pass
     assert str(error.value) == "it ended as soon as it was started, and said:\nno room\n"
 

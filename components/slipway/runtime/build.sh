@@ -32,13 +32,14 @@ digest_of() {
   [ "$digest" = None ] || printf '%s' "$digest"
 }
 
+# Committed by mistake, it would be uploaded instead of what this build makes, even when that fails.
+rm -f imagedefinitions.json slipway.env
+
 [[ ${COMMIT_ID:-} =~ ^[0-9a-f]{40}([0-9a-f]{24})?$ ]] ||
   fail "COMMIT_ID must be the full id of a commit, got '${COMMIT_ID:-}': start the build from the pipeline, which passes it on."
 [ -f "$CONTEXT/$DOCKERFILE" ] ||
   fail "there is no Dockerfile at '$CONTEXT/$DOCKERFILE' in this commit: add it, or set build.context and build.dockerfile to where it is."
 
-# Committed by mistake, it would be deployed instead of what this build makes.
-rm -f imagedefinitions.json slipway.env
 registry=${REPOSITORY_URL%%/*}
 repository=${REPOSITORY_URL#*/}
 
@@ -81,7 +82,8 @@ else
     [ -n "$(digest_of "$COMMIT_ID" || true)" ] ||
     fail "the image could not be built or pushed: the error is above, at the step of the Dockerfile that failed."
 
-  digest=$(digest_of "$COMMIT_ID") && [ -n "$digest" ] ||
+  digest=$(digest_of "$COMMIT_ID" || true)
+  [ -n "$digest" ] ||
     fail "the image was pushed, but $repository does not show it under the tag $COMMIT_ID: run the build again."
 fi
 

@@ -1,0 +1,542 @@
+"""build.sh, run as CodeBuild runs it: real bash, aws and docker buildx, and a registry that asks for a password."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import http.client
+import io
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import mkdtemp
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import yaml
+from slipway import BuildArgs, Registry
+from slipway.build import environment, own_buildspec
+from standin import tools
+from standin.api import REGION, Api, AwsError, Params
+from standin.clock import Clock
+from standin.codebuild import script, shell_environment
+from standin.ecr import DIRECT, Ecr
+from standin.world import Workshop
+
+ROLE = "arn:aws:iam::123456789012:role/storefront-build-role"
+# Of this run only, so that they can be found wherever they went.
+PASSWORD, SECRET, TOKEN = (secrets.token_hex(20) for _ in range(3))
+LOGIN = base64.b64encode(f"AWS:{PASSWORD}".encode()).decode()
+
+SMALL = {"Dockerfile": "FROM scratch\nCOPY . /\n"}
+COMMITTED = {
+    "imagedefinitions.json": '[{"name":"app","imageUri":"stale"}]',
+    "slipway.env": "IMAGE_URI=stale\nIMAGE_DIGEST=stale\nIMAGE_TAG=stale\n",
+}
+"""What every commit here has by mistake."""
+
+NOT_BUILT = (
+    "slipway: the image could not be built or pushed: the error is above, at the step of the Dockerfile that failed."
+)
+
+
+def commit(text: str) -> str:
+    return hashlib.sha1(text.encode()).hexdigest()
+
+
+class Door(ThreadingHTTPServer):
+    """What ECR does that a registry on loopback does not: ask for the password, and refuse to overwrite a tag."""
+
+    def __init__(self, registry: str) -> None:
+        super().__init__(("127.0.0.1", 0), Visitor)
+        self.registry = registry
+        self.caches = True
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server_port}"
+
+    def ask(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        connection = http.client.HTTPConnection(self.registry)
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+            answer = connection.getresponse()
+            return answer, answer.read()
+        finally:
+            connection.close()
+
+    def refuses(self, path: str) -> bool:
+        if path.endswith("/manifests/cache"):
+            return not self.caches
+        return self.ask("HEAD", path, headers={"Accept": "*/*"})[0].status == 200
+
+
+class Visitor(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Door
+
+    def _pass_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.headers.get("Authorization") != f"Basic {LOGIN}":
+            self._answer(401, {"WWW-Authenticate": 'Basic realm="ECR"'})
+        elif self.command == "PUT" and "/manifests/" in self.path and self.server.refuses(self.path):
+            self._answer(400, {}, b'{"errors":[{"code":"TAG_INVALID","message":"the tag is immutable"}]}')
+        else:
+            answer, data = self.server.ask(self.command, self.path, body, dict(self.headers))
+            self._answer(answer.status, dict(answer.headers), data)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _pass_on
+
+    def _answer(self, status: int, headers: dict[str, str], data: bytes = b"") -> None:
+        self.send_response(status)
+        length = headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(data))
+        for name, value in {**headers, "Content-Length": length}.items():
+            if name not in ("Transfer-Encoding", "Connection", "Date", "Server"):
+                self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class PasswordEcr(Ecr):
+    def get_authorization_token(self, params: Params) -> Params:
+        [data] = super().get_authorization_token(params)["authorizationData"]
+        return {"authorizationData": [{**data, "authorizationToken": LOGIN}]}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What CodeBuild has of a build."""
+
+    status: int
+    log: str
+    exported: dict[str, str]
+    artifact: str | None
+    """imagedefinitions.json, as it is uploaded whether or not the build succeeded."""
+    folder: Path
+    calls: list[str]
+    """What AWS was asked."""
+
+    @property
+    def last_line(self) -> str:
+        return self.log.splitlines()[-1]
+
+    @property
+    def released(self) -> tuple[int, str | None, dict[str, str]]:
+        """What the pipeline goes on with."""
+        return self.status, self.artifact, self.exported
+
+
+NOTHING_RELEASED = (1, None, dict[str, str]())
+
+
+@dataclass(frozen=True)
+class Account:
+    workshop: Workshop
+    api: Api
+    ecr: Ecr
+    door: Door
+    folder: Path
+
+    def url(self, repository: str) -> str:
+        return f"{self.door.address}/{repository}"
+
+    def prepare(self, repository: str, commit: str, source: Mapping[str, str], **build: Any) -> tuple[Path, Params]:
+        """The folder with a source, and the environment of its build."""
+        self.ecr.create_repository({"repositoryName": repository})
+        home = Path(mkdtemp(dir=self.folder))
+        for path, text in {**COMMITTED, **source}.items():
+            (home / "src" / path).parent.mkdir(parents=True, exist_ok=True)
+            (home / "src" / path).write_text(text)
+        registry = cast(Registry, SimpleNamespace(url=self.url(repository)))
+        return home, {
+            **shell_environment(self.workshop.builder, Path(sys.executable).parent),
+            "HOME": str(home),
+            "TMPDIR": str(home),
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.api.url,
+            **self.api.credentials_for(ROLE),
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_SESSION_TOKEN": TOKEN,
+            **environment(BuildArgs(registry=registry, **build)),
+            "COMMIT_ID": commit,
+        }
+
+    def run(self, home: Path, variables: Params) -> Run:
+        before, exported = len(self.api.calls), home / "exported"
+        buildspec = yaml.safe_load(own_buildspec())
+        done = subprocess.run(
+            ["bash", "-c", script(buildspec, exported)],
+            cwd=home / "src",
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        values = dict(pair.split("=", 1) for pair in exported.read_text().split("\0") if pair)
+        assert buildspec["artifacts"]["files"] == ["imagedefinitions.json"]
+        artifact = home / "src" / "imagedefinitions.json"
+        return Run(
+            done.returncode,
+            done.stdout,
+            {name: values[name] for name in buildspec["env"]["exported-variables"] if name in values},
+            artifact.read_text() if artifact.exists() else None,
+            home,
+            [call.operation for call in self.api.calls[before:]],
+        )
+
+    def build(self, repository: str, commit: str, source: Mapping[str, str], **build: Any) -> Run:
+        return self.run(*self.prepare(repository, commit, source, **build))
+
+    def tags(self, repository: str) -> dict[str, str]:
+        """The digest of each tag."""
+        images = self.ecr.list_images({"repositoryName": repository})["imageIds"]
+        return {image["imageTag"]: image["imageDigest"] for image in images}
+
+    def manifest(self, repository: str, tag: str) -> Params:
+        found = self.ecr.batch_get_image({"repositoryName": repository, "imageIds": [{"imageTag": tag}]})
+        manifest: Params = json.loads(found["images"][0]["imageManifest"])
+        return manifest
+
+    def blob(self, repository: str, digest: str) -> bytes:
+        with DIRECT.open(f"http://{self.door.registry}/v2/{repository}/blobs/{digest}") as answer:
+            data: bytes = answer.read()
+        return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+
+    def config(self, repository: str, tag: str) -> Params:
+        config: Params = json.loads(self.blob(repository, self.manifest(repository, tag)["config"]["digest"]))
+        return config
+
+    def files(self, repository: str, tag: str) -> dict[str, bytes]:
+        """The files in an image."""
+        found = {}
+        for layer in self.manifest(repository, tag)["layers"]:
+            with tarfile.open(fileobj=io.BytesIO(self.blob(repository, layer["digest"]))) as archive:
+                for member in archive:
+                    if file := archive.extractfile(member):
+                        found[member.name] = file.read()
+        return found
+
+    def forget_local_cache(self) -> None:
+        """As if the next build came to another machine."""
+        prune = ["docker", "buildx", "prune", "--all", "--force"]
+        subprocess.run(prune, env={**os.environ, **self.workshop.builder}, check=True, capture_output=True)
+
+
+@contextmanager
+def serving(door: Door) -> Iterator[None]:
+    threading.Thread(target=door.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield
+    finally:
+        door.shutdown()
+        door.server_close()
+
+
+@pytest.fixture(scope="module")
+def account(shared: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    """An account for all tests here, each of which has a repository of its own."""
+    clock = Clock()
+    with tools.registry() as registry, Door(registry) as door, serving(door), Api(clock) as api:
+        ecr = PasswordEcr(registry, clock)
+        api.register("ecr", ecr)
+        yield Account(shared, api, ecr, door, tmp_path_factory.mktemp("builds"))
+
+
+FIRST = commit("first")
+ARGUMENTS = {"GREETING": "Good morning, = 'you' \"all\" $HOME \\ `id`", "EMPTY": "", "VERSION": "a=b=c"}
+TESTS = [
+    "pwd",
+    "cd my*service && test -f docker/Dockerfile && export LEFT=over",
+    "cat; printf '%s|' \"$0\" 'a  b' \"${LEFT-nothing}\" \\$HOME; echo",
+    "basename \"$PWD\" | tr '[:lower:]' '[:upper:]' >&2",
+]
+
+
+def large(account: Account, text: str) -> dict[str, str]:
+    """A source whose image shows how it was built, in a folder of the repository and in two stages."""
+    dockerfile = f"""
+FROM {account.workshop.base_image} AS made
+ARG AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
+RUN head -c 16 /dev/urandom >/made && env >/environment
+COPY text /
+
+FROM scratch
+COPY --from=made /made /environment /text /
+COPY . /source
+ARG COMMIT_ID GREETING EMPTY=full VERSION
+LABEL commit=$COMMIT_ID greeting=$GREETING empty=$EMPTY version=$VERSION
+"""
+    return {"my service/docker/Dockerfile": dockerfile, "my service/text": text}
+
+
+WHERE = {"context": "my service", "dockerfile": "docker/Dockerfile"}
+
+
+@pytest.fixture(scope="module")
+def first(account: Account) -> Run:
+    """A build of the commit FIRST into the repository `storefront`."""
+    return account.build(
+        "storefront", FIRST, large(account, "first"), **WHERE, test_commands=TESTS, build_args=ARGUMENTS
+    )
+
+
+def uri(account: Account, repository: str, tag: str) -> str:
+    return f"{account.url(repository)}@{account.tags(repository)[tag]}"
+
+
+def released(account: Account, repository: str, tag: str) -> tuple[int, str, dict[str, str]]:
+    """What a build hands on whose image is under this tag in the registry."""
+    image = uri(account, repository, tag)
+    artifact = f'[{{"name":"app","imageUri":"{image}"}}]\n'
+    exported = {"IMAGE_URI": image, "IMAGE_DIGEST": image.rpartition("@")[2], "IMAGE_TAG": tag}
+    return 0, artifact, exported
+
+
+def test_an_image_is_pushed_under_the_commits_id_and_handed_on_by_the_digest_that_the_registry_has(
+    account: Account, first: Run
+) -> None:
+    assert {*account.tags("storefront")} >= {FIRST, "cache"}
+    assert {*account.tags("storefront")} - {"cache"} == {tag for tag in account.tags("storefront") if len(tag) == 40}
+    assert first.released == released(account, "storefront", FIRST)
+    assert json.loads(first.artifact or "") == [{"name": "app", "imageUri": uri(account, "storefront", FIRST)}]
+    assert first.last_line == f"slipway: image {uri(account, 'storefront', FIRST)} (commit {FIRST})"
+
+
+def test_what_is_pushed_is_one_image_and_no_index(account: Account, first: Run) -> None:
+    manifest = account.manifest("storefront", FIRST)
+    assert manifest["mediaType"] in (
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+    )
+    assert account.config("storefront", FIRST)["os"] == "linux"
+
+
+def test_the_image_says_of_which_commit_it_is_and_build_arguments_arrive_as_they_are(
+    account: Account, first: Run
+) -> None:
+    assert account.config("storefront", FIRST)["config"]["Labels"] == {
+        "org.opencontainers.image.revision": FIRST,
+        "commit": FIRST,
+        "greeting": ARGUMENTS["GREETING"],
+        "empty": "",
+        "version": "a=b=c",
+    }
+
+
+def test_test_commands_run_first_in_order_each_in_a_shell_of_its_own_in_the_root_of_the_source(first: Run) -> None:
+    expected = f"""\
+slipway: test: {TESTS[0]}
+{first.folder}/src
+slipway: test: {TESTS[1]}
+slipway: test: {TESTS[2]}
+bash|a  b|nothing|$HOME|
+slipway: test: {TESTS[3]}
+SRC
+"""
+    assert first.log[: len(expected)] == expected
+    assert first.calls == ["BatchGetImage", "GetAuthorizationToken", "BatchGetImage"]
+
+
+def test_no_credential_is_in_what_is_pushed_or_handed_on_or_in_the_log(account: Account, first: Run) -> None:
+    texts = {"log": first.log.encode(), "environment of RUN": account.files("storefront", FIRST)["environment"]}
+    for file in first.folder.rglob("*"):
+        if file.is_file() and file.name != "exported":  # CodeBuild's own
+            texts[file.name] = file.read_bytes()
+    for tag in (FIRST, "cache"):
+        manifest = account.manifest("storefront", tag)
+        texts[f"manifest {tag}"] = json.dumps(manifest).encode()
+        for blob in (manifest["config"], *manifest["layers"]):
+            texts[f"{tag} {blob['digest']}"] = account.blob("storefront", blob["digest"])
+    leaked = {
+        name for name, text in texts.items() for value in (PASSWORD, LOGIN, SECRET, TOKEN) if value.encode() in text
+    }
+    assert leaked == set()
+    assert {"imagedefinitions.json", "slipway.env", "slipway-build.sh"} <= {*texts}
+
+
+def test_a_commit_that_was_built_before_gets_the_same_image_without_tests_or_a_build(
+    account: Account, first: Run
+) -> None:
+    before = account.tags("storefront")
+    again = account.build("storefront", FIRST, {"Dockerfile": "RUN false"}, test_commands=["echo tested; exit 1"])
+    assert again.released == first.released
+    assert again.log == (
+        f"slipway: commit {FIRST} was tested and built before; its image is used again.\n"
+        f"slipway: image {uri(account, 'storefront', FIRST)} (commit {FIRST})\n"
+    )
+    assert again.calls == ["BatchGetImage"]
+    assert account.tags("storefront") == before
+
+
+def test_a_second_commit_takes_from_the_registry_what_did_not_change(account: Account, first: Run) -> None:
+    second = commit("second")
+    account.forget_local_cache()
+    # `text` comes after RUN in a stage that the image is not made of: only a cache of all stages has it.
+    run = account.build("storefront", second, large(account, "second"), **WHERE, build_args=ARGUMENTS)
+    assert run.released == released(account, "storefront", second)
+    old, new = account.files("storefront", FIRST), account.files("storefront", second)
+    assert (old["text"], new["text"]) == (b"first", b"second")
+    assert new["made"] == old["made"]
+
+
+def test_without_a_cache_that_can_be_read_or_written_all_is_built_anew(
+    account: Account, first: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account.door, "caches", False)
+    account.forget_local_cache()
+    run = account.build("cacheless", FIRST, large(account, "first"), **WHERE, build_args=ARGUMENTS)
+    assert run.released == released(account, "cacheless", FIRST)
+    assert {*account.tags("cacheless")} == {FIRST}
+    assert account.files("cacheless", FIRST)["made"] != account.files("storefront", FIRST)["made"]
+
+
+def test_of_two_builds_of_a_commit_at_once_both_release_the_image_that_was_pushed_first(account: Account) -> None:
+    tag = hashlib.sha256(b"a commit of a repository with SHA-256").hexdigest()
+    home, variables = account.prepare("race", tag, SMALL)
+    winner = home / "winner.sh"
+    winner.write_text(f"cd '{home}/src'\n{script(yaml.safe_load(own_buildspec()), home / 'exported')}")
+    (home / "env.json").write_text(json.dumps(variables))
+
+    # The tests of the second build take as long as the whole of the first one.
+    meanwhile = f"TEST_COMMANDS= HOME='{home}' TMPDIR='{home}' bash '{winner}' >'{home}/log' 2>&1 && echo slower >text"
+    loser = account.build("race", tag, SMALL, test_commands=[meanwhile])
+    assert "the tag is immutable" in loser.log or "400 Bad Request" in loser.log, loser.log
+    assert loser.released == released(account, "race", tag)
+    assert (home / "src" / "imagedefinitions.json").read_text() == loser.artifact
+    assert "text" not in account.files("race", tag)
+
+
+def test_a_test_command_that_fails_is_the_last_thing_that_happens(account: Account) -> None:
+    commands = ["echo fine", "echo broken >&2; exit 3", "echo never"]
+    run = account.build("tested", FIRST, SMALL, test_commands=commands)
+    assert run.released == NOTHING_RELEASED
+    assert run.log == (
+        "slipway: test: echo fine\n"
+        "fine\n"
+        "slipway: test: echo broken >&2; exit 3\n"
+        "broken\n"
+        "slipway: the test command 'echo broken >&2; exit 3' failed with exit status 3: "
+        "nothing was pushed; what it printed is above.\n"
+    )
+    assert run.calls == ["BatchGetImage"]
+    assert account.tags("tested") == {}
+
+
+def test_a_step_of_the_dockerfile_that_fails_pushes_nothing(account: Account) -> None:
+    dockerfile = f"FROM {account.workshop.base_image}\nRUN echo made >/made\nRUN echo broken >&2; exit 3\n"
+    run = account.build("broken", FIRST, {"Dockerfile": dockerfile})
+    assert run.released == NOTHING_RELEASED
+    assert run.last_line == NOT_BUILT
+    assert "ERROR: failed to solve: process" in run.log.splitlines()[-2]
+    assert account.tags("broken") == {}
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "latest", "1a2b3c4", commit("upper").upper(), commit("long") + "0", f"{FIRST}\n"]
+)
+def test_an_image_is_made_of_nothing_but_a_commit_in_full(account: Account, wrong: str) -> None:
+    run = account.build("refused", wrong, SMALL, test_commands=["echo tested"])
+    assert run.released == NOTHING_RELEASED
+    assert run.log == (
+        f"slipway: COMMIT_ID must be the full id of a commit, got '{wrong}': "
+        "start the build from the pipeline, which passes it on.\n"
+    )
+    assert (run.calls, account.tags("refused")) == ([], {})
+
+
+def test_a_commit_without_the_dockerfile_is_told_where_it_should_be(account: Account) -> None:
+    run = account.build("missing", FIRST, SMALL, context="my service", dockerfile="docker/Dockerfile")
+    assert run.released == NOTHING_RELEASED
+    assert run.log == (
+        "slipway: there is no Dockerfile at 'my service/docker/Dockerfile' in this commit: "
+        "add it, or set build.context and build.dockerfile to where it is.\n"
+    )
+
+
+def unreadable(repository: str) -> str:
+    return (
+        f"slipway: the repository {repository} could not be read: the error is above; "
+        "check that it exists and that the build's role may read it."
+    )
+
+
+def not_signed_in(address: str) -> str:
+    return (
+        f"slipway: signing in to {address} failed: the error is above; the build's role needs "
+        "ecr:GetAuthorizationToken."
+    )
+
+
+def test_a_repository_that_does_not_exist_fails_the_build(account: Account) -> None:
+    home, variables = account.prepare("unused", FIRST, SMALL, test_commands=["echo tested"])
+    run = account.run(home, {**variables, "REPOSITORY_URL": account.url("team/nowhere")})
+    assert run.released == NOTHING_RELEASED
+    assert run.log.splitlines() == [
+        "",
+        "An error occurred (RepositoryNotFoundException) when calling the BatchGetImage operation: "
+        "The repository with name 'team/nowhere' does not exist.",
+        unreadable("team/nowhere"),
+    ]
+
+
+@pytest.mark.parametrize("operation", ["batch_get_image", "get_authorization_token"])
+def test_a_role_that_may_not_use_the_registry_fails_the_build(
+    account: Account, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(params: Params) -> Params:
+        raise AwsError("AccessDeniedException", f"{ROLE} is not authorized")
+
+    monkeypatch.setattr(account.ecr, operation, deny)
+    run = account.build("denied", FIRST, SMALL)
+    last = {"batch_get_image": unreadable("denied"), "get_authorization_token": not_signed_in(account.door.address)}
+    assert run.released == NOTHING_RELEASED
+    assert run.last_line == last[operation]
+    assert f"{ROLE} is not authorized" in run.log
+
+
+def test_a_registry_that_does_not_answer_fails_the_build(account: Account) -> None:
+    home, variables = account.prepare("unused", FIRST, SMALL)
+    run = account.run(home, {**variables, "REPOSITORY_URL": "127.0.0.1:1/unused"})
+    assert run.released == NOTHING_RELEASED
+    assert run.last_line == not_signed_in("127.0.0.1:1")
+
+
+def test_a_builder_that_cannot_start_fails_the_build(account: Account) -> None:
+    home, variables = account.prepare("unused", FIRST, SMALL, builder_image="127.0.0.1:1/buildkit")
+    del variables["BUILDX_BUILDER"]
+    run = account.run(home, {**variables, "BUILDX_CONFIG": str(home / "buildx")})
+    assert run.released == NOTHING_RELEASED
+    assert run.last_line == (
+        "slipway: the builder could not start from 127.0.0.1:1/buildkit: the error is above; "
+        "if its registry limits pulls, set build.builderImage to a copy in your own registry."
+    )
+
+
+def test_an_image_that_the_repository_does_not_show_after_the_push_is_not_released(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account.ecr, "batch_get_image", lambda params: {"images": [], "failures": []})
+    run = account.build("lost", FIRST, SMALL)
+    assert run.released == NOTHING_RELEASED
+    assert run.last_line == (
+        f"slipway: the image was pushed, but lost does not show it under the tag {FIRST}: run the build again."
+    )

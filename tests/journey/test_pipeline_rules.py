@@ -1,0 +1,320 @@
+"""The rules of CodePipeline, CodeBuild and Lambda that the stand-in claims AWS follows."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from standin.codebuild import script
+from standin.executor import Action, Execution, matches
+from standin.provider import Resource
+from standin.world import World
+
+ROLE = "arn:aws:iam::123456789012:role/pipeline"
+FUNCTION = """
+import boto3, json, time
+def handler(event, context):
+    job = event["CodePipeline.job"]
+    client = boto3.client("codepipeline")
+    {body}
+"""
+
+
+class Account:
+    """An account with resources that were put there without Pulumi."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.pipelines = world.codepipeline
+        world.client("s3").create_bucket(
+            Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+        )
+
+    def put(self, type_: str, name: str, **inputs: Any) -> None:
+        outputs = {"arn": f"arn:{name}", **inputs}
+        self.world.aws.resources[name] = Resource(f"urn::{name}", type_, name, {"name": name, **inputs}, outputs)
+
+    def function(self, body: str) -> None:
+        self.put(
+            "aws:lambda/function:Function",
+            "function",
+            code={"assets": {"index.py": {"text": FUNCTION.format(body=body)}}},
+            handler="index.handler",
+            role="arn:aws:iam::123456789012:role/function",
+            timeout=900.0,
+        )
+
+    def pipeline(self, *stages: list[dict[str, Any]], **more: Any) -> None:
+        self.put(
+            "aws:codepipeline/pipeline:Pipeline",
+            "pipeline",
+            roleArn=ROLE,
+            artifactStores=[{"location": "artifacts"}],
+            stages=[{"name": f"Stage{number}", "actions": actions} for number, actions in enumerate(stages)],
+            **more,
+        )
+
+    def run(self) -> Execution:
+        return self.pipelines.start("pipeline")
+
+
+def action(name: str, provider: str = "Manual", **more: Any) -> dict[str, Any]:
+    return {"name": name, "category": "Any", "owner": "AWS", "version": "1", "provider": provider, **more}
+
+
+def invoke(**configuration: str) -> dict[str, Any]:
+    return action("Invoke", "Lambda", configuration={"FunctionName": "function", **configuration}, namespace="Out")
+
+
+@pytest.fixture
+def account() -> Iterator[Account]:
+    with World("registry.invalid", {}, Path("pulumi")) as world:
+        yield Account(world)
+
+
+def names(execution: Execution) -> list[tuple[str, str]]:
+    return [(a.name, a.status) for a in execution.actions]
+
+
+def test_actions_run_in_the_order_of_their_run_order(account: Account) -> None:
+    account.pipeline([action("Second", runOrder=2), action("First", runOrder=1)], [action("Third")])
+    assert names(account.run()) == [("First", "Succeeded"), ("Second", "Succeeded"), ("Third", "Succeeded")]
+
+
+def test_nothing_runs_after_an_action_that_failed(account: Account) -> None:
+    account.pipelines.approve = lambda execution, action: action.name != "First"
+    account.pipeline([action("First"), action("Second", runOrder=2)], [action("Third")])
+    execution = account.run()
+    assert (execution.status, names(execution)) == ("Failed", [("First", "Failed")])
+
+
+def test_a_retry_runs_what_failed_and_not_what_succeeded(account: Account) -> None:
+    account.pipelines.approve = lambda execution, action: action.name != "Second"
+    account.pipeline([action("Zero")], [action("First"), action("Second", runOrder=2)], [action("Third")])
+    execution = account.run()
+    account.pipelines.approve = lambda execution, action: True
+    account.pipelines.retry(execution, "Stage1")
+    assert execution.status == "Succeeded"
+    assert [name for name, _ in names(execution)] == ["Zero", "First", "Second", "Second", "Third"]
+
+
+def test_an_action_of_an_unknown_kind_fails(account: Account) -> None:
+    account.pipeline([action("Deploy", "CloudFormation")])
+    assert account.run().action("Deploy").message == "not in the stand-in: CloudFormation"
+
+
+def test_variables_of_a_namespace_and_of_the_execution_are_resolved(account: Account) -> None:
+    account.function('client.put_job_success_result(jobId=job["id"], outputVariables={"COLOR": "blue"})')
+    told = {"CustomData": "#{Out.COLOR} #{codepipeline.PipelineExecutionId}"}
+    account.pipeline([invoke()], [action("Approve", configuration=told)])
+    execution = account.run()
+    assert execution.action("Approve").configuration == {"CustomData": f"blue {execution.id}"}
+
+
+def test_an_unknown_variable_fails_its_action(account: Account) -> None:
+    account.pipeline([action("Approve", configuration={"CustomData": "#{Nobody.SAYS}"})])
+    assert account.run().action("Approve").message == "Variable #{Nobody.SAYS} is not known: no action before has it"
+
+
+def test_a_job_is_given_again_with_the_token_that_its_function_handed_over(account: Account) -> None:
+    account.function(
+        'token = job["data"].get("continuationToken")\n'
+        '    if token == "2": client.put_job_success_result(jobId=job["id"], outputVariables={"RUNS": token})\n'
+        '    else: client.put_job_success_result(jobId=job["id"], continuationToken=str(int(token or 0) + 1))'
+    )
+    account.pipeline([invoke()])
+    began = account.world.clock.now()
+    execution = account.run()
+    assert (execution.status, execution.variables) == ("Succeeded", {"Out.RUNS": "2"})
+    assert account.world.clock.now() - began >= 60
+
+
+def test_a_token_excludes_output_variables(account: Account) -> None:
+    account.function(
+        'client.put_job_success_result(jobId=job["id"], continuationToken="1", outputVariables={"A": "b"})'
+    )
+    account.pipeline([invoke()])
+    assert "output variables and a continuation token exclude each other" in account.run().action("Invoke").log
+
+
+def test_a_failure_is_told_with_its_message(account: Account) -> None:
+    account.function(
+        'client.put_job_failure_result(jobId=job["id"], failureDetails={"type": "JobFailed", "message": "no luck"})'
+    )
+    account.pipeline([invoke()])
+    execution = account.run()
+    assert (execution.status, execution.action("Invoke").message) == ("Failed", "no luck")
+
+
+def test_a_function_that_says_nothing_times_out_after_twenty_minutes(account: Account) -> None:
+    account.function("pass")
+    account.pipeline([invoke()])
+    began = account.world.clock.now()
+    assert "timed out" in account.run().action("Invoke").message
+    assert 1200 <= account.world.clock.now() - began < 1260
+
+
+def test_an_event_whose_function_raises_is_tried_three_times(account: Account) -> None:
+    account.function('raise ValueError("again")')
+    account.pipeline([invoke()])
+    assert account.run().action("Invoke").log.count("again") == 3
+
+
+def test_a_run_of_a_function_ends_at_its_timeout(account: Account) -> None:
+    account.function("time.sleep(901)")
+    account.pipeline([invoke()])
+    assert "Task timed out after 900.00 seconds" in account.run().action("Invoke").log
+
+
+def test_an_answer_to_a_job_that_is_over_is_refused(account: Account) -> None:
+    account.function(
+        'client.put_job_success_result(jobId=job["id"])\n    client.put_job_success_result(jobId=job["id"])'
+    )
+    account.pipeline([invoke()])
+    assert "InvalidJobStateException" in account.run().action("Invoke").log
+    with pytest.raises(ClientError, match="JobNotFoundException"):
+        account.world.client("codepipeline").put_job_success_result(jobId="11111111-2222-3333-4444-555555555555")
+
+
+def test_history_shows_what_is_in_progress_of_the_execution_that_is_asked_for(account: Account) -> None:
+    seen = []
+
+    def look(execution: Execution, running: Action) -> bool:
+        answer = account.world.client("codepipeline").list_action_executions(
+            pipelineName="pipeline", filter={"pipelineExecutionId": execution.id}
+        )
+        seen.append([(d["actionName"], d["status"]) for d in answer["actionExecutionDetails"]])
+        return True
+
+    account.pipelines.approve = look
+    account.pipeline([action("First")], [action("Second")])
+    account.run()
+    account.run()
+    assert seen == [[("First", "InProgress")], [("Second", "InProgress"), ("First", "Succeeded")]] * 2
+
+
+def test_a_newer_execution_replaces_those_that_wait_and_never_the_one_that_runs(account: Account) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    def approve(execution: Execution, action: Action) -> bool:
+        if execution.number == 0:
+            inside.set()
+            assert go_on.wait(20)
+        return True
+
+    account.pipelines.approve = approve
+    account.pipeline([action("Approve")])
+    threads = [threading.Thread(target=account.run) for _ in range(3)]
+    threads[0].start()
+    assert inside.wait(20)
+    for number in (1, 2):
+        threads[number].start()
+        while (
+            len(account.pipelines._waiting) == 0 or account.pipelines._waiting[("pipeline", "Stage0")].number < number
+        ):
+            assert threads[number].is_alive()
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert [execution.status for execution in account.pipelines.executions] == ["Succeeded", "Superseded", "Succeeded"]
+
+
+def repository(account: Account, folder: Path) -> None:
+    account.world.repository("shop", folder).commit("First", {"a.txt": "a"})
+
+
+def source(**configuration: str) -> dict[str, Any]:
+    told = {"RepositoryName": "shop", "BranchName": "main", **configuration}
+    return action("Source", "CodeCommit", configuration=told, outputArtifacts=["Code"], namespace="Source")
+
+
+def test_a_push_starts_what_a_rule_says(account: Account, tmp_path: Path) -> None:
+    repository(account, tmp_path)
+    account.pipeline([source(PollForSourceChanges="false")])
+    assert account.pipelines.push("shop") == []
+    pattern = {"source": ["aws.codecommit"], "detail": {"referenceName": ["main"]}}
+    account.put("aws:cloudwatch/eventRule:EventRule", "rule", eventPattern=json.dumps(pattern))
+    account.put("aws:cloudwatch/eventTarget:EventTarget", "target", rule="rule", arn="arn:other")
+    assert account.pipelines.push("shop") == []
+    account.put("aws:cloudwatch/eventTarget:EventTarget", "target", rule="rule", arn="arn:pipeline")
+    account.world.aws.resources["pipeline"].outputs["arn"] = "arn:pipeline"
+    assert [execution.status for execution in account.pipelines.push("shop")] == ["Succeeded"]
+    assert account.pipelines.push("shop", "other") == []
+
+
+def test_a_source_that_polls_starts_its_pipeline_beside_the_rule(account: Account, tmp_path: Path) -> None:
+    repository(account, tmp_path)
+    account.pipeline([source()])
+    account.put("aws:cloudwatch/eventRule:EventRule", "rule", eventPattern='{"source": ["aws.codecommit"]}')
+    account.put("aws:cloudwatch/eventTarget:EventTarget", "target", rule="rule", arn="arn:pipeline")
+    assert len(account.pipelines.push("shop")) == 2
+
+
+def test_a_trigger_starts_a_pipeline_for_the_branches_it_includes(account: Account, tmp_path: Path) -> None:
+    repository(account, tmp_path)
+    told = {"FullRepositoryId": "shop", "BranchName": "main", "DetectChanges": "false"}
+    start = action("Source", "CodeStarSourceConnection", configuration=told, outputArtifacts=["Code"])
+    pushes = [{"branches": {"includes": ["main"]}}]
+    account.pipeline([start], triggers=[{"gitConfiguration": {"sourceActionName": "Source", "pushes": pushes}}])
+    assert len(account.pipelines.push("shop")) == 1
+    assert account.pipelines.push("shop", "other") == []
+
+
+def test_a_source_hands_over_the_commit_as_a_zip_and_its_id(account: Account, tmp_path: Path) -> None:
+    repository(account, tmp_path)
+    account.pipeline([source()])
+    [execution] = account.pipelines.push("shop")
+    head = subprocess.check_output(["git", "-C", str(tmp_path), "rev-parse", "HEAD"], text=True).strip()
+    assert execution.variables == {
+        "Source.BranchName": "main",
+        "Source.CommitId": head,
+        "Source.CommitMessage": "First",
+        "Source.RepositoryName": "shop",
+    }
+    stored = account.world.client("s3").get_object(Bucket="artifacts", Key=execution.artifacts["Code"])["Body"].read()
+    with zipfile.ZipFile(io.BytesIO(stored)) as archive:
+        assert archive.namelist() == ["a.txt"]
+
+
+def test_an_event_matches_a_pattern_by_every_key_of_it() -> None:
+    event = {"source": "aws.ecr", "resources": ["a", "b"], "detail": {"tag": "x"}}
+    assert matches({"source": ["aws.ecr", "aws.s3"], "resources": ["b"], "detail": {"tag": ["x"]}}, event)
+    assert not matches({"source": ["aws.s3"]}, event)
+    assert not matches({"detail": {"tag": ["y"]}}, event)
+    assert not matches({"account": ["1"]}, event)
+
+
+def build(tmp_path: Path, **phases: list[str]) -> tuple[int, str]:
+    spec = {"phases": {name: {"commands": commands} for name, commands in phases.items()}}
+    done = subprocess.run(
+        ["bash", "-c", script(spec, tmp_path / "exported")], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    return done.returncode, done.stdout
+
+
+def test_a_phase_ends_at_its_first_command_that_fails(tmp_path: Path) -> None:
+    assert build(tmp_path, build=["echo 1", "false", "echo 2"]) == (1, "1\n")
+
+
+def test_post_build_runs_even_after_a_build_that_failed(tmp_path: Path) -> None:
+    assert build(tmp_path, build=["exit_with() { return 3; }; exit_with"], post_build=["echo pushed"]) == (
+        3,
+        "pushed\n",
+    )
+
+
+def test_nothing_runs_after_a_pre_build_that_failed(tmp_path: Path) -> None:
+    assert build(tmp_path, pre_build=["false"], build=["echo 1"], post_build=["echo 2"]) == (1, "")
+
+
+def test_commands_share_one_shell_and_what_it_exports(tmp_path: Path) -> None:
+    assert build(tmp_path, install=["export A=b"], build=["echo $A"]) == (0, "b\n")
+    assert "A=b" in (tmp_path / "exported").read_text().split("\0")
