@@ -18,8 +18,7 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	@$(RUN) -m standin.tools setup || true  # what cannot be had is told at the end of the tests
 	@cd app && ../$(VENV)/bin/python -m unittest --quiet
-	@$(RUN) -m pytest $(PYTEST_ARGS)
-
+	@$(RUN) -m pytest --numprocesses 2 $(PYTEST_ARGS)
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .

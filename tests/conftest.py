@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,7 +16,6 @@ from standin.world import Workshop, workshop
 ROOT = Path(__file__).parents[1]
 TIERS = ("unit", "engine", "journey")
 spent: dict[str, float] = defaultdict(float)
-missing: list[str] = []
 
 
 @contextmanager
@@ -26,8 +24,7 @@ def needed() -> Iterator[None]:
     try:
         yield
     except tools.Unavailable as e:
-        missing.append(str(e))
-        pytest.skip(str(e))
+        pytest.skip(f"engine and journey tests: {e}")
 
 
 def tell(text: str) -> None:
@@ -50,25 +47,21 @@ def shared() -> Iterator[Workshop]:
         yield made
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    began = time.monotonic()
-    try:
-        return (yield)
-    finally:
-        spent[item.path.relative_to(ROOT / "tests").parts[0]] += time.monotonic() - began
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    spent[report.nodeid.split("/")[1]] += report.duration
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     write = terminalreporter.write_line
-    if missing:
+    skipped = {report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])}
+    if skipped:
         terminalreporter.section("NOT ALL TESTS RAN", red=True, bold=True)
-        for reason in dict.fromkeys(missing):
-            write(f"Engine and journey tests were skipped: {reason}", red=True, bold=True)
+        for reason in sorted(skipped):
+            write(reason, red=True, bold=True)
     terminalreporter.section("figures")
     for tier in TIERS:
         if spent[tier]:
-            write(f"{tier} tests: {spent[tier]:.1f} s")
+            write(f"{tier} tests: {spent[tier]:.1f} s of work")
     write(f"components: {lines('components', '*.py', '*.sh')} lines; stand-in: {lines('tests/standin', '*.py')} lines")
     write(f"importing slipway: {importing('slipway') - importing('pulumi_aws'):.2f} s more than pulumi_aws")
 

@@ -159,6 +159,18 @@ def test_a_second_build_of_a_commit_releases_the_image_of_the_first(stack: Make)
     assert dev.running["revision"] == 1
 
 
+def test_an_earlier_commit_is_released_again_without_a_build(stack: Make) -> None:
+    dev = stack()
+    first = dev.push()
+    second = dev.release("Second")
+    again = dev.account.codepipeline.start("storefront-dev", commit=first.variables["Source.CommitId"])
+    assert again.status == "Succeeded"
+    assert "was tested and built before; its image is used again" in again.action("Build").log
+    assert (dev.image, again.digest) == (f"@{first.digest}", first.digest)
+    assert dev.register("verified")["slots"] == [[first.digest, 0], [second.digest, 1]]
+    assert dev.workspace.preview(refresh=True).changes == []
+
+
 def test_a_deploy_stage_that_failed_can_be_retried(stack: Make) -> None:
     dev = stack()
     dev.account.ecs.fault = lambda definition: "exit 1"

@@ -57,6 +57,8 @@ class Action:
 class Execution:
     pipeline: str
     number: int
+    commit: str = ""
+    """Commit to take instead of the tip of the branch."""
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     status: str = "InProgress"
     actions: list[Action] = field(default_factory=list)
@@ -136,9 +138,12 @@ class CodePipeline:
             started += [self.start(pipeline.inputs["name"]) for _ in range(starts)]
         return started
 
-    def start(self, pipeline: str) -> Execution:
-        """Run a pipeline to its end."""
-        execution = Execution(pipeline, len(self.executions))
+    def start(self, pipeline: str, commit: str = "") -> Execution:
+        """Run a pipeline to its end, for the tip of its branch or, if one is named, for another commit.
+
+        https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-trigger-source-overrides.html
+        """
+        execution = Execution(pipeline, len(self.executions), commit)
         self.executions.append(execution)
         return self._run(execution, 0)
 
@@ -273,7 +278,7 @@ class CodePipeline:
 
         for operation in ("GetBranch", "GetCommit", "UploadArchive", "GetUploadArchiveStatus"):
             self._note(role, "codecommit", operation, {"repositoryName": name})
-        commit = git("rev-parse", told["BranchName"]).decode().strip()
+        commit = execution.commit or git("rev-parse", told["BranchName"]).decode().strip()
         self._put(execution, action, role, bucket, git("archive", "--format=zip", commit))
         message = git("log", "-1", "--format=%B", commit).decode().strip()
         return {"CommitId": commit, "BranchName": told["BranchName"], "CommitMessage": message, "RepositoryName": name}

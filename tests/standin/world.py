@@ -1,5 +1,6 @@
 """All of the stand-in together: one AWS account on loopback, for as long as it is needed."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -43,6 +44,7 @@ class World:
         self._stack = ExitStack()
 
     def __enter__(self) -> "World":
+        isolate()
         services = {"ecs": self.ecs, "ecr": self.ecr, "application-autoscaling": self.autoscaling}
         for name, service in {**services, "codepipeline": self.codepipeline}.items():
             self.api.register(name, service)
@@ -104,6 +106,15 @@ class Repository:
             ["git", *command], cwd=self.folder, env=environment, check=True, capture_output=True, text=True
         )
         return done.stdout.strip()
+
+
+def isolate() -> None:
+    """Let nothing of the person's own reach what runs here: no profile, no credentials, no Pulumi account."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "PULUMI_")):
+            del os.environ[name]
+    os.environ |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,12 @@ def test_a_newer_commit_replaces_those_that_wait() -> None:
 
 
 def test_the_pipeline_is_made_after_its_role_can_do_its_work() -> None:
-    assert "web-pipeline-policy" in only(deployed(), PIPELINE).depends_on
+    assert only(deployed(), PIPELINE).depends_on == {
+        "web-artifacts",
+        "web-artifacts-key",
+        "web-pipeline-policy",
+        "web-pipeline-role",
+    }
 
 
 def test_commits_of_codecommit_are_not_polled_for() -> None:

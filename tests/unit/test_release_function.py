@@ -64,7 +64,13 @@ def test_the_function_is_for_one_service() -> None:
 
 
 def test_the_function_is_made_after_its_role_can_do_its_work() -> None:
-    assert "api-release-policy" in only(of_service(), FUNCTION).depends_on
+    assert only(of_service(), FUNCTION).depends_on == {
+        "api",
+        "given-api",
+        "api-release-logs",
+        "api-release-policy",
+        "api-release-role",
+    }
 
 
 def test_pulumi_owns_the_settings_and_only_makes_what_releases_own() -> None:
@@ -215,9 +221,12 @@ def test_the_rollout_is_run_after_all_that_it_looks_at() -> None:
     invocation = only(resources, INVOCATION)
     assert invocation.inputs.keys() == {"functionName", "input", "lifecycleScope"}
     assert (invocation.inputs["functionName"], invocation.inputs["lifecycleScope"]) == ("api-release", "CREATE_ONLY")
-    assert invocation.depends_on >= {
+    assert invocation.depends_on == {
         "api",
         "api-scaling",
+        "api-tasks",
+        "api-template",
+        "api-tg",
         "api-release",
         "api-release-policy",
         "api-release-settings",

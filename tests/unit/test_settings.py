@@ -547,6 +547,21 @@ def test_all_mistakes_are_told_at_once() -> None:
     assert made == STACK
 
 
+@pytest.mark.parametrize(
+    ("stages", "line"),
+    [
+        ([{"name": "Prod EU"}], "stages[0].name must be 1 to 30 characters of a-z 0-9 -, got 'Prod EU'"),
+        ([], "stages must be one deploy stage, got 0"),
+    ],
+)
+def test_mistakes_in_the_stages_are_told_with_those_elsewhere(stages: list[Any], line: str) -> None:
+    message, _ = refuse_stack_file("dev", {"slipway:service": {"port": 0}, "slipway:stages": stages})
+    assert sorted(message.split("\n")[1:]) == [
+        "  slipway:service.port must be between 1 and 65535, got 0",
+        f"  slipway:{line}",
+    ]
+
+
 @pytest.mark.parametrize("key", ["service", "source", "token"])
 def test_secure_values_are_refused_and_never_printed(key: str) -> None:
     value = {"secrets": {"TOKEN": "hunter2"}}

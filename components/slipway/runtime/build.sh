@@ -32,7 +32,7 @@ digest_of() {
   [ "$digest" = None ] || printf '%s' "$digest"
 }
 
-# Committed by mistake, it would be uploaded instead of what this build makes, even when that fails.
+# One that was committed by mistake would be taken for this build's: CodeBuild uploads it even after a failure.
 rm -f imagedefinitions.json slipway.env
 
 [[ ${COMMIT_ID:-} =~ ^[0-9a-f]{40}([0-9a-f]{24})?$ ]] ||
@@ -80,7 +80,7 @@ else
     --cache-to "type=registry,ref=$REPOSITORY_URL:cache,mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true" ||
     # A second build of the same commit may have pushed it meanwhile; the tag is immutable, and the same commit is in it.
     [ -n "$(digest_of "$COMMIT_ID" || true)" ] ||
-    fail "the image could not be built or pushed: the error is above, at the step of the Dockerfile that failed."
+    fail "the image could not be built or pushed: the error is above, beside the step of the Dockerfile or the push that failed."
 
   digest=$(digest_of "$COMMIT_ID" || true)
   [ -n "$digest" ] ||
