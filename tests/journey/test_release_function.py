@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pulumi.automation import CommandError
 from standin.api import AwsError
 from standin.codebuild import Built
 from standin.executor import Action, Execution
@@ -209,9 +210,50 @@ def test_a_release_that_another_replaced_says_so_and_undoes_nothing(stack: Make)
     dev.commit("Second")
     second = dev.push()
     assert second.action("Deploy").message == (
-        f"this release of {second.variables['Build.IMAGE_URI']} was replaced by the execution another-execution, "
-        "which goes on."
+        f"This release of {second.variables['Build.IMAGE_URI']} was taken back or replaced, and the image of the "
+        "execution another-execution is wanted now. That is done: Storefront-dev:3 runs "
+        f"{first.digest} in 1 tasks."
     )
+    assert dev.image == f"@{first.digest}"
+
+
+def test_a_run_that_is_cut_off_while_it_undoes_a_first_release_leaves_no_tasks(
+    stack: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dev = stack()
+    dev.account.ecs.fault = lambda definition: "exit 1"
+    update, cuts = dev.account.ecs.update_service, []
+
+    def cut(params: Any) -> Any:
+        if params.get("desiredCount") == 0 and not cuts:
+            cuts.append(True)
+            raise AwsError("StandInFault", "the process is gone")
+        return update(params)
+
+    monkeypatch.setattr(dev.account.ecs, "update_service", cut)
+    failed = dev.push()
+    assert cuts == [True]
+    assert failed.action("Deploy").message.startswith("the release could not go on: ")
+    assert dev.register("wanted") is None
+    # What is left half undone is ended by whoever comes next.
+    dev.up(cpu=512, memory=1024)
+    assert dev.counts == (0, 0)
+
+
+def test_a_register_that_somebody_emptied_takes_nothing_off_the_air(stack: Make) -> None:
+    dev = stack()
+    live = dev.push()
+    for name in ("wanted", "verified"):
+        dev.account.client("ssm").delete_parameter(Name=f"/slipway/storefront-dev-release/{name}")
+    dev.change(cpu=512, memory=1024)
+    with pytest.raises(CommandError, match="somebody emptied the parameter /slipway/storefront-dev-release/wanted"):
+        dev.workspace.up(refresh=True)
+    assert (dev.image, dev.counts) == (f"@{live.digest}", (1, 1))
+    again = dev.push()
+    assert again.status == "Succeeded"
+    assert (dev.image, dev.running["cpu"], dev.counts) == (f"@{live.digest}", "512", (1, 1))
+    dev.workspace.up()
+    assert dev.workspace.preview(refresh=True).changes == []
 
 
 def test_an_error_of_aws_on_the_way_is_told_to_the_pipeline(stack: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,7 +117,8 @@ class Parameter(Live):
         return {}
 
     def read(self, id: str, inputs: Props) -> Props | None:
-        return {"value": self._ssm.get_parameter(Name=id)["Parameter"]["Value"]}
+        found = self._ssm.get_parameters(Names=[id])["Parameters"]
+        return {"value": found[0]["Value"]} if found else None
 
     def delete(self, id: str, state: Props) -> None:
         self._ssm.delete_parameter(Name=state["name"])

@@ -63,7 +63,7 @@ class Function:
         """
         until, after = time.time() + run_seconds, None
         while True:
-            progress = self.service.advance(after)
+            progress = self.service.advance(after, give_up=False)
             print(progress.message)
             if progress.state == "done":
                 return progress.message
@@ -98,8 +98,7 @@ class Function:
         while True:
             wanted = self.registers.wanted()
             if not state.failure and (wanted is None or wanted.execution != order.execution):
-                by = f"the execution {wanted.execution}" if wanted else "a release that failed"
-                return answer.failed(f"this release of {state.image} was replaced by {by}, which goes on.")
+                state = self._given_up(state, wanted)
 
             progress = self._advance(state)
             if progress.state == "failed" and not state.failure:
@@ -109,7 +108,7 @@ class Function:
             elif progress.state == "failed":
                 return answer.failed(f"{state.failure} That failed too: {progress.message}")
             elif progress.state == "done" and state.failure:
-                return answer.failed(f"{state.failure} That is done: {progress.message}.")
+                return answer.failed(f"{state.failure} That is done: {sentence(progress.message)}")
             elif progress.state == "done" and progress.image == state.image:
                 return self._record(order, state.image, progress, answer)
             else:
@@ -119,7 +118,7 @@ class Function:
                 time.sleep(POLL_SECONDS)
 
     def _advance(self, state: State) -> Progress:
-        progress = self.service.advance(state.after)
+        progress = self.service.advance(state.after, give_up=bool(state.failure))
         print(progress.message)
         minutes = DEADLINES * self.registers.settings().deadline_minutes
         if progress.state == "running" and time.time() > state.since + minutes * 60:
@@ -136,6 +135,12 @@ class Function:
             else "No image was verified before, so the service goes back to no tasks."
         )
         return State(image=state.image, since=time.time(), failure=f"{sentence(progress.message)} {back}")
+
+    def _given_up(self, state: State, wanted: Release | None) -> State:
+        """Another image is wanted: a run before this one was cut off while it undid the release, or one is newer."""
+        now = f"the image of the execution {wanted.execution}" if wanted else "no image"
+        failure = f"This release of {state.image} was taken back or replaced, and {now} is wanted now."
+        return State(image=state.image, since=time.time(), failure=failure)
 
     def _is_back(self, image: str | None) -> bool:
         verified = self.registers.verified()

@@ -66,15 +66,16 @@ class Service:
         self.names = names
         self._definitions: dict[str, dict[str, Any]] = {}
 
-    def advance(self, after: str | None) -> Progress:
+    def advance(self, after: str | None, give_up: bool) -> Progress:
         """Read the registers, look at the service, and take the one step that brings it nearer to what is wanted.
 
-        `after` is None at first, then what the last call returned. Does nothing that was done already.
+        `after` is None at first, then what the last call returned. `give_up` says that a release has failed, so that no
+        image may be wanted any more. Does nothing that was done already.
         """
         settings, wanted = self.registers.settings(), self.registers.wanted()
         service = self.describe()
         if wanted is None:
-            return self._stand_down(service)
+            return self._stand_down(service, give_up)
 
         definition = self._definition(settings, wanted)
         newest = self._newest_deployment()
@@ -221,11 +222,18 @@ class Service:
         message = f"{short(service['taskDefinition'])} runs {wanted.digest} in {count} tasks"
         return Progress("done", message, image=wanted.image)
 
-    def _stand_down(self, service: dict[str, Any]) -> Progress:
-        """Nothing was ever verified here: no task may try to start."""
+    def _stand_down(self, service: dict[str, Any], give_up: bool) -> Progress:
+        """No image is wanted, so no task may try to start."""
         if service["desiredCount"]:
+            newest = self._newest_deployment()
+            if not give_up and newest is not None and newest["status"] == "SUCCESSFUL":
+                raise RuntimeError(
+                    f"no image is wanted, but the service runs {short(service['taskDefinition'])}: "
+                    f"somebody emptied the parameter {self.registers.prefix}wanted. "
+                    "Nothing was changed; release a commit, which fills it again"
+                )
             self.ecs.update_service(cluster=self.names.cluster, service=self.names.service, desiredCount=0)
-        return Progress("done", "nothing is released yet; the service has no tasks")
+        return Progress("done", "nothing is released, and the service has no tasks")
 
     # What ECS says
 
