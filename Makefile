@@ -4,13 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 RUN := PYTHONPATH=tests $(VENV)/bin/python
 
-.PHONY: help demo test lint format preview setup clean
+.PHONY: help demo test lint format preview docs wheel setup clean lint-workflows
 help:
 	@echo "make demo                 from a commit to a running service, on this machine and without AWS"
 	@echo "make test                 all tests"
 	@echo "make lint                 what CI checks: ruff and mypy --strict"
 	@echo "make format               write the code as ruff formats it"
 	@echo "make preview STACK=prod   the real engine's preview of a stack, without AWS"
+	@echo "make docs                 write docs/configuration.md from the code"
+	@echo "make wheel                build the wheel, install it into an empty environment, and run the README's example"
 
 demo: $(VENV)/ready
 	@$(RUN) -m standin.demo
@@ -20,10 +22,21 @@ test: $(VENV)/ready
 	@cd app && ../$(VENV)/bin/python -m unittest --quiet
 	@$(RUN) -m pytest --numprocesses 2 $(PYTEST_ARGS)
 
+# The workflows are checked where Go is there.
+ACTIONLINT := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/slipway/actionlint-1.7.12/actionlint
+
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	@if command -v go >/dev/null; then $(MAKE) --no-print-directory lint-workflows; \
+	else echo "The workflows were not checked: actionlint is built with Go, which is not there."; fi
+
+lint-workflows: $(ACTIONLINT)
+	$(ACTIONLINT) -shellcheck= -pyflakes= .github/workflows/*.yml
+
+$(ACTIONLINT):
+	GOBIN=$(@D) go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 format: $(VENV)/ready
 	$(VENV)/bin/ruff check --fix .
@@ -31,6 +44,12 @@ format: $(VENV)/ready
 
 preview: $(VENV)/ready
 	@$(RUN) -m standin.preview $(STACK)
+
+docs: $(VENV)/ready
+	@$(RUN) -W ignore -m unit.reference > docs/configuration.md
+
+wheel: $(VENV)/ready
+	@tests/wheel.sh $(VENV)/bin/python
 
 setup: $(VENV)/ready
 

@@ -85,6 +85,7 @@ def test_the_digest_of_a_release_is_that_of_its_image() -> None:
         ([("c", 2), ("b", 1), ("a", 0)], "d", 2, [("d", 0), ("c", 2)]),
         ([("c", 2), ("b", 1), ("a", 0)], "c", 2, [("c", 0), ("b", 1)]),
         ([("c", 2), ("b", 1)], "a", 5, [("a", 0), ("c", 2), ("b", 1)]),
+        ([("c", 2), ("b", 1)], "b", 5, [("b", 1), ("c", 2)]),
     ],
     ids=[
         "the first takes the first slot",
@@ -97,6 +98,7 @@ def test_the_digest_of_a_release_is_that_of_its_image() -> None:
         "a ring made smaller forgets the oldest",
         "a slot beyond a ring made smaller is given up",
         "a ring made larger has free slots",
+        "the same keeps its slot though a lower one is free",
     ],
 )
 def test_the_digests_verified_last_are_remembered(
