@@ -68,7 +68,12 @@ class ReleaseFunction(pulumi.ComponentResource):
             f"{name}-logs", name=f"/aws/lambda/{name}", retention_in_days=args.log_retention_days, opts=child
         )
         settings = aws.ssm.Parameter(
-            f"{name}-settings", name=f"{prefix}settings", type="String", value=settings_register(args), opts=child
+            f"{name}-settings",
+            name=f"{prefix}settings",
+            type="String",
+            value=settings_register(args),
+            # A release that is under way takes new settings at once, so all they need is there before them.
+            opts=child.merge(pulumi.ResourceOptions(depends_on=[args.service])),
         )
         # The function owns what these hold; here they are only made, and removed.
         released = child.merge(pulumi.ResourceOptions(ignore_changes=["value"]))

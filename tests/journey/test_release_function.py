@@ -222,7 +222,8 @@ def test_a_run_that_is_cut_off_while_it_undoes_a_first_release_leaves_no_tasks(
 ) -> None:
     dev = stack()
     dev.account.ecs.fault = lambda definition: "exit 1"
-    update, cuts = dev.account.ecs.update_service, []
+    update = dev.account.ecs.update_service
+    cuts: list[bool] = []
 
     def cut(params: Any) -> Any:
         if params.get("desiredCount") == 0 and not cuts:

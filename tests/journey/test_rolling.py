@@ -269,7 +269,7 @@ def test_a_release_says_when_new_settings_may_be_at_fault(stack: Make) -> None:
 def test_a_change_of_settings_during_a_release_ends_with_the_newest_of_both(stack: Make) -> None:
     dev = stack()
     dev.push()
-    changed = []
+    changed: list[bool] = []
 
     def change_meanwhile(definition: dict[str, Any]) -> None:
         """When the tasks of the new image are about to start, somebody runs `pulumi up`."""

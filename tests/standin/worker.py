@@ -38,7 +38,7 @@ def serve(folder: str, handler: str) -> None:
     handle = getattr(importlib.import_module(module), function)
     # Only now: what is imported asks for the time too, and no event gives an answer yet.
     time.time = lambda: float(ask({"time": True}))
-    time.sleep = lambda seconds: ask({"sleep": seconds})  # type: ignore[assignment,misc]
+    time.sleep = lambda seconds: ask({"sleep": seconds})
     for line in iter(sys.stdin.readline, ""):
         order = json.loads(line)
         try:

@@ -20,7 +20,7 @@ from standin.ecr import Ecr
 from standin.ecs import Autoscaling, Ecs
 from standin.executor import CodePipeline
 from standin.lambdas import Lambdas
-from standin.provider import Aws
+from standin.provider import Aws, Live
 from standin.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ class World:
         self.ecr = Ecr(registry, self.clock)
         self.ecs = Ecs(self.clock, self.ecr.image_exists)
         self.autoscaling = Autoscaling(self.ecs)
-        self.live: dict[str, live.Live] = {}
+        self.live: dict[str, Live] = {}
         self.aws = Aws(self.live, registry=registry)
         self.lambdas = Lambdas(self.aws, self.api, self.clock)
         builds = CodeBuild(self.aws, self.api, self.clock, shell_environment(builder, Path(sys.executable).parent))

@@ -5,7 +5,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from unit.example import run_example
 from unit.harness import ROOT, of_type
 from unit.reference import page

@@ -83,13 +83,13 @@ class Service:
             # UpdateService was called, and ECS does not show its deployment yet.
             return Progress("running", "waiting for ECS to start the deployment", after)
 
-        same = self._is(service["taskDefinition"], definition)
         state = self._state(newest, definition)
         if newest is not None and state == "failed" and after is not None:
             return self._failure(newest)
-        if newest is None or state in ("elsewhere", "failed") or not same:
+        if newest is None or state in ("elsewhere", "failed"):
             # What failed before we were called is tried again; ECS starts nothing by itself if nothing differs.
-            return self._update(service, settings, definition, newest, force=same)
+            force = self._is(service["taskDefinition"], definition)
+            return self._update(service, settings, definition, newest, force)
         if state == "running":
             return self._under_way(newest, settings)
         return self._settle(service, settings, wanted, newest)
@@ -238,8 +238,13 @@ class Service:
     # What ECS says
 
     def _newest_deployment(self) -> dict[str, Any] | None:
-        listed = self.ecs.list_service_deployments(cluster=self.names.cluster, service=self.names.service)
-        briefs = listed["serviceDeployments"]
+        briefs: list[dict[str, Any]] = []
+        page: dict[str, Any] = {"nextToken": ""}
+        while "nextToken" in page:  # the order of the list is not documented
+            of = {"cluster": self.names.cluster, "service": self.names.service, "maxResults": 100}
+            more = {"nextToken": page["nextToken"]} if page["nextToken"] else {}
+            page = self.ecs.list_service_deployments(**of, **more)
+            briefs += page["serviceDeployments"]
         if not briefs:
             return None
         newest = max(briefs, key=lambda d: seconds(d["createdAt"]))["serviceDeploymentArn"]
