@@ -13,12 +13,11 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
-from slipway._rules import refuse
+from slipway._rules import check_name, refuse
 from slipway.artifacts import ArtifactStore
 from slipway.iam import Place, Statement, allow
 from slipway.registry import Registry
 
-PROJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{1,149}")
 IMAGES = {
     "X86_64": ("LINUX_CONTAINER", "aws/codebuild/amazonlinux-x86_64-standard:6.0"),
     "ARM64": ("ARM_CONTAINER", "aws/codebuild/amazonlinux-aarch64-standard:3.0"),
@@ -71,6 +70,10 @@ class BuildSettings:
         bad_commands = [command for command in self.test_commands if not command.strip() or "\n" in command]
         bad_arguments = [k for k, v in self.build_args.items() if not re.fullmatch(r"[A-Za-z_]\w*", k) or "\n" in v]
         refuse(
+            (
+                isinstance(self.test_commands, str),
+                f"test_commands must be a list of commands, got {self.test_commands!r}",
+            ),
             (not is_inside(self.context), f"context must be a path inside the repository, got {self.context!r}"),
             (not is_inside(self.dockerfile), f"dockerfile must be a path inside the context, got {self.dockerfile!r}"),
             (bool(bad_commands), f"test_commands must be commands of one line each, got {bad_commands}"),
@@ -82,6 +85,10 @@ class BuildSettings:
                 length > ENVIRONMENT_LIMIT,
                 f"test_commands and build_args must have at most {ENVIRONMENT_LIMIT} characters together, "
                 f"got {length}: put the commands into a script in the repository",
+            ),
+            (
+                self.buildspec is not None and not is_inside(self.buildspec),
+                f"buildspec must be a path inside the repository, got {self.buildspec!r}",
             ),
             (
                 self.buildspec is not None and bool(self.test_commands or self.build_args),
@@ -149,8 +156,7 @@ class Build(pulumi.ComponentResource):
 
         Raises ValueError if `name` cannot be the name of a project.
         """
-        if not PROJECT_NAME.fullmatch(name):
-            raise ValueError(f"a build's name must be 2 to 150 characters of A-Z a-z 0-9 _ -, got {name!r}")
+        check_name("build", name)
         super().__init__("slipway:index:Build", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         place = Place.of(self)

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from slipway._rules import refuse
+from slipway._rules import check_name, refuse
 
-NAME = re.compile(r"(?!internal-)[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?")
 # The newest policy that AWS recommends for TLS 1.3 and 1.2.
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
@@ -96,11 +95,8 @@ class LoadBalancer(pulumi.ComponentResource):
 
         Raises ValueError if `name` cannot be the name of a balancer.
         """
-        if not NAME.fullmatch(name):
-            raise ValueError(
-                "a load balancer's name must be 1 to 32 characters of A-Z a-z 0-9 -, and not start with internal-, "
-                f"got {name!r}"
-            )
+        check_name("load balancer", name, longest=32)
+        refuse((name.startswith("internal-"), f"a load balancer's name must not start with internal-, got {name!r}"))
         super().__init__("slipway:index:LoadBalancer", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +11,13 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
-from slipway._rules import refuse
+from slipway._rules import check_name, refuse
 from slipway.artifacts import ArtifactStore
 from slipway.build import Build
 from slipway.iam import Place, Statement, allow
 from slipway.service import Service
 from slipway.sources import CodeCommit, Connection, Source
 
-PIPELINE_NAME = re.compile(r"[A-Za-z0-9.@_-]{1,100}")
 Action = aws.codepipeline.PipelineStageActionArgs
 
 
@@ -80,8 +78,7 @@ class Pipeline(pulumi.ComponentResource):
 
         Raises ValueError if `name` cannot be the name of a pipeline.
         """
-        if not PIPELINE_NAME.fullmatch(name):
-            raise ValueError(f"a pipeline's name must be 1 to 100 characters of A-Z a-z 0-9 . @ _ -, got {name!r}")
+        check_name("pipeline", name)
         super().__init__("slipway:index:Pipeline", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         place = Place.of(self)

@@ -27,8 +27,8 @@ class RegistryArgs:
     """What a Registry can be told."""
 
     keep_images: int = 200
-    """Built images to keep, newest first. Images that are live or were verified last in any environment stay on top
-    of these, however old they are."""
+    """Built images to keep, newest first. Images that are live or were verified last in any environment are kept
+    however old they are."""
 
     untagged_days: int = 7
     """Days until an image without any tag expires, such as a layer cache that was replaced."""

@@ -12,7 +12,7 @@ import pulumi_aws as aws
 
 from slipway import iam
 from slipway._fargate import FARGATE_MEMORY_MIB
-from slipway._rules import refuse
+from slipway._rules import check_name, refuse
 from slipway.build import LOG_DAYS
 from slipway.iam import Place, Statement, allow
 from slipway.load_balancer import LoadBalancer
@@ -20,7 +20,6 @@ from slipway.registry import Registry
 from slipway.release_function import ReleaseFunction, ReleaseFunctionArgs
 from slipway.strategies import Rolling, Strategy
 
-SERVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}")
 ENVIRONMENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,29}")
 SECRET = re.compile(r"arn:[\w-]+:secretsmanager:[\w-]+:\d{12}:secret:[^:]+(:[^:]*:[^:]*:[^:]*)?")
 PARAMETER = re.compile(r"arn:[\w-]+:ssm:[\w-]+:\d{12}:parameter/\S+")
@@ -226,8 +225,7 @@ class Service(pulumi.ComponentResource):
 
         Raises ValueError if `name` cannot be the name of all that is named after the service.
         """
-        if not SERVICE_NAME.fullmatch(name):
-            raise ValueError(f"a service's name must be 1 to 50 characters of A-Z a-z 0-9 _ -, got {name!r}")
+        check_name("service", name)
         super().__init__("slipway:index:Service", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         place = Place.of(self)
@@ -426,8 +424,9 @@ def attach(
         opts=child,
     )
     target_group = aws.lb.TargetGroup(
-        # Its physical name stays Pulumi's: a group that is replaced stands beside the old one for a while.
         f"{name}-tg",
+        # A group that is replaced stands beside the old one for a while, and its name takes 32 characters in all.
+        name_prefix=f"{name[:5].rstrip('-')}-",
         vpc_id=args.vpc_id,
         target_type="ip",
         protocol="HTTP",

@@ -15,12 +15,12 @@ from typing import Any
 
 import pulumi
 from pulumi.runtime import config as pulumi_config
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
-from slipway._rules import refuse
+from slipway._rules import NAME, refuse
 from slipway.build import BuildSettings
-from slipway.load_balancer import LoadBalancerSettings
+from slipway.load_balancer import LoadBalancerSettings, is_ipv4_range
 from slipway.pipeline import Approval
 from slipway.registry import RegistryArgs
 from slipway.service import ENVIRONMENT_NAME, ServiceSettings
@@ -28,11 +28,11 @@ from slipway.sources import CodeCommit, Connection, Source
 from slipway.strategies import Rolling, Strategy
 
 NAMESPACE = "slipway"
-NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 """How pydantic calls a key that a model, or a dataclass, does not have."""
 LONGEST_NAME = 32
 """What a load balancer may be called, the shortest of all names."""
+LONGEST_SERVICE_NAME = 40
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,7 @@ class NewNetwork:
 
     def __post_init__(self) -> None:
         refuse(
+            (not is_ipv4_range(self.cidr), f"cidr must be an IPv4 range such as 10.0.0.0/16, got {self.cidr!r}"),
             (not 2 <= self.zones <= 4, f"zones must be between 2 and 4, got {self.zones}"),
             (
                 self.nat_gateways not in ("Single", "OnePerAz"),
@@ -128,6 +129,12 @@ class Stage(Section):
     approval: Approval | None = None
     strategy: StrategyChoice = StrategyChoice(rolling=Rolling())
 
+    @model_validator(mode="after")
+    def named(self) -> Stage:
+        if self.name is not None and not ENVIRONMENT_NAME.fullmatch(self.name):
+            raise ValueError(f"name must be 1 to 30 characters of a-z 0-9 -, got {self.name!r}")
+        return self
+
 
 class StackFile(Section):
     """All that a stack file can say under `slipway:`."""
@@ -139,6 +146,13 @@ class StackFile(Section):
     registry: RegistryArgs = RegistryArgs()
     load_balancer: LoadBalancerSettings = LoadBalancerSettings()
     network: NetworkChoice = NetworkChoice(new=NewNetwork())
+
+    @field_validator("stages")
+    @classmethod
+    def one_stage(cls, stages: list[Stage]) -> list[Stage]:
+        if len(stages) != 1:
+            raise ValueError(f"must be one deploy stage, got {len(stages)}")
+        return stages
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -189,17 +203,19 @@ def read(app: str, stack: str, values: Mapping[str, Any], secrets: set[str]) -> 
     mistakes += found
 
     name = f"{app}-{stack}"
-    if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+    environment = (file.stages[0].name if file else None) or stack
+    service_name = f"{app}-{environment}"
+    if not NAME.fullmatch(name) or len(name) > LONGEST_NAME or name.startswith("internal-"):
         mistakes.append(
-            f"project and stack must together have a name of at most {LONGEST_NAME} characters of a-z 0-9 -: "
-            f"got {name!r}: change `name` in Pulumi.yaml, or the name of the stack"
+            f"project and stack must together have a name of at most {LONGEST_NAME} characters of a-z 0-9 and single - "
+            f"between them, not starting with internal-, got {name!r}: "
+            "change `name` in Pulumi.yaml, or the stack's name"
         )
-    stages = file.stages if file else []
-    if file and len(stages) != 1:
-        mistakes.append(f"{NAMESPACE}:stages must be one deploy stage, got {len(stages)}")
-    environment = stages[0].name or stack if stages else stack
-    if not ENVIRONMENT_NAME.fullmatch(environment):
-        mistakes.append(f"{NAMESPACE}:stages[0].name must be 1 to 30 characters of a-z 0-9 -, got {environment!r}")
+    elif not NAME.fullmatch(service_name) or len(service_name) > LONGEST_SERVICE_NAME:
+        mistakes.append(
+            f"project and {NAMESPACE}:stages[0].name must together have a name of at most {LONGEST_SERVICE_NAME} "
+            f"characters of a-z 0-9 and single - between them, got {service_name!r}"
+        )
     if mistakes or not file:
         many = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise ConfigurationError(
@@ -207,12 +223,12 @@ def read(app: str, stack: str, values: Mapping[str, Any], secrets: set[str]) -> 
         )
     return Settings(
         name=name,
-        service_name=f"{app}-{environment}",
+        service_name=service_name,
         environment_name=environment,
         source=file.source.chosen,
         service=file.service,
-        strategy=stages[0].strategy.chosen,
-        approval=stages[0].approval,
+        strategy=file.stages[0].strategy.chosen,
+        approval=file.stages[0].approval,
         build=file.build,
         registry=file.registry,
         load_balancer=file.load_balancer,
@@ -253,9 +269,9 @@ def validate(data: dict[str, Any], secrets: set[str]) -> tuple[StackFile | None,
 
 
 def take_out(data: Any, path: Sequence[int | str], error: str) -> None:
-    """Remove what stands at `path`, or the list that it is an item of, or the choice that has no such kind."""
+    """Remove what stands at `path`, or the list that it is an item of, or the choice that it is the kind of."""
     keys = list(path)
-    if error in UNKNOWN_KEY and len(keys) > 1 and is_choice(kind_at(keys[:-1])):
+    if error != "missing" and len(keys) > 1 and is_choice(kind_at(keys[:-1])):
         keys.pop()
     while isinstance(keys[-1], int):
         keys.pop()
@@ -277,17 +293,19 @@ def tell(error: Any) -> list[str]:
             lines = [as_written(line) for line in str(error["ctx"]["error"]).split("\n")]
             return [f"{key} {line}" if line.startswith("must ") else f"{key}.{line}" for line in lines]
         case unknown if unknown in UNKNOWN_KEY:
-            possible = ", ".join(fields_of(kind_at(error["loc"][:-1])))
+            possible = ", ".join(fields_of(kind_at(error["loc"][:-1]))) or "none"
             return [f"{key} is not a key; possible here: {possible}"]
         case "missing":
             return [f"{key} is required"]
         case _:
-            return [f"{key} {error['msg'].replace('Input should', 'must')}, got {json.dumps(error['input'])}"]
+            # What stands where a reference to a secret should may be the secret.
+            value = "" if "secrets" in error["loc"] else f", got {json.dumps(error['input'])}"
+            return [f"{key} {error['msg'].replace('Input should', 'must')}{value}"]
 
 
 def as_written(text: str) -> str:
-    """Names of arguments in a rule, as a stack file writes them."""
-    return re.sub(r"\b[a-z]+(_[a-z]+)+\b", lambda match: to_camel(match.group()), text)
+    """Names of arguments in a rule as a stack file writes them; values, in quotes, stay as they are."""
+    return re.sub(r"'[^']*'|\b[a-z]+(?:_[a-z]+)+\b", lambda m: m[0] if m[0][0] == "'" else to_camel(m[0]), text)
 
 
 def kind_at(path: Sequence[int | str]) -> Any:

@@ -203,7 +203,7 @@ class Aws(ResourceProviderServicer):
             if not isinstance(news[key], str):
                 news[key] = json.dumps(news[key])
         key = _named(request.type)
-        if key and key not in news:
+        if key and key not in news and f"{key}Prefix" not in news:
             random = hashlib.sha256(request.randomSeed or request.urn.encode()).hexdigest()[:7]
             news[key] = olds[key] if _made_up(request.name, olds.get(key)) else f"{request.name}-{random}"
             longest = _LONGEST.get(_short(request.type), 255)
@@ -217,7 +217,7 @@ class Aws(ResourceProviderServicer):
         changed = sorted(k for k in olds.keys() | news.keys() if not _same(k, olds.get(k), news.get(k)))
         replaces = [k for k in changed if _forces(request.type, k, olds, news)]
         # A name is free again only when its owner is gone, unless it was made up: then the new one has another.
-        taken = key and key not in replaces and not _made_up(request.name, news[key])
+        taken = key in news and key not in replaces and not _made_up(request.name, news[key])
         return pb.DiffResponse(
             changes=pb.DiffResponse.DIFF_SOME if changed else pb.DiffResponse.DIFF_NONE,
             diffs=changed,
@@ -260,9 +260,10 @@ class Aws(ResourceProviderServicer):
             return pb.ReadResponse()
         state = {**state, **now}
         inputs = _refreshed(inputs, state)
-        known = self.resources.get(request.urn)
+        known = self.resources[request.urn].inputs if request.urn in self.resources else {}
         # The engine does not send what is in an archive again.
-        self._keep(request, request.id, known.inputs if known else inputs, state)
+        archives = {key: value for key, value in known.items() if isinstance(value, dict) and "assets" in value}
+        self._keep(request, request.id, {**inputs, **archives}, state)
         return pb.ReadResponse(id=request.id, properties=_struct(state), inputs=_struct(inputs))
 
     @_reported

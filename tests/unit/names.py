@@ -8,6 +8,8 @@ from unit.harness import Resource
 
 SUFFIX = "-0123abc"
 """What Pulumi puts behind a logical name where the program gives no name."""
+PREFIXED = "0" * 26
+"""What the provider puts behind a prefix."""
 NAMES = {
     "aws:cloudwatch/eventRule:EventRule": r"[.\-_A-Za-z0-9]{1,64}",
     "aws:cloudwatch/logGroup:LogGroup": r"[.\-_/#A-Za-z0-9]{1,512}",
@@ -35,5 +37,7 @@ def misfits(resources: list[Resource]) -> list[str]:
 
 
 def name(resource: Resource) -> str:
+    if "namePrefix" in resource.inputs:
+        return str(resource.inputs["namePrefix"]) + PREFIXED
     given: str | None = resource.inputs.get("family") or resource.inputs.get("name")
     return given or resource.name + SUFFIX

@@ -16,8 +16,9 @@ from slipway import settings
 
 HEAD = """# Configuration
 
-What a stack file, `Pulumi.<stack>.yaml`, can say under `slipway:`. All mistakes in it are told at once, before anything is made.
-Values marked `secure:` are refused: a secret goes into Secrets Manager or Parameter Store, and `service.secrets` refers to it.
+What a stack file, `Pulumi.<stack>.yaml`, can say under `slipway:`. All mistakes in it are told at once, before anything
+is made. Values marked `secure:` are refused: a secret goes into Secrets Manager or Parameter Store, and
+`service.secrets` refers to it.
 (`make docs` writes this page from the code.)
 """
 KINDS = {"int": "number", "str": "text", "bool": "true or false"}

@@ -100,16 +100,22 @@ def test_it_can_be_internal_protected_and_patient() -> None:
     assert (inputs["internal"], inputs["enableDeletionProtection"], inputs["idleTimeout"]) == (True, True, 300)
 
 
-@pytest.mark.parametrize("name", ["a", "web", "storefront-2", "A" * 32])
+@pytest.mark.parametrize("name", ["ab", "web", "storefront-2", "a" * 32])
 def test_names_of_balancers_are_accepted(name: str) -> None:
     assert only(deploy(lambda: load_balancer(name)), BALANCER).inputs["name"] == name
 
 
-@pytest.mark.parametrize("name", ["", "-web", "web-", "web_1", "internal-web", "a" * 33])
+@pytest.mark.parametrize("name", ["", "-web", "web-", "web_1", "Web", "a" * 33])
 def test_what_is_no_name_of_a_balancer_is_refused(name: str) -> None:
     with pytest.raises(ValueError) as error:
         load_balancer(name)
     assert str(error.value) == (
-        "a load balancer's name must be 1 to 32 characters of A-Z a-z 0-9 -, and not start with internal-, "
-        f"got {name!r}"
+        "a load balancer's name must be 2 to 32 characters of a-z 0-9 and single - between them, "
+        f"starting with a letter, got {name!r}"
     )
+
+
+def test_a_name_that_elastic_load_balancing_keeps_for_itself_is_refused() -> None:
+    with pytest.raises(ValueError) as error:
+        load_balancer("internal-web")
+    assert str(error.value) == "a load balancer's name must not start with internal-, got 'internal-web'"

@@ -328,7 +328,7 @@ def test_the_pipelines_page_in_the_console() -> None:
 
 
 def test_what_is_no_name_of_a_pipeline_is_refused() -> None:
-    names, messages = ["", "web app", "web/app", "a" * 101], []
+    names, messages = ["", "web app", "web/app", "web@app", "a" * 41], []
 
     def program() -> None:
         args = pipeline_args("web")
@@ -338,7 +338,8 @@ def test_what_is_no_name_of_a_pipeline_is_refused() -> None:
             messages.append(str(error.value))
 
     deploy(program)
-    rule = "a pipeline's name must be 1 to 100 characters of A-Z a-z 0-9 . @ _ -, got "
+    rule = "a pipeline's name must be 2 to 40 characters of a-z 0-9 and single - between them, "
+    rule += "starting with a letter, got "
     assert messages == [rule + repr(name) for name in names]
 
 

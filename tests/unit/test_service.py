@@ -248,6 +248,7 @@ def test_the_balancer_reaches_the_tasks_and_the_tasks_reach_what_they_need() -> 
 def test_the_target_group_asks_each_task_whether_it_can_serve() -> None:
     resources = deployed(port=3000, health_path="/healthz", stop_timeout_seconds=90)
     assert only(resources, "aws:lb/targetGroup:TargetGroup").inputs == {
+        "namePrefix": "api-",
         "vpcId": "vpc-1",
         "targetType": "ip",
         "protocol": "HTTP",
@@ -340,7 +341,7 @@ def test_an_environment_that_no_tag_can_name_is_refused() -> None:
 
 
 def test_what_is_no_name_of_a_service_is_refused() -> None:
-    names, messages = ["", "-api", "api.web", "a" * 51], []
+    names, messages = ["", "-api", "api.web", "api_web", "a" * 41], []
 
     def program() -> None:
         args = service_args("api")
@@ -350,5 +351,7 @@ def test_what_is_no_name_of_a_service_is_refused() -> None:
             messages.append(str(error.value))
 
     deploy(program)
-    rule = "a service's name must be 1 to 50 characters of A-Z a-z 0-9 _ -, got "
+    rule = (
+        "a service's name must be 2 to 40 characters of a-z 0-9 and single - between them, starting with a letter, got "
+    )
     assert messages == [rule + repr(name) for name in names]

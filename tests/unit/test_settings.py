@@ -183,12 +183,27 @@ def test_the_other_kinds_of_each_choice() -> None:
     assert told.network == NewNetwork(cidr="10.8.0.0/16", zones=3, nat_gateways="OnePerAz")
 
 
-def test_the_program_runs_in_a_network_that_exists_and_makes_none() -> None:
+def test_the_program_hands_on_all_that_a_stack_file_says() -> None:
     resources = deploy_stack_file("dev", {f"slipway:{key}": value for key, value in FULL.items()})
-    assert of_type(resources, "awsx:ec2:Vpc") == []
+    pipeline = only(resources, "aws:codepipeline/pipeline:Pipeline").inputs
     service = only(resources, "aws:ecs/service:Service").inputs
+    template = only(resources, "aws:ecs/taskDefinition:TaskDefinition").inputs
+    project = only(resources, "aws:codebuild/project:Project").inputs
+    variables = only(resources, "aws:lambda/function:Function").inputs["environment"]["variables"]
+    balancer = only(resources, "aws:lb/loadBalancer:LoadBalancer").inputs
+    stages = [(stage["name"], [action["name"] for action in stage["actions"]]) for stage in pipeline["stages"]]
+
+    assert stages == [("Source", ["Source"]), ("Build", ["Build"]), ("staging", ["Approve", "Deploy"])]
+    assert pipeline["stages"][0]["actions"][0]["configuration"]["FullRepositoryId"] == "acme/storefront"
     assert (service["name"], service["networkConfiguration"]["subnets"]) == ("storefront-staging", ["subnet-3"])
-    assert only(resources, "aws:lb/loadBalancer:LoadBalancer").inputs["subnets"] == ["subnet-1", "subnet-2"]
+    assert (service["deploymentMinimumHealthyPercent"], service["deploymentMaximumPercent"]) == (50, 150)
+    assert (template["cpu"], template["runtimePlatform"]["cpuArchitecture"]) == ("1024", "ARM64")
+    assert (project["buildTimeout"], project["environment"]["type"]) == (45, "ARM_CONTAINER")
+    assert (variables["ENVIRONMENT"], variables["KEEP_VERIFIED"]) == ("staging", "9")
+    assert (balancer["idleTimeout"], balancer["subnets"]) == (300, ["subnet-1", "subnet-2"])
+    assert only(resources, "aws:ecr/repository:Repository").retain is True
+    assert len(of_type(resources, "aws:lambda/invocation:Invocation")) == 2
+    assert of_type(resources, "awsx:ec2:Vpc") == []
 
 
 def test_the_stack_is_the_environment_unless_the_stage_has_a_name() -> None:
@@ -586,21 +601,36 @@ def test_what_stands_where_a_reference_should_is_never_printed(secrets: Any) -> 
     assert made == STACK
 
 
-LONG = "project and stack must together have a name of at most 32 characters of a-z 0-9 -: got "
+LONG = (
+    "project and stack must together have a name of at most 32 characters of a-z 0-9 and single - between them, "
+    "not starting with internal-, got "
+)
 
 
 @pytest.mark.parametrize(
-    ("app", "stack"), [("Store", "dev"), ("store_front", "dev"), ("1store", "dev"), ("s" * 29, "dev"), ("a-", "dev")]
+    ("app", "stack"),
+    [
+        ("Store", "dev"),
+        ("store_front", "dev"),
+        ("1store", "dev"),
+        ("s" * 29, "dev"),
+        ("a-", "dev"),
+        ("internal", "dev"),
+    ],
 )
 def test_names_that_some_resource_could_not_have_are_refused(app: str, stack: str) -> None:
     with pytest.raises(ConfigurationError) as error:
         settings(LEAST, stack, app)
     assert str(error.value).split("\n") == [
         "a mistake in the configuration (Pulumi.yaml, Pulumi.dev.yaml):",
-        f"  {LONG}'{app}-{stack}': change `name` in Pulumi.yaml, or the name of the stack",
+        f"  {LONG}'{app}-{stack}': change `name` in Pulumi.yaml, or the stack's name",
     ]
 
 
 def test_an_environment_that_makes_the_services_name_too_long_is_refused() -> None:
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError) as error:
         settings({**LEAST, "stages": [{"name": "e" * 30}]}, app="s" * 27)
+    assert str(error.value).split("\n")[1:] == [
+        "  project and slipway:stages[0].name must together have a name of at most 40 characters of a-z 0-9 "
+        f"and single - between them, got '{'s' * 27}-{'e' * 30}'"
+    ]
