@@ -149,7 +149,7 @@ class Build(pulumi.ComponentResource):
     artifacts: ArtifactStore
     """Where the build's pipeline keeps its artifacts."""
     exported_variables: tuple[str, ...]
-    """Variables that later actions of a pipeline can read from the build."""
+    """Variables that later actions of a pipeline can read; none are known of a buildspec of your own."""
 
     def __init__(self, name: str, args: BuildArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Create the project.
@@ -204,14 +204,14 @@ class Build(pulumi.ComponentResource):
         self.project_name = name
         self.project_arn = project.arn
         self.role_name = role.name
-        self.exported_variables = EXPORTED
+        self.exported_variables = () if args.buildspec else EXPORTED
         self.register_outputs(
             {
                 "project_name": name,
                 "project_arn": self.project_arn,
                 "role_name": self.role_name,
                 "artifacts": self.artifacts,
-                "exported_variables": list(EXPORTED),
+                "exported_variables": list(self.exported_variables),
             }
         )
 

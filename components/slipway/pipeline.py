@@ -109,7 +109,7 @@ class Pipeline(pulumi.ComponentResource):
             stages=[
                 aws.codepipeline.PipelineStageArgs(name="Source", actions=[source_action(args.source)]),
                 aws.codepipeline.PipelineStageArgs(name="Build", actions=[build_action(args.build)]),
-                *(deploy_stage(name, stage) for stage in args.stages),
+                *(deploy_stage(name, stage, args.build) for stage in args.stages),
             ],
             triggers=triggers(args.source),
             opts=child.merge(pulumi.ResourceOptions(depends_on=[policy])),
@@ -184,35 +184,37 @@ def build_action(build: Build) -> Action:
     )
 
 
-def deploy_stage(pipeline: str, stage: DeployStage) -> aws.codepipeline.PipelineStageArgs:
+def deploy_stage(pipeline: str, stage: DeployStage, build: Build) -> aws.codepipeline.PipelineStageArgs:
     """The approval, if there is one, and the release. While they wait, a newer run waits behind this stage."""
-    actions = [] if stage.approval is None else [approval_action(stage.service)]
-    deploy = deploy_action(pipeline, stage.service, run_order=len(actions) + 1)
+    actions = [] if stage.approval is None else [approval_action(stage.service, build)]
+    deploy = deploy_action(pipeline, stage.service, build, run_order=len(actions) + 1)
     return aws.codepipeline.PipelineStageArgs(name=stage.service.environment_name, actions=[*actions, deploy])
 
 
-def approval_action(service: Service) -> Action:
+def approval_action(service: Service, build: Build) -> Action:
+    told = ["commit #{Source.CommitId}"]
+    if "IMAGE_DIGEST" in build.exported_variables:
+        told.append("image #{Build.IMAGE_DIGEST}")
     return Action(
         name="Approve",
         category="Approval",
         owner="AWS",
         provider="Manual",
         version="1",
-        configuration={
-            "CustomData": f"Release to {service.environment_name}: commit #{{Source.CommitId}}, "
-            "image #{Build.IMAGE_DIGEST}"
-        },
+        configuration={"CustomData": f"Release to {service.environment_name}: " + ", ".join(told)},
         run_order=1,
     )
 
 
-def deploy_action(pipeline: str, service: Service, run_order: int) -> Action:
+def deploy_action(pipeline: str, service: Service, build: Build, run_order: int) -> Action:
     """One action that does the whole of a release, and reports how it ended."""
     parameters = {
         "pipeline": pipeline,
         "execution": "#{codepipeline.PipelineExecutionId}",
         "commit": "#{Source.CommitId}",
     }
+    if "IMAGE_DIGEST" in build.exported_variables:
+        parameters["digest"] = "#{Build.IMAGE_DIGEST}"  # what was approved is what is deployed
     return Action(
         name="Deploy",
         category="Invoke",

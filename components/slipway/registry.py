@@ -85,6 +85,7 @@ class Registry(pulumi.ComponentResource):
             )
         super().__init__("slipway:index:Registry", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
+        kept = child.merge(pulumi.ResourceOptions(retain_on_delete=args.retain))
 
         repository = aws.ecr.Repository(
             name,
@@ -97,10 +98,10 @@ class Registry(pulumi.ComponentResource):
             image_scanning_configuration=aws.ecr.RepositoryImageScanningConfigurationArgs(scan_on_push=True),
             encryption_configurations=encryption(args),
             force_delete=not args.retain,
-            opts=child.merge(pulumi.ResourceOptions(retain_on_delete=args.retain)),
+            opts=kept,
         )
         aws.ecr.LifecyclePolicy(
-            f"{name}-lifecycle", repository=repository.name, policy=canonical(lifecycle_policy(args)), opts=child
+            f"{name}-lifecycle", repository=repository.name, policy=canonical(lifecycle_policy(args)), opts=kept
         )
         if args.pull_principals:
             aws.ecr.RepositoryPolicy(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
-from slipway.iam import Place, Statement, allow, canonical
+from slipway.iam import Place, Statement, allow
 from slipway.registry import Registry
 
 MODULES = ("__init__.py", "handler.py", "images.py", "jobs.py", "registers.py", "service.py")
@@ -41,8 +40,10 @@ class ReleaseFunctionArgs:
     log_retention_days: int
     role_arns: Sequence[pulumi.Input[str]]
     """Roles that the released task definitions hand to ECS."""
-    service_settings: pulumi.Input[Any]
-    """What else makes ECS deploy when it changes, such as the subnets."""
+    subnet_ids: pulumi.Input[Sequence[str]]
+    security_group_id: pulumi.Input[str]
+    target_group_arn: pulumi.Input[str]
+    port: int
 
 
 class ReleaseFunction(pulumi.ComponentResource):
@@ -122,7 +123,7 @@ class ReleaseFunction(pulumi.ComponentResource):
             logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="Text", log_group=logs.name),
             opts=child.merge(pulumi.ResourceOptions(depends_on=[policy])),
         )
-        roll_out(name, args, function, [settings, wanted, verified, policy], child)
+        roll_out(name, args, function, settings, [wanted, verified, policy], child)
 
         self.function_name = name
         self.function_arn = function.arn
@@ -143,16 +144,24 @@ class ReleaseFunction(pulumi.ComponentResource):
 
 
 def settings_register(args: ReleaseFunctionArgs) -> pulumi.Output[str]:
-    """What the function reads as `Settings`."""
-    return args.template.arn.apply(
-        lambda template: canonical(
-            {
-                "template": template,
-                "minimum": args.minimum_tasks,
-                "maximum": args.maximum_tasks,
-                "deadline_minutes": args.deadline_minutes,
-            }
-        )
+    """What the function reads as `Settings`: all that makes ECS deploy, and the counts."""
+    return pulumi.Output.json_dumps(
+        {
+            "template": args.template.arn,
+            "minimum": args.minimum_tasks,
+            "maximum": args.maximum_tasks,
+            "deadline_minutes": args.deadline_minutes,
+            "subnets": args.subnet_ids,
+            "security_groups": [args.security_group_id],
+            "load_balancers": [
+                {
+                    "targetGroupArn": args.target_group_arn,
+                    "containerName": args.container_name,
+                    "containerPort": args.port,
+                }
+            ],
+        },
+        sort_keys=True,
     )
 
 
@@ -168,13 +177,14 @@ def roll_out(
     name: str,
     args: ReleaseFunctionArgs,
     function: aws.lambda_.Function,
+    settings: aws.ssm.Parameter,
     after: Sequence[pulumi.Resource],
     child: pulumi.ResourceOptions,
 ) -> None:
     """Run the function in the same `pulumi up` whenever something changed that the service has to run with.
 
-    The input changes with whatever makes ECS deploy, and a changed input is another run. A run takes no image from
-    here, and an error of it fails `pulumi up`. What takes longer than one run is looked at by the next.
+    A changed input is another run. A run takes no image from here, and an error of it fails `pulumi up`. What takes
+    longer than one run is looked at by the next.
     """
     previous: list[pulumi.Resource] = [*after, args.service, *([args.scalable_target] if args.scalable_target else [])]
     parts = 1 + args.deadline_minutes // (RUN_MINUTES - 1)
@@ -184,7 +194,8 @@ def roll_out(
             function_name=function.name,
             input=pulumi.Output.json_dumps(
                 {
-                    "rollout": {"settings": settings_register(args), "service": args.service_settings},
+                    # With the version, since settings that failed and were taken back must be rolled out too.
+                    "rollout": {"settings": settings_register(args), "version": settings.version},
                     "part": part,
                     "parts": parts,
                 },

@@ -67,7 +67,8 @@ class ServiceSettings:
     """Port that the container listens on, for HTTP."""
 
     health_path: str = "/"
-    """Path that answers 200 when a task can serve."""
+    """Path that answers 200 when a task can serve. It changes at once, also for the tasks that run: change it only
+    when the image that is live answers the new path too."""
 
     cpu: int = 256
     """CPU units of a task, 1024 to a vCPU."""
@@ -139,8 +140,8 @@ class ServiceSettings:
                 f"health_check_grace_seconds must be between 0 and 86400, got {self.health_check_grace_seconds}",
             ),
             (
-                not 0 <= self.stop_timeout_seconds <= 120,
-                f"stop_timeout_seconds must be between 0 and 120, got {self.stop_timeout_seconds}",
+                not 2 <= self.stop_timeout_seconds <= 120,
+                f"stop_timeout_seconds must be between 2 and 120, got {self.stop_timeout_seconds}",
             ),
             (
                 not 1 <= len(self.paths) <= 5 or not all(path.startswith("/") for path in self.paths),
@@ -286,10 +287,14 @@ class Service(pulumi.ComponentResource):
             ],
             enable_ecs_managed_tags=True,
             propagate_tags="SERVICE",
-            # From the first release on, the pipeline owns the revision, and the release function the count.
+            # AWS refuses to rebalance where no more than the desired count may run.
+            availability_zone_rebalancing="ENABLED" if args.strategy.maximum_percent > 100 else "DISABLED",
+            # The release function alone changes what makes ECS deploy, in one call: a deployment that Pulumi started
+            # would mix the new network or port with the old revision.
             opts=child.merge(
                 pulumi.ResourceOptions(
-                    ignore_changes=["task_definition", "desired_count"], depends_on=[rule, execution_policy]
+                    ignore_changes=["task_definition", "desired_count", "network_configuration", "load_balancers"],
+                    depends_on=[rule, execution_policy],
                 )
             ),
         )
@@ -310,11 +315,10 @@ class Service(pulumi.ComponentResource):
                 keep_verified=args.keep_verified,
                 log_retention_days=args.log_retention_days,
                 role_arns=[execution.arn, task_role.arn],
-                service_settings={
-                    "subnets": args.subnet_ids,
-                    "security_group": security_group.id,
-                    "target_group": target_group.arn,
-                },
+                subnet_ids=args.subnet_ids,
+                security_group_id=security_group.id,
+                target_group_arn=target_group.arn,
+                port=args.port,
             ),
             opts=child,
         )
@@ -395,7 +399,8 @@ def attach(
     """The way from the load balancer to the tasks, and no other way in."""
     tasks = aws.ec2.SecurityGroup(f"{name}-tasks", description=f"Tasks of {name}", vpc_id=args.vpc_id, opts=child)
     aws.vpc.SecurityGroupIngressRule(
-        f"{name}-in",
+        # By its port: when that changes, the old rule stays until the tasks that listen there are gone.
+        f"{name}-in-{args.port}",
         security_group_id=tasks.id,
         description="Load balancer",
         referenced_security_group_id=args.load_balancer.security_group_id,
@@ -405,7 +410,7 @@ def attach(
         opts=child,
     )
     aws.vpc.SecurityGroupEgressRule(
-        f"{name}-from-balancer",
+        f"{name}-from-balancer-{args.port}",
         security_group_id=args.load_balancer.security_group_id,
         description=f"Tasks of {name}",
         referenced_security_group_id=tasks.id,
@@ -430,7 +435,8 @@ def attach(
         vpc_id=args.vpc_id,
         target_type="ip",
         protocol="HTTP",
-        port=args.port,
+        # Each task is registered with its own port; this one is never used, and changing it would replace the group.
+        port=80,
         # A task that is stopped has this long to finish its requests, so no longer is needed here.
         deregistration_delay=args.stop_timeout_seconds,
         health_check=aws.lb.TargetGroupHealthCheckArgs(

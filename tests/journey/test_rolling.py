@@ -220,6 +220,51 @@ def test_a_change_of_settings_reaches_the_service_with_the_image_that_is_live(st
     assert dev.workspace.preview(refresh=True).changes == []
 
 
+def test_a_change_of_the_port_reaches_the_service_in_one_deployment(stack: Make) -> None:
+    dev = stack()
+    live = dev.push()
+    changed = dev.up(port=9090)
+    assert dev.running["containerDefinitions"][0]["portMappings"][0]["containerPort"] == 9090
+    [balancer] = dev.service["loadBalancers"]
+    assert (dev.image, balancer["containerPort"], dev.counts) == (f"@{live.digest}", 9090, (1, 1))
+    assert dev.running["revision"] == 2
+    # The way to the old port is closed when the tasks that listen there are gone, and not before.
+    order = [step.name for step in changed.steps if step.op in ("create", "create-replacement", "delete")]
+    assert order.index("storefront-dev-in-9090") < order.index("storefront-dev-release-rollout-1")
+    assert order.index("storefront-dev-release-rollout-1") < order.index("storefront-dev-in-8080")
+    assert dev.workspace.preview(refresh=True).changes == []
+
+
+def test_a_change_of_the_network_reaches_the_service_or_fails_the_up_until_it_does(stack: Make) -> None:
+    dev = stack()
+    live = dev.push()
+    there = {"vpcId": "vpc-2", "publicSubnetIds": ["subnet-a", "subnet-b"], "privateSubnetIds": ["subnet-c"]}
+    dev.workspace.configure({"slipway:network": {"existing": there}})
+    dev.account.ecs.fault = lambda definition: "exit 1"
+    with pytest.raises(CommandError, match="does not run with the new settings"):
+        dev.workspace.up()
+    assert dev.image == f"@{live.digest}"
+    dev.account.ecs.fault = lambda definition: None
+    dev.workspace.up()
+    network = dev.service["networkConfiguration"]["awsvpcConfiguration"]
+    assert (network["subnets"], network["assignPublicIp"]) == (["subnet-c"], "DISABLED")
+    assert (dev.image, dev.counts) == (f"@{live.digest}", (1, 1))
+    assert dev.workspace.preview(refresh=True).changes == []
+
+
+def test_counts_that_could_not_be_had_are_taken_back(stack: Make) -> None:
+    dev = stack(tasks={"min": 1})
+    dev.push()
+    dev.account.ecs.fault = lambda definition: "exit 1"
+    dev.change(tasks={"min": 4})
+    with pytest.raises(CommandError, match="was not settled in time: 1 of 4 tasks run"):
+        dev.workspace.up()
+    assert dev.counts[0] == 4
+    dev.account.ecs.fault = lambda definition: None
+    dev.up(tasks={"min": 1})
+    assert dev.counts == (1, 1)
+
+
 def test_a_change_of_settings_before_the_first_release_waits_for_it(stack: Make) -> None:
     dev = stack()
     dev.up(cpu=512, memory=1024)

@@ -641,6 +641,14 @@ def test_a_rollback_that_is_overtaken_has_failed(aws: StandIn, v1: str, v2: str)
 # Errors, deletion, scaling
 
 
+def test_a_load_balancer_reaches_only_a_port_that_its_container_has(aws: StandIn, v1: str) -> None:
+    balancer = {"targetGroupArn": "arn:group", "containerName": "app", "containerPort": 9090}
+    aws.serve(v1, 1, wait=30)
+    code, told = refused(aws.ecs.update_service, **WHERE, loadBalancers=[balancer])
+    assert code == "InvalidParameterException"
+    assert "The container app did not have a container port 9090 defined." in told
+
+
 def test_errors_have_their_documented_codes(aws: StandIn, v1: str) -> None:
     definition = aws.serve(v1, 1)
     assert refused(aws.ecs.update_service, cluster="none", service="web")[0] == "ClusterNotFoundException"

@@ -191,7 +191,9 @@ class Ecs:
             "status": "ACTIVE",
             "events": [],
         }
-        service = Service(self._checked(shown | params | {"createdAt": self._clock.now()}))
+        shown = self._checked(shown | params | {"createdAt": self._clock.now()})
+        self._reachable(shown)
+        service = Service(shown)
         self._services[arn] = service
         self._deploy(service)
         return {"service": self._described(service)}
@@ -203,6 +205,8 @@ class Ecs:
             raise AwsError("ServiceNotActiveException", "Service was not ACTIVE.")
         forced, changes = params.pop("forceNewDeployment", False), self._checked(params)
         deploys = forced or any(service.shown.get(key) != changes[key] for key in DEPLOYING & changes.keys())
+        if deploys:
+            self._reachable(service.shown | changes)
         service.shown |= changes
         if deploys:
             self._deploy(service)
@@ -241,6 +245,16 @@ class Ecs:
             if configuration["strategy"] != "ROLLING":
                 raise AwsError("UnsupportedFeatureException", f"not in the stand-in: {configuration['strategy']}")
         return inputs
+
+    def _reachable(self, shown: Params) -> None:
+        """A load balancer reaches a port that its container has: API API_LoadBalancer, containerPort."""
+        containers = self._definition(shown["taskDefinition"])["containerDefinitions"]
+        ports = {(c["name"], mapping["containerPort"]) for c in containers for mapping in c.get("portMappings", [])}
+        for target in shown["loadBalancers"]:
+            name, port = target["containerName"], target["containerPort"]
+            if (name, port) not in ports:
+                told = f"The container {name} did not have a container port {port} defined."
+                raise AwsError("InvalidParameterException", told)
 
     def _arn(self, params: Params, service: str) -> str:
         cluster = params.get("cluster", "default").rpartition("/")[2]

@@ -366,6 +366,8 @@ class CodePipeline:
         # https://docs.aws.amazon.com/codepipeline/latest/APIReference/API_PutJobSuccessResult.html
         if params.get("continuationToken") and params.get("outputVariables"):
             raise AwsError("ValidationException", "output variables and a continuation token exclude each other")
+        if len(params.get("continuationToken", "")) > 2048:
+            raise AwsError("ValidationException", "continuationToken must have length less than or equal to 2048")
         job.result, job.token = "success", params.get("continuationToken")
         job.message = params.get("executionDetails", {}).get("summary", "")
         job.variables = params.get("outputVariables", {})

@@ -40,7 +40,7 @@ class TaskDefinition(Live):
 
 
 class Service(Live):
-    """As the provider does, an update names only what changed, never the revision and the count that are ignored."""
+    """As the provider does, an update names only what changed, and never what is ignored: that arrives as it was."""
 
     def __init__(self, ecs: Ecs) -> None:
         self._ecs = ecs
@@ -53,7 +53,8 @@ class Service(Live):
 
     def update(self, id: str, olds: Props, news: Props) -> Props:
         before, after = self._asked(olds), self._asked(news)
-        changed = {key: value for key, value in after.items() if before.get(key) != value}
+        ignored = ("networkConfiguration", "loadBalancers")
+        changed = {key: value for key, value in after.items() if before.get(key) != value and key not in ignored}
         self._ecs.update_service({"cluster": news["cluster"], "service": news["name"], **changed})
         return self.read(id, news) or {}
 
@@ -61,7 +62,13 @@ class Service(Live):
         found = self._ecs.describe_services({"cluster": inputs["cluster"], "services": [inputs["name"]]})["services"]
         if not found or found[0]["status"] != "ACTIVE":
             return None
-        return {"taskDefinition": found[0]["taskDefinition"], "desiredCount": found[0]["desiredCount"]}
+        network = found[0]["networkConfiguration"]["awsvpcConfiguration"]
+        return {
+            "taskDefinition": found[0]["taskDefinition"],
+            "desiredCount": found[0]["desiredCount"],
+            "networkConfiguration": {**network, "assignPublicIp": network["assignPublicIp"] == NETWORK[True]},
+            "loadBalancers": found[0]["loadBalancers"],
+        }
 
     def delete(self, id: str, state: Props) -> None:
         # The provider scales the service to zero first.

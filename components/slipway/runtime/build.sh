@@ -59,10 +59,16 @@ else
   aws ecr get-login-password | docker login --username AWS --password-stdin "$registry" ||
     fail "signing in to $registry failed: the error is above; the build's role needs ecr:GetAuthorizationToken."
 
+  # A cache in a registry takes a builder of its own; without one the build is slower, and otherwise the same.
+  # https://docs.docker.com/build/cache/backends/registry/
+  cache=(--cache-to "type=registry,ref=$REPOSITORY_URL:cache,mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true")
   if [ -z "${BUILDX_BUILDER:-}" ]; then
     export BUILDX_BUILDER=slipway
-    docker buildx create --name "$BUILDX_BUILDER" --driver docker-container --driver-opt "image=$BUILDER_IMAGE" --bootstrap ||
-      fail "the builder could not start from $BUILDER_IMAGE: the error is above; if its registry limits pulls, set build.builderImage to a copy in your own registry."
+    if ! docker buildx create --name "$BUILDX_BUILDER" --driver docker-container --driver-opt "image=$BUILDER_IMAGE" --bootstrap; then
+      say "the builder could not start from $BUILDER_IMAGE, so this build keeps no layer cache: the error is above; if its registry limits pulls, set build.builderImage to a copy in your own registry."
+      BUILDX_BUILDER=default
+      cache=()
+    fi
   fi
 
   # What the image is made of: the standard label, and an argument for Dockerfiles that want it.
@@ -77,7 +83,7 @@ else
   docker buildx build "$CONTEXT" --file "$CONTEXT/$DOCKERFILE" --tag "$REPOSITORY_URL:$COMMIT_ID" --push \
     --provenance=false --sbom=false "${arguments[@]}" \
     --cache-from "type=registry,ref=$REPOSITORY_URL:cache" \
-    --cache-to "type=registry,ref=$REPOSITORY_URL:cache,mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true" ||
+    ${cache[@]+"${cache[@]}"} ||
     # A second build of the same commit may have pushed it meanwhile; the tag is immutable, and the same commit is in it.
     [ -n "$(digest_of "$COMMIT_ID" || true)" ] ||
     fail "the image could not be built or pushed: the error is above, beside the step of the Dockerfile or the push that failed."

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
+import traceback
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from . import jobs
 from .images import Images
@@ -21,6 +23,12 @@ RUN_SECONDS = 50
 """How long one run of `deploy` looks on before it hands over to the next, which CodePipeline starts soon after."""
 DEADLINES = 3
 """Deadlines of a deployment that a whole release may take: settings that change on the way start another deployment."""
+
+
+NEW_RIGHTS_SECONDS = 120
+"""How long a right that was just given may be denied: IAM is eventually consistent."""
+REASON_LIMIT = 1200
+"""Characters of a reason that a continuation token, which takes 2,048 in all, carries on."""
 
 
 @dataclass(frozen=True)
@@ -56,36 +64,53 @@ class Function:
         self.service = Service(client("ecs"), client("application-autoscaling"), self.registers, self.names)
         self.codepipeline = client("codepipeline")
 
-    def rollout(self, run_seconds: float, last: bool) -> str:
+    def rollout(self, settings: str, run_seconds: float, last: bool) -> str:
         """Make the service what the registers say, and follow it to its end.
 
         Looks on for `run_seconds`; a service that is not settled by then is an error when nobody looks on after that.
         """
-        until, after = time.time() + run_seconds, None
+        began, after = time.time(), None
         while True:
-            progress = self.service.advance(after, give_up=False)
+            progress = self._attempt(settings, after, patient=time.time() < began + NEW_RIGHTS_SECONDS)
             print(progress.message)
             if progress.state == "done":
                 return progress.message
             if progress.state == "failed":
                 raise RuntimeError(f"{self.names.service} does not run with the new settings: {progress.message}")
-            if time.time() + POLL_SECONDS > until:
+            if time.time() + POLL_SECONDS > began + run_seconds:
                 if last:
                     raise RuntimeError(f"{self.names.service} was not settled in time: {progress.message}")
                 return progress.message
             after = progress.after
             time.sleep(POLL_SECONDS)
 
+    def _attempt(self, settings: str, after: str | None, patient: bool) -> Progress:
+        """One step of a rollout, right after `pulumi up` wrote settings and gave rights that AWS may not show yet."""
+        try:
+            if patient and not self.registers.has_settings(settings):
+                return Progress("running", "waiting for Parameter Store to show the new settings", after)
+            return self.service.advance(after, give_up=False)
+        except ClientError as e:
+            if not patient or not e.response["Error"]["Code"].startswith("AccessDenied"):
+                raise
+            return Progress("running", f"waiting for IAM: {e}", after)
+
     def deploy(self, job: dict[str, Any], name: str) -> None:
         """One run of a release: begin it or go on with it, and tell CodePipeline how it stands."""
-        order = jobs.confirm(self.codepipeline, job, name)
-        answer = jobs.Answer(self.codepipeline, order.job)
+        answer = jobs.Answer(self.codepipeline, job["id"])
+        try:
+            order = jobs.confirm(self.codepipeline, job, name)
+        except ClientError as e:
+            answer.failed(f"the release could not begin: CodePipeline did not confirm it, since {e}.")
+            raise
         try:
             state = State(**json.loads(order.token)) if order.token else self._begin(order)
             self._go_on(order, state, answer)
-        except Exception as e:  # whatever went wrong: without an answer the pipeline would wait until it times out
+        except Exception as e:
+            # Whatever went wrong: without an answer the pipeline would wait until it times out. It is not raised, or
+            # Lambda would send the event again, perhaps in the middle of a retry.
+            traceback.print_exc()
             answer.failed(f"the release could not go on: {e}. When this is mended, retry the stage.")
-            raise
 
     def _begin(self, order: jobs.Order) -> State:
         image = jobs.image(order, self.names.container, self.repository_url)
@@ -96,13 +121,14 @@ class Function:
     def _go_on(self, order: jobs.Order, state: State, answer: jobs.Answer) -> None:
         until = time.time() + RUN_SECONDS
         while True:
-            wanted = self.registers.wanted()
-            if not state.failure and (wanted is None or wanted.execution != order.execution):
-                state = self._given_up(state, wanted)
+            if not state.failure and not self._is_ours(order):
+                time.sleep(POLL_SECONDS)  # Parameter Store may show what was written a moment later
+                if not self._is_ours(order):
+                    state = self._given_up(state)
 
             progress = self._advance(state)
             if progress.state == "failed" and not state.failure:
-                state = self._undo(state, progress)
+                state = self._undo(order, state, progress)
                 if self._is_back(progress.rolled_back_to):
                     return answer.failed(f"{state.failure} ECS puts it back by itself.")
             elif progress.state == "failed":
@@ -125,26 +151,39 @@ class Function:
             return Progress("failed", f"the service was not settled after {minutes} minutes: {progress.message}.")
         return progress
 
-    def _undo(self, state: State, progress: Progress) -> State:
-        """Want the last verified image again, or nothing when there is none; this happens once in a release."""
+    def _undo(self, order: jobs.Order, state: State, progress: Progress) -> State:
+        """Want the last verified image again, or what ran before, or nothing; this happens once in a release."""
         verified = self.registers.verified()
-        self.registers.want(verified.release if verified else None)
-        back = (
-            f"The last verified image is put back: {verified.release.image} (commit {verified.release.commit})."
-            if verified
-            else "No image was verified before, so the service goes back to no tasks."
-        )
-        return State(image=state.image, since=time.time(), failure=f"{sentence(progress.message)} {back}")
+        if verified:
+            back = f"The last verified image is put back: {verified.release.image} (commit {verified.release.commit})."
+            self.registers.want(verified.release)
+        elif progress.before:
+            back = f"No image was verified before; the one that ran is put back: {progress.before}."
+            self.registers.want(Release(progress.before, "", order.execution))
+        else:
+            back = "No image was verified before, so the service goes back to no tasks."
+            self.registers.want(None)
+        return self._failed(state, f"{sentence(progress.message)[:REASON_LIMIT]} {back}")
 
-    def _given_up(self, state: State, wanted: Release | None) -> State:
+    def _given_up(self, state: State) -> State:
         """Another image is wanted: a run before this one was cut off while it undid the release, or one is newer."""
+        wanted = self.registers.wanted()
         now = f"the image of the execution {wanted.execution}" if wanted else "no image"
-        failure = f"This release of {state.image} was taken back or replaced, and {now} is wanted now."
-        return State(image=state.image, since=time.time(), failure=failure)
+        return self._failed(
+            state, f"This release of {state.image} was taken back or replaced, and {now} is wanted now."
+        )
+
+    def _failed(self, state: State, why: str) -> State:
+        return State(image=state.image, since=time.time(), failure=why)
+
+    def _is_ours(self, order: jobs.Order) -> bool:
+        wanted = self.registers.wanted()
+        return wanted is not None and wanted.execution == order.execution
 
     def _is_back(self, image: str | None) -> bool:
-        verified = self.registers.verified()
-        return verified is not None and verified.release.image == image
+        """Whether ECS itself is putting back the image that is wanted again."""
+        wanted = self.registers.wanted()
+        return wanted is not None and wanted.image == image
 
     def _record(self, order: jobs.Order, image: str, progress: Progress, answer: jobs.Answer) -> None:
         """The release proved itself: keep its image from expiring, and note it as the one to go back to."""
@@ -172,5 +211,6 @@ def handler(event: dict[str, Any], context: Any) -> str | None:
         return None
     if "rollout" in event:
         # Leave time to answer before Lambda ends the run.
-        return function.rollout(context.get_remaining_time_in_millis() / 1000 - 20, event["part"] == event["parts"])
+        run_seconds = context.get_remaining_time_in_millis() / 1000 - 20
+        return function.rollout(event["rollout"]["settings"], run_seconds, event["part"] == event["parts"])
     raise ValueError(f"this function takes a job of CodePipeline or a rollout, got {sorted(event)}")

@@ -31,6 +31,8 @@ class Order:
     job: str
     execution: str
     commit: str
+    digest: str | None
+    """Digest that the build exported, and that an approval was given for; None for a build that exports none."""
     token: str | None
     """What the last run of this job handed to CodePipeline."""
     bucket: str
@@ -60,6 +62,7 @@ def confirm(codepipeline: Any, job: dict[str, Any], function: str) -> Order:
                 job=job["id"],
                 execution=asked["execution"],
                 commit=asked["commit"],
+                digest=asked.get("digest"),
                 token=data.get("continuationToken"),
                 bucket=artifact["bucket"],
                 key=artifact["key"],
@@ -124,6 +127,8 @@ def image(order: Order, container: str, repository_url: str) -> str:
         raise RuntimeError(f"imagedefinitions.json must name the image by digest, <repository>@sha256:..., got {uri!r}")
     if repository != repository_url:
         raise RuntimeError(f"this service takes images from {repository_url}, and imagedefinitions.json names {uri!r}")
+    if order.digest not in (None, digest):
+        raise RuntimeError(f"the build exported the digest {order.digest}, and imagedefinitions.json names {digest}")
     return uri
 
 
@@ -146,5 +151,8 @@ class Answer:
     def _send(self, kind: str, **details: Any) -> None:
         try:
             getattr(self.codepipeline, f"put_job_{kind}_result")(jobId=self.job, **details)
-        except self.codepipeline.exceptions.InvalidJobStateException:
-            print(f"CodePipeline takes no more answers for the job {self.job}: it is over")
+        except (
+            self.codepipeline.exceptions.InvalidJobStateException,
+            self.codepipeline.exceptions.JobNotFoundException,
+        ):
+            print(f"CodePipeline takes no answer for the job {self.job}: it is over, or there is none")

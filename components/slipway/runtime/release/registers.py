@@ -22,6 +22,11 @@ class Settings:
     """Tasks to run at most; more than the minimum when the service scales by itself."""
     deadline_minutes: int
     """Minutes a deployment may take."""
+    subnets: list[str]
+    security_groups: list[str]
+    """Of the tasks."""
+    load_balancers: list[dict[str, Any]]
+    """Target groups with the container and the port that they reach, as UpdateService takes them."""
 
     def count(self, current: int) -> int:
         """How many tasks to ask for when `current` are asked for now."""
@@ -57,10 +62,11 @@ class Registers:
         self.prefix = prefix
 
     def settings(self) -> Settings:
-        value = self._read("settings")
-        if value is None:
-            raise RuntimeError(f"the parameter {self.prefix}settings is empty; run `pulumi up`, which writes it")
-        return Settings(**value)
+        return Settings(**self._read("settings"))
+
+    def has_settings(self, text: str) -> bool:
+        """Whether the register shows these settings yet; Parameter Store does not promise to at once."""
+        return bool(self._read("settings") == json.loads(text))
 
     def wanted(self) -> Release | None:
         value = self._read("wanted")

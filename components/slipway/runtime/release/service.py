@@ -29,7 +29,8 @@ REGISTERED = (
     "runtimePlatform",
     "enableFaultInjection",
 )
-UNDER_WAY = ("PENDING", "IN_PROGRESS")
+LOAD_BALANCER = ("targetGroupArn", "containerName", "containerPort")
+UNDER_WAY = ("PENDING", "IN_PROGRESS", "STOP_REQUESTED")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Progress:
     message: str
     after: str | None = None
     """The newest deployment that there was before the one we asked for; what is newer is ours to follow."""
+    before: str | None = None
+    """The image that ran before a deployment that failed; None when nothing was released then."""
     rolled_back_to: str | None = None
     """The image that ECS itself is putting back."""
     image: str = ""
@@ -83,31 +86,52 @@ class Service:
             # UpdateService was called, and ECS does not show its deployment yet.
             return Progress("running", "waiting for ECS to start the deployment", after)
 
-        state = self._state(newest, definition)
+        state = self._state(newest, definition, settings)
         if newest is not None and state == "failed" and after is not None:
-            return self._failure(newest)
+            if newest["status"] == "STOPPED" and self._was_overtaken(newest):
+                return Progress("running", "another deployment took over", after)
+            return self._failure(newest, settings)
         if newest is None or state in ("elsewhere", "failed"):
-            # What failed before we were called is tried again; ECS starts nothing by itself if nothing differs.
-            force = self._is(service["taskDefinition"], definition)
-            return self._update(service, settings, definition, newest, force)
+            return self._update(service, settings, definition, newest, retry=state == "failed")
         if state == "running":
             return self._under_way(newest, settings)
         return self._settle(service, settings, wanted, newest)
 
-    def _state(self, newest: dict[str, Any] | None, definition: dict[str, Any]) -> str:
+    def _state(self, newest: dict[str, Any] | None, definition: dict[str, Any], settings: Settings) -> str:
         """What the newest deployment does for what is wanted: `running`, `done`, `failed`, or it goes `elsewhere`.
 
+        A rollback counts from when ECS says where it goes to; a deployment that is asked to stop is still running.
         https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceDeployment.html
         """
         if newest is None:
             return "elsewhere"
-        status = newest["status"]
-        if self._is(self._target(newest), definition):
-            return {"SUCCESSFUL": "done"}.get(status, "running" if status in UNDER_WAY else "failed")
-        back = newest.get("rollback", {}).get("serviceRevisionArn")
-        if back and self._is(self._service_revision(back)["taskDefinition"], definition):
+        status, back = newest["status"], newest.get("rollback", {}).get("serviceRevisionArn")
+        if self._serves(newest["targetServiceRevision"]["arn"], definition, settings):
+            undecided = status in UNDER_WAY or (status == "ROLLBACK_REQUESTED" and not back)
+            return "running" if undecided else {"SUCCESSFUL": "done"}.get(status, "failed")
+        if back and self._serves(back, definition, settings):
             return {"ROLLBACK_SUCCESSFUL": "done", "ROLLBACK_FAILED": "failed"}.get(status, "running")
         return "elsewhere"
+
+    def _serves(self, revision: str, definition: dict[str, Any], settings: Settings) -> bool:
+        """Whether a revision of the service is what is wanted: its task definition, its network, its load balancers.
+
+        https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceRevision.html
+        """
+        found = self._service_revision(revision)
+        network = found["networkConfiguration"]["awsvpcConfiguration"]
+        return (
+            self._is(found["taskDefinition"], definition)
+            and set(network["subnets"]) == set(settings.subnets)
+            and set(network["securityGroups"]) == set(settings.security_groups)
+            and [{key: b.get(key) for key in LOAD_BALANCER} for b in found["loadBalancers"]] == settings.load_balancers
+        )
+
+    def _was_overtaken(self, newest: dict[str, Any]) -> bool:
+        """Whether a deployment was stopped because a newer one began, which ECS may list a moment later."""
+        time.sleep(5)
+        now = self._newest_deployment()
+        return now is not None and now["serviceDeploymentArn"] != newest["serviceDeploymentArn"]
 
     def describe(self) -> dict[str, Any]:
         answer = self.ecs.describe_services(cluster=self.names.cluster, services=[self.names.service])
@@ -140,7 +164,7 @@ class Service:
         """Whether a registered task definition says what is wanted; its number and tags do not matter."""
         registered = self._read(task_definition)
         return registered["family"] == self.names.family and all(
-            registered.get(key) == wanted.get(key) for key in REGISTERED
+            canonical(registered.get(key)) == canonical(wanted.get(key)) for key in REGISTERED
         )
 
     def _read(self, task_definition: str) -> dict[str, Any]:
@@ -162,7 +186,10 @@ class Service:
             pass  # the family has no revision yet
         request = {key: value for key, value in definition.items() if key != "tags" or value}
         answer = self.ecs.register_task_definition(family=self.names.family, **request)
-        return str(answer["taskDefinition"]["taskDefinitionArn"])
+        revision = str(answer["taskDefinition"]["taskDefinitionArn"])
+        if not self._is(revision, definition):  # else each look would register another, for ever
+            raise RuntimeError(f"ECS registered {short(revision)} with another content than the template has")
+        return revision
 
     # The steps
 
@@ -172,29 +199,41 @@ class Service:
         settings: Settings,
         definition: dict[str, Any],
         newest: dict[str, Any] | None,
-        force: bool,
+        retry: bool,
     ) -> Progress:
-        revision = service["taskDefinition"] if force else self._register(definition)
+        """One call that changes all that makes ECS deploy, so that no deployment mixes old settings with new."""
+        revision = self._register(definition)
+        network = service["networkConfiguration"]["awsvpcConfiguration"]
+        network = {**network, "subnets": settings.subnets, "securityGroups": settings.security_groups}
+        count = settings.count(service["desiredCount"])
         self.ecs.update_service(
             cluster=self.names.cluster,
             service=self.names.service,
             taskDefinition=revision,
-            desiredCount=settings.count(service["desiredCount"]),
-            forceNewDeployment=force,
+            networkConfiguration={"awsvpcConfiguration": network},
+            loadBalancers=settings.load_balancers,
+            # What failed before we were called is tried again; ECS would not start what it has already.
+            forceNewDeployment=retry,
+            # A count that scaling changes meanwhile is left alone.
+            **({} if count == service["desiredCount"] else {"desiredCount": count}),
         )
         after = newest["serviceDeploymentArn"] if newest else ""
         return Progress("running", f"asked ECS to deploy {short(revision)}", after)
 
     def _under_way(self, newest: dict[str, Any], settings: Settings) -> Progress:
-        age = time.time() - seconds(newest.get("rollback", {}).get("startedAt") or newest["createdAt"])
-        if age <= settings.deadline_minutes * 60:
-            tasks = newest["targetServiceRevision"]
-            running, requested = tasks["runningTaskCount"], tasks["requestedTaskCount"]
-            return Progress("running", f"{running} of {requested} tasks of {short(self._target(newest))} run", "")
-        if newest["status"] in UNDER_WAY:
-            self.ecs.stop_service_deployment(serviceDeploymentArn=newest["serviceDeploymentArn"], stopType="ROLLBACK")
-        late = f"the deployment did not finish within its {settings.deadline_minutes} minutes and was stopped"
-        return Progress("failed", f"{late}; {self._failure(newest).message}")
+        rollback = newest.get("rollback", {}).get("startedAt")
+        late = time.time() - seconds(rollback or newest["createdAt"]) > settings.deadline_minutes * 60
+        if late and rollback:
+            return self._failure(newest, settings)
+        if late and newest["status"] in ("PENDING", "IN_PROGRESS"):
+            try:
+                arn = newest["serviceDeploymentArn"]
+                self.ecs.stop_service_deployment(serviceDeploymentArn=arn, stopType="ROLLBACK")
+            except self.ecs.exceptions.ConflictException:
+                pass  # it is being stopped already
+        tasks = newest["targetServiceRevision"]
+        running, requested = tasks["runningTaskCount"], tasks["requestedTaskCount"]
+        return Progress("running", f"{running} of {requested} tasks of {short(self._target(newest))} run", "")
 
     def _settle(self, service: dict[str, Any], settings: Settings, wanted: Release, newest: dict[str, Any]) -> Progress:
         """The deployment is over: check what runs, and set the counts."""
@@ -223,10 +262,9 @@ class Service:
         return Progress("done", message, image=wanted.image)
 
     def _stand_down(self, service: dict[str, Any], give_up: bool) -> Progress:
-        """No image is wanted, so no task may try to start."""
+        """No image is wanted, so no task may try to start; but what somebody's mistake left on the air stays there."""
         if service["desiredCount"]:
-            newest = self._newest_deployment()
-            if not give_up and newest is not None and newest["status"] == "SUCCESSFUL":
+            if not give_up and not self._failed_at_first():
                 raise RuntimeError(
                     f"no image is wanted, but the service runs {short(service['taskDefinition'])}: "
                     f"somebody emptied the parameter {self.registers.prefix}wanted. "
@@ -234,6 +272,12 @@ class Service:
                 )
             self.ecs.update_service(cluster=self.names.cluster, service=self.names.service, desiredCount=0)
         return Progress("done", "nothing is released, and the service has no tasks")
+
+    def _failed_at_first(self) -> bool:
+        """Whether a first release failed, and whoever undid it was cut off."""
+        newest = self._newest_deployment()
+        failed = newest is not None and newest["status"] not in (*UNDER_WAY, "SUCCESSFUL")
+        return failed and self.registers.verified() is None and self._before(newest or {}) is None
 
     # What ECS says
 
@@ -260,7 +304,7 @@ class Service:
     def _target(self, deployment: dict[str, Any]) -> str:
         return str(self._service_revision(deployment["targetServiceRevision"]["arn"])["taskDefinition"])
 
-    def _failure(self, deployment: dict[str, Any]) -> Progress:
+    def _failure(self, deployment: dict[str, Any], settings: Settings) -> Progress:
         """Why a deployment failed, in ECS's own words, and what ECS does about it."""
         target = self._target(deployment)
         rollback = deployment.get("rollback", {})
@@ -272,13 +316,18 @@ class Service:
         said = list(dict.fromkeys(r.strip().rstrip(".") for r in reasons if r))
         why = "; ".join(said) or "ECS gave no reason"
         message = f"the deployment of {short(target)} ended {deployment['status']}: {why}."
+        ended = rollback.get("startedAt") or deployment.get("stoppedAt") or time.time()
+        # A second less, since AWS's times are rounded.
+        if seconds(ended) - seconds(deployment["createdAt"]) >= settings.deadline_minutes * 60 - 1:
+            message = f"it did not finish within its {settings.deadline_minutes} minutes and was stopped; {message}"
         before = self._before(deployment)
         if before and self._settings(before) != self._settings(target):
             same = self._image(before) == self._image(target)
             fault = "the image did not change, so the new settings are at fault" if same else "either may be at fault"
             message += f" It came with settings that {short(before)} did not have: {fault}."
-        back = before if rollback.get("serviceRevisionArn") else None
-        return Progress("failed", message, rolled_back_to=back and self._image(back))
+        image = self._image(before) if before else None
+        back = image if rollback.get("serviceRevisionArn") else None
+        return Progress("failed", message, before=image, rolled_back_to=back)
 
     def _before(self, deployment: dict[str, Any]) -> str | None:
         """The released task definition that ran before, or None when nothing was released then."""
@@ -305,6 +354,7 @@ class Service:
 
     def _stopped_tasks(self, task_definition: str) -> list[str]:
         """Why tasks of this revision stopped; ECS remembers that for about an hour."""
+        # One page is enough for a reason.
         listed = self.ecs.list_tasks(
             cluster=self.names.cluster, serviceName=self.names.service, desiredStatus="STOPPED"
         )
@@ -330,6 +380,24 @@ class Service:
         """Events of the service that tell of failed health checks."""
         events = [e["message"] for e in self.describe()["events"] if seconds(e["createdAt"]) >= since]
         return [m for m in events if "unhealthy" in m or "failed" in m or "unable" in m][:3]
+
+
+def canonical(value: Any) -> Any:
+    """A part of a task definition as it can be compared: ECS reorders named lists, and fills in what is empty."""
+    if isinstance(value, dict):
+        inner = {key: canonical(item) for key, item in value.items()}
+        return {key: item for key, item in inner.items() if item not in (None, [], {})}
+    if isinstance(value, list):
+        return (
+            sorted((canonical(item) for item in value), key=named)
+            if all(map(named, value))
+            else list(map(canonical, value))
+        )
+    return value
+
+
+def named(value: Any) -> str:
+    return str(value.get("name", "")) if isinstance(value, dict) else ""
 
 
 def seconds(at: datetime | float) -> float:
