@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -239,6 +240,148 @@ def test_a_run_that_is_cut_off_while_it_undoes_a_first_release_leaves_no_tasks(
     # What is left half undone is ended by whoever comes next.
     dev.up(cpu=512, memory=1024)
     assert dev.counts == (0, 0)
+
+
+def test_rights_that_iam_does_not_show_yet_are_waited_for(stack: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    dev = stack()
+    dev.push()
+    describe, denied = dev.account.ecs.describe_services, []
+
+    def deny(params: Any) -> Any:
+        if len(denied) < 3:
+            denied.append(True)
+            raise AwsError("AccessDeniedException", "not authorized to perform: ecs:DescribeServices")
+        return describe(params)
+
+    monkeypatch.setattr(dev.account.ecs, "describe_services", deny)
+    dev.up(environment={})
+    assert len(denied) == 3
+    assert dev.running["containerDefinitions"][0]["environment"] == []
+
+
+def test_rights_that_are_never_given_fail_the_up(stack: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    dev = stack()
+    dev.push()
+
+    def deny(params: Any) -> Any:
+        raise AwsError("AccessDeniedException", "not authorized to perform: ecs:UpdateService")
+
+    monkeypatch.setattr(dev.account.ecs, "update_service", deny)
+    began = dev.account.clock.now()
+    with pytest.raises(CommandError, match="not authorized to perform: ecs:UpdateService"):
+        dev.up(environment={})
+    assert 120 <= dev.account.clock.now() - began < 180
+
+
+def test_settings_that_parameter_store_does_not_show_yet_are_waited_for(
+    stack: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dev = stack()
+    dev.push()
+    real, old = dev.account.clock.sleep, json.dumps(dev.register("settings"))
+    parameter = "/slipway/storefront-dev-release/settings"
+    ssm, shown = dev.account.client("ssm"), []
+
+    def late(seconds: float) -> None:
+        """The first time the function waits, the new settings appear."""
+        if not shown:
+            ssm.put_parameter(Name=parameter, Value=new[0], Type="String", Overwrite=True)
+            shown.append(True)
+        real(seconds)
+
+    new: list[str] = []
+    invoke = dev.account.lambdas.invoke
+
+    def hide(name: str, event: Any) -> Any:
+        new.append(json.dumps(dev.register("settings")))
+        ssm.put_parameter(Name=parameter, Value=old, Type="String", Overwrite=True)
+        monkeypatch.setattr(dev.account.clock, "sleep", late)
+        return invoke(name, event)
+
+    monkeypatch.setattr(dev.account.lambdas, "invoke", hide)
+    dev.up(cpu=512, memory=1024)
+    assert shown == [True]
+    assert dev.running["cpu"] == "512"
+
+
+def test_an_image_that_is_live_and_was_never_verified_is_not_taken_off_the_air(
+    stack: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dev = stack()
+
+    def denied(params: Any) -> Any:
+        raise AwsError("AccessDeniedException", "not authorized to perform: ecr:PutImage")
+
+    monkeypatch.setattr(dev.account.ecr, "put_image", denied)
+    first = dev.push()
+    assert (first.status, dev.counts, dev.register("verified")) == ("Failed", (1, 1), None)
+    dev.account.ecs.fault = lambda definition: "exit 1" if first.digest not in str(definition) else None
+    dev.commit("Broken")
+    second = dev.push()
+    assert f"No image was verified before; the one that ran is put back: {first.variables['Build.IMAGE_URI']}." in (
+        second.action("Deploy").message
+    )
+    dev.account.clock.sleep(120)
+    assert (dev.image, dev.counts) == (f"@{first.digest}", (1, 1))
+
+
+def test_a_deployment_that_another_took_over_is_no_failure(stack: Make) -> None:
+    dev = stack()
+    dev.push()
+    dev.account.ecs.start_seconds = 120
+    taken: list[bool] = []
+
+    def take_over(definition: dict[str, Any]) -> None:
+        """While the second image starts, somebody deploys the same revision anew."""
+        if definition["revision"] == 2 and definition["family"] == "storefront-dev" and not taken:
+            taken.append(True)
+            again.start()
+
+    def force() -> None:
+        dev.account.ecs.update_service(
+            {"cluster": "storefront-dev", "service": "storefront-dev", "forceNewDeployment": True}
+        )
+
+    again = threading.Thread(target=force)
+    dev.account.ecs.fault = take_over
+    second = dev.release("Second")
+    again.join()
+    assert taken == [True]
+    assert (dev.image, dev.counts) == (f"@{second.digest}", (1, 1))
+
+
+def test_a_reason_longer_than_a_continuation_token_is_cut_and_told(
+    stack: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dev = stack()
+    first = dev.push()
+    dev.account.ecs.fault = lambda definition: "flapping" if first.digest not in str(definition) else None
+    tasks = dev.account.ecs.describe_tasks
+
+    def wordy(params: Any) -> Any:
+        answer = tasks(params)
+        for number, task in enumerate(answer["tasks"]):
+            task["stoppedReason"] = f"ResourceInitializationError {number} " + "x" * 900
+        return answer
+
+    monkeypatch.setattr(dev.account.ecs, "describe_tasks", wordy)
+    # ECS does not say what it rolls back to, so that the function itself puts the image back, in further runs.
+    described = dev.account.ecs.describe_service_deployments
+
+    def silent(params: Any) -> Any:
+        answer = described(params)
+        for deployment in answer["serviceDeployments"]:
+            deployment.pop("rollback", None)
+        return answer
+
+    monkeypatch.setattr(dev.account.ecs, "describe_service_deployments", silent)
+    dev.commit("Second")
+    second = dev.push()
+    message = second.action("Deploy").message
+    assert message.startswith("It did not finish within its 10 minutes and was stopped; ")
+    assert "xxx The last verified image is put back: " in message
+    assert message.endswith("in 1 tasks.")
+    assert (dev.image, dev.counts) == (f"@{first.digest}", (1, 1))
 
 
 def test_a_register_that_somebody_emptied_takes_nothing_off_the_air(stack: Make) -> None:

@@ -82,7 +82,10 @@ def release_function(name: str, opts: Opts = None, **told: Any) -> ReleaseFuncti
         "keep_verified": 5,
         "log_retention_days": 30,
         "role_arns": ["arn:aws:iam::123456789012:role/execution", "arn:aws:iam::123456789012:role/task"],
-        "service_settings": {"subnets": SUBNETS},
+        "subnet_ids": SUBNETS,
+        "security_group_id": "sg-1",
+        "target_group_arn": "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/given/1",
+        "port": 8080,
     }
     return ReleaseFunction(name, ReleaseFunctionArgs(**{**args, **told}), opts)
 

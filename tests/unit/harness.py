@@ -134,6 +134,10 @@ def arn(type_: str, name: str) -> str:
     return "arn:aws:" + form.format(place=f"{REGION}:{ACCOUNT}", account=ACCOUNT, name=name)
 
 
+VERSIONS = {"settings": 3, "wanted": 12, "verified": 7}
+"""How often each register was written by now; other parameters were written once."""
+
+
 class Answers(mocks.Mocks):
     """What AWS would make of a resource, as far as our programs read it."""
 
@@ -142,9 +146,11 @@ class Answers(mocks.Mocks):
         if args.typ == "awsx:ec2:Vpc":
             ids = {"vpcId": "vpc-1", "publicSubnetIds": ["subnet-1", "subnet-2"], "privateSubnetIds": ["subnet-3"]}
             return f"{args.name}-id", ids
-        made = {"arn": arn(args.typ, name), "name": name, "bucket": name}
+        made: dict[str, Any] = {"arn": arn(args.typ, name), "name": name, "bucket": name}
         if args.typ == "aws:ecr/repository:Repository":
             made["repositoryUrl"] = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{name}"
+        if args.typ == "aws:ssm/parameter:Parameter":
+            made["version"] = VERSIONS.get(name.rpartition("/")[2], 1)
         if args.typ == "aws:lb/loadBalancer:LoadBalancer":
             made |= {"dnsName": f"{name}.elb.example", "arnSuffix": f"app/{name}/1"}
         return f"{args.name}-id", {**made, **args.inputs}

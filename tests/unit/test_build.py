@@ -83,6 +83,15 @@ def test_the_repositorys_own_buildspec_replaces_slipways() -> None:
     }
 
 
+def test_variables_are_known_of_slipways_own_build_alone() -> None:
+    def known(**told: Any) -> Any:
+        return only(deployed(**told), "slipway:index:Build").outputs["exported_variables"]
+
+    assert known() == ["IMAGE_URI", "IMAGE_DIGEST", "IMAGE_TAG"]
+    assert known(buildspec="ci/buildspec.yml") == []
+    assert resolved(lambda: build("api", buildspec="ci/buildspec.yml").exported_variables == ()) is True
+
+
 def test_the_script_is_told_what_to_test_and_build() -> None:
     def told() -> object:
         return environment(

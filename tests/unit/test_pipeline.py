@@ -17,14 +17,16 @@ CONNECTION = Connection(arn=GITHUB, repository="acme/storefront", branch="releas
 
 
 @cache
-def deployed(source: CodeCommit | Connection = COMMIT, approval: Approval | None = None) -> list[Resource]:
+def deployed(
+    source: CodeCommit | Connection = COMMIT, approval: Approval | None = None, buildspec: str | None = None
+) -> list[Resource]:
     def program() -> Pipeline:
         dev = service("web-dev", environment_name="dev")
         prod = service("web-prod", environment_name="prod")
         return pipeline(
             "web",
             source=source,
-            build=build("web", registry=registry("web")),
+            build=build("web", registry=registry("web"), buildspec=buildspec),
             stages=[DeployStage(service=dev), DeployStage(service=prod, approval=approval)],
         )
 
@@ -35,11 +37,15 @@ def stages(resources: list[Resource]) -> dict[str, list[dict[str, Any]]]:
     return {stage["name"]: stage["actions"] for stage in only(resources, PIPELINE).inputs["stages"]}
 
 
-def deploy_action(environment: str, run_order: int) -> dict[str, Any]:
+DIGEST = {"digest": "#{Build.IMAGE_DIGEST}"}
+
+
+def deploy_action(environment: str, run_order: int, of_build: dict[str, str] = DIGEST) -> dict[str, Any]:
     parameters = {
         "pipeline": "web",
         "execution": "#{codepipeline.PipelineExecutionId}",
         "commit": "#{Source.CommitId}",
+        **of_build,
     }
     return {
         "name": "Deploy",
@@ -150,28 +156,40 @@ def test_the_build_is_told_which_commit_it_builds() -> None:
     ]
 
 
-def test_a_release_is_one_action_of_the_environments_function() -> None:
+def test_a_release_is_one_action_of_the_environments_function_and_names_the_digest_that_was_built() -> None:
     assert stages(deployed())["dev"] == [deploy_action("dev", 1)]
     assert stages(deployed())["prod"] == [deploy_action("prod", 1)]
+
+
+def approve_action(told: str) -> dict[str, Any]:
+    return {
+        "name": "Approve",
+        "category": "Approval",
+        "owner": "AWS",
+        "provider": "Manual",
+        "version": "1",
+        "configuration": {"CustomData": told},
+        "runOrder": 1,
+    }
 
 
 def test_an_approval_comes_before_the_release_in_the_same_stage() -> None:
     made = stages(deployed(approval=Approval()))
     assert made["dev"] == [deploy_action("dev", 1)]
     assert made["prod"] == [
-        {
-            "name": "Approve",
-            "category": "Approval",
-            "owner": "AWS",
-            "provider": "Manual",
-            "version": "1",
-            "configuration": {
-                "CustomData": "Release to prod: commit #{Source.CommitId}, image #{Build.IMAGE_DIGEST}",
-            },
-            "runOrder": 1,
-        },
+        approve_action("Release to prod: commit #{Source.CommitId}, image #{Build.IMAGE_DIGEST}"),
         deploy_action("prod", 2),
     ]
+
+
+def test_of_a_buildspec_of_ones_own_an_approval_and_a_release_name_the_commit_only() -> None:
+    made = stages(deployed(approval=Approval(), buildspec="ci/buildspec.yml"))
+    assert made["dev"] == [deploy_action("dev", 1, of_build={})]
+    assert made["prod"] == [
+        approve_action("Release to prod: commit #{Source.CommitId}"),
+        deploy_action("prod", 2, of_build={}),
+    ]
+    assert "#{Build." not in json.dumps(made)
 
 
 def pipeline_statements(*source: dict[str, Any], then: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -208,6 +208,28 @@ def test_ecs_refuses_no_task_definition() -> None:
             assert shapes.mistakes("ecs", "RegisterTaskDefinition", request) == []
 
 
+def test_ecs_refuses_no_settings() -> None:
+    # What the release function asks for, of the register that Pulumi writes.
+    settings = [r.json("value") for _, r in all_resources() if r.name.endswith("-release-settings")]
+    for told in settings:
+        network = {"subnets": told["subnets"], "securityGroups": told["security_groups"], "assignPublicIp": "DISABLED"}
+        request = {
+            "service": "api",
+            "taskDefinition": told["template"],
+            "desiredCount": told["minimum"],
+            "networkConfiguration": {"awsvpcConfiguration": network},
+            "loadBalancers": told["load_balancers"],
+        }
+        assert shapes.mistakes("ecs", "UpdateService", request) == []
+    assert len(settings) == 3
+
+
+def test_no_register_is_longer_than_a_parameter_may_be() -> None:
+    # https://docs.aws.amazon.com/general/latest/gr/ssm.html, of a standard parameter
+    values = [r.inputs["value"] for _, r in all_resources() if r.type == "aws:ssm/parameter:Parameter"]
+    assert [value for value in values if len(value.encode()) > 4096] == []
+
+
 def test_codepipeline_refuses_no_pipeline() -> None:
     for _, resource in all_resources():
         if resource.type == PIPELINE:
@@ -244,6 +266,7 @@ def test_the_builds_variables_that_a_pipeline_reads_are_those_it_exports() -> No
     for _, resource in all_resources():
         if resource.type == PIPELINE:
             read = re.findall(r"#\{(Build\.\w+)\}", json.dumps(resource.inputs["stages"]))
+            assert set(read) == {"Build.IMAGE_DIGEST"}
             assert set(read) <= exported
 
 

@@ -7,6 +7,22 @@ import pytest
 from slipway.runtime.release.registers import Registers, Release, Settings, Verified, remember
 
 RELEASE = Release("url@sha256:aa", "c0ffee", "execution-1")
+BALANCED = {"targetGroupArn": "arn:g", "containerName": "app", "containerPort": 8080}
+SETTINGS = Settings(
+    template="arn:t",
+    minimum=2,
+    maximum=6,
+    deadline_minutes=10,
+    subnets=["subnet-3", "subnet-4"],
+    security_groups=["sg-1"],
+    load_balancers=[BALANCED],
+)
+WRITTEN = (
+    '{"deadline_minutes": 10, '
+    '"load_balancers": [{"containerName": "app", "containerPort": 8080, "targetGroupArn": "arn:g"}], '
+    '"maximum": 6, "minimum": 2, "security_groups": ["sg-1"], "subnets": ["subnet-3", "subnet-4"], '
+    '"template": "arn:t"}'
+)
 
 
 class Parameters:
@@ -29,7 +45,7 @@ def registers(**values: str) -> Registers:
 
 @pytest.mark.parametrize(("current", "count"), [(0, 2), (1, 2), (2, 2), (4, 4), (6, 6), (9, 6)])
 def test_the_count_stays_what_scaling_made_it_within_the_bounds(current: int, count: int) -> None:
-    assert Settings(template="t", minimum=2, maximum=6, deadline_minutes=10).count(current) == count
+    assert SETTINGS.count(current) == count
 
 
 def test_what_was_never_written_is_nothing() -> None:
@@ -37,19 +53,48 @@ def test_what_was_never_written_is_nothing() -> None:
     assert (empty.wanted(), empty.verified()) == (None, None)
 
 
-def test_settings_that_pulumi_did_not_write_are_an_error_that_says_what_to_do() -> None:
-    with pytest.raises(RuntimeError) as error:
-        registers(settings="null").settings()
-    assert str(error.value) == (
-        "the parameter /slipway/api-release/settings is empty; run `pulumi up`, which writes it"
-    )
+@pytest.mark.parametrize(
+    "written",
+    ["null", "{}", WRITTEN.replace('"minimum": 2, ', ""), WRITTEN.replace("{", '{"more": 1, ', 1)],
+    ids=["nothing", "no settings", "too few", "too many"],
+)
+def test_what_are_not_all_the_settings_and_no_others_is_an_error(written: str) -> None:
+    with pytest.raises(TypeError):
+        registers(settings=written).settings()
 
 
 def test_settings_are_read_as_pulumi_writes_them() -> None:
-    written = '{"deadline_minutes":10,"maximum":6,"minimum":2,"template":"arn:t"}'
-    assert registers(settings=written).settings() == Settings(
-        template="arn:t", minimum=2, maximum=6, deadline_minutes=10
-    )
+    assert registers(settings=WRITTEN).settings() == SETTINGS
+
+
+def test_settings_show_when_they_say_the_same_however_they_are_written() -> None:
+    kept = registers(settings=WRITTEN)
+    again = json.dumps(dict(reversed(json.loads(WRITTEN).items())), indent=1)
+    assert again != WRITTEN
+    assert (kept.has_settings(WRITTEN), kept.has_settings(again)) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"template": "arn:u"},
+        {"minimum": 1},
+        {"maximum": 7},
+        {"deadline_minutes": 11},
+        {"subnets": ["subnet-4", "subnet-3"]},
+        {"security_groups": []},
+        {"load_balancers": [{**BALANCED, "containerPort": 8081}]},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_other_settings_do_not_show_yet(changed: dict[str, Any]) -> None:
+    other = json.dumps({**asdict(SETTINGS), **changed})
+    assert other != json.dumps(asdict(SETTINGS))
+    assert registers(settings=WRITTEN).has_settings(other) is False
+
+
+def test_before_pulumi_wrote_them_no_settings_show() -> None:
+    assert registers(settings="null").has_settings(WRITTEN) is False
 
 
 def test_what_is_written_is_read_back() -> None:

@@ -11,6 +11,7 @@ from unit.examples import registry
 from unit.harness import deploy, named, of_type, only, resolved
 
 REPOSITORY = "aws:ecr/repository:Repository"
+LIFECYCLE = "aws:ecr/lifecyclePolicy:LifecyclePolicy"
 ARN = "arn:aws:ecr:eu-west-1:123456789012:repository/storefront"
 LOGIN = {"Effect": "Allow", "Action": ["ecr:GetAuthorizationToken"], "Resource": "*"}
 READ = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
@@ -48,6 +49,12 @@ def test_images_can_be_encrypted_with_a_key_of_ones_own() -> None:
 def test_a_retained_repository_is_neither_deleted_nor_emptied_with_its_stack() -> None:
     repository = only(deploy(lambda: registry("storefront", retain=True)), REPOSITORY)
     assert (repository.retain, repository.inputs["forceDelete"]) == (True, False)
+
+
+@pytest.mark.parametrize("retain", [True, False])
+def test_the_lifecycle_policy_stays_as_long_as_its_repository(retain: bool) -> None:
+    resources = deploy(lambda: registry("storefront", retain=retain))
+    assert (only(resources, REPOSITORY).retain, only(resources, LIFECYCLE).retain) == (retain, retain)
 
 
 def test_nobody_else_may_pull_unless_they_are_named() -> None:

@@ -11,13 +11,15 @@ import pulumi_aws as aws
 import pytest
 from slipway import ReleaseFunction, Rolling, Tasks
 from slipway.release_function import MODULES, code
+from slipway.runtime.release.registers import Settings
 from unit.examples import release_function, service
-from unit.harness import Resource, deploy, named, of_type, only, resolved, statements, trusted
+from unit.harness import VERSIONS, Resource, deploy, named, of_type, only, resolved, statements, trusted
 
 FUNCTION = "aws:lambda/function:Function"
 INVOCATION = "aws:lambda/invocation:Invocation"
 PLACE = "eu-west-1:123456789012"
 TEMPLATE = f"arn:aws:ecs:{PLACE}:task-definition/api-template:1"
+TARGET_GROUP = f"arn:aws:elasticloadbalancing:{PLACE}:targetgroup/api-tg/1"
 PARAMETERS = f"arn:aws:ssm:{PLACE}:parameter/slipway/api-release/"
 IN_RUNTIME = files.files("slipway.runtime").joinpath("release")
 
@@ -31,8 +33,26 @@ def by_default() -> list[Resource]:
     return deploy(lambda: service("api"))
 
 
+GIVEN_BALANCED = {
+    "targetGroupArn": f"arn:aws:elasticloadbalancing:{PLACE}:targetgroup/given/1",
+    "containerName": "app",
+    "containerPort": 8080,
+}
+
+
 def rollout(**told: Any) -> dict[str, Any]:
     return dict(named(of_service(**told), "api-release-rollout-1").json("input")["rollout"])
+
+
+def settings_text(minimum: int, maximum: int) -> str:
+    """The register of the service `api`, as it is written."""
+    return (
+        '{"deadline_minutes": 10, '
+        '"load_balancers": [{"containerName": "app", "containerPort": 8080, '
+        f'"targetGroupArn": "{TARGET_GROUP}"}}], '
+        f'"maximum": {maximum}, "minimum": {minimum}, "security_groups": ["api-tasks-id"], '
+        f'"subnets": ["subnet-3", "subnet-4"], "template": "{TEMPLATE}"}}'
+    )
 
 
 def test_the_function_is_for_one_service() -> None:
@@ -75,10 +95,9 @@ def test_the_function_is_made_after_its_role_can_do_its_work() -> None:
 
 def test_pulumi_owns_the_settings_and_only_makes_what_releases_own() -> None:
     registers = of_type(of_service(tasks=Tasks(min=1, max=4)), "aws:ssm/parameter:Parameter")
-    settings = f'{{"deadline_minutes":10,"maximum":4,"minimum":1,"template":"{TEMPLATE}"}}'
     assert {r.name: (r.inputs, r.ignore_changes) for r in registers} == {
         "api-release-settings": (
-            {"name": "/slipway/api-release/settings", "type": "String", "value": settings},
+            {"name": "/slipway/api-release/settings", "type": "String", "value": settings_text(1, 4)},
             [],
         ),
         "api-release-wanted": ({"name": "/slipway/api-release/wanted", "type": "String", "value": "null"}, ["value"]),
@@ -86,6 +105,35 @@ def test_pulumi_owns_the_settings_and_only_makes_what_releases_own() -> None:
             {"name": "/slipway/api-release/verified", "type": "String", "value": "null"},
             ["value"],
         ),
+    }
+
+
+def test_settings_are_written_when_all_that_a_release_needs_of_them_is_there() -> None:
+    assert named(of_service(), "api-release-settings").depends_on == {"api", "api-tasks", "api-template", "api-tg"}
+
+
+def test_the_function_reads_what_pulumi_writes() -> None:
+    written = named(of_service(tasks=Tasks(min=1, max=4)), "api-release-settings").json("value")
+    assert Settings(**written) == Settings(
+        template=TEMPLATE,
+        minimum=1,
+        maximum=4,
+        deadline_minutes=10,
+        subnets=["subnet-3", "subnet-4"],
+        security_groups=["api-tasks-id"],
+        load_balancers=[{"targetGroupArn": TARGET_GROUP, "containerName": "app", "containerPort": 8080}],
+    )
+
+
+def test_the_first_release_changes_neither_the_network_nor_the_balancer_of_a_service() -> None:
+    resources = of_service(port=3000, container_name="web", subnet_ids=["subnet-9"])
+    service_made = only(resources, "aws:ecs/service:Service").inputs
+    settings = Settings(**named(resources, "api-release-settings").json("value"))
+    assert settings.load_balancers == service_made["loadBalancers"]
+    assert service_made["networkConfiguration"] == {
+        "subnets": settings.subnets,
+        "securityGroups": settings.security_groups,
+        "assignPublicIp": False,
     }
 
 
@@ -235,15 +283,28 @@ def test_the_rollout_is_run_after_all_that_it_looks_at() -> None:
     }
 
 
-def test_the_rollout_says_what_makes_ecs_deploy_and_no_image() -> None:
-    assert rollout(tasks=Tasks(min=2, max=4)) == {
-        "settings": f'{{"deadline_minutes":10,"maximum":4,"minimum":2,"template":"{TEMPLATE}"}}',
-        "service": {
-            "subnets": ["subnet-3", "subnet-4"],
-            "security_group": "api-tasks-id",
-            "target_group": "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/api-tg/1",
-        },
+def test_the_rollout_says_the_settings_as_they_are_written_with_their_version_and_no_image() -> None:
+    resources = of_service(tasks=Tasks(min=2, max=4))
+    assert only(resources, INVOCATION).json("input") == {
+        "rollout": {"settings": settings_text(2, 4), "version": VERSIONS["settings"]},
+        "part": 1,
+        "parts": 1,
     }
+    assert named(resources, "api-release-settings").inputs["value"] == settings_text(2, 4)
+
+
+def test_settings_that_failed_and_were_taken_back_are_rolled_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = rollout()
+    monkeypatch.setitem(VERSIONS, "settings", VERSIONS["settings"] + 2)
+    again = only(deploy(lambda: service("api")), INVOCATION).json("input")["rollout"]
+    assert again == {"settings": before["settings"], "version": before["version"] + 2}
+
+
+def test_a_release_in_between_is_no_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = only(of_service(), INVOCATION).inputs
+    monkeypatch.setitem(VERSIONS, "wanted", VERSIONS["wanted"] + 1)
+    monkeypatch.setitem(VERSIONS, "verified", VERSIONS["verified"] + 1)
+    assert only(deploy(lambda: service("api")), INVOCATION).inputs == before
 
 
 @pytest.mark.parametrize(
@@ -253,11 +314,36 @@ def test_the_rollout_says_what_makes_ecs_deploy_and_no_image() -> None:
         {"tasks": Tasks(min=2, max=3)},
         {"subnet_ids": ["subnet-9"]},
         {"strategy": Rolling(deadline_minutes=11)},
+        {"port": 3000},
+        {"container_name": "web"},
     ],
-    ids=["least tasks", "most tasks", "subnets", "deadline"],
+    ids=["least tasks", "most tasks", "subnets", "deadline", "port", "container"],
 )
 def test_the_rollout_runs_again_when_a_setting_changes(told: dict[str, Any]) -> None:
     assert rollout(**told) != rollout()
+
+
+@pytest.mark.parametrize(
+    ("told", "changed"),
+    [
+        ({"subnet_ids": ["subnet-9"]}, {"subnets": ["subnet-9"]}),
+        ({"security_group_id": "sg-9"}, {"security_groups": ["sg-9"]}),
+        ({"target_group_arn": "arn:9"}, {"load_balancers": [{**GIVEN_BALANCED, "targetGroupArn": "arn:9"}]}),
+        ({"container_name": "web"}, {"load_balancers": [{**GIVEN_BALANCED, "containerName": "web"}]}),
+        ({"port": 3000}, {"load_balancers": [{**GIVEN_BALANCED, "containerPort": 3000}]}),
+        ({"minimum_tasks": 1}, {"minimum": 1}),
+        ({"maximum_tasks": 3}, {"maximum": 3}),
+        ({"deadline_minutes": 11}, {"deadline_minutes": 11}),
+    ],
+    ids=lambda told: next(iter(told)),
+)
+def test_each_setting_is_in_the_rollout_once(told: dict[str, Any], changed: dict[str, Any]) -> None:
+    def settings(**told: Any) -> dict[str, Any]:
+        run = only(deploy(lambda: release_function("fn", **told)), INVOCATION)
+        return dict(json.loads(run.json("input")["rollout"]["settings"]))
+
+    assert settings(**told) == {**settings(), **changed}
+    assert settings(**told) != settings()
 
 
 def test_the_rollout_runs_again_when_the_template_changes() -> None:

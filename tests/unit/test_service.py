@@ -10,6 +10,9 @@ SERVICE = "aws:ecs/service:Service"
 TEMPLATE = "aws:ecs/taskDefinition:TaskDefinition"
 TARGET = "aws:appautoscaling/target:Target"
 POLICY = "aws:appautoscaling/policy:Policy"
+GROUP = "aws:lb/targetGroup:TargetGroup"
+INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
+EGRESS = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
 TARGET_GROUP = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/api-tg/1"
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-a1b2c3"
 PARAMETER = "arn:aws:ssm:eu-west-1:123456789012:parameter/api/token"
@@ -60,11 +63,17 @@ def test_the_service_rolls_back_by_itself_is_private_and_starts_nothing_before_a
         "loadBalancers": [{"targetGroupArn": TARGET_GROUP, "containerName": "app", "containerPort": 8080}],
         "enableEcsManagedTags": True,
         "propagateTags": "SERVICE",
+        "availabilityZoneRebalancing": "ENABLED",
     }
 
 
-def test_what_releases_change_is_no_change_to_pulumi() -> None:
-    assert only(deployed(), SERVICE).ignore_changes == ["taskDefinition", "desiredCount"]
+def test_what_makes_ecs_deploy_and_the_count_are_no_change_to_pulumi() -> None:
+    assert only(deployed(), SERVICE).ignore_changes == [
+        "taskDefinition",
+        "desiredCount",
+        "networkConfiguration",
+        "loadBalancers",
+    ]
 
 
 def test_the_service_is_made_after_its_rule_and_after_its_role_can_do_its_work() -> None:
@@ -81,6 +90,12 @@ def test_the_service_is_made_after_its_rule_and_after_its_role_can_do_its_work()
 def test_the_strategy_says_how_many_tasks_are_replaced_at_once() -> None:
     inputs = only(deployed(strategy=Rolling(minimum_healthy_percent=50, maximum_percent=150)), SERVICE).inputs
     assert (inputs["deploymentMinimumHealthyPercent"], inputs["deploymentMaximumPercent"]) == (50, 150)
+
+
+@pytest.mark.parametrize(("most", "rebalancing"), [(100, "DISABLED"), (101, "ENABLED"), (200, "ENABLED")])
+def test_zones_are_rebalanced_where_more_than_the_desired_count_may_run(most: int, rebalancing: str) -> None:
+    strategy = Rolling(minimum_healthy_percent=50, maximum_percent=most)
+    assert only(deployed(strategy=strategy), SERVICE).inputs["availabilityZoneRebalancing"] == rebalancing
 
 
 def test_the_template_has_a_family_of_its_own_and_stays_readable() -> None:
@@ -157,6 +172,11 @@ def test_the_text_of_the_template_does_not_depend_on_the_order_of_its_settings()
     assert texts[0] == texts[1]
 
 
+@pytest.mark.parametrize("seconds", [2, 120])
+def test_a_task_may_take_two_seconds_to_two_minutes_to_stop(seconds: int) -> None:
+    assert container(stop_timeout_seconds=seconds)["stopTimeout"] == seconds
+
+
 @pytest.mark.parametrize("role", ["api-execution-role", "api-task-role"])
 def test_the_roles_of_a_task_are_for_tasks_of_this_account_and_region(role: str) -> None:
     assert trusted(deployed(), role) == [
@@ -212,9 +232,9 @@ def test_ecs_may_read_exactly_the_secrets_that_are_referred_to() -> None:
 def test_only_the_balancer_reaches_the_tasks_and_only_on_their_port() -> None:
     resources = deployed(port=3000)
     assert named(resources, "api-tasks").inputs == {"description": "Tasks of api", "vpcId": "vpc-1"}
-    into = of_type(resources, "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
-    assert [r.inputs for r in into if r.inputs["securityGroupId"] == "api-tasks-id"] == [
-        {
+    into = of_type(resources, INGRESS)
+    assert {r.name: r.inputs for r in into if r.inputs["securityGroupId"] == "api-tasks-id"} == {
+        "api-in-3000": {
             "securityGroupId": "api-tasks-id",
             "description": "Load balancer",
             "referencedSecurityGroupId": "given-api-balancer-id",
@@ -222,13 +242,13 @@ def test_only_the_balancer_reaches_the_tasks_and_only_on_their_port() -> None:
             "fromPort": 3000,
             "toPort": 3000,
         }
-    ]
+    }
 
 
 def test_the_balancer_reaches_the_tasks_and_the_tasks_reach_what_they_need() -> None:
-    out = of_type(deployed(port=3000), "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule")
+    out = of_type(deployed(port=3000), EGRESS)
     assert {r.name: r.inputs for r in out} == {
-        "api-from-balancer": {
+        "api-from-balancer-3000": {
             "securityGroupId": "given-api-balancer-id",
             "description": "Tasks of api",
             "referencedSecurityGroupId": "api-tasks-id",
@@ -245,14 +265,26 @@ def test_the_balancer_reaches_the_tasks_and_the_tasks_reach_what_they_need() -> 
     }
 
 
+def test_a_change_of_the_port_makes_new_rules_and_keeps_the_target_group() -> None:
+    def made(port: int) -> tuple[set[str], Resource]:
+        resources = deployed(port=port)
+        rules = [*of_type(resources, INGRESS), *of_type(resources, EGRESS)]
+        return {r.name for r in rules if r.name.startswith("api-")}, only(resources, GROUP)
+
+    (before, group), (after, same) = made(3000), made(3001)
+    assert before - after == {"api-in-3000", "api-from-balancer-3000"}
+    assert after - before == {"api-in-3001", "api-from-balancer-3001"}
+    assert same == group
+
+
 def test_the_target_group_asks_each_task_whether_it_can_serve() -> None:
     resources = deployed(port=3000, health_path="/healthz", stop_timeout_seconds=90)
-    assert only(resources, "aws:lb/targetGroup:TargetGroup").inputs == {
+    assert only(resources, GROUP).inputs == {
         "namePrefix": "api-",
         "vpcId": "vpc-1",
         "targetType": "ip",
         "protocol": "HTTP",
-        "port": 3000,
+        "port": 80,
         "deregistrationDelay": 90,
         "healthCheck": {
             "path": "/healthz",

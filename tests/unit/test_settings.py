@@ -320,7 +320,11 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "fargate waits two minutes at most for a task to stop": (
         {"service": {"stopTimeoutSeconds": 121}},
-        "service.stopTimeoutSeconds must be between 0 and 120, got 121",
+        "service.stopTimeoutSeconds must be between 2 and 120, got 121",
+    ),
+    "fargate waits two seconds at least for a task to stop": (
+        {"service": {"stopTimeoutSeconds": 1}},
+        "service.stopTimeoutSeconds must be between 2 and 120, got 1",
     ),
     "a rule has five paths at most": (
         {"service": {"paths": ["/1", "/2", "/3", "/4", "/5", "/6"]}},
