@@ -9,7 +9,6 @@ trap 'rm -rf "$folder"' EXIT
 "$python" -m build --quiet --wheel --outdir "$folder" components
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$folder"/*.whl
-echo "installed: $("$folder/venv/bin/python" -m pip list --disable-pip-version-check 2>/dev/null | grep -ciE '^(slipway|pulumi)') of slipway, pulumi and pulumi_aws"
 # From another folder, so that only what is installed can be imported.
 cp -r tests/unit README.md Pulumi.dev.yaml "$folder"
 cd "$folder"

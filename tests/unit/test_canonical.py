@@ -8,6 +8,7 @@ from slipway.runtime.release.service import canonical, named
 from unit.examples import service
 from unit.harness import deploy, only
 
+SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-a1b2c3"
 CONTAINER: dict[str, Any] = {
     "name": "app",
     "image": "url@sha256:aa",
@@ -62,7 +63,7 @@ def without(key: str) -> list[dict[str, Any]]:
     ],
 )
 def test_the_order_of_named_lists_and_empty_values_do_not_matter(other: list[Any]) -> None:
-    assert other != CONTAINERS or repr(other) != repr(CONTAINERS)
+    assert repr(other) != repr(CONTAINERS)
     assert canonical(other) == canonical(CONTAINERS)
 
 
@@ -154,10 +155,9 @@ def test_what_is_compared_is_in_the_order_of_its_names_and_holds_nothing_empty()
         [{"name": "b"}, "a"],
         [{"name": "b"}, {"value": "a"}],
         [{"name": "b"}, {"name": ""}],
-        [{"name": "b"}, {"name": None, "value": "a"}],
         [["b"], ["a"]],
     ],
-    ids=["texts", "a text", "no name", "an empty name", "nothing for a name", "lists"],
+    ids=["texts", "a text", "no name", "an empty name", "lists"],
 )
 def test_a_list_of_which_something_has_no_name_keeps_its_order(told: list[Any]) -> None:
     assert canonical(told) != canonical(told[::-1])
@@ -220,6 +220,3 @@ def test_the_containers_of_a_service_are_known_again_however_ecs_returns_them_an
     others = [changed(containers, path) for path in leaves(containers)]
     assert [other for other in others if canonical(returned(other, chance)) == canonical(containers)] == []
     assert len(others) > 20
-
-
-SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-a1b2c3"
