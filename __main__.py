@@ -5,18 +5,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 import pulumi_awsx as awsx
-from slipway import (
-    Build,
-    BuildArgs,
-    DeployStage,
-    LoadBalancer,
-    LoadBalancerArgs,
-    Pipeline,
-    PipelineArgs,
-    Registry,
-    Service,
-    ServiceArgs,
-)
+import slipway as sw
 from slipway.settings import ExistingNetwork, NewNetwork, Settings
 
 
@@ -37,13 +26,13 @@ settings = Settings.load()
 name = settings.name
 vpc = network(name, settings.network)
 cluster = aws.ecs.Cluster(name, name=name)
-registry = Registry(name, settings.registry)
-balancer = LoadBalancer(
-    name, LoadBalancerArgs(**vars(settings.load_balancer), vpc_id=vpc.vpc_id, subnet_ids=vpc.public_subnet_ids)
+registry = sw.Registry(name, settings.registry)
+balancer = sw.LoadBalancer(
+    name, sw.LoadBalancerArgs(**vars(settings.load_balancer), vpc_id=vpc.vpc_id, subnet_ids=vpc.public_subnet_ids)
 )
-service = Service(
+service = sw.Service(
     settings.service_name,
-    ServiceArgs(
+    sw.ServiceArgs(
         **vars(settings.service),
         cluster=cluster,
         registry=registry,
@@ -54,13 +43,13 @@ service = Service(
         strategy=settings.strategy,
     ),
 )
-build = Build(
-    name, BuildArgs(**vars(settings.build), registry=registry, cpu_architecture=settings.service.cpu_architecture)
+build = sw.Build(
+    name, sw.BuildArgs(**vars(settings.build), registry=registry, cpu_architecture=settings.service.cpu_architecture)
 )
-pipeline = Pipeline(
+pipeline = sw.Pipeline(
     name,
-    PipelineArgs(
-        source=settings.source, build=build, stages=[DeployStage(service=service, approval=settings.approval)]
+    sw.PipelineArgs(
+        source=settings.source, build=build, stages=[sw.DeployStage(service=service, approval=settings.approval)]
     ),
 )
 
