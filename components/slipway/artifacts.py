@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 import pulumi_aws as aws
 
-from slipway.iam import Place, Statement, allow, document
+from slipway.iam import Condition, Place, Statement, allow, document
 
 KEEP_DAYS = 30
 """Days an artifact is kept: long enough to retry a stage, and an image never depends on it."""
@@ -101,7 +101,7 @@ class ArtifactStore(pulumi.ComponentResource):
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/how-to-custom-role.html
         """
-        mine = {"StringEquals": {"aws:ResourceAccount": self._place.account}}
+        mine = self._mine()
         s3 = pulumi.Output.concat("s3.", self._place.region, ".amazonaws.com")
         return [
             allow("s3:GetBucketVersioning", "s3:GetBucketAcl", "s3:GetBucketLocation", on=self.bucket_arn, when=mine),
@@ -124,9 +124,16 @@ class ArtifactStore(pulumi.ComponentResource):
             ),
         ]
 
+    def acl_statement(self) -> Statement:
+        """Set the ACL of an artifact, which the source action of a connection does when it uploads one."""
+        return allow("s3:PutObjectAcl", on=pulumi.Output.concat(self.bucket_arn, "/*"), when=self._mine())
+
     def list_statement(self) -> Statement:
         """See that the bucket exists, which a CodeCommit source does first.
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/troubleshooting.html
         """
         return allow("s3:ListBucket", on=self.bucket_arn)
+
+    def _mine(self) -> Condition:
+        return {"StringEquals": {"aws:ResourceAccount": self._place.account}}

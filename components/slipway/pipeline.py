@@ -149,6 +149,8 @@ def pipeline_statements(args: PipelineArgs, artifacts: ArtifactStore, place: Pla
     statements = [*artifacts.statements(), *args.source.statements(place), *args.build.run_statements()]
     if isinstance(args.source, CodeCommit):
         statements.append(artifacts.list_statement())
+    if isinstance(args.source, Connection):
+        statements.append(artifacts.acl_statement())
     statements += [stage.service.release_function.invoke_statement() for stage in args.stages]
     # The Lambda action asks for this; it takes no resource.
     # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-Lambda.html

@@ -261,7 +261,14 @@ def test_with_a_connection_the_pipeline_may_use_it_build_and_release() -> None:
             "Action": ["codestar-connections:UseConnection"],
             "Resource": f"arn:aws:codestar-connections:{PLACE}:connection/0f-1",
         },
-        then=[],
+        then=[
+            {
+                "Effect": "Allow",
+                "Action": ["s3:PutObjectAcl"],
+                "Resource": "arn:aws:s3:::web-artifacts/*",
+                "Condition": {"StringEquals": {"aws:ResourceAccount": "123456789012"}},
+            }
+        ],
     )
 
 

@@ -59,7 +59,7 @@ def test_what_was_never_written_is_nothing() -> None:
     ids=["nothing", "no settings", "too few", "too many"],
 )
 def test_what_are_not_all_the_settings_and_no_others_is_an_error(written: str) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(RuntimeError, match="does not hold the settings of a service .*; run `pulumi up --refresh`"):
         registers(settings=written).settings()
 
 

@@ -62,7 +62,13 @@ class Registers:
         self.prefix = prefix
 
     def settings(self) -> Settings:
-        return Settings(**self._read("settings"))
+        try:
+            return Settings(**self._read("settings"))
+        except TypeError as e:  # empty, or written by hand
+            raise RuntimeError(
+                f"the parameter {self.prefix}settings does not hold the settings of a service ({e}); "
+                "run `pulumi up --refresh`, which writes it"
+            ) from e
 
     def has_settings(self, text: str) -> bool:
         """Whether the register shows these settings yet; Parameter Store does not promise to at once."""
