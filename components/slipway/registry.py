@@ -105,7 +105,7 @@ class Registry(pulumi.ComponentResource):
         )
         if args.pull_principals:
             aws.ecr.RepositoryPolicy(
-                f"{name}-pull", repository=repository.name, policy=document(pull_policy(args)), opts=child
+                f"{name}-pull", repository=repository.name, policy=document(pull_policy(args)), opts=kept
             )
 
         self.repository_name = name

@@ -128,6 +128,7 @@ class World:
         self.planned = self.workspace.preview()
         self.touched = [*aws.resources, *self.parameters.values, *self.rollout.inputs]
         self.made = self.workspace.up()
+        self.outputs = self.workspace.outputs()
 
     def changed(self, **config: object) -> dict[str, list[str]]:
         """What these settings would do to which resources."""
@@ -191,7 +192,7 @@ def test_ids_and_arns_have_the_form_that_aws_gives_them(world: World) -> None:
 
 
 def test_a_program_reads_what_aws_computes(world: World) -> None:
-    assert {name: len(value) if name == "subnets" else value for name, value in world.made.outputs.items()} == {
+    assert {name: len(value) if name == "subnets" else value for name, value in world.outputs.items()} == {
         "caller": "123456789012",
         "image": "127.0.0.1:5000/app-dev",
         "region": "eu-west-1",
@@ -310,7 +311,8 @@ def test_what_fails_live_fails_up_in_its_own_words_and_is_tried_again(world: Wor
     assert world.aws.find(INVOCATION).outputs["result"] == "rollout 1"
 
     world.rollout.failure = ""
-    assert world.workspace.up().outputs["result"] == "rollout 2"
+    world.workspace.up()
+    assert world.workspace.outputs()["result"] == "rollout 2"
     assert world.aws.find(TASK).outputs["revision"] == 2
 
 

@@ -30,7 +30,7 @@ def test_a_stack_is_made_found_unchanged_and_removed(account: World, stack: str)
     planned = workspace.preview()
     made = workspace.up()
     assert planned.summary == made.summary == {"create": 56}
-    assert sorted(made.outputs) == ["pipeline", "repository", "url", "verified"]
+    assert sorted(workspace.outputs()) == ["pipeline", "repository", "url", "verified"]
 
     assert workspace.preview().changes == []
     assert workspace.preview(refresh=True).changes == []

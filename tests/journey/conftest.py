@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,10 +95,15 @@ class Stack:
 @pytest.fixture
 def stack(shared: Workshop, tmp_path: Path) -> Iterator[Callable[..., Stack]]:
     """Bring a stack up in a new account, with a first commit in its repository; keys of `service` may be changed."""
-    with shared.account() as account:
+    quick = Path(__file__).with_name("quick")
+    path = f"{quick}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with shared.account(PATH=path) as account:
 
-        def make(name: str = "dev", **service: Any) -> Stack:
-            workspace = account.workspace(name, {"slipway:build": shared.build_settings(name)})
+        def make(name: str = "dev", own_tests: bool = False, **service: Any) -> Stack:
+            build = shared.build_settings(name)
+            if not own_tests:  # the sample's own take a second, in each of many builds
+                build["testCommands"] = ["test -f app/server.py"]
+            workspace = account.workspace(name, {"slipway:build": build})
             repository = account.repository("storefront", tmp_path / "storefront")
             made = Stack(account, workspace, repository, name)
             repository.commit("First commit", sample_app())

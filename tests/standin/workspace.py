@@ -32,8 +32,6 @@ class Outcome:
     """What the engine did, or would do."""
 
     steps: list[Step]
-    outputs: dict[str, Any]
-    """The exports, after `up`."""
     text: str
     """What the command line prints."""
 
@@ -93,8 +91,11 @@ class Workspace:
         )
         name = yaml.safe_load(project.read_text())["name"]
         self._stack = auto.create_stack(stack, project_name=name, program=program, opts=options)
-        # After each command the API would ask the CLI for the stack's history, which takes longer than some commands.
+        # After each command the API would ask the CLI for the stack's history, and after `up` for its outputs twice,
+        # which takes longer than some commands.
         self._stack.info = lambda *_, **__: object()  # type: ignore
+        self._exports = self._stack.outputs
+        self._stack.outputs = dict  # type: ignore
 
     def configure(self, config: Mapping[str, object]) -> None:
         """Sets keys of the configuration; None removes one."""
@@ -115,6 +116,10 @@ class Workspace:
     def destroy(self, on_output: Say | None = None) -> Outcome:
         return _run(self._stack.destroy, on_output=on_output)
 
+    def outputs(self) -> dict[str, Any]:
+        """The exports."""
+        return {name: output.value for name, output in self._exports().items()}
+
     def close(self) -> None:
         self._folder.cleanup()
 
@@ -131,5 +136,4 @@ def _run(command: Callable[..., Any], **options: Any) -> Outcome:
             steps[op, step.urn] = Step(op, step.type, name, tuple(step.diffs or ()))
 
     result = command(on_event=listen, color="never", **options)
-    outputs = {name: output.value for name, output in getattr(result, "outputs", {}).items()}
-    return Outcome(list(steps.values()), outputs, result.stdout)
+    return Outcome(list(steps.values()), result.stdout)

@@ -29,7 +29,8 @@ ROOT = Path(__file__).parents[2]
 class World:
     """An account. `workspace` gives a stack in it; `repository` a git repository that a pipeline takes commits from."""
 
-    def __init__(self, registry: str, builder: Mapping[str, str], engine: Path) -> None:
+    def __init__(self, registry: str, builder: Mapping[str, str], engine: Path, **shell: str) -> None:
+        """`shell` is laid over the environment of builds."""
         self.engine = engine
         self.clock = Clock()
         self.api = Api(self.clock)
@@ -39,7 +40,8 @@ class World:
         self.live: dict[str, Live] = {}
         self.aws = Aws(self.live, registry=registry)
         self.lambdas = Lambdas(self.aws, self.api, self.clock)
-        builds = CodeBuild(self.aws, self.api, self.clock, shell_environment(builder, Path(sys.executable).parent))
+        environment = {**shell_environment(builder, Path(sys.executable).parent), **shell}
+        builds = CodeBuild(self.aws, self.api, self.clock, environment)
         self.codepipeline = CodePipeline(self.aws, self.api, self.clock, self.lambdas, builds)
         self._stack = ExitStack()
 
@@ -126,9 +128,9 @@ class Workshop:
     base_image: str
 
     @contextmanager
-    def account(self) -> Iterator[World]:
-        """A new account, with nothing in it."""
-        with tools.registry() as registry, World(registry, self.builder, self.engine) as made:
+    def account(self, **shell: str) -> Iterator[World]:
+        """A new account, with nothing in it; `shell` is laid over the environment of its builds."""
+        with tools.registry() as registry, World(registry, self.builder, self.engine, **shell) as made:
             yield made
 
     def build_settings(self, stack: str) -> dict[str, object]:

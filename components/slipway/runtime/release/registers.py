@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 
@@ -63,8 +63,10 @@ class Registers:
 
     def settings(self) -> Settings:
         try:
-            return Settings(**self._read("settings"))
-        except TypeError as e:  # empty, or written by hand
+            # An upgrade writes new settings a moment before it brings the function that knows them.
+            known = {field.name for field in fields(Settings)}
+            return Settings(**{key: value for key, value in self._read("settings").items() if key in known})
+        except (AttributeError, TypeError) as e:  # empty, or written by hand
             raise RuntimeError(
                 f"the parameter {self.prefix}settings does not hold the settings of a service ({e}); "
                 "run `pulumi up --refresh`, which writes it"

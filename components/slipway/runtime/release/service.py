@@ -148,7 +148,7 @@ class Service:
     def _definition(self, settings: Settings, wanted: Release) -> dict[str, Any]:
         """The template with the wanted image, as it would be registered."""
         template = self._read(settings.template)
-        definition = {key: template[key] for key in REGISTERED if template.get(key) is not None}
+        definition = content(template)
         names = [c["name"] for c in definition["containerDefinitions"]]
         if self.names.container not in names:
             raise RuntimeError(
@@ -163,9 +163,8 @@ class Service:
     def _is(self, task_definition: str, wanted: dict[str, Any]) -> bool:
         """Whether a registered task definition says what is wanted; its number and tags do not matter."""
         registered = self._read(task_definition)
-        return registered["family"] == self.names.family and all(
-            canonical(registered.get(key)) == canonical(wanted.get(key)) for key in REGISTERED
-        )
+        same = canonical(content(registered)) == canonical(content(wanted))
+        return bool(registered["family"] == self.names.family and same)
 
     def _read(self, task_definition: str) -> dict[str, Any]:
         """A task definition with its tags. Its content never changes, so it is read once."""
@@ -350,7 +349,8 @@ class Service:
         containers = [
             {**c, "image": None} if c["name"] == self.names.container else c for c in definition["containerDefinitions"]
         ]
-        return {**{key: definition.get(key) for key in REGISTERED}, "containerDefinitions": containers}
+        settings: dict[str, Any] = canonical({**content(definition), "containerDefinitions": containers})
+        return settings
 
     def _stopped_tasks(self, task_definition: str) -> list[str]:
         """Why tasks of this revision stopped; ECS remembers that for about an hour."""
@@ -380,6 +380,11 @@ class Service:
         """Events of the service that tell of failed health checks."""
         events = [e["message"] for e in self.describe()["events"] if seconds(e["createdAt"]) >= since]
         return [m for m in events if "unhealthy" in m or "failed" in m or "unable" in m][:3]
+
+
+def content(definition: dict[str, Any]) -> dict[str, Any]:
+    """What a task definition says, without what ECS knows of it."""
+    return {key: definition[key] for key in REGISTERED if definition.get(key) is not None}
 
 
 def canonical(value: Any) -> Any:
