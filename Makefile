@@ -20,7 +20,7 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	@$(RUN) -m standin.tools setup || true  # what cannot be had is told at the end of the tests
 	@cd app && ../$(VENV)/bin/python -m unittest --quiet
-	@$(RUN) -m pytest --numprocesses 2 $(PYTEST_ARGS)
+	@$(RUN) -m pytest --numprocesses 2 --dist worksteal $(PYTEST_ARGS)
 
 # The workflows are checked where Go is there.
 ACTIONLINT := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/slipway/actionlint-1.7.12/actionlint

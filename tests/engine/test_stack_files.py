@@ -39,8 +39,9 @@ def test_a_stack_is_made_found_unchanged_and_removed(account: World, stack: str)
 
     assert workspace.destroy().summary == {"delete": 56}
     # What prod keeps is its images; Pulumi leaves the repository alone.
-    kept = [resource.type for resource in account.aws.resources.values()]
-    assert kept == (["aws:ecr/repository:Repository"] if stack == "prod" else [])
+    kept = sorted(resource.type for resource in account.aws.resources.values())
+    images = ["aws:ecr/lifecyclePolicy:LifecyclePolicy", "aws:ecr/repository:Repository"]
+    assert kept == (images if stack == "prod" else [])
     families = account.ecs.list_task_definitions({})["taskDefinitionArns"]
     assert [arn.rpartition("/")[2] for arn in families] == [f"storefront-{stack}-template:1"]
 
@@ -90,7 +91,7 @@ def dev(engine: Path) -> Iterator[Callable[[dict[str, Any]], dict[str, str]]]:
         def preview(config: dict[str, Any]) -> dict[str, str]:
             workspace.configure(config)
             steps = workspace.preview().changes
-            workspace.configure(stack_file("dev"))
+            workspace.configure({**dict.fromkeys(config), **stack_file("dev")})
             return touched(steps)
 
         yield preview
