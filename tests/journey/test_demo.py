@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -20,16 +21,23 @@ MARK = "SLIPWAY_TEST_RUN"
 
 
 @pytest.fixture
-def environment(shared: Workshop, tmp_path: Path) -> Iterator[dict[str, str]]:
+def folder() -> Iterator[Path]:
+    """Not pytest's own, whose path is too long for the sockets that are made in it."""
+    with tempfile.TemporaryDirectory(prefix="demo-") as made:
+        yield Path(made)
+
+
+@pytest.fixture
+def environment(shared: Workshop, folder: Path) -> Iterator[dict[str, str]]:
     """A home that is empty but for the cache of built programs, and a mark that all processes of the run inherit."""
-    home = tmp_path / "home"
+    home = folder / "home"
     home.mkdir()
     cache = tools.CACHE.parent
     yield {
         **{key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PULUMI_"))},
         "HOME": str(home),
         "XDG_CACHE_HOME": str(cache),
-        "TMPDIR": str(tmp_path),
+        "TMPDIR": str(folder),
         "PYTHONPATH": str(ROOT / "tests"),
         "AWS_PROFILE": "a-profile-that-does-not-exist",
         MARK: uuid.uuid4().hex,
@@ -66,7 +74,7 @@ def plain(text: str) -> list[str]:
     return [re.sub(r"^ *\d+\.\d s  ", "", line) for line in text.splitlines()]
 
 
-def test_the_demo_releases_twice_and_leaves_no_trace(environment: dict[str, str], tmp_path: Path) -> None:
+def test_the_demo_releases_twice_and_leaves_no_trace(environment: dict[str, str], folder: Path) -> None:
     before = checkout()
     done = subprocess.run(
         [sys.executable, "-m", "standin.demo"], cwd=ROOT, env=environment, capture_output=True, text=True
@@ -102,11 +110,11 @@ def test_the_demo_releases_twice_and_leaves_no_trace(environment: dict[str, str]
         ["✗", "Deploy"],
     ]
     assert checkout() == before
-    assert list((tmp_path / "home").iterdir()) == []
+    assert list((folder / "home").iterdir()) == []
     assert none_left(environment[MARK]) == []
 
 
-def test_the_demo_can_be_stopped_with_control_c(environment: dict[str, str], tmp_path: Path) -> None:
+def test_the_demo_can_be_stopped_with_control_c(environment: dict[str, str], folder: Path) -> None:
     before = checkout()
     process = subprocess.Popen(
         [sys.executable, "-m", "standin.demo"],
@@ -127,4 +135,4 @@ def test_the_demo_can_be_stopped_with_control_c(environment: dict[str, str], tmp
     assert (process.wait(30), rest.splitlines()[-1]) == (130, "Stopped; nothing is left running.")
     assert none_left(environment[MARK]) == []
     assert checkout() == before
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("slipway-")] == []
+    assert [path.name for path in folder.iterdir() if path.name.startswith("slipway-")] == []
