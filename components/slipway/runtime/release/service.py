@@ -325,8 +325,9 @@ class Service:
             fault = "the image did not change, so the new settings are at fault" if same else "either may be at fault"
             message += f" It came with settings that {short(before)} did not have: {fault}."
         image = self._image(before) if before else None
-        back = image if rollback.get("serviceRevisionArn") else None
-        return Progress("failed", message, before=image, rolled_back_to=back)
+        back = rollback.get("serviceRevisionArn")
+        is_back = bool(back) and self._service_revision(back)["taskDefinition"] == before
+        return Progress("failed", message, before=image, rolled_back_to=image if is_back else None)
 
     def _before(self, deployment: dict[str, Any]) -> str | None:
         """The released task definition that ran before, or None when nothing was released then."""
