@@ -6,7 +6,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_awsx as awsx
 import slipway as sw
-from slipway.settings import ExistingNetwork, NewNetwork, Settings
+from slipway.settings import ExistingNetwork, NewNetwork, Settings, StageSettings
 
 
 def network(name: str, told: NewNetwork | ExistingNetwork) -> Any:
@@ -22,38 +22,61 @@ def network(name: str, told: NewNetwork | ExistingNetwork) -> Any:
     )
 
 
+def deploy_stage(stage: StageSettings, vpc: Any, cluster: aws.ecs.Cluster) -> sw.DeployStage:
+    """An environment: a service, behind a load balancer of its own unless it is a worker."""
+    name, balancer = stage.service_name, None
+    if stage.load_balancer is not None:
+        told = vars(stage.load_balancer)
+        balancer = sw.LoadBalancer(
+            name, sw.LoadBalancerArgs(**told, vpc_id=vpc.vpc_id, subnet_ids=vpc.public_subnet_ids)
+        )
+    service = sw.Service(
+        name,
+        sw.ServiceArgs(
+            **vars(stage.service),
+            cluster=cluster,
+            registry=registry,
+            load_balancer=balancer,
+            vpc_id=vpc.vpc_id,
+            subnet_ids=vpc.private_subnet_ids,
+            environment_name=stage.environment_name,
+            strategy=stage.strategy,
+        ),
+    )
+    return sw.DeployStage(service=service, approval=stage.approval, tests=stage.tests, window=stage.window)
+
+
 settings = Settings.load()
 name = settings.name
-vpc = network(name, settings.network)
-cluster = aws.ecs.Cluster(name, name=name)
-registry = sw.Registry(name, settings.registry)
-balancer = sw.LoadBalancer(
-    name, sw.LoadBalancerArgs(**vars(settings.load_balancer), vpc_id=vpc.vpc_id, subnet_ids=vpc.public_subnet_ids)
-)
-service = sw.Service(
-    settings.service_name,
-    sw.ServiceArgs(
-        **vars(settings.service),
-        cluster=cluster,
-        registry=registry,
-        load_balancer=balancer,
-        vpc_id=vpc.vpc_id,
-        subnet_ids=vpc.private_subnet_ids,
-        environment_name=settings.environment_name,
-        strategy=settings.strategy,
-    ),
-)
-build = sw.Build(
-    name, sw.BuildArgs(**vars(settings.build), registry=registry, cpu_architecture=settings.service.cpu_architecture)
-)
+registry: Any
+build = None
+if settings.image_repository is not None:
+    registry = sw.ExistingRegistry(settings.image_repository)
+else:
+    registry = sw.Registry(name, settings.registry)
+    told = vars(settings.build)
+    build = sw.Build(name, sw.BuildArgs(**told, registry=registry, cpu_architecture=settings.cpu_architecture))
+stages = []
+if settings.stages:
+    vpc = network(name, settings.network)
+    cluster = aws.ecs.Cluster(name, name=name)
+    stages = [deploy_stage(stage, vpc, cluster) for stage in settings.stages]
 pipeline = sw.Pipeline(
     name,
     sw.PipelineArgs(
-        source=settings.source, build=build, stages=[sw.DeployStage(service=service, approval=settings.approval)]
+        **vars(settings.pipeline),
+        source=settings.source,
+        build=build,
+        stages=stages,
+        scan_gate=settings.scan_gate,
+        code_scans=settings.code_scans,
+        notifications=settings.notifications,
     ),
 )
 
-pulumi.export("url", service.url)
 pulumi.export("pipeline", pipeline.console_url)
 pulumi.export("repository", registry.url)
-pulumi.export("verified", service.release_function.verified_parameter)
+for stage in stages:
+    service, suffix = stage.service, "" if len(stages) == 1 else f"-{stage.service.environment_name}"
+    pulumi.export(f"url{suffix}", service.url)
+    pulumi.export(f"verified{suffix}", service.release_function.verified_parameter)

@@ -2,31 +2,61 @@
 
 from slipway.artifacts import ArtifactStore
 from slipway.build import Build, BuildArgs
-from slipway.load_balancer import LoadBalancer, LoadBalancerArgs
-from slipway.pipeline import Approval, DeployStage, Pipeline, PipelineArgs
-from slipway.registry import Registry, RegistryArgs
+from slipway.code_deploy import CodeDeploy
+from slipway.command_project import CodeScan, CommandProject, StageTests
+from slipway.load_balancer import LoadBalancer, LoadBalancerArgs, TestListener
+from slipway.notifications import Notifications, Notifier, Slack, Teams
+from slipway.pipeline import Pipeline, PipelineArgs
+from slipway.registry import ExistingRegistry, Registry, RegistryArgs
 from slipway.release_function import ReleaseFunction
-from slipway.service import Service, ServiceArgs, Tasks
-from slipway.sources import CodeCommit, Connection
-from slipway.strategies import Rolling
+from slipway.scan_gate import AllowedFinding, ScanGate, ScanGateFunction
+from slipway.service import ErrorAlarm, Service, ServiceArgs, Tasks
+from slipway.sources import CodeCommit, Connection, EcrImage, Filter, PullRequest, Push, S3Object
+from slipway.stages import Approval, DeployStage, Window
+from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Hook, Linear, Rolling
 
 __all__ = [
+    "AllowedFinding",
     "Approval",
     "ArtifactStore",
+    "BlueGreen",
     "Build",
     "BuildArgs",
+    "Canary",
     "CodeCommit",
+    "CodeDeploy",
+    "CodeDeployBlueGreen",
+    "CodeScan",
+    "CommandProject",
     "Connection",
     "DeployStage",
+    "EcrImage",
+    "ErrorAlarm",
+    "ExistingRegistry",
+    "Filter",
+    "Hook",
+    "Linear",
     "LoadBalancer",
     "LoadBalancerArgs",
+    "Notifications",
+    "Notifier",
     "Pipeline",
     "PipelineArgs",
+    "PullRequest",
+    "Push",
     "Registry",
     "RegistryArgs",
     "ReleaseFunction",
     "Rolling",
+    "S3Object",
+    "ScanGate",
+    "ScanGateFunction",
     "Service",
     "ServiceArgs",
+    "Slack",
+    "StageTests",
     "Tasks",
+    "Teams",
+    "TestListener",
+    "Window",
 ]

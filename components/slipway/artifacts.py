@@ -124,6 +124,15 @@ class ArtifactStore(pulumi.ComponentResource):
             ),
         ]
 
+    def read_statements(self) -> list[Statement]:
+        """Read artifacts."""
+        s3 = pulumi.Output.concat("s3.", self._place.region, ".amazonaws.com")
+        objects = pulumi.Output.concat(self.bucket_arn, "/*")  # as above
+        return [
+            allow("s3:GetObject", "s3:GetObjectVersion", on=objects, when=self._mine()),
+            allow("kms:Decrypt", on=self.key_arn, when={"StringEquals": {"kms:ViaService": s3}}),
+        ]
+
     def acl_statement(self) -> Statement:
         """Set the ACL of an artifact, which the source action of a connection does when it uploads one."""
         return allow("s3:PutObjectAcl", on=pulumi.Output.concat(self.bucket_arn, "/*"), when=self._mine())

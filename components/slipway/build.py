@@ -15,8 +15,8 @@ import pulumi_aws as aws
 from slipway import iam
 from slipway._rules import check_name, refuse
 from slipway.artifacts import ArtifactStore
-from slipway.iam import Place, Statement, allow
-from slipway.registry import Registry
+from slipway.iam import Place, Statement
+from slipway.registry import Repository
 
 IMAGES = {
     "X86_64": ("LINUX_CONTAINER", "aws/codebuild/amazonlinux-x86_64-standard:6.0"),
@@ -51,7 +51,7 @@ class BuildSettings:
 
     buildspec: str | None = None
     """Path of a buildspec in the repository that is run instead of Slipway's build. It pushes the image itself and
-    writes imagedefinitions.json, by digest."""
+    writes imagedefinitions.json, by digest; the pipeline then has no variable for a digest to release again."""
 
     compute_type: str = "BUILD_GENERAL1_SMALL"
     """CodeBuild's compute type."""
@@ -118,7 +118,7 @@ def is_inside(path: str) -> bool:
 class BuildArgs(BuildSettings):
     """What a Build can be told."""
 
-    registry: Registry
+    registry: Repository
     """Where the image is pushed to."""
 
     container_name: str = "app"
@@ -204,6 +204,8 @@ class Build(pulumi.ComponentResource):
         self.project_name = name
         self.project_arn = project.arn
         self.role_name = role.name
+        # For its Pipeline; not outputs.
+        self.registry, self.container_name = args.registry, args.container_name
         self.exported_variables = () if args.buildspec else EXPORTED
         self.register_outputs(
             {
@@ -216,11 +218,8 @@ class Build(pulumi.ComponentResource):
         )
 
     def run_statements(self) -> list[Statement]:
-        """Start this project's builds, follow them, and stop one that is abandoned.
-
-        https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-CodeBuild.html
-        """
-        return [allow("codebuild:StartBuild", "codebuild:BatchGetBuilds", "codebuild:StopBuild", on=self.project_arn)]
+        """Run this project's builds."""
+        return [iam.run_builds(self.project_arn)]
 
 
 SCRIPT = '"${TMPDIR:-/tmp}/slipway-build.sh"'

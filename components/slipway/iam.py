@@ -106,6 +106,14 @@ def write_logs(group_arn: pulumi.Input[str]) -> Statement:
     return allow("logs:CreateLogStream", "logs:PutLogEvents", on=pulumi.Output.concat(group_arn, ":*"))
 
 
+def run_builds(project_arn: pulumi.Input[str]) -> Statement:
+    """Start a project's builds, follow them, and stop one that is abandoned.
+
+    https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-CodeBuild.html
+    """
+    return allow("codebuild:StartBuild", "codebuild:BatchGetBuilds", "codebuild:StopBuild", on=project_arn)
+
+
 def role(
     name: str, assumed_by: pulumi.Input[str], statements: Sequence[Statement], opts: pulumi.ResourceOptions
 ) -> tuple[aws.iam.Role, aws.iam.RolePolicy]:

@@ -12,9 +12,35 @@ import pulumi_aws as aws
 
 from slipway._rules import check_name, refuse
 
-# The newest policy that AWS recommends for TLS 1.3 and 1.2.
+# TLS 1.3 and 1.2.
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestListener:
+    """A listener for test traffic: while ECS or CodeDeploy deploys, it reaches the new tasks before the public does.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/blue-green-deployment-how-it-works.html
+    """
+
+    ingress_cidrs: Sequence[str]
+    """IPv4 ranges that may connect: a network of your own, or that of the VPC."""
+
+    port: int = 8443
+    """Port of the listener; it speaks the protocol of the main one."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            (
+                not self.ingress_cidrs or not all(is_ipv4_range(cidr) for cidr in self.ingress_cidrs),
+                f"ingress_cidrs must be IPv4 ranges such as 10.0.0.0/8, got {list(self.ingress_cidrs)}",
+            ),
+            (
+                not 1 <= self.port <= 65535 or self.port in (80, 443),
+                f"port must be between 1 and 65535 and neither 80 nor 443, got {self.port}",
+            ),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +56,9 @@ class LoadBalancerSettings:
 
     ingress_cidrs: Sequence[str] = ("0.0.0.0/0",)
     """IPv4 ranges that may connect."""
+
+    test_listener: TestListener | None = None
+    """Listener for test traffic; only strategies that shift traffic use it."""
 
     deletion_protection: bool = False
     """Refuse to be deleted, also by `pulumi destroy`, until this is taken back."""
@@ -56,11 +85,11 @@ class LoadBalancerSettings:
 
 
 def is_ipv4_range(text: str) -> bool:
+    """Whether AWS takes it as a range: the first address, and the length of the prefix."""
     try:
-        ipaddress.IPv4Network(text)
+        return str(ipaddress.IPv4Network(text)) == text
     except ValueError:
         return False
-    return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +115,8 @@ class LoadBalancer(pulumi.ComponentResource):
     """The balancer's own address; a certificate is made out to a name of yours instead."""
     listener_arn: pulumi.Output[str]
     """Listener that rules of services belong to."""
+    test_listener_arn: pulumi.Output[str] | None
+    """Listener for test traffic."""
     security_group_id: pulumi.Output[str]
     arn_suffix: pulumi.Output[str]
     """What CloudWatch calls the balancer."""
@@ -104,12 +135,12 @@ class LoadBalancer(pulumi.ComponentResource):
         security_group = aws.ec2.SecurityGroup(
             f"{name}-balancer", description=f"Load balancer {name}", vpc_id=args.vpc_id, opts=child
         )
-        for port in (80, 443) if args.certificate_arn else (80,):
-            for number, cidr in enumerate(args.ingress_cidrs):
+        for port, cidrs in open_ports(args).items():
+            for number, cidr in enumerate(cidrs):
                 aws.vpc.SecurityGroupIngressRule(
                     f"{name}-in-{port}-{number}",
                     security_group_id=security_group.id,
-                    description="Clients",
+                    description="Clients" if port in (80, 443) else "Test traffic",
                     ip_protocol="tcp",
                     from_port=port,
                     to_port=port,
@@ -130,11 +161,15 @@ class LoadBalancer(pulumi.ComponentResource):
             opts=child,
         )
         listener = main_listener(name, balancer, args, child)
+        test_listener = None
+        if args.test_listener is not None:
+            test_listener = serving_listener(f"{name}-test", balancer, args, args.test_listener.port, child)
 
         self.arn = balancer.arn
         self.dns_name = balancer.dns_name
         self.url = pulumi.Output.concat("https://" if args.certificate_arn else "http://", balancer.dns_name)
         self.listener_arn = listener.arn
+        self.test_listener_arn = test_listener.arn if test_listener else None
         self.security_group_id = security_group.id
         self.arn_suffix = balancer.arn_suffix
         self.register_outputs(
@@ -143,31 +178,25 @@ class LoadBalancer(pulumi.ComponentResource):
                 "dns_name": self.dns_name,
                 "url": self.url,
                 "listener_arn": self.listener_arn,
+                "test_listener_arn": self.test_listener_arn,
                 "security_group_id": self.security_group_id,
                 "arn_suffix": self.arn_suffix,
             }
         )
 
 
+def open_ports(args: LoadBalancerArgs) -> dict[int, Sequence[str]]:
+    """The ports that are listened on, each with who may connect."""
+    ports = dict.fromkeys((80, 443) if args.certificate_arn else (80,), args.ingress_cidrs)
+    return {**ports, **({args.test_listener.port: args.test_listener.ingress_cidrs} if args.test_listener else {})}
+
+
 def main_listener(
     name: str, balancer: aws.lb.LoadBalancer, args: LoadBalancerArgs, child: pulumi.ResourceOptions
 ) -> aws.lb.Listener:
     """HTTPS, and a redirect to it, where there is a certificate; plain HTTP otherwise."""
-    nothing_here = aws.lb.ListenerDefaultActionArgs(
-        type="fixed-response",
-        fixed_response=aws.lb.ListenerDefaultActionFixedResponseArgs(
-            content_type="text/plain", message_body="No service answers here.", status_code="404"
-        ),
-    )
     if args.certificate_arn is None:
-        return aws.lb.Listener(
-            f"{name}-http",
-            load_balancer_arn=balancer.arn,
-            port=80,
-            protocol="HTTP",
-            default_actions=[nothing_here],
-            opts=child,
-        )
+        return serving_listener(f"{name}-http", balancer, args, 80, child)
     to_https = aws.lb.ListenerDefaultActionArgs(
         type="redirect",
         redirect=aws.lb.ListenerDefaultActionRedirectArgs(protocol="HTTPS", port="443", status_code="HTTP_301"),
@@ -180,12 +209,26 @@ def main_listener(
         default_actions=[to_https],
         opts=child,
     )
+    return serving_listener(f"{name}-https", balancer, args, 443, child)
+
+
+def serving_listener(
+    name: str, balancer: aws.lb.LoadBalancer, args: LoadBalancerArgs, port: int, child: pulumi.ResourceOptions
+) -> aws.lb.Listener:
+    """A listener that rules of services belong to, encrypted where there is a certificate."""
+    nothing_here = aws.lb.ListenerDefaultActionArgs(
+        type="fixed-response",
+        fixed_response=aws.lb.ListenerDefaultActionFixedResponseArgs(
+            content_type="text/plain", message_body="No service answers here.", status_code="404"
+        ),
+    )
+    encrypted = args.certificate_arn is not None
     return aws.lb.Listener(
-        f"{name}-https",
+        name,
         load_balancer_arn=balancer.arn,
-        port=443,
-        protocol="HTTPS",
-        ssl_policy=TLS_POLICY,
+        port=port,
+        protocol="HTTPS" if encrypted else "HTTP",
+        ssl_policy=TLS_POLICY if encrypted else None,
         certificate_arn=args.certificate_arn,
         default_actions=[nothing_here],
         opts=child,

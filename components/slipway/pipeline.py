@@ -1,69 +1,173 @@
-"""Pipeline: from a push to a released image, through CodePipeline."""
+"""Pipeline: from a source to a released image, through CodePipeline."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
 
 import pulumi
 import pulumi_aws as aws
 
-from slipway import iam
+from slipway import _actions, iam
+from slipway._actions import Release
 from slipway._rules import check_name, refuse
 from slipway.artifacts import ArtifactStore
 from slipway.build import Build
+from slipway.command_project import CodeScan, CommandProject, CommandProjectArgs, VpcPlace
 from slipway.iam import Place, Statement, allow
-from slipway.service import Service
-from slipway.sources import CodeCommit, Connection, Source
+from slipway.notifications import Notifications, Notifier, NotifierArgs, subscribe
+from slipway.scan_gate import ScanGate, ScanGateFunction, ScanGateFunctionArgs
+from slipway.sources import CodeCommit, Connection, EcrImage, Source
+from slipway.stages import DeployStage, Window
+from slipway.strategies import Rolling, Strategy
 
-Action = aws.codepipeline.PipelineStageActionArgs
+TAKEN = (
+    _actions.RELEASE_DIGEST,
+    "RELEASE_DIGEST",
+    "COMMIT_ID",
+    "REPOSITORY_URL",
+    "CONTAINER_NAME",
+    "CONTEXT",
+    "DOCKERFILE",
+    "TEST_COMMANDS",
+    "BUILD_ARGS",
+    "BUILDER_IMAGE",
+    "BUILDX_BUILDER",
+    "PATH",
+    "HOME",
+)
+"""What a pipeline and its build call variables of their own: an action's variables replace those of its project."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Approval:
-    """Somebody looks at what is about to be released, and says yes in the console or by PutApprovalResult.
+class PipelineSettings:
+    """What a Pipeline can be told that a stack file can say too."""
 
-    https://docs.aws.amazon.com/codepipeline/latest/userguide/approvals.html
-    """
+    execution_mode: str = "SUPERSEDED"
+    """What becomes of runs that wait for a stage: a newer one replaces them (SUPERSEDED), or they keep their order
+    (QUEUED)."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class DeployStage:
-    """A stage that releases to one Service; it is named after the service's environment."""
-
-    service: Service
-    """What is released to."""
-
-    approval: Approval | None = None
-    """Wait for an approval first; releases go ahead by themselves without it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PipelineArgs:
-    """What a Pipeline can be told."""
-
-    source: Source
-    """Where commits come from."""
-
-    build: Build
-    """What makes an image of a commit."""
-
-    stages: Sequence[DeployStage]
-    """Where the image is released, one after the other."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Variables that somebody who starts the pipeline can set, with their defaults; the build and the code scans have
+    them as environment variables."""
 
     def __post_init__(self) -> None:
-        names = [stage.service.environment_name for stage in self.stages]
+        bad = [name for name in self.variables if not re.fullmatch(r"(?!CODEBUILD_|AWS_)[A-Za-z_]\w{0,127}", name)]
+        values = [name for name, value in self.variables.items() if not 1 <= len(value) <= 1000]
+        taken = [name for name in self.variables if name in TAKEN]
+        told = _actions.environment({"COMMIT_ID": "", **_actions.handed_on(self.variables)})
         refuse(
-            # Of the 50 stages a pipeline may have, two are Source and Build.
-            (not 1 <= len(names) <= 48, f"stages must be 1 to 48 deploy stages, got {len(names)}"),
-            (len(set(names)) < len(names), f"stages must have services in different environments, got {names}"),
+            (
+                self.execution_mode == "PARALLEL",
+                "execution_mode must not be PARALLEL: runs would pass each other, and an older commit could be "
+                "released after a newer one",
+            ),
+            (
+                self.execution_mode not in ("SUPERSEDED", "QUEUED", "PARALLEL"),
+                f"execution_mode must be one of ['SUPERSEDED', 'QUEUED'], got {self.execution_mode!r}",
+            ),
+            (
+                bool(bad),
+                "variables must have names of A-Z a-z 0-9 _ that do not begin with CODEBUILD_ or AWS_, "
+                f"got wrong ones: {bad}",
+            ),
+            (bool(values), f"variables must have defaults of 1 to 1000 characters, got wrong ones of: {values}"),
+            (bool(taken), f"variables must not have names that Slipway's own build reads, got {taken}"),
+            # An action's configuration takes 1,000 characters a key, of which the build needs some.
+            (
+                len(told) > 800,
+                f"variables must be fewer, or have shorter names: they take {len(told)} of 800 characters",
+            ),
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PipelineArgs(PipelineSettings):
+    """What a Pipeline can be told."""
+
+    source: Source
+    """Where it takes from what it releases."""
+
+    build: Build | None = None
+    """What makes an image of it; none where the source is an image."""
+
+    stages: Sequence[DeployStage] = ()
+    """Where the image is released, one after the other; none where it is only built."""
+
+    scan_gate: ScanGate | None = None
+    """What stops an image with known vulnerabilities before the first deployment."""
+
+    code_scans: Sequence[CodeScan] = ()
+    """What looks at the source before the first deployment."""
+
+    notifications: Notifications | None = None
+    """Who is told of failures, recoveries and approvals."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        environments = [stage.service.environment_name for stage in self.stages]
+        strategies = {stage.service.environment_name: stage.service.strategy for stage in self.stages}
+        repository = self.source.repository if isinstance(self.source, EcrImage) else None
+        if self.build is not None:
+            repository = self.build.registry.repository_name
+        elsewhere = [stage.service.registry.repository_name for stage in self.stages]
+        refuse(
+            *composition_rules(self.source, self.build is not None, strategies, self.code_scans, self.variables),
+            (
+                len(set(environments)) < len(environments),
+                f"stages must have services in different environments, got {environments}",
+            ),
+            (
+                repository is not None and any(other != repository for other in elsewhere),
+                f"stages must have services that take images from {repository}, got {elsewhere}",
+            ),
+        )
+
+
+def composition_rules(
+    source: Source,
+    builds: bool,
+    strategies: Mapping[str, Strategy],
+    scans: Sequence[CodeScan],
+    variables: Mapping[str, str],
+) -> list[tuple[bool, str]]:
+    """What does not go together in a pipeline; `strategies` are those of its environments."""
+    is_image, environments = isinstance(source, EcrImage), list(strategies)
+    asked = isinstance(source, Connection) and bool(source.pull_requests)
+    by_action = [name for name, strategy in strategies.items() if isinstance(strategy, Rolling) and strategy.ecs_action]
+    names = [scan.name for scan in scans]
+    hidden = sorted(set(variables) & {name for scan in scans for name in (*scan.environment, *scan.secrets)})
+    return [
+        (is_image and builds, "build must not be given with an image as source: it is built already"),
+        (not is_image and not builds, "build must be given, unless the source is an image"),
+        # Of the 50 stages a pipeline may have, three are Source, Build and Scan.
+        (len(environments) > 47, f"stages must be at most 47 deploy stages, got {len(environments)}"),
+        (is_image and not environments, "stages must be one or more with an image as source, got none"),
+        (
+            asked and bool(environments),
+            f"stages must be none when pull requests start the pipeline, got {environments}: what a pull request "
+            "brings was not reviewed",
+        ),
+        (
+            is_image and bool(by_action),
+            f"stages must not have ecs_action with an image as source, as in {by_action}: CodePipeline's ECS action "
+            "takes what a build wrote",
+        ),
+        (is_image and bool(names), f"code_scans must be none with an image as source, got {names}: there is no code"),
+        (len(set(names)) < len(names), f"code_scans must have different names, got {names}"),
+        (
+            bool(hidden),
+            f"variables must not have the names that code_scans have in environment or secrets, got {hidden}: "
+            "the scan would see the variable instead",
+        ),
+    ]
+
+
 class Pipeline(pulumi.ComponentResource):
-    """A CodePipeline V2 that a push starts, and that a newer commit overtakes while it waits.
+    """A CodePipeline V2 that a change of its source starts.
 
     `name` is the pipeline's name. https://docs.aws.amazon.com/codepipeline/latest/userguide/welcome.html
     """
@@ -72,6 +176,9 @@ class Pipeline(pulumi.ComponentResource):
     arn: pulumi.Output[str]
     console_url: pulumi.Output[str]
     role_name: pulumi.Output[str]
+    connection_arn: pulumi.Output[str] | None
+    """Connection that the source is reached through."""
+    notifier: Notifier | None
 
     def __init__(self, name: str, args: PipelineArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Create the pipeline.
@@ -82,20 +189,49 @@ class Pipeline(pulumi.ComponentResource):
         super().__init__("slipway:index:Pipeline", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         place = Place.of(self)
-        artifacts = args.build.artifacts
+        self.arn = place.arn("codepipeline", name)
+        artifacts = args.build.artifacts if args.build else ArtifactStore(f"{name}-artifacts", opts=child)
+        source, connection = connected(name, args.source, place, child)
+        release = Release(
+            pipeline=name,
+            artifact=_actions.BUILD if args.build else _actions.SOURCE,
+            source=_actions.SOURCE if args.build else None,
+            revision=source.revision,
+            digest=f"#{{{_actions.SCAN}.IMAGE_DIGEST}}" if args.scan_gate else None,
+            place=place,
+        )
+        gate = scan_gate(name, args, self.arn, child)
+        scans = {scan.name: code_scan(name, scan, artifacts, child) for scan in args.code_scans}
+        tests = {stage.service.environment_name: stage_tests(stage, artifacts, child) for stage in args.stages}
+        topics = {stage.service.environment_name: approval_topic(name, stage, child) for stage in args.stages}
 
+        statements = [*artifacts.statements(), *source.statements(place)]
+        if isinstance(source, CodeCommit):
+            statements.append(artifacts.list_statement())
+        if isinstance(source, Connection):
+            statements.append(artifacts.acl_statement())
+        statements += action_statements(args, gate, [*scans.values()], [t for t in topics.values() if t])
         role, policy = iam.role(
             f"{name}-pipeline",
             iam.trust("codepipeline.amazonaws.com", place.same_account()),
-            pipeline_statements(args, artifacts, place),
+            statements,
             child,
         )
+        stages: list[tuple[str, list[_actions.Action], Window | None]]
+        stages = [("Source", [_actions.source_action(source)], None)]
+        if args.build:
+            stages.append(("Build", [_actions.build_action(args.build, source, args.variables)], None))
+        checks = [_actions.code_scan_action(scan, project, args.variables) for scan, project in scans.items()]
+        checks += [_actions.scan_gate_action(gate, release)] if gate else []
+        stages += [(_actions.SCAN, checks, None)] if checks else []
+        for stage in args.stages:
+            of = stage.service.environment_name
+            stages.append((of, _actions.release_actions(release, stage, tests[of], topics[of]), stage.window))
         pipeline = aws.codepipeline.Pipeline(
             name,
             name=name,
             pipeline_type="V2",
-            # A newer commit replaces those that wait, and never passes one that is being released.
-            execution_mode="SUPERSEDED",
+            execution_mode=args.execution_mode,
             role_arn=role.arn,
             artifact_stores=[
                 aws.codepipeline.PipelineArtifactStoreArgs(
@@ -107,26 +243,27 @@ class Pipeline(pulumi.ComponentResource):
                 )
             ],
             stages=[
-                aws.codepipeline.PipelineStageArgs(name="Source", actions=[source_action(args.source)]),
-                aws.codepipeline.PipelineStageArgs(name="Build", actions=[build_action(args.build)]),
-                *(deploy_stage(name, stage, args.build) for stage in args.stages),
+                aws.codepipeline.PipelineStageArgs(
+                    name=stage, actions=actions, before_entry=_actions.before_entry(window)
+                )
+                for stage, actions, window in stages
             ],
-            triggers=triggers(args.source),
+            triggers=_actions.triggers(source),
+            variables=variables(args),
             opts=child.merge(pulumi.ResourceOptions(depends_on=[policy])),
         )
-        if isinstance(args.source, CodeCommit):
-            start_on_push(name, args.source, pipeline, place, child)
+        start_by_event(name, source, pipeline, place, child)
         for stage in args.stages:
-            aws.iam.RolePolicy(
-                f"{name}-{stage.service.environment_name}-confirm",
-                role=stage.service.release_function.role_name,
-                # The release function believes this pipeline, because it can ask it.
-                policy=iam.document(allow("codepipeline:ListActionExecutions", on=pipeline.arn)),
-                opts=child,
+            allow_stage(name, stage, tests[stage.service.environment_name], artifacts, self.arn, child)
+        self.notifier = None
+        if args.notifications is not None:
+            told = NotifierArgs(
+                notifications=args.notifications, pipeline_name=pipeline.name, pipeline_arn=pipeline.arn
             )
+            self.notifier = Notifier(f"{name}-news", told, opts=child)
 
         self.pipeline_name = name
-        self.arn = pipeline.arn
+        self.connection_arn = connection.arn if connection else None
         self.console_url = pulumi.Output.concat(
             "https://", place.region, f".console.aws.amazon.com/codesuite/codepipeline/pipelines/{name}/view"
         )
@@ -137,133 +274,191 @@ class Pipeline(pulumi.ComponentResource):
                 "arn": self.arn,
                 "console_url": self.console_url,
                 "role_name": self.role_name,
+                "connection_arn": self.connection_arn,
+                "notifier": self.notifier,
             }
         )
 
+    def approve_statements(self, environment: str) -> list[Statement]:
+        """What somebody needs who approves releases to an environment: see the pipeline, and answer.
 
-def pipeline_statements(args: PipelineArgs, artifacts: ArtifactStore, place: Place) -> list[Statement]:
-    """What the pipeline's own role needs, action by action.
+        https://docs.aws.amazon.com/codepipeline/latest/userguide/approvals-iam-permissions.html
+        """
+        return [
+            allow(
+                "codepipeline:GetPipeline",
+                "codepipeline:GetPipelineState",
+                "codepipeline:GetPipelineExecution",
+                on=self.arn,
+            ),
+            allow("codepipeline:PutApprovalResult", on=pulumi.Output.concat(self.arn, f"/{environment}/Approve")),
+        ]
+
+
+def connected(
+    name: str, source: Source, place: Place, child: pulumi.ResourceOptions
+) -> tuple[Source, aws.codeconnections.Connection | None]:
+    """The source with the connection that it is reached through: a new one, or the one that exists; says so while
+    nobody has finished its handshake."""
+    if not isinstance(source, Connection):
+        return source, None
+    if source.arn is not None:
+        connection = aws.codeconnections.Connection.get(f"{name}-connection", source.arn, opts=child)
+    else:
+        connection = aws.codeconnections.Connection(
+            f"{name}-connection",
+            # A connection's name takes 32 characters.
+            name=name[:32].rstrip("-"),
+            provider_type=source.provider_type,
+            host_arn=source.host_arn,
+            opts=child,
+        )
+
+    def tell(told: Sequence[str]) -> None:
+        status, arn, region = told
+        if status == "PENDING":
+            pulumi.log.warn(
+                f"the connection {arn} is PENDING, and the pipeline {name} cannot start: finish its handshake at "
+                f"https://{region}.console.aws.amazon.com/codesuite/settings/connections, then start the pipeline",
+                connection,
+            )
+
+    pulumi.Output.all(connection.connection_status, connection.arn, place.region).apply(tell)
+    # The arguments hold plain text; from here on it is what the connection says of itself.
+    arn = cast(str, connection.arn)
+    return dataclasses.replace(source, arn=arn, provider_type=None, host_arn=None), connection
+
+
+def scan_gate(
+    name: str, args: PipelineArgs, pipeline_arn: pulumi.Input[str], child: pulumi.ResourceOptions
+) -> ScanGateFunction | None:
+    if args.scan_gate is None:
+        return None
+    registry = args.build.registry if args.build else args.stages[0].service.registry
+    container = args.build.container_name if args.build else args.stages[0].service.container_name
+    return ScanGateFunction(
+        f"{name}-scan-gate",
+        ScanGateFunctionArgs(
+            gate=args.scan_gate, registry=registry, container_name=container, pipeline_arn=pipeline_arn
+        ),
+        opts=child,
+    )
+
+
+def code_scan(name: str, scan: CodeScan, artifacts: ArtifactStore, child: pulumi.ResourceOptions) -> CommandProject:
+    described = f"Scans the code of {name} with {scan.name}"
+    args = CommandProjectArgs(settings=scan, description=described, artifacts=artifacts, in_pipeline=True)
+    return CommandProject(f"{name}-{scan.name}", args, opts=child)
+
+
+def stage_tests(stage: DeployStage, artifacts: ArtifactStore, child: pulumi.ResourceOptions) -> CommandProject | None:
+    if stage.tests is None:
+        return None
+    service = stage.service
+    args = CommandProjectArgs(
+        settings=stage.tests,
+        description=f"Tests {service.service_name} when a release is live",
+        artifacts=artifacts,
+        in_pipeline=False,
+        vpc=VpcPlace(vpc_id=service.vpc_id, subnet_ids=service.subnet_ids, security_group_id=service.security_group_id)
+        if stage.tests.in_vpc
+        else None,
+    )
+    return CommandProject(f"{service.service_name}-tests", args, opts=child)
+
+
+def approval_topic(name: str, stage: DeployStage, child: pulumi.ResourceOptions) -> aws.sns.Topic | None:
+    """A topic whose subscribers are asked for an approval."""
+    if stage.approval is None or not stage.approval.notify:
+        return None
+    topic_name = f"{name}-{stage.service.environment_name}-approval"
+    topic = aws.sns.Topic(topic_name, kms_master_key_id="alias/aws/sns", opts=child)
+    subscribe(topic_name, stage.approval.notify, topic, child)
+    return topic
+
+
+def action_statements(
+    args: PipelineArgs, gate: ScanGateFunction | None, scans: Sequence[CommandProject], topics: Sequence[aws.sns.Topic]
+) -> list[Statement]:
+    """What the pipeline's own role needs for its actions.
 
     https://docs.aws.amazon.com/codepipeline/latest/userguide/how-to-custom-role.html
     """
-    statements = [*artifacts.statements(), *args.source.statements(place), *args.build.run_statements()]
-    if isinstance(args.source, CodeCommit):
-        statements.append(artifacts.list_statement())
-    if isinstance(args.source, Connection):
-        statements.append(artifacts.acl_statement())
-    statements += [stage.service.release_function.invoke_statement() for stage in args.stages]
-    # The Lambda action asks for this; it takes no resource.
-    # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-Lambda.html
-    statements.append(allow("lambda:ListFunctions", on="*"))
+    statements = args.build.run_statements() if args.build else []
+    for scan in scans:
+        statements += scan.run_statements()
+    if gate is not None:
+        statements.append(gate.invoke_statement())
+    for stage in args.stages:
+        statements += [stage.service.release_function.invoke_statement(), *stage.service.deploy_statements()]
+    if gate is not None or args.stages:
+        # The Lambda action asks for this; it takes no resource.
+        # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-Lambda.html
+        statements.append(allow("lambda:ListFunctions", on="*"))
+    if topics:
+        statements.append(allow("sns:Publish", on=[topic.arn for topic in topics]))
     return statements
 
 
-def source_action(source: Source) -> Action:
-    return Action(
-        name="Source",
-        category="Source",
-        owner="AWS",
-        provider=source.provider,
-        version="1",
-        configuration=source.configuration(),
-        output_artifacts=["SourceArtifact"],
-        namespace="Source",
-    )
-
-
-def build_action(build: Build) -> Action:
-    commit = [{"name": "COMMIT_ID", "value": "#{Source.CommitId}", "type": "PLAINTEXT"}]
-    return Action(
-        name="Build",
-        category="Build",
-        owner="AWS",
-        provider="CodeBuild",
-        version="1",
-        configuration={"ProjectName": build.project_name, "EnvironmentVariables": json.dumps(commit)},
-        input_artifacts=["SourceArtifact"],
-        output_artifacts=["BuildArtifact"],
-        namespace="Build",
-    )
-
-
-def deploy_stage(pipeline: str, stage: DeployStage, build: Build) -> aws.codepipeline.PipelineStageArgs:
-    """The approval, if there is one, and the release. While they wait, a newer run waits behind this stage."""
-    actions = [] if stage.approval is None else [approval_action(stage.service, build)]
-    deploy = deploy_action(pipeline, stage.service, build, run_order=len(actions) + 1)
-    return aws.codepipeline.PipelineStageArgs(name=stage.service.environment_name, actions=[*actions, deploy])
-
-
-def approval_action(service: Service, build: Build) -> Action:
-    told = ["commit #{Source.CommitId}"]
-    if "IMAGE_DIGEST" in build.exported_variables:
-        told.append("image #{Build.IMAGE_DIGEST}")
-    return Action(
-        name="Approve",
-        category="Approval",
-        owner="AWS",
-        provider="Manual",
-        version="1",
-        configuration={"CustomData": f"Release to {service.environment_name}: " + ", ".join(told)},
-        run_order=1,
-    )
-
-
-def deploy_action(pipeline: str, service: Service, build: Build, run_order: int) -> Action:
-    """One action that does the whole of a release, and reports how it ended."""
-    parameters = {
-        "pipeline": pipeline,
-        "execution": "#{codepipeline.PipelineExecutionId}",
-        "commit": "#{Source.CommitId}",
-    }
-    if "IMAGE_DIGEST" in build.exported_variables:
-        parameters["digest"] = "#{Build.IMAGE_DIGEST}"  # what was approved is what is deployed
-    return Action(
-        name="Deploy",
-        category="Invoke",
-        owner="AWS",
-        provider="Lambda",
-        version="1",
-        configuration={
-            "FunctionName": service.release_function.function_name,
-            "UserParameters": json.dumps(parameters),
-        },
-        input_artifacts=["BuildArtifact"],
-        namespace=f"Deploy-{service.environment_name}",
-        run_order=run_order,
-    )
-
-
-def triggers(source: Source) -> list[aws.codepipeline.PipelineTriggerArgs] | None:
-    """A connection starts the pipeline by a trigger; other sources by a rule of EventBridge.
-
-    https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-filter.html
-    """
-    if not isinstance(source, Connection):
-        return None
-    push = aws.codepipeline.PipelineTriggerGitConfigurationPushArgs(
-        branches=aws.codepipeline.PipelineTriggerGitConfigurationPushBranchesArgs(includes=[source.branch])
-    )
-    return [
-        aws.codepipeline.PipelineTriggerArgs(
-            provider_type="CodeStarSourceConnection",
-            git_configuration=aws.codepipeline.PipelineTriggerGitConfigurationArgs(
-                source_action_name="Source", pushes=[push]
-            ),
-        )
-    ]
-
-
-def start_on_push(
-    name: str, source: CodeCommit, pipeline: aws.codepipeline.Pipeline, place: Place, child: pulumi.ResourceOptions
+def allow_stage(
+    name: str,
+    stage: DeployStage,
+    tests: CommandProject | None,
+    artifacts: ArtifactStore,
+    pipeline_arn: pulumi.Input[str],
+    child: pulumi.ResourceOptions,
 ) -> None:
-    """Start the pipeline by an event, and let EventBridge do that and nothing else.
+    """What those who release need of this pipeline."""
+    service = stage.service
+    aws.iam.RolePolicy(
+        f"{name}-{service.environment_name}-confirm",
+        role=service.release_function.role_name,
+        policy=iam.document(
+            # The release function believes this pipeline, because it can ask it.
+            allow("codepipeline:ListActionExecutions", on=pipeline_arn),
+            *(tests.run_statements() if tests else []),
+        ),
+        opts=child,
+    )
+    if service.code_deploy is not None:
+        aws.iam.RolePolicy(
+            f"{name}-{service.environment_name}-artifacts",
+            role=service.code_deploy.role_name,
+            policy=iam.document(*artifacts.read_statements()),
+            opts=child,
+        )
 
-    https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-trigger-source-repo-changes-cfn.html
+
+def variables(args: PipelineArgs) -> list[aws.codepipeline.PipelineVariableArgs] | None:
+    """What can be said when somebody starts the pipeline.
+
+    https://docs.aws.amazon.com/codepipeline/latest/userguide/reference-variables.html
     """
-    pattern: dict[str, Any] = source.event_pattern(place)
+    told = [
+        aws.codepipeline.PipelineVariableArgs(name=name, default_value=value)
+        for name, value in sorted(args.variables.items())
+    ]
+    if args.build is not None and args.build.exported_variables:
+        told.append(
+            aws.codepipeline.PipelineVariableArgs(
+                name=_actions.RELEASE_DIGEST,
+                default_value=_actions.NO_DIGEST,
+                description="Digest of an image in the repository, to release it again instead of building one",
+            )
+        )
+    return told or None
+
+
+def start_by_event(
+    name: str, source: Source, pipeline: aws.codepipeline.Pipeline, place: Place, child: pulumi.ResourceOptions
+) -> None:
+    """Start the pipeline by an event, and let EventBridge do that and nothing else."""
+    pattern = source.event_pattern(place)
+    if pattern is None:
+        return
     rule = aws.cloudwatch.EventRule(
         f"{name}-push",
-        description=f"A push to {source.branch} of {source.repository}",
+        description=source.change,
         event_pattern=pulumi.Output.json_dumps(pattern, sort_keys=True),
         opts=child,
     )

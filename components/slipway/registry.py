@@ -40,6 +40,10 @@ class RegistryArgs:
     pull_principals: Sequence[str] = ()
     """ARNs of principals in other accounts that may pull, such as the execution role of a production account."""
 
+    expire_days: int | None = None
+    """Days until a built image expires, however few there are, for the short-lived images of a feature branch. What is
+    live, or was verified last, is kept."""
+
     retain: bool = False
     """Keep the repository and its images when it is removed from the stack; without it, both are deleted."""
 
@@ -49,6 +53,10 @@ class RegistryArgs:
             (
                 not 1 <= self.untagged_days <= 3650,
                 f"untagged_days must be between 1 and 3650, got {self.untagged_days}",
+            ),
+            (
+                self.expire_days is not None and not 1 <= self.expire_days <= 3650,
+                f"expire_days must be between 1 and 3650, got {self.expire_days}",
             ),
             (
                 self.kms_key_arn is not None and not re.fullmatch(r"arn:[\w-]+:kms:\S+", self.kms_key_arn),
@@ -62,7 +70,45 @@ class RegistryArgs:
         )
 
 
-class Registry(pulumi.ComponentResource):
+class Repository:
+    """An ECR repository, and what access to it means: a Registry, or one that another stack made."""
+
+    repository_name: str
+    url: pulumi.Output[str]
+    arn: pulumi.Output[str]
+
+    def login_statement(self) -> Statement:
+        """Sign in to the registry, which pulling and pushing both need."""
+        return allow("ecr:GetAuthorizationToken", on="*")  # this action takes no resource
+
+    def pull_statements(self) -> list[Statement]:
+        """Pull images of this repository.
+
+        https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
+        """
+        return [self.login_statement(), allow(*PULL, on=self.arn)]
+
+    def push_statements(self) -> list[Statement]:
+        """Push images to this repository, read back what is there and by which tags, and use it as a layer cache.
+
+        https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
+        """
+        push = ("ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage")
+        return [self.login_statement(), allow(*PULL, "ecr:DescribeImages", *push, on=self.arn)]
+
+    def tag_statements(self) -> list[Statement]:
+        """Read the manifests and tags of this repository's images and put tags on them, but read or write no layer."""
+        return [allow("ecr:BatchGetImage", "ecr:DescribeImages", "ecr:PutImage", on=self.arn)]
+
+    def scan_statements(self) -> list[Statement]:
+        """Read what scans found in this repository's images.
+
+        https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning.html
+        """
+        return [allow("ecr:BatchGetImage", "ecr:DescribeImageScanFindings", on=self.arn)]
+
+
+class Registry(pulumi.ComponentResource, Repository):
     """An ECR repository: immutable tags, scan on push, and a lifecycle policy that spares what runs.
 
     `name` is the repository's name. https://docs.aws.amazon.com/AmazonECR/latest/userguide/Repositories.html
@@ -113,28 +159,24 @@ class Registry(pulumi.ComponentResource):
         self.arn = repository.arn
         self.register_outputs({"repository_name": name, "url": self.url, "arn": self.arn})
 
-    def login_statement(self) -> Statement:
-        """Sign in to the registry, which pulling and pushing both need."""
-        return allow("ecr:GetAuthorizationToken", on="*")  # this action takes no resource
 
-    def pull_statements(self) -> list[Statement]:
-        """Pull images of this repository.
+class ExistingRegistry(Repository):
+    """An ECR repository of this account and Region that exists already, such as the one that dev builds to and prod
+    releases from. It is only looked up: a preview fails where it is missing.
 
-        https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
-        """
-        return [self.login_statement(), allow(*PULL, on=self.arn)]
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/Repositories.html
+    """
 
-    def push_statements(self) -> list[Statement]:
-        """Push images to this repository, read back what is there, and use it as a layer cache.
+    repository_name: str
+    url: pulumi.Output[str]
+    arn: pulumi.Output[str]
 
-        https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
-        """
-        push = ("ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage")
-        return [self.login_statement(), allow(*PULL, *push, on=self.arn)]
-
-    def tag_statements(self) -> list[Statement]:
-        """Read the manifests of this repository's images and put tags on them; no layer can be read or written."""
-        return [allow("ecr:BatchGetImage", "ecr:PutImage", on=self.arn)]
+    def __init__(self, name: str, opts: pulumi.InvokeOptions | None = None) -> None:
+        # Asked at once, so that nothing is made where it is missing.
+        found = aws.ecr.get_repository(name=name, opts=opts)
+        self.repository_name = name
+        self.url = pulumi.Output.from_input(found.repository_url)
+        self.arn = pulumi.Output.from_input(found.arn)
 
 
 def encryption(args: RegistryArgs) -> list[aws.ecr.RepositoryEncryptionConfigurationArgs]:
@@ -167,6 +209,19 @@ def lifecycle_policy(args: RegistryArgs) -> dict[str, Any]:
             countNumber=PROTECTED,
         )
 
+    short_lived = []
+    if args.expire_days is not None:
+        short_lived.append(
+            rule(
+                5,
+                "expire builds after a time",
+                tagStatus="tagged",
+                tagPatternList=["*"],
+                countType="sinceImagePushed",
+                countUnit="days",
+                countNumber=args.expire_days,
+            )
+        )
     return {
         "rules": [
             keep(1, "live-", "keep what is live in any environment"),
@@ -180,8 +235,9 @@ def lifecycle_policy(args: RegistryArgs) -> dict[str, Any]:
                 countUnit="days",
                 countNumber=args.untagged_days,
             ),
+            *short_lived,
             rule(
-                5,
+                6,
                 "expire all but the newest builds",
                 tagStatus="any",
                 countType="imageCountMoreThan",

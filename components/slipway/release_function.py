@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
+from slipway._function import RUN_MINUTES, function
+from slipway.code_deploy import CodeDeploy
 from slipway.iam import Place, Statement, allow
-from slipway.registry import Registry
-
-MODULES = ("__init__.py", "handler.py", "images.py", "jobs.py", "registers.py", "service.py")
-"""The files of the function, by name: the hash of a whole folder would change with what Python caches in it."""
-RUN_MINUTES = 15
-"""What Lambda allows one run. https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+from slipway.registry import Repository
+from slipway.strategies import Strategy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,22 +26,30 @@ class ReleaseFunctionArgs:
     template: aws.ecs.TaskDefinition
     """Task definition that a release takes everything from, but the image."""
     scalable_target: aws.appautoscaling.Target | None
-    registry: Registry
+    registry: Repository
     environment_name: str
     family: str
     """Family of the task definitions that are released."""
     container_name: str
     minimum_tasks: int
     maximum_tasks: int
-    deadline_minutes: int
+    strategy: Strategy
+    deployment: Mapping[str, Any]
+    """How ECS replaces tasks, as its API takes it."""
+    availability_zone_rebalancing: str
     keep_verified: int
     log_retention_days: int
     role_arns: Sequence[pulumi.Input[str]]
     """Roles that the released task definitions hand to ECS."""
+    service_role_arns: Sequence[pulumi.Input[str]]
+    """Roles that the service itself hands to ECS, to shift traffic and to invoke hooks."""
     subnet_ids: pulumi.Input[Sequence[str]]
     security_group_id: pulumi.Input[str]
-    target_group_arn: pulumi.Input[str]
-    port: int
+    load_balancers: Sequence[Mapping[str, Any]]
+    """As ECS's API takes them."""
+    target_group_arns: Sequence[pulumi.Input[str]]
+    service_url: pulumi.Input[str] | None
+    code_deploy: CodeDeploy | None
 
 
 class ReleaseFunction(pulumi.ComponentResource):
@@ -65,13 +71,12 @@ class ReleaseFunction(pulumi.ComponentResource):
         place = Place.of(self)
         prefix = f"/slipway/{name}/"
 
-        logs = aws.cloudwatch.LogGroup(
-            f"{name}-logs", name=f"/aws/lambda/{name}", retention_in_days=args.log_retention_days, opts=child
-        )
         settings = aws.ssm.Parameter(
             f"{name}-settings",
             name=f"{prefix}settings",
             type="String",
+            # Many hooks and alarms take more than the 4 KB of the standard tier.
+            tier="Intelligent-Tiering",
             value=settings_register(args),
             # A release that is under way takes new settings at once, so all they need is there before them.
             opts=child.merge(pulumi.ResourceOptions(depends_on=[args.service])),
@@ -82,52 +87,38 @@ class ReleaseFunction(pulumi.ComponentResource):
         verified = aws.ssm.Parameter(
             f"{name}-verified", name=f"{prefix}verified", type="String", value="null", opts=released
         )
-        role, policy = iam.role(
+        made = function(
             name,
-            # No condition keys are documented for the role of a function.
-            iam.trust("lambda.amazonaws.com"),
+            f"Deploys {args.family}: releases of the pipeline and settings of Pulumi",
+            "handler",
             [
-                iam.write_logs(logs.arn),
                 allow("ssm:GetParameter", on=[settings.arn, wanted.arn, verified.arn]),
                 allow("ssm:PutParameter", on=[wanted.arn, verified.arn]),
-                *deploy_statements(name, args, place),
+                *deploy_statements(args, place),
                 *args.registry.tag_statements(),
                 # Answers to a job name no resource.
                 allow("codepipeline:PutJobSuccessResult", "codepipeline:PutJobFailureResult", on="*"),
             ],
+            {
+                "CLUSTER": args.cluster.name,
+                "SERVICE": args.service.name,
+                "FAMILY": args.family,
+                "CONTAINER": args.container_name,
+                "ENVIRONMENT": args.environment_name,
+                "REPOSITORY_URL": args.registry.url,
+                "KEEP_VERIFIED": str(args.keep_verified),
+                "PARAMETERS": prefix,
+                "SERVICE_URL": args.service_url or "",
+                **({"CODEDEPLOY_GROUP": args.code_deploy.application_name} if args.code_deploy else {}),
+            },
+            args.log_retention_days,
             child,
         )
-        function = aws.lambda_.Function(
-            name,
-            name=name,
-            description=f"Deploys {args.family}: releases of the pipeline and settings of Pulumi",
-            runtime="python3.13",
-            architectures=["arm64"],
-            handler="release.handler.handler",
-            code=code(),
-            role=role.arn,
-            timeout=RUN_MINUTES * 60,
-            memory_size=256,
-            environment=aws.lambda_.FunctionEnvironmentArgs(
-                variables={
-                    "CLUSTER": args.cluster.name,
-                    "SERVICE": args.service.name,
-                    "FAMILY": args.family,
-                    "CONTAINER": args.container_name,
-                    "ENVIRONMENT": args.environment_name,
-                    "REPOSITORY_URL": args.registry.url,
-                    "KEEP_VERIFIED": str(args.keep_verified),
-                    "PARAMETERS": prefix,
-                }
-            ),
-            logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="Text", log_group=logs.name),
-            opts=child.merge(pulumi.ResourceOptions(depends_on=[policy])),
-        )
-        roll_out(name, args, function, settings, [wanted, verified, policy], child)
+        roll_out(name, args, made.function, settings, [wanted, verified, made.policy], child)
 
         self.function_name = name
-        self.function_arn = function.arn
-        self.role_name = role.name
+        self.function_arn = made.function.arn
+        self.role_name = made.role.name
         self.verified_parameter = f"{prefix}verified"
         self.register_outputs(
             {
@@ -150,26 +141,15 @@ def settings_register(args: ReleaseFunctionArgs) -> pulumi.Output[str]:
             "template": args.template.arn,
             "minimum": args.minimum_tasks,
             "maximum": args.maximum_tasks,
-            "deadline_minutes": args.deadline_minutes,
+            "deadline_minutes": args.strategy.total_minutes,
             "subnets": args.subnet_ids,
             "security_groups": [args.security_group_id],
-            "load_balancers": [
-                {
-                    "targetGroupArn": args.target_group_arn,
-                    "containerName": args.container_name,
-                    "containerPort": args.port,
-                }
-            ],
+            "load_balancers": list(args.load_balancers),
+            "target_groups": list(args.target_group_arns),
+            "deployment": dict(args.deployment),
+            "availability_zone_rebalancing": args.availability_zone_rebalancing,
         },
         sort_keys=True,
-    )
-
-
-def code() -> pulumi.AssetArchive:
-    """The function's modules, as text: where they are installed does not matter to the preview."""
-    folder = resources.files("slipway.runtime").joinpath("release")
-    return pulumi.AssetArchive(
-        {f"release/{module}": pulumi.StringAsset(folder.joinpath(module).read_text()) for module in MODULES}
     )
 
 
@@ -186,8 +166,9 @@ def roll_out(
     A changed input is another run. A run takes no image from here, and an error of it fails `pulumi up`. What takes
     longer than one run is looked at by the next.
     """
-    previous: list[pulumi.Resource] = [*after, args.service, *([args.scalable_target] if args.scalable_target else [])]
-    parts = 1 + args.deadline_minutes // (RUN_MINUTES - 1)
+    needed = (args.service, args.scalable_target, args.code_deploy)
+    previous: list[pulumi.Resource] = [*after, *(resource for resource in needed if resource is not None)]
+    parts = 1 + args.strategy.total_minutes // (RUN_MINUTES - 1)
     for part in range(1, parts + 1):
         invocation = aws.lambda_.Invocation(
             f"{name}-rollout-{part}",
@@ -207,7 +188,7 @@ def roll_out(
         previous = [invocation]
 
 
-def deploy_statements(name: str, args: ReleaseFunctionArgs, place: Place) -> list[Statement]:
+def deploy_statements(args: ReleaseFunctionArgs, place: Place) -> list[Statement]:
     """Deploy this one service. https://docs.aws.amazon.com/service-authorization/latest/reference/list_ecs.html"""
     of_service = pulumi.Output.concat(args.cluster.name, "/", args.service.name)
 
@@ -218,24 +199,42 @@ def deploy_statements(name: str, args: ReleaseFunctionArgs, place: Place) -> lis
     deployments = ecs("service-deployment", pulumi.Output.concat(of_service, "/*"))
     revisions = ecs("service-revision", pulumi.Output.concat(of_service, "/*"))
     tasks = ecs("task", pulumi.Output.concat(args.cluster.name, "/*"))
-    statements = [
-        allow("ecs:DescribeServices", "ecs:UpdateService", "ecs:ListServiceDeployments", on=service),
+    follow = [
+        allow("ecs:ListServiceDeployments", on=service),
         allow("ecs:DescribeServiceDeployments", "ecs:StopServiceDeployment", on=[service, deployments]),
         allow("ecs:DescribeServiceRevisions", on=[service, revisions]),
+    ]
+    if args.code_deploy is not None:
+        follow = [*args.code_deploy.deploy_statements(), args.code_deploy.stop_statement()]
+    statements = [
+        allow("ecs:DescribeServices", "ecs:UpdateService", on=service),
+        *follow,
         allow("ecs:DescribeTasks", on=tasks),
         # ListTasks is authorized on container instances, of which Fargate has none, so the cluster is a condition.
         allow("ecs:ListTasks", on="*", when={"ArnEquals": {"ecs:cluster": args.cluster.arn}}),
-        # DescribeTaskDefinition takes no resource. Whether RegisterTaskDefinition can be limited to a family, AWS's
-        # pages contradict each other; a revision runs nothing until this one service takes it, with these roles.
-        # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ECS.html
-        allow("ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition", on="*"),
-        allow(
-            "ecs:TagResource",
-            on=ecs("task-definition", f"{args.family}:*"),
-            when={"StringEquals": {"ecs:CreateAction": "RegisterTaskDefinition"}},
-        ),
+        *register_statements([args.family], place),
         iam.pass_roles(*args.role_arns, to="ecs-tasks.amazonaws.com"),
     ]
+    if args.service_role_arns:
+        # UpdateService names them again.
+        statements.append(iam.pass_roles(*args.service_role_arns, to="ecs.amazonaws.com"))
     if args.scalable_target is not None:
         statements.append(allow("application-autoscaling:RegisterScalableTarget", on=args.scalable_target.arn))
     return statements
+
+
+def register_statements(families: Sequence[str], place: Place) -> list[Statement]:
+    """Register task definitions of these families.
+
+    https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ECS.html
+    """
+    return [
+        # DescribeTaskDefinition takes no resource. Whether RegisterTaskDefinition can be limited to a family, AWS's
+        # pages contradict each other; a revision runs nothing until a service takes it, with roles that are passed.
+        allow("ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition", on="*"),
+        allow(
+            "ecs:TagResource",
+            on=[place.arn("ecs", f"task-definition/{family}:*") for family in families],
+            when={"StringEquals": {"ecs:CreateAction": "RegisterTaskDefinition"}},
+        ),
+    ]

@@ -11,18 +11,28 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
+from slipway._attachment import attach, error_alarm, load_balancers, security_group
+from slipway._deployment import (
+    OF_RELEASES,
+    deployment_configuration,
+    first_deployment,
+    hook_role,
+    load_balancer,
+    rebalancing,
+)
 from slipway._fargate import FARGATE_MEMORY_MIB
 from slipway._rules import check_name, refuse
+from slipway._scaling import scale
+from slipway._secrets import secret_rules, secret_statements
 from slipway.build import LOG_DAYS
+from slipway.code_deploy import CodeDeploy, CodeDeployArgs
 from slipway.iam import Place, Statement, allow
 from slipway.load_balancer import LoadBalancer
-from slipway.registry import Registry
-from slipway.release_function import ReleaseFunction, ReleaseFunctionArgs
-from slipway.strategies import Rolling, Strategy
+from slipway.registry import Repository
+from slipway.release_function import ReleaseFunction, ReleaseFunctionArgs, register_statements
+from slipway.strategies import BlueGreen, CodeDeployBlueGreen, Rolling, Strategy
 
 ENVIRONMENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,29}")
-SECRET = re.compile(r"arn:[\w-]+:secretsmanager:[\w-]+:\d{12}:secret:[^:]+(:[^:]*:[^:]*:[^:]*)?")
-PARAMETER = re.compile(r"arn:[\w-]+:ssm:[\w-]+:\d{12}:parameter/\S+")
 ARCHITECTURES = ("X86_64", "ARM64")
 UNRELEASED = "unreleased"
 """The tag that the template names; no such image exists, and nothing ever starts one."""
@@ -60,11 +70,36 @@ class Tasks:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ErrorAlarm:
+    """An alarm on failed requests (5XX), which rolls a deployment back while it is under way.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-alarm-failure.html
+    """
+
+    percent: int = 5
+    """Share of the requests to the old tasks, or to the new ones, that may fail, in percent."""
+
+    requests: int = 20
+    """Requests a minute that it takes to judge."""
+
+    minutes: int = 2
+    """Minutes in a row that are above that share."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            (not 1 <= self.percent <= 99, f"percent must be between 1 and 99, got {self.percent}"),
+            (not 1 <= self.requests <= 1_000_000, f"requests must be between 1 and 1000000, got {self.requests}"),
+            (not 1 <= self.minutes <= 60, f"minutes must be between 1 and 60, got {self.minutes}"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServiceSettings:
     """What a Service can be told that a stack file can say too."""
 
-    port: int = 8080
-    """Port that the container listens on, for HTTP."""
+    port: int | None = 8080
+    """Port that the container listens on, for HTTP. Without one (null) the service is a worker: it answers no requests
+    and has no load balancer."""
 
     health_path: str = "/"
     """Path that answers 200 when a task can serve. It changes at once, also for the tasks that run: change it only
@@ -107,6 +142,16 @@ class ServiceSettings:
     listener_priority: int = 100
     """Order of the service's rule among those of the load balancer; each service has its own."""
 
+    url: str | None = None
+    """Address that the service answers at, such as https://shop.example.com; that of its load balancer without it."""
+
+    error_alarm: ErrorAlarm | None = field(default_factory=ErrorAlarm)
+    """Alarm that rolls a deployment back; none (null) for a service whose errors say nothing."""
+
+    alarm_names: Sequence[str] = ()
+    """CloudWatch alarms of your own that roll a deployment back too. One that is in ALARM when a deployment begins is
+    ignored in it."""
+
     keep_verified: int = 5
     """Verified releases whose images never expire."""
 
@@ -115,10 +160,11 @@ class ServiceSettings:
 
     def __post_init__(self) -> None:
         possible = list(FARGATE_MEMORY_MIB.get(self.cpu, ()))
-        twice = sorted(set(self.environment) & set(self.secrets))
-        values = sorted(k for k, v in self.secrets.items() if not SECRET.fullmatch(v) and not PARAMETER.fullmatch(v))
         refuse(
-            (not 1 <= self.port <= 65535, f"port must be between 1 and 65535, got {self.port}"),
+            (
+                self.port is not None and not 1 <= self.port <= 65535,
+                f"port must be between 1 and 65535, got {self.port}",
+            ),
             (not self.health_path.startswith("/"), f"health_path must start with /, got {self.health_path!r}"),
             (
                 self.cpu not in FARGATE_MEMORY_MIB,
@@ -132,9 +178,7 @@ class ServiceSettings:
                 self.cpu_architecture not in ARCHITECTURES,
                 f"cpu_architecture must be one of {list(ARCHITECTURES)}, got {self.cpu_architecture!r}",
             ),
-            (bool(twice), f"environment must not have the names that secrets has, got {twice} in both"),
-            # What stands there may be the secret itself, so it is not repeated.
-            (bool(values), f"secrets must be ARNs of secrets or parameters, and these are not: {values}"),
+            *secret_rules(self.environment, self.secrets),
             (
                 not 0 <= self.health_check_grace_seconds <= 86_400,
                 f"health_check_grace_seconds must be between 0 and 86400, got {self.health_check_grace_seconds}",
@@ -151,6 +195,20 @@ class ServiceSettings:
                 not 1 <= self.listener_priority <= 50_000,
                 f"listener_priority must be between 1 and 50000, got {self.listener_priority}",
             ),
+            (
+                self.url is not None and not re.fullmatch(r"https?://[^\s/]+", self.url),
+                f"url must be an address such as https://shop.example.com, got {self.url!r}",
+            ),
+            (
+                not all(re.fullmatch(r"[^\s,]{1,255}", name) for name in self.alarm_names),
+                f"alarm_names must be names of alarms in CloudWatch, got {list(self.alarm_names)}",
+            ),
+            # A deployment group of CodeDeploy takes ten, and error_alarm is one.
+            # https://docs.aws.amazon.com/codedeploy/latest/userguide/limits.html
+            (
+                len(self.alarm_names) > 9 or len(set(self.alarm_names)) < len(self.alarm_names),
+                f"alarm_names must be at most 9, all different, got {list(self.alarm_names)}",
+            ),
             (not 1 <= self.keep_verified <= 20, f"keep_verified must be between 1 and 20, got {self.keep_verified}"),
             (
                 self.log_retention_days not in LOG_DAYS,
@@ -166,11 +224,11 @@ class ServiceArgs(ServiceSettings):
     cluster: aws.ecs.Cluster
     """Cluster to run in."""
 
-    registry: Registry
-    """Where the released images are."""
+    registry: Repository
+    """Where the released images are: a Registry, or an ExistingRegistry."""
 
-    load_balancer: LoadBalancer
-    """What requests come through."""
+    load_balancer: LoadBalancer | None = None
+    """What requests come through; a worker, without a port, has none."""
 
     vpc_id: pulumi.Input[str]
     """VPC of the subnets."""
@@ -179,7 +237,8 @@ class ServiceArgs(ServiceSettings):
     """Private subnets to run tasks in, with a way out to ECR and CloudWatch Logs."""
 
     environment_name: str | None = None
-    """What tags and reports call the place where this service runs; the name of the stack without it."""
+    """What tags and reports call the place where this service runs; the name of the stack without it. Services that
+    take images from one registry must have different ones, or they would take each other's tags."""
 
     container_name: str = "app"
     """Container that releases bring an image for, as the build names it."""
@@ -195,10 +254,35 @@ class ServiceArgs(ServiceSettings):
         name = self.environment_name
         refuse(
             (
+                (self.load_balancer is None) != (self.port is None),
+                f"load_balancer must be given with a port, and only then, got port={self.port}",
+            ),
+            *strategy_rules(self, self.strategy),
+            (
                 name is not None and not ENVIRONMENT_NAME.fullmatch(name),
                 f"environment_name must be 1 to 30 characters of a-z 0-9 -, got {name!r}",
             ),
         )
+
+
+def strategy_rules(settings: ServiceSettings, strategy: Strategy) -> list[tuple[bool, str]]:
+    """What a strategy asks of a service."""
+    worker = settings.port is None and not isinstance(strategy, Rolling)
+    kind = type(strategy).__name__
+    bake = strategy.bake_minutes if isinstance(strategy, BlueGreen) else 0
+    alarm = settings.error_alarm
+    return [
+        (
+            worker,
+            f"strategy must be Rolling for a service without a port, got {kind}: there is no load balancer "
+            "whose traffic could be shifted",
+        ),
+        (
+            isinstance(strategy, BlueGreen) and not worker and alarm is not None and bake < alarm.minutes,
+            f"strategy must have bake_minutes of at least error_alarm.minutes={alarm and alarm.minutes}, got {bake}: "
+            "the old tasks would be gone before the alarm could go off",
+        ),
+    ]
 
 
 class Service(pulumi.ComponentResource):
@@ -212,14 +296,18 @@ class Service(pulumi.ComponentResource):
     cluster_name: pulumi.Output[str]
     environment_name: str
     container_name: str
-    url: pulumi.Output[str]
-    """Where the load balancer answers for this service."""
+    url: pulumi.Output[str] | None
+    """Where the service answers; a worker does not."""
+    vpc_id: pulumi.Output[str]
+    subnet_ids: pulumi.Output[Sequence[str]]
     log_group_name: pulumi.Output[str]
     task_role_name: pulumi.Output[str]
     security_group_id: pulumi.Output[str]
     """Security group of the tasks, for rules that let them into a database, say."""
     release_function: ReleaseFunction
     """What deploys this service."""
+    code_deploy: CodeDeploy | None
+    """What CodeDeploy has for this service, where it replaces the tasks."""
 
     def __init__(self, name: str, args: ServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Create the service.
@@ -263,7 +351,18 @@ class Service(pulumi.ComponentResource):
             skip_destroy=True,
             opts=child,
         )
-        security_group, target_group, rule = attach(name, args, child)
+        tasks = security_group(name, args, child)
+        attachment, alarms = None, list[aws.cloudwatch.MetricAlarm]()
+        if args.load_balancer is not None and args.port is not None:
+            attachment = attach(name, args, args.load_balancer, args.port, tasks, child)
+            alarm = error_alarm(name, args, args.load_balancer, attachment, child)
+            alarms = [alarm] if alarm else []
+        alarm_names: list[pulumi.Input[str]] = [*(alarm.name for alarm in alarms), *args.alarm_names]
+        hooks = hook_role(name, args.strategy, child)
+        needed = [execution_policy, *(attachment.ready if attachment else []), *([hooks.policy] if hooks else [])]
+        balancers = load_balancers(args, attachment)
+        by_codedeploy = isinstance(args.strategy, CodeDeployBlueGreen)
+        deployment = deployment_configuration(args.strategy, alarm_names, hooks)
         service = aws.ecs.Service(
             name,
             name=name,
@@ -272,32 +371,50 @@ class Service(pulumi.ComponentResource):
             launch_type="FARGATE",
             # Nothing is released yet, so no task can start: the first release sets the count.
             desired_count=0,
-            deployment_controller=aws.ecs.ServiceDeploymentControllerArgs(type="ECS"),
-            deployment_circuit_breaker=aws.ecs.ServiceDeploymentCircuitBreakerArgs(enable=True, rollback=True),
-            deployment_minimum_healthy_percent=args.strategy.minimum_healthy_percent,
-            deployment_maximum_percent=args.strategy.maximum_percent,
-            health_check_grace_period_seconds=args.health_check_grace_seconds,
-            network_configuration=aws.ecs.ServiceNetworkConfigurationArgs(
-                subnets=args.subnet_ids, security_groups=[security_group.id], assign_public_ip=False
+            deployment_controller=aws.ecs.ServiceDeploymentControllerArgs(
+                type="CODE_DEPLOY" if by_codedeploy else "ECS"
             ),
-            load_balancers=[
-                aws.ecs.ServiceLoadBalancerArgs(
-                    target_group_arn=target_group.arn, container_name=args.container_name, container_port=args.port
-                )
-            ],
+            **first_deployment(deployment),
+            health_check_grace_period_seconds=args.health_check_grace_seconds if attachment else None,
+            network_configuration=aws.ecs.ServiceNetworkConfigurationArgs(
+                subnets=args.subnet_ids, security_groups=[tasks.id], assign_public_ip=False
+            ),
+            load_balancers=[load_balancer(balancer) for balancer in balancers],
             enable_ecs_managed_tags=True,
             propagate_tags="SERVICE",
-            # AWS refuses to rebalance where no more than the desired count may run.
-            availability_zone_rebalancing="ENABLED" if args.strategy.maximum_percent > 100 else "DISABLED",
-            # The release function alone changes what makes ECS deploy, in one call: a deployment that Pulumi started
-            # would mix the new network or port with the old revision.
             opts=child.merge(
                 pulumi.ResourceOptions(
-                    ignore_changes=["task_definition", "desired_count", "network_configuration", "load_balancers"],
-                    depends_on=[rule, execution_policy],
+                    ignore_changes=list(OF_RELEASES),
+                    depends_on=needed,
                 )
             ),
         )
+        roles = [execution.arn, task_role.arn]
+        self.code_deploy = None
+        self._place, self._role_arns, self._cluster = place, roles, args.cluster
+        if isinstance(args.strategy, CodeDeployBlueGreen) and attachment and args.load_balancer:
+            self.code_deploy = CodeDeploy(
+                name,
+                CodeDeployArgs(
+                    cluster=args.cluster,
+                    service=service,
+                    strategy=args.strategy,
+                    target_groups=attachment.target_groups,
+                    listener_arn=args.load_balancer.listener_arn,
+                    test_listener_arn=args.load_balancer.test_listener_arn,
+                    alarm_names=alarm_names,
+                    alarm_arns=[
+                        *(alarm.arn for alarm in alarms),
+                        *(place.arn("cloudwatch", f"alarm:{alarm}") for alarm in args.alarm_names),
+                    ],
+                    role_arns=roles,
+                ),
+                opts=child,
+            )
+        self.url = None
+        if args.load_balancer is not None:
+            self.url = pulumi.Output.from_input(args.url) if args.url else args.load_balancer.url
+        shifting = attachment.infrastructure if attachment else None
         self.release_function = ReleaseFunction(
             f"{name}-release",
             ReleaseFunctionArgs(
@@ -311,14 +428,19 @@ class Service(pulumi.ComponentResource):
                 container_name=args.container_name,
                 minimum_tasks=args.tasks.min,
                 maximum_tasks=args.tasks.most,
-                deadline_minutes=args.strategy.deadline_minutes,
+                strategy=args.strategy,
+                deployment=deployment,
+                availability_zone_rebalancing=rebalancing(deployment),
                 keep_verified=args.keep_verified,
                 log_retention_days=args.log_retention_days,
-                role_arns=[execution.arn, task_role.arn],
+                role_arns=roles,
+                service_role_arns=[*([shifting.arn] if shifting else []), *([hooks.role.arn] if hooks else [])],
                 subnet_ids=args.subnet_ids,
-                security_group_id=security_group.id,
-                target_group_arn=target_group.arn,
-                port=args.port,
+                security_group_id=tasks.id,
+                load_balancers=balancers,
+                target_group_arns=attachment.target_group_arns if attachment else [],
+                service_url=self.url,
+                code_deploy=self.code_deploy,
             ),
             opts=child,
         )
@@ -327,10 +449,13 @@ class Service(pulumi.ComponentResource):
         self.cluster_name = args.cluster.name
         self.environment_name = environment_name
         self.container_name = args.container_name
-        self.url = args.load_balancer.url
+        # For its Pipeline; not outputs.
+        self.strategy, self.registry = args.strategy, args.registry
+        self.vpc_id = pulumi.Output.from_input(args.vpc_id)
+        self.subnet_ids = pulumi.Output.from_input(args.subnet_ids)
         self.log_group_name = logs.name
         self.task_role_name = task_role.name
-        self.security_group_id = security_group.id
+        self.security_group_id = tasks.id
         self.register_outputs(
             {
                 "service_name": name,
@@ -338,12 +463,30 @@ class Service(pulumi.ComponentResource):
                 "environment_name": environment_name,
                 "container_name": self.container_name,
                 "url": self.url,
+                "vpc_id": self.vpc_id,
+                "subnet_ids": self.subnet_ids,
                 "log_group_name": self.log_group_name,
                 "task_role_name": self.task_role_name,
                 "security_group_id": self.security_group_id,
                 "release_function": self.release_function,
+                "code_deploy": self.code_deploy,
             }
         )
+
+    def deploy_statements(self) -> list[Statement]:
+        """What CodePipeline's own action needs to deploy this service; nothing where the release function deploys.
+
+        https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ECS.html
+        """
+        registers = register_statements([self.service_name, f"{self.service_name}-template"], self._place)
+        passes = iam.pass_roles(*self._role_arns, to="ecs-tasks.amazonaws.com")
+        if self.code_deploy is not None:
+            return [*self.code_deploy.deploy_statements(), *registers, passes]
+        if isinstance(self.strategy, Rolling) and self.strategy.ecs_action:
+            path = pulumi.Output.concat("service/", self._cluster.name, f"/{self.service_name}")
+            update = allow("ecs:DescribeServices", "ecs:UpdateService", on=self._place.arn("ecs", path))
+            return [update, *registers, passes]
+        return []
 
 
 def execution_statements(args: ServiceArgs, logs: aws.cloudwatch.LogGroup) -> list[Statement]:
@@ -351,17 +494,8 @@ def execution_statements(args: ServiceArgs, logs: aws.cloudwatch.LogGroup) -> li
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
     """
-    # A reference may go on behind the ARN of the secret with a JSON key, a stage and a version.
-    secrets = sorted({":".join(arn.split(":")[:7]) for arn in args.secrets.values() if SECRET.fullmatch(arn)})
-    parameters = sorted({arn for arn in args.secrets.values() if PARAMETER.fullmatch(arn)})
-    statements = [*args.registry.pull_statements(), iam.write_logs(logs.arn)]
-    if secrets:
-        statements.append(allow("secretsmanager:GetSecretValue", on=secrets))
-    if parameters:
-        statements.append(allow("ssm:GetParameters", on=parameters))
-    if args.secrets_kms_key_arns:
-        statements.append(allow("kms:Decrypt", on=list(args.secrets_kms_key_arns)))
-    return statements
+    secrets = secret_statements(args.secrets, args.secrets_kms_key_arns)
+    return [*args.registry.pull_statements(), iam.write_logs(logs.arn), *secrets]
 
 
 def container(args: ServiceArgs, log_group: pulumi.Input[str], region: pulumi.Input[str]) -> dict[str, Any]:
@@ -373,7 +507,7 @@ def container(args: ServiceArgs, log_group: pulumi.Input[str], region: pulumi.In
         "name": args.container_name,
         "image": pulumi.Output.concat(args.registry.url, f":{UNRELEASED}"),
         "essential": True,
-        "portMappings": [{"containerPort": args.port, "hostPort": args.port, "protocol": "tcp"}],
+        "portMappings": [{"containerPort": args.port, "hostPort": args.port, "protocol": "tcp"}] if args.port else [],
         "environment": [{"name": key, "value": value} for key, value in sorted(args.environment.items())],
         "secrets": [{"name": key, "valueFrom": arn} for key, arn in sorted(args.secrets.items())],
         "readonlyRootFilesystem": args.read_only_root_filesystem,
@@ -391,103 +525,3 @@ def container(args: ServiceArgs, log_group: pulumi.Input[str], region: pulumi.In
             },
         },
     }
-
-
-def attach(
-    name: str, args: ServiceArgs, child: pulumi.ResourceOptions
-) -> tuple[aws.ec2.SecurityGroup, aws.lb.TargetGroup, aws.lb.ListenerRule]:
-    """The way from the load balancer to the tasks, and no other way in."""
-    tasks = aws.ec2.SecurityGroup(f"{name}-tasks", description=f"Tasks of {name}", vpc_id=args.vpc_id, opts=child)
-    aws.vpc.SecurityGroupIngressRule(
-        # By its port: when that changes, the old rule stays until the tasks that listen there are gone.
-        f"{name}-in-{args.port}",
-        security_group_id=tasks.id,
-        description="Load balancer",
-        referenced_security_group_id=args.load_balancer.security_group_id,
-        ip_protocol="tcp",
-        from_port=args.port,
-        to_port=args.port,
-        opts=child,
-    )
-    aws.vpc.SecurityGroupEgressRule(
-        f"{name}-from-balancer-{args.port}",
-        security_group_id=args.load_balancer.security_group_id,
-        description=f"Tasks of {name}",
-        referenced_security_group_id=tasks.id,
-        ip_protocol="tcp",
-        from_port=args.port,
-        to_port=args.port,
-        opts=child,
-    )
-    # Images, logs, secrets, and whatever the application calls.
-    aws.vpc.SecurityGroupEgressRule(
-        f"{name}-out",
-        security_group_id=tasks.id,
-        description="Anywhere",
-        ip_protocol="-1",
-        cidr_ipv4="0.0.0.0/0",
-        opts=child,
-    )
-    target_group = aws.lb.TargetGroup(
-        f"{name}-tg",
-        # A group that is replaced stands beside the old one for a while, and its name takes 32 characters in all.
-        name_prefix=f"{name[:5].rstrip('-')}-",
-        vpc_id=args.vpc_id,
-        target_type="ip",
-        protocol="HTTP",
-        # Each task is registered with its own port; this one is never used, and changing it would replace the group.
-        port=80,
-        # A task that is stopped has this long to finish its requests, so no longer is needed here.
-        deregistration_delay=args.stop_timeout_seconds,
-        health_check=aws.lb.TargetGroupHealthCheckArgs(
-            path=args.health_path, matcher="200", interval=15, timeout=5, healthy_threshold=2, unhealthy_threshold=3
-        ),
-        opts=child,
-    )
-    rule = aws.lb.ListenerRule(
-        f"{name}-rule",
-        listener_arn=args.load_balancer.listener_arn,
-        priority=args.listener_priority,
-        conditions=[
-            aws.lb.ListenerRuleConditionArgs(
-                path_pattern=aws.lb.ListenerRuleConditionPathPatternArgs(values=list(args.paths))
-            )
-        ],
-        actions=[aws.lb.ListenerRuleActionArgs(type="forward", target_group_arn=target_group.arn)],
-        opts=child,
-    )
-    return tasks, target_group, rule
-
-
-def scale(
-    name: str, args: ServiceArgs, service: aws.ecs.Service, child: pulumi.ResourceOptions
-) -> aws.appautoscaling.Target | None:
-    """Scale with the load, where there is room between the least and the most tasks."""
-    if args.tasks.most == args.tasks.min:
-        return None
-    target = aws.appautoscaling.Target(
-        f"{name}-scaling",
-        service_namespace="ecs",
-        scalable_dimension="ecs:service:DesiredCount",
-        resource_id=pulumi.Output.concat("service/", args.cluster.name, "/", service.name),
-        # Registering a target moves the count into its bounds at once, and nothing is released yet; the release
-        # function sets the real bounds.
-        min_capacity=0,
-        max_capacity=args.tasks.most,
-        opts=child.merge(pulumi.ResourceOptions(ignore_changes=["min_capacity", "max_capacity"])),
-    )
-    aws.appautoscaling.Policy(
-        f"{name}-scaling-cpu",
-        policy_type="TargetTrackingScaling",
-        service_namespace=target.service_namespace,
-        scalable_dimension=target.scalable_dimension,
-        resource_id=target.resource_id,
-        target_tracking_scaling_policy_configuration=aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationArgs(
-            predefined_metric_specification=aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationPredefinedMetricSpecificationArgs(
-                predefined_metric_type="ECSServiceAverageCPUUtilization"
-            ),
-            target_value=args.tasks.target_cpu_percent,
-        ),
-        opts=child,
-    )
-    return target

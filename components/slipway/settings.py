@@ -15,24 +15,29 @@ from typing import Any
 
 import pulumi
 from pulumi.runtime import config as pulumi_config
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from slipway._rules import NAME, refuse
 from slipway.build import BuildSettings
+from slipway.command_project import CodeScan, StageTests
 from slipway.load_balancer import LoadBalancerSettings, is_ipv4_range
-from slipway.pipeline import Approval
+from slipway.notifications import Notifications
+from slipway.pipeline import PipelineSettings, composition_rules
 from slipway.registry import RegistryArgs
-from slipway.service import ENVIRONMENT_NAME, ServiceSettings
-from slipway.sources import CodeCommit, Connection, Source
-from slipway.strategies import Rolling, Strategy
+from slipway.scan_gate import ScanGate
+from slipway.service import ENVIRONMENT_NAME, ServiceSettings, strategy_rules
+from slipway.sources import CodeCommit, Connection, EcrImage, S3Object, Source
+from slipway.stages import Approval, Window, stage_rules
+from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Linear, Rolling, Strategy
 
 NAMESPACE = "slipway"
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 """How pydantic calls a key that a model, or a dataclass, does not have."""
 LONGEST_NAME = 32
 """What a load balancer may be called, the shortest of all names."""
-LONGEST_SERVICE_NAME = 40
+OVERRIDDEN = ("service", "loadBalancer")
+"""Parts of the file of which a stage may say some keys anew."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,6 +91,19 @@ class ExistingNetwork:
         )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureBranch:
+    """The stack is for a feature branch: its images are short-lived, and it has at most an environment of its own."""
+
+    image_days: int = 14
+    """Days until an image expires that is not live."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            (not 1 <= self.image_days <= 3650, f"image_days must be between 1 and 3650, got {self.image_days}"),
+        )
+
+
 class Section(BaseModel):
     """A part of a stack file."""
 
@@ -111,10 +129,16 @@ class Choice(Section):
 class SourceChoice(Choice):
     codecommit: CodeCommit | None = None
     connection: Connection | None = None
+    s3: S3Object | None = None
+    image: EcrImage | None = None
 
 
 class StrategyChoice(Choice):
     rolling: Rolling | None = None
+    blue_green: BlueGreen | None = None
+    canary: Canary | None = None
+    linear: Linear | None = None
+    code_deploy_blue_green: CodeDeployBlueGreen | None = None
 
 
 class NetworkChoice(Choice):
@@ -123,11 +147,28 @@ class NetworkChoice(Choice):
 
 
 class Stage(Section):
-    """One deploy stage."""
+    """One deploy stage. `service` and `load_balancer` hold what the file says of them, with the stage's own keys."""
 
     name: str | None = None
+    """What tags, reports and the service's name call the environment; the name of the stack without it."""
+
     approval: Approval | None = None
+    """Wait for an approval before each release; releases go ahead by themselves without it."""
+
     strategy: StrategyChoice = StrategyChoice(rolling=Rolling())
+    """How tasks are replaced."""
+
+    tests: StageTests | None = None
+    """Test the release when it is live; what is live counts as verified without it."""
+
+    window: Window | None = None
+    """When the stage may begin; at any time without it."""
+
+    service: ServiceSettings | None = None
+    """Keys of `service` that are different in this stage. Each replaces the whole of what the file says of that key."""
+
+    load_balancer: LoadBalancerSettings | None = None
+    """Keys of `load_balancer` that are different in this stage."""
 
     @model_validator(mode="after")
     def named(self) -> Stage:
@@ -140,19 +181,57 @@ class StackFile(Section):
     """All that a stack file can say under `slipway:`."""
 
     source: SourceChoice
-    service: ServiceSettings
-    stages: list[Stage] = [Stage()]
-    build: BuildSettings = BuildSettings()
-    registry: RegistryArgs = RegistryArgs()
-    load_balancer: LoadBalancerSettings = LoadBalancerSettings()
-    network: NetworkChoice = NetworkChoice(new=NewNetwork())
+    """Where the pipeline takes from what it builds and releases."""
 
-    @field_validator("stages")
-    @classmethod
-    def one_stage(cls, stages: list[Stage]) -> list[Stage]:
-        if len(stages) != 1:
-            raise ValueError(f"must be one deploy stage, got {len(stages)}")
-        return stages
+    service: ServiceSettings = ServiceSettings()
+    """The ECS service that runs the image, in each stage."""
+
+    stages: list[Stage] = [Stage()]
+    """The deploy stages, one after the other, each with a service and a load balancer of its own. With none (`[]`) the
+    image is only built."""
+
+    build: BuildSettings | None = None
+    """How a commit is tested, and its image built and pushed. With an image as source nothing is built."""
+
+    registry: RegistryArgs | None = None
+    """The ECR repository that the image is pushed to. With an image as source it is another stack's."""
+
+    load_balancer: LoadBalancerSettings = LoadBalancerSettings()
+    """The load balancer in front of the service, in each stage."""
+
+    network: NetworkChoice = NetworkChoice(new=NewNetwork())
+    """Where the load balancer and the tasks are."""
+
+    scan_gate: ScanGate | None = None
+    """What stops an image with known vulnerabilities before the first deployment."""
+
+    code_scans: list[CodeScan] = []
+    """What looks at the source before the first deployment."""
+
+    notifications: Notifications | None = None
+    """Who is told when the pipeline fails, works again, or waits for an approval."""
+
+    pipeline: PipelineSettings = PipelineSettings()
+    """How runs of the pipeline follow each other, and what can be said when somebody starts one."""
+
+    feature_branch: FeatureBranch | None = None
+    """Says that the stack is for a feature branch."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StageSettings:
+    """One deploy stage, with all that it says and what the file says for all stages."""
+
+    environment_name: str
+    service_name: str
+    """`<app>-<environment>`, what its service and load balancer are called."""
+    service: ServiceSettings
+    load_balancer: LoadBalancerSettings | None
+    """None for a worker."""
+    strategy: Strategy
+    approval: Approval | None
+    tests: StageTests | None
+    window: Window | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,17 +240,19 @@ class Settings:
 
     name: str
     """`<app>-<stack>`, what registry, build and pipeline are called."""
-    service_name: str
-    """`<app>-<environment>`."""
-    environment_name: str
     source: Source
-    service: ServiceSettings
-    strategy: Strategy
-    approval: Approval | None
+    image_repository: str | None
+    """Repository that another stack builds to, where the source is an image; then there is nothing to build."""
     build: BuildSettings
     registry: RegistryArgs
-    load_balancer: LoadBalancerSettings
+    cpu_architecture: str
+    """Of the build, and of all services."""
+    stages: Sequence[StageSettings]
     network: NewNetwork | ExistingNetwork
+    scan_gate: ScanGate | None
+    code_scans: Sequence[CodeScan]
+    notifications: Notifications | None
+    pipeline: PipelineSettings
 
     @staticmethod
     def load() -> Settings:
@@ -199,41 +280,187 @@ def read(app: str, stack: str, values: Mapping[str, Any], secrets: set[str]) -> 
         for key in sorted(secrets)
     ]
     data = {key: parse(value) for key, value in values.items() if key not in secrets}
-    file, found = validate(data, secrets)
-    mistakes += found
+    file, found = validate(with_overrides(with_dates(data)), secrets)
+    mistakes += without_repeats(found)
 
     name = f"{app}-{stack}"
-    environment = (file.stages[0].name if file else None) or stack
-    service_name = f"{app}-{environment}"
-    if not NAME.fullmatch(name) or len(name) > LONGEST_NAME or name.startswith("internal-"):
-        mistakes.append(
-            f"project and stack must together have a name of at most {LONGEST_NAME} characters of a-z 0-9 and single - "
-            f"between them, not starting with internal-, got {name!r}: "
-            "change `name` in Pulumi.yaml, or the stack's name"
-        )
-    elif not NAME.fullmatch(service_name) or len(service_name) > LONGEST_SERVICE_NAME:
-        mistakes.append(
-            f"project and {NAMESPACE}:stages[0].name must together have a name of at most {LONGEST_SERVICE_NAME} "
-            f"characters of a-z 0-9 and single - between them, got {service_name!r}"
-        )
+    mistakes += name_mistakes("project and stack", name, "change `name` in Pulumi.yaml, or the stack's name")
+    stages = [stage_settings(app, stack, file, stage) for stage in file.stages] if file else []
+    if file and not mistakes:
+        mistakes += [
+            mistake for stage in stages if stage.environment_name != stack for mistake in named_mistakes(stage)
+        ]
+        mistakes += combination_mistakes(file, stages)
     if mistakes or not file:
         many = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise ConfigurationError(
             f"{many} in the configuration (Pulumi.yaml, Pulumi.{stack}.yaml):\n" + "\n".join(f"  {m}" for m in mistakes)
         )
+    source = file.source.chosen
+    registry = file.registry or RegistryArgs()
+    if file.feature_branch is not None:
+        registry = dataclasses.replace(registry, expire_days=file.feature_branch.image_days)
     return Settings(
         name=name,
-        service_name=service_name,
-        environment_name=environment,
-        source=file.source.chosen,
-        service=file.service,
-        strategy=file.stages[0].strategy.chosen,
-        approval=file.stages[0].approval,
-        build=file.build,
-        registry=file.registry,
-        load_balancer=file.load_balancer,
+        source=source,
+        image_repository=source.repository if isinstance(source, EcrImage) else None,
+        build=file.build or BuildSettings(),
+        registry=registry,
+        cpu_architecture=file.service.cpu_architecture,
+        stages=stages,
         network=file.network.chosen,
+        scan_gate=file.scan_gate,
+        code_scans=file.code_scans,
+        notifications=file.notifications,
+        pipeline=file.pipeline,
     )
+
+
+def stage_settings(app: str, stack: str, file: StackFile, stage: Stage) -> StageSettings:
+    environment, service = stage.name or stack, stage.service or file.service
+    balancer = stage.load_balancer or file.load_balancer
+    return StageSettings(
+        environment_name=environment,
+        service_name=f"{app}-{environment}",
+        service=service,
+        load_balancer=None if service.port is None else balancer,
+        strategy=stage.strategy.chosen,
+        approval=stage.approval,
+        tests=stage.tests,
+        window=stage.window,
+    )
+
+
+def name_mistakes(parts: str, name: str, remedy: str) -> list[str]:
+    if NAME.fullmatch(name) and len(name) <= LONGEST_NAME and not name.startswith("internal-"):
+        return []
+    return [
+        f"{parts} must together have a name of at most {LONGEST_NAME} characters of a-z 0-9 and single - "
+        f"between them, not starting with internal-, got {name!r}: {remedy}"
+    ]
+
+
+def named_mistakes(stage: StageSettings) -> list[str]:
+    return name_mistakes("project and name of a stage", stage.service_name, f"shorten {stage.environment_name!r}")
+
+
+def combination_mistakes(file: StackFile, stages: Sequence[StageSettings]) -> list[str]:
+    """What is right by itself, and does not go together."""
+    source, mistakes = file.source.chosen, list[str]()
+
+    def add(where: str, rules: Sequence[tuple[bool, str]]) -> None:
+        mistakes.extend(f"{NAMESPACE}:{where}{as_written(message)}" for wrong, message in rules if wrong)
+
+    environments = [stage.environment_name for stage in stages]
+    is_image = isinstance(source, EcrImage)
+    rules = composition_rules(
+        source,
+        not is_image,
+        {s.environment_name: s.strategy for s in stages},
+        file.code_scans,
+        file.pipeline.variables,
+    )
+    # Of what it is about, the variables alone do not stand at the top of the file.
+    add("", [(wrong, re.sub(r"^variables\b", "pipeline.variables", message)) for wrong, message in rules])
+    add(
+        "",
+        [
+            (len(set(environments)) < len(environments), f"stages must have different names, got {environments}"),
+            (is_image and file.build is not None, "build must not be given with an image as source"),
+            (
+                is_image and file.registry is not None,
+                "registry must not be given with an image as source: the repository is another stack's",
+            ),
+        ],
+    )
+    for number, stage in enumerate(stages):
+        add(
+            f"stages[{number}].",
+            [*strategy_rules(stage.service, stage.strategy), *stage_rules(stage.strategy, stage.tests)],
+        )
+        add(f"stages[{number}].", reach_rules(stage))
+        other = stage.service.cpu_architecture != file.service.cpu_architecture
+        add(
+            f"stages[{number}].service.",
+            [
+                (
+                    other,
+                    f"cpu_architecture must be {file.service.cpu_architecture}, as the image was built for all stages, "
+                    f"got {stage.service.cpu_architecture!r}",
+                )
+            ],
+        )
+    if file.feature_branch is not None:
+        retain = file.registry is not None and file.registry.retain
+        expires = file.registry is not None and file.registry.expire_days is not None
+        named = [stage.name for stage in file.stages if stage.name is not None]
+        add(
+            "",
+            [
+                (bool(named), f"stages must have no name with feature_branch, got {named}: it deploys to its own only"),
+                (retain, "registry.retain must not be set with feature_branch: its images are short-lived"),
+                (
+                    expires,
+                    "registry.expire_days must not be given with feature_branch: its image_days say when images expire",
+                ),
+                (is_image, "source must not be an image with feature_branch, which builds its own"),
+            ],
+        )
+    return mistakes
+
+
+def reach_rules(stage: StageSettings) -> list[tuple[bool, str]]:
+    """Whether the tests of a stage can reach the address that they are given."""
+    balancer, tests = stage.load_balancer, stage.tests
+    if balancer is None or tests is None:
+        return []
+    return [
+        (
+            balancer.certificate_arn is not None and stage.service.url is None,
+            "tests need service.url with a certificate, got none: it is made out to a name of yours, and not to the "
+            "load balancer's",
+        ),
+        (
+            balancer.internal and not tests.in_vpc,
+            "tests must have in_vpc with an internal load balancer, which only the VPC reaches",
+        ),
+    ]
+
+
+def with_overrides(data: dict[str, Any]) -> dict[str, Any]:
+    """The file with each part that a stage says keys of, in that stage, whole: what the file says, and the stage's."""
+    if not isinstance(data.get("stages"), list):
+        return data
+    stages = []
+    for stage in data["stages"]:
+        whole = dict(stage) if isinstance(stage, dict) else stage
+        for part in OVERRIDDEN:
+            if isinstance(whole, dict) and isinstance(whole.get(part), dict) and isinstance(data.get(part, {}), dict):
+                whole[part] = {**data.get(part, {}), **whole[part]}
+        stages.append(whole)
+    return {**data, "stages": stages}
+
+
+def with_dates(data: dict[str, Any]) -> dict[str, Any]:
+    """The file with the days of `scanGate.allow` as days: YAML has no other dates, and Pulumi hands them over as the
+    moments that they begin."""
+    gate = data.get("scanGate")
+    if not isinstance(gate, dict) or not isinstance(gate.get("allow"), list):
+        return data
+    allow = [
+        {**finding, "until": re.sub(r"T00:00:00(\.0+)?Z| 00:00:00 \+0000 UTC", "", finding["until"])}
+        if isinstance(finding, dict) and isinstance(finding.get("until"), str)
+        else finding
+        for finding in gate["allow"]
+    ]
+    return {**data, "scanGate": {**gate, "allow": allow}}
+
+
+def without_repeats(mistakes: Sequence[str]) -> list[str]:
+    """Each mistake once: what is wrong for all stages is wrong in each stage that says a key anew."""
+    return [
+        m for m in mistakes if (general := re.sub(r"stages\[\d+\]\.", "", m, count=1)) == m or general not in mistakes
+    ]
 
 
 def parse(value: Any) -> Any:
@@ -251,6 +478,7 @@ def validate(data: dict[str, Any], secrets: set[str]) -> tuple[StackFile | None,
     at again.
     """
     mistakes: list[str] = []
+    taken: list[list[int | str]] = []
     rest = json.loads(json.dumps(data))
     while True:
         try:
@@ -262,14 +490,17 @@ def validate(data: dict[str, Any], secrets: set[str]) -> tuple[StackFile | None,
         for error in errors:
             # What is missing may have been taken out.
             if error["type"] != "missing" or (untouched and error["loc"][0] not in secrets):
-                mistakes += tell(error)
-            take_out(rest, error["loc"], error["type"])
+                # Rules of what was taken out would be told of its default.
+                keys = {str(path[-1]) for path in taken if path[:-1] == list(error["loc"])}
+                mistakes += tell(error, keys)
+            taken.append(take_out(rest, error["loc"], error["type"]))
         if json.dumps(rest) == before:  # nothing but missing keys is left
             return None, mistakes
 
 
-def take_out(data: Any, path: Sequence[int | str], error: str) -> None:
-    """Remove what stands at `path`, or the list that it is an item of, or the choice that it is the kind of."""
+def take_out(data: Any, path: Sequence[int | str], error: str) -> list[int | str]:
+    """Remove what stands at `path`, or the list that it is an item of, or the choice that it is the kind of; says which
+    of them it was."""
     keys = list(path)
     if error != "missing" and len(keys) > 1 and is_choice(kind_at(keys[:-1])):
         keys.pop()
@@ -278,19 +509,21 @@ def take_out(data: Any, path: Sequence[int | str], error: str) -> None:
     for key in keys[:-1]:
         data = data[int(key)] if isinstance(data, list) else data.get(str(key), {})
     data.pop(str(keys[-1]), None)
+    return keys
 
 
 def is_choice(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Choice)
 
 
-def tell(error: Any) -> list[str]:
-    """One mistake of pydantic's in our words: key, rule and value."""
+def tell(error: Any, but: set[str]) -> list[str]:
+    """One mistake of pydantic's in our words: key, rule and value; no rule of the keys `but`."""
     key = f"{NAMESPACE}:" + "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in error["loc"]).lstrip(".")
     match error["type"]:
         case "value_error":
             # A line for each broken rule, that begins with the field's name as Python has it.
             lines = [as_written(line) for line in str(error["ctx"]["error"]).split("\n")]
+            lines = [line for line in lines if not but & set(re.findall(r"\w+", line.partition(" must ")[0]))]
             return [f"{key} {line}" if line.startswith("must ") else f"{key}.{line}" for line in lines]
         case unknown if unknown in UNKNOWN_KEY:
             possible = ", ".join(fields_of(kind_at(error["loc"][:-1]))) or "none"
@@ -304,8 +537,10 @@ def tell(error: Any) -> list[str]:
 
 
 def as_written(text: str) -> str:
-    """Names of arguments in a rule as a stack file writes them; values, in quotes, stay as they are."""
-    return re.sub(r"'[^']*'|\b[a-z]+(?:_[a-z]+)+\b", lambda m: m[0] if m[0][0] == "'" else to_camel(m[0]), text)
+    """Names of arguments in a rule as a stack file writes them; values, in quotes, stay as they are, and so do the
+    fields of a text, in braces."""
+    kept = r"'[^']*'|\"[^\"]*\"|{\w+}"
+    return re.sub(rf"({kept})|\b[a-z]+(?:_[a-z]+)+\b", lambda m: m[1] or to_camel(m[0]), text)
 
 
 def kind_at(path: Sequence[int | str]) -> Any:

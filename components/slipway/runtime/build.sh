@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Tests a commit, builds its image, pushes it under the commit's id, and says by digest which image to release.
 #
-# Reads    COMMIT_ID         the commit, in full; the image's tag
+# Reads    COMMIT_ID         the commit, in full, or s3-<version> of an archive in S3; the image's tag
+#          RELEASE_DIGEST    digest of an image that is there already, to release it again; none for a build
 #          REPOSITORY_URL    the ECR repository
 #          CONTAINER_NAME    the container that the image is for
 #          CONTEXT           folder to build, relative to the source
@@ -9,7 +10,7 @@
 #          TEST_COMMANDS     commands to run first, one a line; each must succeed
 #          BUILD_ARGS        NAME=value build arguments, one a line
 #          BUILDER_IMAGE     the BuildKit image that builds, unless BUILDX_BUILDER names a builder that exists
-# Writes   imagedefinitions.json, and slipway.env with IMAGE_URI, IMAGE_DIGEST and IMAGE_TAG
+# Writes   imagedefinitions.json, and slipway.env with IMAGE_URI, IMAGE_DIGEST and IMAGE_TAG, what it was built from
 #
 # Everything happens in one script, so that nothing runs after a step that failed: CodeBuild runs post_build even then.
 # https://docs.aws.amazon.com/codebuild/latest/userguide/view-build-details-phases.html
@@ -24,10 +25,10 @@ say() {
   printf 'slipway: %s\n' "$*"
 }
 
-# The digest that a tag of the repository points at; nothing when there is no such tag.
+# The digest of an image of the repository, named by imageTag=… or imageDigest=…; nothing when there is none.
 digest_of() {
   local digest
-  digest=$(aws ecr batch-get-image --repository-name "$repository" --image-ids "imageTag=$1" \
+  digest=$(aws ecr batch-get-image --repository-name "$repository" --image-ids "$1" \
     --query 'images[0].imageId.imageDigest' --output text) || return 1
   [ "$digest" = None ] || printf '%s' "$digest"
 }
@@ -35,16 +36,40 @@ digest_of() {
 # One that was committed by mistake would be taken for this build's: CodeBuild uploads it even after a failure.
 rm -f imagedefinitions.json slipway.env
 
-[[ ${COMMIT_ID:-} =~ ^[0-9a-f]{40}([0-9a-f]{24})?$ ]] ||
+registry=${REPOSITORY_URL%%/*}
+repository=${REPOSITORY_URL#*/}
+unreadable="the repository $repository could not be read: the error is above; check that it exists and that the build's role may read it."
+
+finish() { # digest, tag
+  printf '[{"name":"%s","imageUri":"%s@%s"}]\n' "$CONTAINER_NAME" "$REPOSITORY_URL" "$1" >imagedefinitions.json
+  printf 'IMAGE_URI=%s@%s\nIMAGE_DIGEST=%s\nIMAGE_TAG=%s\n' "$REPOSITORY_URL" "$1" "$1" "$2" >slipway.env
+  say "image $REPOSITORY_URL@$1 (commit $2)"
+  exit 0
+}
+
+if [ "${RELEASE_DIGEST:-none}" != none ]; then
+  [[ $RELEASE_DIGEST =~ ^sha256:[0-9a-f]{64}$ ]] ||
+    fail "IMAGE_DIGEST must be a digest, sha256: and 64 characters of 0-9 a-f, got '$RELEASE_DIGEST'."
+  digest=$(digest_of "imageDigest=$RELEASE_DIGEST") || fail "$unreadable"
+  [ -n "$digest" ] ||
+    fail "there is no image $RELEASE_DIGEST in $repository: it was deleted, has expired, or is in another repository."
+  tags=$(aws ecr describe-images --repository-name "$repository" --image-ids "imageDigest=$RELEASE_DIGEST" \
+    --query 'imageDetails[0].imageTags' --output text) || fail "$unreadable"
+  say "nothing is built: the image $RELEASE_DIGEST is released again."
+  for tag in $tags; do
+    if [[ $tag =~ ^([0-9a-f]{40}|[0-9a-f]{64}|s3-.*)$ ]]; then finish "$digest" "$tag"; fi
+  done
+  finish "$digest" unknown
+fi
+
+[[ ${COMMIT_ID:-} =~ ^([0-9a-f]{40}|[0-9a-f]{64}|s3-[A-Za-z0-9._-]{1,120})$ ]] ||
   fail "COMMIT_ID must be the full id of a commit, got '${COMMIT_ID:-}': start the build from the pipeline, which passes it on."
+[ "$COMMIT_ID" != s3-null ] ||
+  fail "the archive in S3 has no version: turn on versioning of its bucket, and upload it again."
 [ -f "$CONTEXT/$DOCKERFILE" ] ||
   fail "there is no Dockerfile at '$CONTEXT/$DOCKERFILE' in this commit: add it, or set build.context and build.dockerfile to where it is."
 
-registry=${REPOSITORY_URL%%/*}
-repository=${REPOSITORY_URL#*/}
-
-digest=$(digest_of "$COMMIT_ID") ||
-  fail "the repository $repository could not be read: the error is above; check that it exists and that the build's role may read it."
+digest=$(digest_of "imageTag=$COMMIT_ID") || fail "$unreadable"
 
 if [ -n "$digest" ]; then
   say "commit $COMMIT_ID was tested and built before; its image is used again."
@@ -85,14 +110,12 @@ else
     --cache-from "type=registry,ref=$REPOSITORY_URL:cache" \
     ${cache[@]+"${cache[@]}"} ||
     # A second build of the same commit may have pushed it meanwhile; the tag is immutable, and the same commit is in it.
-    [ -n "$(digest_of "$COMMIT_ID" || true)" ] ||
+    [ -n "$(digest_of "imageTag=$COMMIT_ID" || true)" ] ||
     fail "the image could not be built or pushed: the error is above, beside the step of the Dockerfile or the push that failed."
 
-  digest=$(digest_of "$COMMIT_ID" || true)
+  digest=$(digest_of "imageTag=$COMMIT_ID" || true)
   [ -n "$digest" ] ||
     fail "the image was pushed, but $repository does not show it under the tag $COMMIT_ID: run the build again."
 fi
 
-printf '[{"name":"%s","imageUri":"%s@%s"}]\n' "$CONTAINER_NAME" "$REPOSITORY_URL" "$digest" >imagedefinitions.json
-printf 'IMAGE_URI=%s@%s\nIMAGE_DIGEST=%s\nIMAGE_TAG=%s\n' "$REPOSITORY_URL" "$digest" "$digest" "$COMMIT_ID" >slipway.env
-say "image $REPOSITORY_URL@$digest (commit $COMMIT_ID)"
+finish "$digest" "$COMMIT_ID"

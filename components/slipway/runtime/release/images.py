@@ -1,8 +1,12 @@
-"""The images of the repository: is one there, and which tags point at it."""
+"""The images of the repository: is one there, what is known of it, and which tags point at it."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+REVISION = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}|s3-[\w.-]+")
+"""Tags that say what an image was built from: the id of a commit, or the version of an archive in S3."""
 
 
 class Images:
@@ -20,6 +24,17 @@ class Images:
             )
         image: dict[str, Any] = answer["images"][0]
         return image
+
+    def revision(self, digest: str, taken: str) -> str:
+        """What the image was built from, by its tags; `taken` is what the pipeline's source took.
+
+        The two differ where an earlier image is released again, or one that another pipeline built.
+        """
+        answer = self.ecr.describe_images(repositoryName=self.repository, imageIds=[{"imageDigest": digest}])
+        tags = answer["imageDetails"][0].get("imageTags", [])
+        if taken in tags:
+            return taken
+        return next((tag for tag in sorted(tags) if REVISION.fullmatch(tag)), taken)
 
     def tag(self, digest: str, *tags: str) -> None:
         """Make each of `tags` point at the image, wherever it pointed before.

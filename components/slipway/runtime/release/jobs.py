@@ -19,6 +19,9 @@ import boto3
 MESSAGE_LIMIT = 5000
 SUMMARY_LIMIT = 2048
 
+Location = tuple[str, str]
+"""Bucket and key."""
+
 
 class Refused(Exception):
     """The event does not come from an action of a pipeline that is in progress."""
@@ -26,46 +29,57 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Order:
-    """What a deploy action asks for, as CodePipeline confirmed it."""
+    """What an action asks for, as CodePipeline confirmed it."""
 
     job: str
+    step: str
+    """What to do: `deploy`, or the step before it, `inspect`, `prepare` or `scan`."""
     execution: str
     commit: str
+    """What the source action took: the id of a commit, or what else a source has."""
     digest: str | None
-    """Digest that the build exported, and that an approval was given for; None for a build that exports none."""
+    """Digest that an approval was given for, or a gate; None where nobody asked."""
+    tests: str | None
+    """Project of CodeBuild that tests the release."""
     token: str | None
     """What the last run of this job handed to CodePipeline."""
-    bucket: str
-    key: str
+    artifact: Location
+    """What names the image."""
+    source: Location | None
+    """What was built, for the tests."""
+    output: Location | None
+    """Where the step puts what it makes."""
     credentials: dict[str, str]
-    """For the input artifact alone; CodePipeline makes them for this job."""
+    """For the artifacts alone; CodePipeline makes them for this job."""
 
 
 def confirm(codepipeline: Any, job: dict[str, Any], function: str) -> Order:
     """Believe an event as far as CodePipeline confirms it.
 
     Whoever may invoke the function can send it any event, but cannot make CodePipeline list an action in progress that
-    invokes this function with that very input artifact: nobody deploys past an approval.
+    invokes this function with these very input artifacts: nobody deploys past an approval.
     """
     data = job["data"]
     parameters = data["actionConfiguration"]["configuration"]["UserParameters"]
     asked = json.loads(parameters)
-    if len(data["inputArtifacts"]) != 1:
-        raise Refused(f"a deploy action has one input artifact, and this one has {len(data['inputArtifacts'])}")
-    location = data["inputArtifacts"][0]["location"]["s3Location"]
-    artifact = {"bucket": location["bucketName"], "key": location["objectKey"]}
+    inputs = [location(artifact) for artifact in data["inputArtifacts"]]
+    if not 1 <= len(inputs) <= 2:
+        raise Refused(f"an action of a release has one or two input artifacts, and this one has {len(inputs)}")
     # The history may lag a little behind the action that has just begun.
     for _ in range(4):
-        if in_progress(codepipeline, asked, function, parameters, artifact):
+        if in_progress(codepipeline, asked, function, parameters, inputs):
             credentials = data["artifactCredentials"]
             return Order(
                 job=job["id"],
+                step=asked["step"],
                 execution=asked["execution"],
                 commit=asked["commit"],
                 digest=asked.get("digest"),
+                tests=asked.get("tests"),
                 token=data.get("continuationToken"),
-                bucket=artifact["bucket"],
-                key=artifact["key"],
+                artifact=inputs[0],
+                source=inputs[1] if len(inputs) > 1 else None,
+                output=next((location(artifact) for artifact in data.get("outputArtifacts", [])), None),
                 credentials={
                     "aws_access_key_id": credentials["accessKeyId"],
                     "aws_secret_access_key": credentials["secretAccessKey"],
@@ -79,8 +93,13 @@ def confirm(codepipeline: Any, job: dict[str, Any], function: str) -> Order:
     )
 
 
+def location(artifact: dict[str, Any]) -> Location:
+    found = artifact["location"]["s3Location"]
+    return found["bucketName"], found["objectKey"]
+
+
 def in_progress(
-    codepipeline: Any, asked: dict[str, str], function: str, parameters: str, artifact: dict[str, str]
+    codepipeline: Any, asked: dict[str, str], function: str, parameters: str, inputs: list[Location]
 ) -> bool:
     pages = codepipeline.get_paginator("list_action_executions").paginate(
         pipelineName=asked["pipeline"], filter={"pipelineExecutionId": asked["execution"]}
@@ -89,30 +108,37 @@ def in_progress(
         for action in page["actionExecutionDetails"]:
             given = action.get("input", {})
             configuration = given.get("resolvedConfiguration") or given.get("configuration", {})
+            listed = [a.get("s3location", {}) for a in given.get("inputArtifacts", [])]
             if (
                 action["status"] == "InProgress"
                 and given.get("actionTypeId", {}).get("provider") == "Lambda"
                 and configuration.get("FunctionName") == function
                 and configuration.get("UserParameters") == parameters
-                and [a.get("s3location") for a in given.get("inputArtifacts", [])] == [artifact]
+                # In which order the history lists them is not documented.
+                and sorted((each.get("bucket"), each.get("key")) for each in listed) == sorted(inputs)
             ):
                 return True
     return False
 
 
 def image(order: Order, container: str, repository_url: str) -> str:
-    """The image that the build named for the container, by digest: the contract of CodePipeline's own ECS action.
+    """The image to release, by digest: what the build named for the container, or an ECR source found.
 
+    The contract is that of CodePipeline's own ECS actions.
     https://docs.aws.amazon.com/codepipeline/latest/userguide/file-reference.html
     """
     s3 = boto3.client("s3", **order.credentials)
-    body = s3.get_object(Bucket=order.bucket, Key=order.key)["Body"].read()
+    bucket, key = order.artifact
+    body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as artifact:
-            images = {
-                str(entry["name"]): str(entry["imageUri"])
-                for entry in json.loads(artifact.read("imagedefinitions.json"))
-            }
+            if "imageDetail.json" in artifact.namelist():  # of an ECR source
+                images = {container: str(json.loads(artifact.read("imageDetail.json"))["ImageURI"])}
+            else:
+                images = {
+                    str(entry["name"]): str(entry["imageUri"])
+                    for entry in json.loads(artifact.read("imagedefinitions.json"))
+                }
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as e:
         raise RuntimeError(
             f"the build's artifact holds no valid imagedefinitions.json ({e}); see what the build wrote"
@@ -128,8 +154,16 @@ def image(order: Order, container: str, repository_url: str) -> str:
     if repository != repository_url:
         raise RuntimeError(f"this service takes images from {repository_url}, and imagedefinitions.json names {uri!r}")
     if order.digest not in (None, digest):
-        raise RuntimeError(f"the build exported the digest {order.digest}, and imagedefinitions.json names {digest}")
+        raise RuntimeError(f"the digest {order.digest} was approved, and imagedefinitions.json names {digest}")
     return uri
+
+
+def put(order: Order, body: bytes) -> None:
+    """Hand over an output artifact."""
+    if order.output is None:
+        raise RuntimeError("the action has no output artifact to put the deployment into; run `pulumi up`")
+    bucket, key = order.output
+    boto3.client("s3", **order.credentials).put_object(Bucket=bucket, Key=key, Body=body)
 
 
 class Answer:

@@ -26,7 +26,13 @@ class Settings:
     security_groups: list[str]
     """Of the tasks."""
     load_balancers: list[dict[str, Any]]
-    """Target groups with the container and the port that they reach, as UpdateService takes them."""
+    """The target group with the container and the port that it reaches, as UpdateService takes it; where ECS shifts
+    traffic, with the group beside it, the rules and the role. None for a service that answers no requests."""
+    target_groups: list[str]
+    """The two groups of the service, of which one has the traffic."""
+    deployment: dict[str, Any]
+    """How ECS replaces tasks, `deploymentConfiguration` as UpdateService takes it; nothing where CodeDeploy does."""
+    availability_zone_rebalancing: str
 
     def count(self, current: int) -> int:
         """How many tasks to ask for when `current` are asked for now."""
@@ -41,6 +47,8 @@ class Release:
     commit: str
     execution: str
     """Execution of the pipeline that released it."""
+    begun: float = 0
+    """When, in seconds since the epoch."""
 
     @property
     def digest(self) -> str:

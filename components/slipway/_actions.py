@@ -1,0 +1,304 @@
+"""The actions of a pipeline, as CodePipeline takes them.
+
+https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from slipway.build import Build
+from slipway.command_project import CommandProject
+from slipway.iam import Place
+from slipway.scan_gate import ScanGateFunction
+from slipway.service import Service
+from slipway.sources import Connection, Filter, PullRequest, Push, Source
+from slipway.stages import Approval, DeployStage, Window
+from slipway.strategies import Rolling
+
+Action = aws.codepipeline.PipelineStageActionArgs
+SOURCE, BUILD, SCAN = "SourceArtifact", "BuildArtifact", "Scan"
+RELEASE_DIGEST = "IMAGE_DIGEST"
+"""The pipeline's variable that names an image to release again."""
+NO_DIGEST = "none"
+"""A variable cannot be empty."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """What the deploy stages of a pipeline have in common."""
+
+    pipeline: str
+    artifact: str
+    """Names the image."""
+    source: str | None
+    """Has the files of what was built, if anything was."""
+    revision: str
+    """Variable of what the source took."""
+    digest: str | None
+    """Variable of the image that passed the scan gate, if there is one."""
+    place: Place
+
+
+def source_action(source: Source) -> Action:
+    return Action(
+        name="Source",
+        category="Source",
+        owner="AWS",
+        provider=source.provider,
+        version="1",
+        configuration=source.configuration(),
+        output_artifacts=[SOURCE],
+        namespace="Source",
+    )
+
+
+def build_action(build: Build, source: Source, variables: Mapping[str, str]) -> Action:
+    told = {"COMMIT_ID": source.revision, **handed_on(variables)}
+    if build.exported_variables:
+        told["RELEASE_DIGEST"] = f"#{{variables.{RELEASE_DIGEST}}}"
+    return Action(
+        name="Build",
+        category="Build",
+        owner="AWS",
+        provider="CodeBuild",
+        version="1",
+        configuration={"ProjectName": build.project_name, "EnvironmentVariables": environment(told)},
+        input_artifacts=[SOURCE],
+        output_artifacts=[BUILD],
+        namespace="Build",
+    )
+
+
+def handed_on(variables: Mapping[str, str]) -> dict[str, str]:
+    """The pipeline's own variables, for the commands of an action."""
+    return {name: f"#{{variables.{name}}}" for name in sorted(variables)}
+
+
+def environment(variables: Mapping[str, str]) -> str:
+    """https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-CodeBuild.html"""
+    return json.dumps([{"name": name, "value": value, "type": "PLAINTEXT"} for name, value in variables.items()])
+
+
+def code_scan_action(name: str, project: CommandProject, variables: Mapping[str, str]) -> Action:
+    return Action(
+        name=name,
+        category="Test",
+        owner="AWS",
+        provider="CodeBuild",
+        version="1",
+        configuration={"ProjectName": project.project_name, "EnvironmentVariables": environment(handed_on(variables))}
+        if variables
+        else {"ProjectName": project.project_name},
+        input_artifacts=[SOURCE],
+    )
+
+
+def scan_gate_action(gate: ScanGateFunction, release: Release) -> Action:
+    return function_action("Image", gate.function_name, "scan", release, namespace=SCAN)
+
+
+def release_actions(
+    release: Release, stage: DeployStage, tests: CommandProject | None, topic: aws.sns.Topic | None
+) -> list[Action]:
+    """The approval, if there is one, and the release. While they wait, a newer run waits behind this stage."""
+    service, actions = stage.service, list[Action]()
+    of, function = service.environment_name, service.release_function.function_name
+    digest = {} if release.digest is None else {"digest": release.digest}
+
+    if stage.approval is not None:
+        actions.append(function_action("Inspect", function, "inspect", release, f"Inspect-{of}", 1, **digest))
+        actions.append(approval_action(stage.approval, service, release, topic, order=2))
+        # What was approved is what is deployed.
+        digest = {"digest": f"#{{Inspect-{of}.IMAGE_DIGEST}}"}
+    if service.code_deploy is not None:
+        order, prepared = len(actions) + 1, f"Deployment-{of}"
+        # Just before the deployment, from the newest settings.
+        prepare = function_action("Prepare", function, "prepare", release, None, order, [prepared], **digest)
+        actions += [prepare, codedeploy_action(service.code_deploy.application_name, prepared, order + 1)]
+    if isinstance(service.strategy, Rolling) and service.strategy.ecs_action:
+        actions.append(ecs_action(service, service.strategy, release, len(actions) + 1))
+    name = "Finish" if actions and actions[-1].provider in ("ECS", "CodeDeployToECS") else "Deploy"
+    tested = {"tests": tests.project_name} if tests else {}
+    order = len(actions) + 1
+    actions.append(function_action(name, function, "deploy", release, f"Deploy-{of}", order, **digest, **tested))
+    return actions
+
+
+def function_action(
+    name: str,
+    function: str,
+    step: str,
+    release: Release,
+    namespace: str | None = None,
+    order: int = 1,
+    outputs: Sequence[str] = (),
+    **more: str,
+) -> Action:
+    """A step of a release, done by a function, which reports how it ended."""
+    parameters = {
+        "step": step,
+        "pipeline": release.pipeline,
+        "execution": "#{codepipeline.PipelineExecutionId}",
+        "commit": release.revision,
+        **more,
+    }
+    inputs = [release.artifact]
+    if "tests" in more and release.source:
+        inputs.append(release.source)
+    return Action(
+        name=name,
+        category="Invoke",
+        owner="AWS",
+        provider="Lambda",
+        version="1",
+        configuration={"FunctionName": function, "UserParameters": json.dumps(parameters)},
+        input_artifacts=inputs,
+        output_artifacts=list(outputs) or None,
+        namespace=namespace,
+        run_order=order,
+    )
+
+
+def approval_action(
+    approval: Approval, service: Service, release: Release, topic: aws.sns.Topic | None, order: int
+) -> Action:
+    """Says what is to be released instead of what, and where to see it."""
+    seen = f"Inspect-{service.environment_name}"
+    commit, live, digest = (f"#{{{seen}.{name}}}" for name in ("COMMIT_ID", "LIVE_COMMIT_ID", "IMAGE_DIGEST"))
+    console = pulumi.Output.concat("https://", release.place.region, ".console.aws.amazon.com")
+    execution = "#{codepipeline.PipelineExecutionId}"
+    message = pulumi.Output.concat(
+        f"Release to {service.environment_name}: commit {commit} instead of {live}, image {digest} instead of "
+        f"#{{{seen}.LIVE_DIGEST}}. ",
+        console,
+        f"/codesuite/codepipeline/pipelines/{release.pipeline}/executions/{execution}/visualization",
+    )
+    page: pulumi.Input[str]
+    if approval.link is not None:
+        page = approval.link.format(commit=commit, live_commit=live, digest=digest)
+    else:
+        repository = service.registry.repository_name
+        page = pulumi.Output.concat(
+            console, "/ecr/repositories/private/", release.place.account, f"/{repository}/_/image/{digest}/details"
+        )
+    return Action(
+        name="Approve",
+        category="Approval",
+        owner="AWS",
+        provider="Manual",
+        version="1",
+        configuration={
+            "CustomData": message,
+            "ExternalEntityLink": page,
+            **({"NotificationArn": topic.arn} if topic else {}),
+        },
+        timeout_in_minutes=approval.timeout_minutes,
+        run_order=order,
+    )
+
+
+def codedeploy_action(application: str, artifact: str, order: int) -> Action:
+    """https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ECSbluegreen.html"""
+    return Action(
+        name="Deploy",
+        category="Deploy",
+        owner="AWS",
+        provider="CodeDeployToECS",
+        version="1",
+        configuration={
+            "ApplicationName": application,
+            "DeploymentGroupName": application,
+            "TaskDefinitionTemplateArtifact": artifact,
+            "AppSpecTemplateArtifact": artifact,
+            "Image1ArtifactName": artifact,
+            "Image1ContainerName": "IMAGE1_NAME",
+        },
+        input_artifacts=[artifact],
+        run_order=order,
+    )
+
+
+def ecs_action(service: Service, strategy: Rolling, release: Release, order: int) -> Action:
+    """https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ECS.html"""
+    return Action(
+        name="Deploy",
+        category="Deploy",
+        owner="AWS",
+        provider="ECS",
+        version="1",
+        configuration={
+            "ClusterName": service.cluster_name,
+            "ServiceName": service.service_name,
+            "DeploymentTimeout": str(strategy.deadline_minutes),
+        },
+        input_artifacts=[release.artifact],
+        run_order=order,
+    )
+
+
+def before_entry(window: Window | None) -> aws.codepipeline.PipelineStageBeforeEntryArgs | None:
+    """https://docs.aws.amazon.com/codepipeline/latest/userguide/stage-conditions.html"""
+    if window is None:
+        return None
+    rule = aws.codepipeline.PipelineStageBeforeEntryConditionRuleArgs(
+        name="Window",
+        rule_type_id=aws.codepipeline.PipelineStageBeforeEntryConditionRuleRuleTypeIdArgs(
+            category="Rule", owner="AWS", provider="DeploymentWindow", version="1"
+        ),
+        configuration={"Cron": window.cron, "TimeZone": window.time_zone},
+    )
+    return aws.codepipeline.PipelineStageBeforeEntryArgs(
+        condition=aws.codepipeline.PipelineStageBeforeEntryConditionArgs(result="FAIL", rules=[rule])
+    )
+
+
+def triggers(source: Source) -> list[aws.codepipeline.PipelineTriggerArgs] | None:
+    """A connection starts the pipeline by a trigger; other sources by a rule of EventBridge.
+
+    https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-filter.html
+    """
+    if not isinstance(source, Connection):
+        return None
+    pushes, requests = source.starts()
+    return [
+        aws.codepipeline.PipelineTriggerArgs(
+            provider_type="CodeStarSourceConnection",
+            git_configuration=aws.codepipeline.PipelineTriggerGitConfigurationArgs(
+                source_action_name="Source",
+                pushes=[push_trigger(push) for push in pushes] or None,
+                pull_requests=[request_trigger(request) for request in requests] or None,
+            ),
+        )
+    ]
+
+
+def push_trigger(push: Push) -> aws.codepipeline.PipelineTriggerGitConfigurationPushArgs:
+    return aws.codepipeline.PipelineTriggerGitConfigurationPushArgs(
+        branches=filtered(push.branches, aws.codepipeline.PipelineTriggerGitConfigurationPushBranchesArgs),
+        file_paths=filtered(push.file_paths, aws.codepipeline.PipelineTriggerGitConfigurationPushFilePathsArgs),
+        tags=filtered(push.tags, aws.codepipeline.PipelineTriggerGitConfigurationPushTagsArgs),
+    )
+
+
+def request_trigger(request: PullRequest) -> aws.codepipeline.PipelineTriggerGitConfigurationPullRequestArgs:
+    return aws.codepipeline.PipelineTriggerGitConfigurationPullRequestArgs(
+        events=list(request.events),
+        branches=filtered(request.branches, aws.codepipeline.PipelineTriggerGitConfigurationPullRequestBranchesArgs),
+        file_paths=filtered(
+            request.file_paths, aws.codepipeline.PipelineTriggerGitConfigurationPullRequestFilePathsArgs
+        ),
+    )
+
+
+def filtered(told: Filter | None, form: Any) -> Any:
+    """A filter in the form that the provider has for it; empty lists are not taken."""
+    if told is None:
+        return None
+    return form(includes=list(told.includes) or None, excludes=list(told.excludes) or None)

@@ -1,0 +1,245 @@
+"""The way from a load balancer to the tasks of a service, whatever strategy replaces them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pulumi_aws as aws
+
+from slipway import iam
+from slipway.iam import Statement, allow
+from slipway.strategies import BlueGreen
+
+if TYPE_CHECKING:
+    from slipway.load_balancer import LoadBalancer
+    from slipway.service import ServiceArgs
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """What a service is reached by. Every service has two target groups, of which one has the traffic, so that its
+    strategy can be changed at any time."""
+
+    target_groups: tuple[aws.lb.TargetGroup, aws.lb.TargetGroup]
+    rule: aws.lb.ListenerRule
+    test_rule: aws.lb.ListenerRule | None
+    infrastructure: aws.iam.Role | None
+    """The role by which ECS shifts the traffic."""
+    ready: Sequence[pulumi.Resource]
+    """What must be there before the service, and go after it."""
+
+    @property
+    def target_group_arns(self) -> list[pulumi.Output[str]]:
+        return [group.arn for group in self.target_groups]
+
+
+def security_group(name: str, args: ServiceArgs, child: pulumi.ResourceOptions) -> aws.ec2.SecurityGroup:
+    """Lets the tasks out, and nobody in."""
+    tasks = aws.ec2.SecurityGroup(f"{name}-tasks", description=f"Tasks of {name}", vpc_id=args.vpc_id, opts=child)
+    # Images, logs, secrets, and whatever the application calls.
+    aws.vpc.SecurityGroupEgressRule(
+        f"{name}-out",
+        security_group_id=tasks.id,
+        description="Anywhere",
+        ip_protocol="-1",
+        cidr_ipv4="0.0.0.0/0",
+        opts=child,
+    )
+    return tasks
+
+
+def attach(
+    name: str,
+    args: ServiceArgs,
+    balancer: LoadBalancer,
+    port: int,
+    tasks: aws.ec2.SecurityGroup,
+    child: pulumi.ResourceOptions,
+) -> Attachment:
+    """The way from the load balancer to the tasks, and no other way in."""
+    aws.vpc.SecurityGroupIngressRule(
+        # By its port: when that changes, the old rule stays until the tasks that listen there are gone.
+        f"{name}-in-{port}",
+        security_group_id=tasks.id,
+        description="Load balancer",
+        referenced_security_group_id=balancer.security_group_id,
+        ip_protocol="tcp",
+        from_port=port,
+        to_port=port,
+        opts=child,
+    )
+    aws.vpc.SecurityGroupEgressRule(
+        f"{name}-from-balancer-{port}",
+        security_group_id=balancer.security_group_id,
+        description=f"Tasks of {name}",
+        referenced_security_group_id=tasks.id,
+        ip_protocol="tcp",
+        from_port=port,
+        to_port=port,
+        opts=child,
+    )
+    groups = target_group(name, "a", args, child), target_group(name, "b", args, child)
+    rule = listener_rule(f"{name}-rule", balancer.listener_arn, args, groups, child)
+    test_rule, infrastructure = None, None
+    ready: list[pulumi.Resource] = [rule]
+    if balancer.test_listener_arn is not None:
+        test_rule = listener_rule(f"{name}-test-rule", balancer.test_listener_arn, args, groups, child)
+        ready.append(test_rule)
+    if isinstance(args.strategy, BlueGreen):
+        rules = [rule.arn, *([test_rule.arn] if test_rule else [])]
+        infrastructure, policy = iam.role(
+            f"{name}-traffic",
+            # No condition keys are documented for this role.
+            iam.trust("ecs.amazonaws.com"),
+            shift_statements([group.arn for group in groups], rules),
+            child,
+        )
+        ready.append(policy)
+    return Attachment(groups, rule, test_rule, infrastructure, ready)
+
+
+def target_group(name: str, letter: str, args: ServiceArgs, child: pulumi.ResourceOptions) -> aws.lb.TargetGroup:
+    return aws.lb.TargetGroup(
+        f"{name}-tg-{letter}",
+        # A group that is replaced stands beside the old one for a while, and its name takes 32 characters in all.
+        name_prefix=f"{name[:4].rstrip('-')}-{letter}",
+        vpc_id=args.vpc_id,
+        target_type="ip",
+        protocol="HTTP",
+        # Each task is registered with its own port; this one is never used, and changing it would replace the group.
+        port=80,
+        # A task that is stopped has this long to finish its requests, so no longer is needed here.
+        deregistration_delay=args.stop_timeout_seconds,
+        health_check=aws.lb.TargetGroupHealthCheckArgs(
+            path=args.health_path, matcher="200", interval=15, timeout=5, healthy_threshold=2, unhealthy_threshold=3
+        ),
+        opts=child,
+    )
+
+
+def listener_rule(
+    name: str,
+    listener_arn: pulumi.Input[str],
+    args: ServiceArgs,
+    groups: Sequence[aws.lb.TargetGroup],
+    child: pulumi.ResourceOptions,
+) -> aws.lb.ListenerRule:
+    """Forwards to both groups, at first with all weight on one: ECS refuses to shift traffic to a group that its rule
+    does not name."""
+    return aws.lb.ListenerRule(
+        name,
+        listener_arn=listener_arn,
+        priority=args.listener_priority,
+        conditions=[
+            aws.lb.ListenerRuleConditionArgs(
+                path_pattern=aws.lb.ListenerRuleConditionPathPatternArgs(values=list(args.paths))
+            )
+        ],
+        actions=[
+            aws.lb.ListenerRuleActionArgs(
+                type="forward",
+                forward=aws.lb.ListenerRuleActionForwardArgs(
+                    target_groups=[
+                        aws.lb.ListenerRuleActionForwardTargetGroupArgs(arn=group.arn, weight=weight)
+                        for group, weight in zip(groups, (100, 0), strict=True)
+                    ]
+                ),
+            )
+        ],
+        # From the first shift on, whoever deploys owns where the traffic goes.
+        opts=child.merge(pulumi.ResourceOptions(ignore_changes=["actions"])),
+    )
+
+
+def shift_statements(target_groups: Sequence[pulumi.Input[str]], rules: Sequence[pulumi.Input[str]]) -> list[Statement]:
+    """What ECS needs to shift traffic between these groups by these rules.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/AmazonECSInfrastructureRolePolicyForLoadBalancers.html
+    """
+    return [
+        # These take no resource.
+        allow(
+            "elasticloadbalancing:DescribeListeners",
+            "elasticloadbalancing:DescribeRules",
+            "elasticloadbalancing:DescribeTargetGroups",
+            "elasticloadbalancing:DescribeTargetHealth",
+            on="*",
+        ),
+        allow("elasticloadbalancing:RegisterTargets", "elasticloadbalancing:DeregisterTargets", on=list(target_groups)),
+        allow("elasticloadbalancing:ModifyRule", on=list(rules)),
+    ]
+
+
+def load_balancers(args: ServiceArgs, attachment: Attachment | None) -> list[dict[str, Any]]:
+    """The service's load balancers, as ECS's API takes them."""
+    if attachment is None:
+        return []
+    first, second = attachment.target_group_arns
+    balancer: dict[str, Any] = {
+        "targetGroupArn": first,
+        "containerName": args.container_name,
+        "containerPort": args.port,
+    }
+    if attachment.infrastructure is not None:
+        test = {"testListenerRule": attachment.test_rule.arn} if attachment.test_rule else {}
+        balancer["advancedConfiguration"] = {
+            "alternateTargetGroupArn": second,
+            "productionListenerRule": attachment.rule.arn,
+            "roleArn": attachment.infrastructure.arn,
+            **test,
+        }
+    return [balancer]
+
+
+def error_alarm(
+    name: str, args: ServiceArgs, balancer: LoadBalancer, attachment: Attachment, child: pulumi.ResourceOptions
+) -> aws.cloudwatch.MetricAlarm | None:
+    """Goes off when too many requests to either target group fail, so also when only the new tasks' do."""
+    if args.error_alarm is None:
+        return None
+    queries = []
+    for letter, group in zip("ab", attachment.target_groups, strict=True):
+        of: Mapping[str, pulumi.Input[str]] = {
+            "LoadBalancer": balancer.arn_suffix,
+            "TargetGroup": group.arn_suffix,
+        }
+        queries += [
+            metric(f"errors_{letter}", "HTTPCode_Target_5XX_Count", of),
+            metric(f"requests_{letter}", "RequestCount", of),
+        ]
+    enough = args.error_alarm.requests
+    shares = [f"IF(FILL(requests_{g}, 0) >= {enough}, 100 * FILL(errors_{g}, 0) / requests_{g}, 0)" for g in ("a", "b")]
+    return aws.cloudwatch.MetricAlarm(
+        f"{name}-errors",
+        alarm_description=f"More than {args.error_alarm.percent} percent of the requests to {name} fail.",
+        comparison_operator="GreaterThanThreshold",
+        threshold=args.error_alarm.percent,
+        evaluation_periods=args.error_alarm.minutes,
+        # No requests are no errors: an alarm without data would never go off, nor back.
+        treat_missing_data="notBreaching",
+        metric_queries=[
+            *queries,
+            aws.cloudwatch.MetricAlarmMetricQueryArgs(
+                id="percent",
+                label="Failed requests, percent",
+                expression=f"MAX([{', '.join(shares)}])",
+                return_data=True,
+            ),
+        ],
+        opts=child,
+    )
+
+
+def metric(
+    id: str, name: str, dimensions: Mapping[str, pulumi.Input[str]]
+) -> aws.cloudwatch.MetricAlarmMetricQueryArgs:
+    """https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html"""
+    return aws.cloudwatch.MetricAlarmMetricQueryArgs(
+        id=id,
+        metric=aws.cloudwatch.MetricAlarmMetricQueryMetricArgs(
+            namespace="AWS/ApplicationELB", metric_name=name, dimensions=dimensions, period=60, stat="Sum"
+        ),
+    )

@@ -1,0 +1,133 @@
+"""How the tasks of a service are replaced, in the words of ECS's API, and what of it Pulumi says once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from slipway import iam
+from slipway.iam import allow
+from slipway.strategies import BlueGreen, CodeDeployBlueGreen, Hook, Rolling, Strategy
+
+OF_RELEASES = (
+    "task_definition",
+    "desired_count",
+    "network_configuration",
+    "load_balancers",
+    "deployment_configuration",
+    "deployment_circuit_breaker",
+    "deployment_minimum_healthy_percent",
+    "deployment_maximum_percent",
+    "alarms",
+    "availability_zone_rebalancing",
+)
+"""What the release function alone changes, in one call: a deployment that Pulumi started would mix the new network or
+port with the old revision, and a strategy without the target groups that it needs."""
+
+
+@dataclass(frozen=True)
+class HookRole:
+    role: aws.iam.Role
+    policy: aws.iam.RolePolicy
+
+
+def deployment_configuration(
+    strategy: Strategy, alarm_names: Sequence[pulumi.Input[str]], hooks: HookRole | None
+) -> dict[str, Any]:
+    """`deploymentConfiguration` as ECS's API takes it; nothing where CodeDeploy deploys.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
+    """
+    if isinstance(strategy, CodeDeployBlueGreen):
+        return {}
+    # AWS says of these two that the breaker supports them, and of no other; there the release function breaks off.
+    # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-failure-detection.html
+    breaker = type(strategy) in (Rolling, BlueGreen)
+    result: dict[str, Any] = {
+        **strategy.configuration(),
+        "deploymentCircuitBreaker": {"enable": breaker, "rollback": breaker},
+        "alarms": {"alarmNames": list(alarm_names), "enable": bool(alarm_names), "rollback": bool(alarm_names)},
+    }
+    if isinstance(strategy, BlueGreen):
+        result["lifecycleHooks"] = [lifecycle_hook(hook, hooks) for hook in strategy.hooks]
+    return result
+
+
+def lifecycle_hook(hook: Hook, invoker: HookRole | None) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentLifecycleHook.html"""
+    timeout = {"timeoutInMinutes": hook.timeout_minutes, "action": hook.on_timeout}
+    told = {"lifecycleStages": list(hook.stages), "timeoutConfiguration": timeout}
+    if hook.function_arn is None or invoker is None:
+        return {"targetType": "PAUSE", **told}
+    return {"targetType": "AWS_LAMBDA", "hookTargetArn": hook.function_arn, "roleArn": invoker.role.arn, **told}
+
+
+def hook_role(name: str, strategy: Strategy, child: pulumi.ResourceOptions) -> HookRole | None:
+    """The role by which ECS invokes the functions of hooks.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/blue-green-permissions.html
+    """
+    hooks = strategy.hooks if isinstance(strategy, BlueGreen) else ()
+    functions = sorted({hook.function_arn for hook in hooks if hook.function_arn})
+    if not functions:
+        return None
+    # No condition keys are documented for this role.
+    invoke = [allow("lambda:InvokeFunction", on=functions)]
+    return HookRole(*iam.role(f"{name}-hooks", iam.trust("ecs.amazonaws.com"), invoke, child))
+
+
+def first_deployment(deployment: Mapping[str, Any]) -> dict[str, Any]:
+    """How a service is made: with its strategy, and without bakes and hooks, since there is nothing to wait for yet.
+
+    The release function sets all of it before the first image is deployed.
+    """
+    if not deployment:
+        return {"availability_zone_rebalancing": rebalancing(deployment)}
+    strategy, breaker = deployment["strategy"], deployment["deploymentCircuitBreaker"]
+    return {
+        "deployment_configuration": aws.ecs.ServiceDeploymentConfigurationArgs(
+            strategy=strategy,
+            bake_time_in_minutes=None if strategy == "ROLLING" else "0",
+            canary_configuration=aws.ecs.ServiceDeploymentConfigurationCanaryConfigurationArgs(
+                canary_percent=deployment["canaryConfiguration"]["canaryPercent"], canary_bake_time_in_minutes="0"
+            )
+            if strategy == "CANARY"
+            else None,
+            linear_configuration=aws.ecs.ServiceDeploymentConfigurationLinearConfigurationArgs(
+                step_percent=deployment["linearConfiguration"]["stepPercent"], step_bake_time_in_minutes="0"
+            )
+            if strategy == "LINEAR"
+            else None,
+        ),
+        "deployment_circuit_breaker": aws.ecs.ServiceDeploymentCircuitBreakerArgs(**breaker),
+        "deployment_minimum_healthy_percent": deployment["minimumHealthyPercent"],
+        "deployment_maximum_percent": deployment["maximumPercent"],
+        "availability_zone_rebalancing": rebalancing(deployment),
+    }
+
+
+def rebalancing(deployment: Mapping[str, Any]) -> str:
+    """AWS refuses to rebalance where no more than the desired count may run."""
+    return "ENABLED" if deployment.get("maximumPercent", 100) > 100 else "DISABLED"
+
+
+def load_balancer(balancer: Mapping[str, Any]) -> aws.ecs.ServiceLoadBalancerArgs:
+    """A load balancer of ECS's API as the provider takes it."""
+    advanced = balancer.get("advancedConfiguration")
+    return aws.ecs.ServiceLoadBalancerArgs(
+        target_group_arn=balancer["targetGroupArn"],
+        container_name=balancer["containerName"],
+        container_port=balancer["containerPort"],
+        advanced_configuration=aws.ecs.ServiceLoadBalancerAdvancedConfigurationArgs(
+            alternate_target_group_arn=advanced["alternateTargetGroupArn"],
+            production_listener_rule=advanced["productionListenerRule"],
+            test_listener_rule=advanced.get("testListenerRule"),
+            role_arn=advanced["roleArn"],
+        )
+        if advanced
+        else None,
+    )

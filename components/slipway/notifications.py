@@ -1,0 +1,242 @@
+"""Notifier: tells people that a pipeline failed, works again, or waits for an approval, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from slipway import iam
+from slipway._function import function
+from slipway._rules import refuse
+from slipway.iam import Place, allow, document
+
+EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+CHAT_REGION = "us-east-2"
+"""Channels are configured in one of the few Regions that have the service, for topics of any Region.
+
+https://docs.aws.amazon.com/general/latest/gr/chatbot.html"""
+EVENTS = ("codepipeline-pipeline-pipeline-execution-failed", "codepipeline-pipeline-manual-approval-needed")
+"""What AWS itself tells of.
+
+https://docs.aws.amazon.com/dtconsole/latest/userguide/concepts.html"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slack:
+    """A channel of Slack, whose workspace was once connected in the console of Amazon Q Developer in chat applications.
+
+    https://docs.aws.amazon.com/chatbot/latest/adminguide/slack-setup.html
+    """
+
+    team_id: str
+    """Id of the workspace, such as T0123ABC4."""
+
+    channel_id: str
+    """Id of the channel, such as C0123ABC4."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            (not re.fullmatch(r"[0-9A-Z]{1,255}", self.team_id), f"team_id must be an id, got {self.team_id!r}"),
+            (
+                not re.fullmatch(r"[A-Za-z0-9]{1,255}", self.channel_id),
+                f"channel_id must be an id, got {self.channel_id!r}",
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teams:
+    """A channel of Microsoft Teams, whose team was once connected in the console of Amazon Q Developer in chat
+    applications.
+
+    https://docs.aws.amazon.com/chatbot/latest/adminguide/teams-setup.html
+    """
+
+    tenant_id: str
+    """Id of the Microsoft tenant."""
+
+    team_id: str
+    """Id of the team."""
+
+    channel_id: str
+    """Id of the channel, as its link has it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notifications:
+    """Who is told when the pipeline fails, works again, or waits for an approval."""
+
+    emails: Sequence[str] = ()
+    """E-mail addresses. Each is asked once by AWS to confirm."""
+
+    slack: Slack | None = None
+    """Channel of Slack."""
+
+    teams: Teams | None = None
+    """Channel of Microsoft Teams."""
+
+    def __post_init__(self) -> None:
+        bad = [address for address in self.emails if not EMAIL.fullmatch(address)]
+        refuse(
+            (bool(bad), f"emails must be e-mail addresses, got {bad}"),
+            (len(set(self.emails)) < len(self.emails), f"emails must be different, got {list(self.emails)}"),
+            (
+                not self.emails and self.slack is None and self.teams is None,
+                "emails, slack or teams must be given, got none",
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotifierArgs:
+    """What a Notifier is told by its Pipeline."""
+
+    notifications: Notifications
+    pipeline_name: pulumi.Input[str]
+    pipeline_arn: pulumi.Input[str]
+    log_retention_days: int = 30
+
+
+class Notifier(pulumi.ComponentResource):
+    """An SNS topic with its subscribers, a notification rule for failures and approvals, and a function that tells of
+    the first success after a failure, for which AWS has no event.
+
+    https://docs.aws.amazon.com/dtconsole/latest/userguide/notification-rule-create.html
+    """
+
+    topic_arn: pulumi.Output[str]
+
+    def __init__(self, name: str, args: NotifierArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("slipway:index:Notifier", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        place = Place.of(self)
+
+        # Not encrypted by SNS: the notification service cannot use the key that AWS manages, and what is told names a
+        # pipeline and how it ended. https://docs.aws.amazon.com/dtconsole/latest/userguide/set-up-sns.html
+        topic = aws.sns.Topic(name, opts=child)
+        policy = aws.sns.TopicPolicy(f"{name}-policy", arn=topic.arn, policy=document(may_publish(topic)), opts=child)
+        subscribe(name, args.notifications.emails, topic, child)
+        chat(name, args.notifications, topic, child)
+        aws.codestarnotifications.NotificationRule(
+            f"{name}-rule",
+            resource=args.pipeline_arn,
+            event_type_ids=list(EVENTS),
+            detail_type="BASIC",
+            targets=[aws.codestarnotifications.NotificationRuleTargetArgs(address=topic.arn, type="SNS")],
+            # Without the policy nothing is delivered, and nobody is told.
+            opts=child.merge(pulumi.ResourceOptions(depends_on=[policy])),
+        )
+        tell_of_recovery(f"{name}-again", args, topic, place, child)
+
+        self.topic_arn = topic.arn
+        self.register_outputs({"topic_arn": self.topic_arn})
+
+
+def may_publish(topic: aws.sns.Topic) -> dict[str, object]:
+    """The statement of AWS's guide, which has no condition.
+
+    https://docs.aws.amazon.com/dtconsole/latest/userguide/set-up-sns.html
+    """
+    return {
+        "Effect": "Allow",
+        "Principal": {"Service": "codestar-notifications.amazonaws.com"},
+        "Action": "sns:Publish",
+        "Resource": topic.arn,
+    }
+
+
+def subscribe(name: str, emails: Sequence[str], topic: aws.sns.Topic, child: pulumi.ResourceOptions) -> None:
+    """Each address gets a letter that asks to confirm."""
+    for address in emails:
+        aws.sns.TopicSubscription(f"{name}-{address}", topic=topic.arn, protocol="email", endpoint=address, opts=child)
+
+
+def chat(name: str, told: Notifications, topic: aws.sns.Topic, child: pulumi.ResourceOptions) -> None:
+    """Channels that show the topic's messages, and that can do nothing in the account."""
+    if told.slack is None and told.teams is None:
+        return
+    role = aws.iam.Role(
+        f"{name}-chat-role",
+        # No condition keys are documented for this role.
+        assume_role_policy=iam.trust("chatbot.amazonaws.com"),
+        opts=child,
+    )
+    partition = aws.get_partition_output(opts=pulumi.InvokeOptions(parent=child.parent)).partition
+    nothing = [pulumi.Output.concat("arn:", partition, ":iam::aws:policy/AWSDenyAll")]
+    if told.slack is not None:
+        aws.chatbot.SlackChannelConfiguration(
+            f"{name}-slack",
+            region=CHAT_REGION,
+            configuration_name=name,
+            slack_team_id=told.slack.team_id,
+            slack_channel_id=told.slack.channel_id,
+            iam_role_arn=role.arn,
+            guardrail_policy_arns=nothing,
+            sns_topic_arns=[topic.arn],
+            opts=child,
+        )
+    if told.teams is not None:
+        aws.chatbot.TeamsChannelConfiguration(
+            f"{name}-teams",
+            region=CHAT_REGION,
+            configuration_name=f"{name}-teams",
+            tenant_id=told.teams.tenant_id,
+            team_id=told.teams.team_id,
+            channel_id=told.teams.channel_id,
+            iam_role_arn=role.arn,
+            guardrail_policy_arns=nothing,
+            sns_topic_arns=[topic.arn],
+            opts=child,
+        )
+
+
+def tell_of_recovery(
+    name: str, args: NotifierArgs, topic: aws.sns.Topic, place: Place, child: pulumi.ResourceOptions
+) -> None:
+    """A function that each success starts, and that speaks only when the execution before it failed.
+
+    https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-cloudwatch-events.html
+    """
+    made = function(
+        name,
+        "Tells of the first success of a pipeline after a failure",
+        "recovery",
+        [
+            allow("codepipeline:ListPipelineExecutions", on=args.pipeline_arn),
+            allow("sns:Publish", on=topic.arn),
+        ],
+        {"TOPIC": topic.arn},
+        args.log_retention_days,
+        child,
+    )
+    rule = aws.cloudwatch.EventRule(
+        name,
+        description="The pipeline succeeded",
+        event_pattern=pulumi.Output.json_dumps(
+            {
+                "source": ["aws.codepipeline"],
+                "detail-type": ["CodePipeline Pipeline Execution State Change"],
+                "detail": {"pipeline": [args.pipeline_name], "state": ["SUCCEEDED"]},
+            },
+            sort_keys=True,
+        ),
+        opts=child,
+    )
+    allowed = aws.lambda_.Permission(
+        f"{name}-permission",
+        action="lambda:InvokeFunction",
+        function=made.function.name,
+        principal="events.amazonaws.com",
+        source_arn=rule.arn,
+        opts=child,
+    )
+    aws.cloudwatch.EventTarget(
+        f"{name}-target",
+        rule=rule.name,
+        arn=made.function.arn,
+        opts=child.merge(pulumi.ResourceOptions(depends_on=[allowed])),
+    )

@@ -1,0 +1,179 @@
+"""The scan gate: lets an image pass once ECR has scanned it and found nothing that is not allowed.
+
+It fails closed: whatever is not a finished scan stops the release.
+https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning.html
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from . import jobs
+from .handler import POLL_SECONDS, RUN_SECONDS, client
+
+# From least to most. UNDEFINED (basic scans) and UNTRIAGED (enhanced ones) were not assessed yet, and count as MEDIUM.
+# https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageScanFinding.html
+SEVERITIES = ("INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL")
+NOT_ASSESSED = {"UNDEFINED": "MEDIUM", "UNTRIAGED": "MEDIUM"}
+FINISHED = ("COMPLETE", "ACTIVE")
+"""A basic scan ends COMPLETE; an enhanced one stays ACTIVE while Inspector goes on looking."""
+WAITING = ("IN_PROGRESS", "PENDING", "NOT_STARTED")
+INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    id: str
+    severity: str
+
+
+@dataclass(frozen=True)
+class Policy:
+    threshold: str
+    """The least severity that stops a release."""
+    timeout_minutes: int
+    allowed: dict[str, tuple[date, str]]
+    """Findings that do not, each with the last day of that, and why."""
+
+    @staticmethod
+    def read(text: str) -> Policy:
+        told = json.loads(text)
+        allowed = {each["id"]: (date.fromisoformat(each["until"]), each["reason"]) for each in told["allow"]}
+        return Policy(told["threshold"], told["timeout_minutes"], allowed)
+
+    def judge(self, findings: list[Finding], today: date) -> tuple[list[str], list[str]]:
+        """What stops the release, and what would if it were not allowed; a line each."""
+        stops, passes = [], []
+        for finding in sorted(set(findings), key=lambda f: (-rank(f.severity), f.id)):
+            if rank(finding.severity) < rank(self.threshold):
+                continue
+            until, reason = self.allowed.get(finding.id, (None, ""))
+            if until is None:
+                stops.append(f"{finding.id} ({finding.severity})")
+            elif until < today:
+                stops.append(f"{finding.id} ({finding.severity}; allowed until {until}, which is over)")
+            else:
+                passes.append(f"{finding.id} ({finding.severity}; until {until}: {reason})")
+        return stops, passes
+
+
+def rank(severity: str) -> int:
+    """A severity that nobody knows counts as the highest."""
+    known = NOT_ASSESSED.get(severity, severity)
+    return SEVERITIES.index(known) if known in SEVERITIES else len(SEVERITIES)
+
+
+class ScanGate:
+    def __init__(self, environment: dict[str, str], policy: Policy) -> None:
+        self.repository_url, self.container = environment["REPOSITORY_URL"], environment["CONTAINER"]
+        self.repository = self.repository_url.partition("/")[2]
+        self.policy = policy
+        self.ecr, self.codepipeline = client("ecr"), client("codepipeline")
+
+    def look(self, job: dict[str, Any], name: str) -> None:
+        """One run: look at the scan until it is finished, or hand over to the next run."""
+        answer = jobs.Answer(self.codepipeline, job["id"])
+        # What is refused is raised: Lambda sends a genuine event again, when the history shows its action.
+        order = jobs.confirm(self.codepipeline, job, name)
+        try:
+            digest = jobs.image(order, self.container, self.repository_url).partition("@")[2]
+            began = json.loads(order.token)["since"] if order.token else time.time()
+            self._wait(digest, began, answer)
+        except Exception as e:
+            # Whatever went wrong: without an answer the pipeline would wait until it times out.
+            traceback.print_exc()
+            answer.failed(f"the image was not let through: {e}")
+
+    def _wait(self, digest: str, began: float, answer: jobs.Answer) -> None:
+        until = time.time() + RUN_SECONDS
+        while True:
+            scans = {image: self._scan(image) for image in self._images(digest)}
+            bad = {image: status for image, status in scans.items() if status not in (*FINISHED, *WAITING)}
+            if bad:
+                return answer.failed(
+                    f"the image was not let through: its scan ended {told(bad)}, and only a finished scan lets it pass"
+                )
+            if all(status in FINISHED for status in scans.values()):
+                return self._judge(digest, list(scans), answer)
+            if time.time() > began + self.policy.timeout_minutes * 60:
+                return answer.failed(
+                    f"the image was not let through: its scan did not finish in {self.policy.timeout_minutes} minutes, "
+                    f"and is {told(scans)}. Is scanning on for {self.repository} in the registry's settings?"
+                )
+            if time.time() + POLL_SECONDS > until:
+                return answer.continues(json.dumps({"since": began}), f"waiting for the scan: {told(scans)}")
+            time.sleep(POLL_SECONDS)
+
+    def _judge(self, digest: str, images: list[str], answer: jobs.Answer) -> None:
+        findings = [finding for image in images for finding in self._findings(image)]
+        stops, passes = self.policy.judge(findings, datetime.fromtimestamp(time.time(), UTC).date())
+        for line in [*stops, *passes]:
+            print(line)
+        if stops:
+            return answer.failed(
+                f"findings of {self.policy.threshold} or more stop the release of {digest}: "
+                f"{'; '.join(stops)}. Mend them, or allow them for a time in slipway:scanGate.allow"
+            )
+        allowed = f", but for what is allowed for now: {'; '.join(passes)}" if passes else ""
+        answer.succeeded(
+            f"no finding of {self.policy.threshold} or more among {len(findings)}{allowed}",
+            {"IMAGE_DIGEST": digest, "ALLOWED": str(len(passes))},
+        )
+
+    def _images(self, digest: str) -> list[str]:
+        """The digests to look at: of an index, those of its images, since it has no scan of its own."""
+        answer = self.ecr.batch_get_image(repositoryName=self.repository, imageIds=[{"imageDigest": digest}])
+        if not answer["images"]:
+            raise RuntimeError(f"the image {digest} is not in the repository {self.repository}")
+        [image] = answer["images"]
+        if image.get("imageManifestMediaType") not in INDEXES:
+            return [digest]
+        entries = json.loads(image["imageManifest"])["manifests"]
+        # What is attested of an image stands in the index too, for no platform.
+        images = [e["digest"] for e in entries if e.get("platform", {}).get("architecture") != "unknown"]
+        if not images:
+            raise RuntimeError(f"the index {digest} names no image")
+        return images
+
+    def _scan(self, digest: str) -> str:
+        try:
+            first = self.ecr.describe_image_scan_findings(
+                repositoryName=self.repository, imageId={"imageDigest": digest}, maxResults=1
+            )
+        except self.ecr.exceptions.ScanNotFoundException:
+            return "NOT_STARTED"
+        return str(first.get("imageScanStatus", {}).get("status", "UNKNOWN"))
+
+    def _findings(self, digest: str) -> Iterator[Finding]:
+        pages = self.ecr.get_paginator("describe_image_scan_findings")
+        for page in pages.paginate(repositoryName=self.repository, imageId={"imageDigest": digest}):
+            found = page.get("imageScanFindings", {})
+            for basic in found.get("findings", []):
+                yield Finding(str(basic["name"]), str(basic.get("severity", "UNDEFINED")))
+            for enhanced in found.get("enhancedFindings", []):
+                if enhanced.get("status", "ACTIVE") != "ACTIVE":
+                    continue  # closed, or suppressed by a rule of Inspector's
+                details = enhanced.get("packageVulnerabilityDetails", {})
+                id = details.get("vulnerabilityId") or enhanced.get("title") or enhanced["findingArn"]
+                yield Finding(str(id), str(enhanced.get("severity", "UNDEFINED")))
+
+
+def told(scans: dict[str, str]) -> str:
+    return ", ".join(f"{status} ({digest[:19]})" for digest, status in scans.items())
+
+
+def handler(event: dict[str, Any], context: Any) -> None:
+    """Lambda's entry. The event holds credentials: it is never printed."""
+    policy = Policy.read(Path(__file__).with_name("scan_policy.json").read_text())
+    ScanGate(dict(os.environ), policy).look(event["CodePipeline.job"], context.function_name)
