@@ -31,7 +31,7 @@ Params = dict[str, Any]
 
 ACCOUNT = "123456789012"  # also moto's default
 REGION = "eu-west-1"
-MOTO = ("ssm", "s3", "sts")
+MOTO = ("ssm", "s3", "sts", "sns")
 NOT_HERE = "NotInTheStandIn"
 
 
@@ -59,6 +59,8 @@ class Api:
         self._principals: dict[str, str] = {}
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._server: BaseWSGIServer | None = None
+        self.web: Callable[[str], tuple[int, str]] = lambda host: (404, "")
+        """Answers clients of load balancers, which are names of this machine: status and text, by host name."""
 
     def register(self, service: str, handler: object) -> None:
         """Serve `service` (botocore's name of it, which must also be its signing name) by the methods of `handler`."""
@@ -89,6 +91,9 @@ class Api:
 
     def _serve(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         request = Request(environ)
+        if ".localhost" in request.host:
+            status, text = self.web(request.host.partition(".")[0])
+            return Response(text, status)(environ, start_response)
         body = request.get_data()
         # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
         signed = re.search(r"Credential=(\w+)/\d+/[\w-]+/([\w-]+)/", request.headers.get("Authorization", ""))

@@ -1,21 +1,28 @@
-"""CodeBuild: runs a project's build, as the project is deployed, with the real shell and the real builder."""
+"""CodeBuild: runs a project's build, as the project is deployed, with the real shell and the real builder.
+
+A rule names the AWS page it stands on (CB: codebuild/latest/userguide); UNCONFIRMED is what no page says.
+"""
 
 import io
-import json
 import os
 import subprocess
 import tempfile
+import threading
 import time
+import uuid
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 import yaml
+from botocore.exceptions import ClientError
 
-from standin.api import REGION, Api
+from standin.api import ACCOUNT, REGION, Api, AwsError, Params
 from standin.clock import Clock
+from standin.events import Events
 from standin.provider import Aws
 
 PROJECT = "aws:codebuild/project:Project"
@@ -29,26 +36,47 @@ class Built:
     log: str
     exported: dict[str, str]
     artifact: bytes
+    phases: list[Params] = field(default_factory=list)
+
+
+@dataclass
+class Build:
+    """A build that StartBuild began, as BatchGetBuilds shows it."""
+
+    shown: Params
+    variables: list[Params]
+    token: str
+    looks: int = 0
+    log: str = ""
 
 
 class CodeBuild:
-    def __init__(self, aws: Aws, api: Api, clock: Clock, environment: Mapping[str, str]) -> None:
+    def __init__(self, aws: Aws, api: Api, clock: Clock, events: Events, environment: Mapping[str, str]) -> None:
         """`environment` has what makes `docker` and `aws` work here."""
-        self._aws, self._api, self._clock, self._environment = aws, api, clock, environment
+        self._aws, self._api, self._clock, self._events = aws, api, clock, events
+        self._environment = environment
+        self.end: Callable[[str], str | None] = lambda project: None
+        """How builds of a project that StartBuild begins end, if not as their commands do: TIMED_OUT, FAULT, ..."""
+        self._builds: list[Build] = []
+        self._lock = threading.RLock()
 
-    def run(self, project: str, source: bytes, overrides: Mapping[str, str]) -> Built:
-        """Run the build of a source, a zip, with environment variables laid over the project's."""
-        resource = next(
-            r for r in list(self._aws.resources.values()) if r.type == PROJECT and r.inputs["name"] == project
-        )
-        given = resource.inputs
+    @property
+    def builds(self) -> dict[str, Params]:
+        """What StartBuild began, by id."""
+        return {build.shown["id"]: build.shown for build in self._builds}
+
+    def run(self, project: str, source: bytes, overrides: list[Params], id: str = "") -> Built:
+        """Run the build of a source, a zip or nothing, with environment variables laid over the project's."""
+        given = self._project(project)
         with tempfile.TemporaryDirectory(prefix="slipway-build-") as folder:
             work, temporary = Path(folder, "src"), Path(folder, "tmp")
+            work.mkdir()
             temporary.mkdir()
-            with zipfile.ZipFile(io.BytesIO(source)) as archive:
-                archive.extractall(work)
+            if source:
+                with zipfile.ZipFile(io.BytesIO(source)) as archive:
+                    archive.extractall(work)
             buildspec = yaml.safe_load(_buildspec(given["source"].get("buildspec", "buildspec.yml"), work))
-            variables = {v["name"]: v["value"] for v in given["environment"].get("environmentVariables", [])}
+            variables = [*given["environment"].get("environmentVariables", []), *overrides]
             # https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html
             environment = {
                 **self._environment,
@@ -57,11 +85,10 @@ class CodeBuild:
                 "AWS_REGION": REGION,
                 "AWS_DEFAULT_REGION": REGION,
                 "AWS_ENDPOINT_URL": self._api.url,
-                "CODEBUILD_BUILD_ID": f"{project}:1",
+                "CODEBUILD_BUILD_ID": id or f"{project}:1",
                 **self._api.credentials_for(given["serviceRole"]),
-                **variables,
-                **overrides,
             }
+            environment |= {v["name"]: self._value(v, given["serviceRole"]) for v in variables}
             began = time.monotonic()
             exported = Path(folder, "exported")
             done = subprocess.run(
@@ -83,7 +110,114 @@ class CodeBuild:
                 done.stdout,
                 {name: values[name] for name in names if name in values},
                 _artifact(work, buildspec.get("artifacts", {}).get("files", [])),
+                _phases(buildspec, values.get("slipway_phases", "")),
             )
+
+    def _project(self, name: str) -> Params:
+        found = [r.inputs for r in self._events.all(PROJECT) if r.inputs["name"] == name]
+        if not found:
+            arn = f"arn:aws:codebuild:{REGION}:{ACCOUNT}:project/{name}"
+            raise AwsError("ResourceNotFoundException", f"Project cannot be found: {arn}")
+        return found[0]
+
+    def _value(self, variable: Params, role: str) -> str:
+        """CB build-spec-ref: the project's role reads what a variable only refers to; here, a secret is made up."""
+        value = str(variable["value"])
+        if variable.get("type") == "PARAMETER_STORE":
+            self._events.note(role, "ssm", "GetParameters", {"Names": [value], "WithDecryption": True})
+        elif variable.get("type") == "SECRETS_MANAGER":
+            parts = value.split(":")
+            secret = ":".join(parts[:7]) if value.startswith("arn:") else parts[0]
+            self._events.note(role, "secretsmanager", "GetSecretValue", {"SecretId": secret})
+        else:
+            return value
+        return f"secret of {value}"
+
+    # The API of builds that no pipeline starts: API codebuild/latest/APIReference
+
+    def start_build(self, params: Params) -> Params:
+        project = self._project(params["projectName"])
+        name, token = params["projectName"], params.get("idempotencyToken", "")
+        now, number = self._clock.now(), sum(b.shown["projectName"] == name for b in self._builds) + 1
+        for build in self._builds:
+            # API_StartBuild: the token is good for five minutes.
+            if token and build.token == token and now < build.shown["startTime"] + 300:
+                return {"build": build.shown}
+        kind = params.get("sourceTypeOverride", project["source"]["type"])
+        location = params.get("sourceLocationOverride", project["source"].get("location", ""))
+        if kind == "CODEPIPELINE":  # UNCONFIRMED: in these words
+            raise AwsError("InvalidInputException", "A project whose source is CODEPIPELINE is built by pipelines only")
+        if kind not in ("S3", "NO_SOURCE"):
+            raise AwsError("InvalidInputException", f"not in the stand-in: source {kind}")
+        id = f"{name}:{uuid.uuid4()}"
+        group, stream = f"/aws/codebuild/{name}", id.partition(":")[2]
+        link = f"https://console.aws.amazon.com/cloudwatch/home?region={REGION}#logEvent:group={group};stream={stream}"
+        shown: Params = {"id": id, "arn": f"arn:aws:codebuild:{REGION}:{ACCOUNT}:build/{id}", "buildNumber": number}
+        shown |= {"startTime": now, "currentPhase": "SUBMITTED", "buildStatus": "IN_PROGRESS", "buildComplete": False}
+        shown |= {"projectName": name, "serviceRole": project["serviceRole"], "phases": []}
+        shown |= {"logs": {"groupName": group, "streamName": stream, "deepLink": link}}
+        shown["source"] = {"type": kind, "location": location}
+        given = project["environment"]
+        variables = {v["name"]: v for v in given.get("environmentVariables", [])}
+        variables |= {v["name"]: v for v in params.get("environmentVariablesOverride", [])}
+        shown["environment"] = {key: given[key] for key in ("type", "image", "computeType")}
+        shown["environment"]["environmentVariables"] = list(variables.values())
+        self._builds.append(Build(shown, params.get("environmentVariablesOverride", []), token))
+        return {"build": shown}
+
+    def batch_get_builds(self, params: Params) -> Params:
+        """A build is in progress when it is first looked at, and is run when it is looked at again."""
+        known = {build.shown["id"]: build for build in self._builds}
+        with self._lock:
+            for build in (known[id] for id in params["ids"] if id in known):
+                build.looks += 1
+                if build.looks > 1 and not build.shown["buildComplete"]:
+                    self._finish(build)
+        found = [known[id].shown for id in params["ids"] if id in known]
+        lost = [id for id in params["ids"] if id not in known]
+        return {"builds": found} | ({"buildsNotFound": lost} if lost else {})
+
+    def stop_build(self, params: Params) -> Params:
+        build = next((build for build in self._builds if build.shown["id"] == params["id"]), None)
+        if build is None:
+            raise AwsError("ResourceNotFoundException", f"Build cannot be found: {params['id']}")
+        with self._lock:
+            if not build.shown["buildComplete"]:
+                self._close(build, "STOPPED")
+        return {"build": build.shown}
+
+    def _finish(self, build: Build) -> None:
+        name = build.shown["projectName"]
+        if status := self.end(name):
+            self._close(build, status)
+            return
+        try:
+            source = self._source(build)
+        except ClientError as error:
+            context = {"statusCode": "CLIENT_ERROR", "message": str(error)}
+            failed = {"phaseType": "DOWNLOAD_SOURCE", "phaseStatus": "FAILED", "contexts": [context]}
+            build.shown["phases"] = [failed]
+            self._close(build, "FAILED")
+            return
+        built = self.run(name, source, build.variables, build.shown["id"])
+        build.log, build.shown["phases"] = built.log, built.phases
+        variables = [{"name": key, "value": value} for key, value in built.exported.items()]
+        build.shown["exportedEnvironmentVariables"] = variables
+        self._close(build, "SUCCEEDED" if built.succeeded else "FAILED")
+
+    def _source(self, build: Build) -> bytes:
+        """What S3 has, read by the project's role."""
+        if build.shown["source"]["type"] == "NO_SOURCE":
+            return b""
+        bucket, _, key = build.shown["source"]["location"].partition("/")
+        keys = {k.lower(): v for k, v in self._api.credentials_for(build.shown["serviceRole"]).items()}
+        s3 = boto3.client("s3", endpoint_url=self._api.url, region_name=REGION, **keys)
+        body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return body
+
+    def _close(self, build: Build, status: str) -> None:
+        over = {"buildStatus": status, "buildComplete": True, "currentPhase": "COMPLETED"}
+        build.shown |= over | {"endTime": self._clock.now()}
 
 
 def script(buildspec: dict[str, Any], exported: Path) -> str:
@@ -92,18 +226,38 @@ def script(buildspec: dict[str, Any], exported: Path) -> str:
     A phase ends at its first command that fails; after a failed `build`, `post_build` is run all the same.
     https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
     """
-    text = ["slipway_status=0"]
+    told = 'slipway_phases+="$slipway_phase $slipway_last $slipway_at,"'
+    # In a trap, for a command that exits ends all of it.
+    end = f'slipway_last=$?; [ -z "$slipway_phase" ] || {told}; '
+    end += f'printf "slipway_phases=%s\\0" "$slipway_phases" >>"{exported}"'
+    text = ["slipway_status=0", f"trap '{end}' EXIT"]
     for phase in PHASES:
         commands = buildspec["phases"].get(phase, {}).get("commands", [])
         body = "".join(
-            f"{command}\nslipway_last=$?; [ $slipway_last = 0 ] || return $slipway_last\n" for command in commands
+            f"slipway_at={number}\n{command}\nslipway_last=$?; [ $slipway_last = 0 ] || return $slipway_last\n"
+            for number, command in enumerate(commands)
         )
-        text.append(f"{phase}() {{\n{body}:\n}}")
+        text.append(f"{phase}() {{\nslipway_phase={phase} slipway_last=0\n{body}:\n}}")
         entry = "true" if phase == "post_build" else "[ $slipway_status = 0 ]"
-        text.append(f"if {entry}; then {phase} || slipway_status=$?; fi")
+        text.append(f"if {entry}; then {phase} || slipway_status=$?; {told}; slipway_phase=; fi")
         if phase == "pre_build":  # then nothing else is run
             text.append("[ $slipway_status = 0 ] || exit $slipway_status")
     return "\n".join([*text, f"env -0 >'{exported}'", "exit $slipway_status"])
+
+
+def _phases(buildspec: Params, told: str) -> list[Params]:
+    """CB view-build-details-phases. UNCONFIRMED: what a context says, which is as people quote it."""
+    phases = []
+    for line in told.split(",")[:-1]:
+        phase, status, *at = line.split()
+        shown: Params = {"phaseType": phase.upper(), "phaseStatus": "SUCCEEDED", "contexts": []}
+        if status != "0":
+            command = buildspec["phases"][phase]["commands"][int(at[0])]
+            reason = f"Error while executing command: {command}. Reason: exit status {status}"
+            context = {"statusCode": "COMMAND_EXECUTION_ERROR", "message": reason}
+            shown |= {"phaseStatus": "FAILED", "contexts": [context]}
+        phases.append(shown)
+    return phases
 
 
 def _buildspec(given: str, work: Path) -> str:
@@ -119,11 +273,6 @@ def _artifact(work: Path, files: list[str]) -> bytes:
             if (work / name).exists():
                 archive.write(work / name, name)
     return body.getvalue()
-
-
-def variables_of(configuration: Mapping[str, str]) -> dict[str, str]:
-    """https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-CodeBuild.html"""
-    return {v["name"]: v["value"] for v in json.loads(configuration.get("EnvironmentVariables", "[]"))}
 
 
 def shell_environment(builder: Mapping[str, str], tools: Path) -> dict[str, str]:

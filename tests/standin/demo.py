@@ -36,22 +36,46 @@ def show(execution: Execution, action: Action) -> None:
         return
     took = action.ended - action.began
     mark = "✓" if action.status == "Succeeded" else "✗"
+    known = execution.variables
     told = {
-        "Source": f"commit {execution.variables.get('Source.CommitId', '')[:12]}",
-        "Build": f"tests passed, image pushed: {execution.variables.get('Build.IMAGE_DIGEST', '')[:19]}…",
+        "Source": f"commit {known['Source.CommitId'][:12]}"
+        if "Source.CommitId" in known
+        else f"image {known.get('Source.ImageDigest', '')[:19]}… by its tag {known.get('Source.ImageTag', '')}",
+        "Build": f"tests passed, image pushed: {known.get('Build.IMAGE_DIGEST', '')[:19]}…",
+        "Approve": "somebody said yes",
     }
     text = action.message or told.get(action.name, "")
     say(f"  {mark} {action.name:<7} {took:4.0f} s of AWS time   {text}")
 
 
-def describe(account: World) -> None:
-    [service] = account.ecs.describe_services({"cluster": "storefront-dev", "services": ["storefront-dev"]})["services"]
+def describe(account: World, stack: str = "dev") -> None:
+    name = f"storefront-{stack}"
+    [service] = account.ecs.describe_services({"cluster": name, "services": [name]})["services"]
     definition = account.ecs.describe_task_definition({"taskDefinition": service["taskDefinition"]})["taskDefinition"]
     image = definition["containerDefinitions"][0]["image"].partition("/")[2]
     say(
         f"  ECS: {service['serviceName']} runs {service['runningCount']} of {service['desiredCount']} tasks of "
         f"{definition['family']}:{definition['revision']} (cpu {definition['cpu']}), image {image[:40]}"
     )
+
+
+@contextmanager
+def telling_shares(account: World, balancer: str) -> Iterator[None]:
+    """Say how the traffic shifts, when it does."""
+    sleep, seen = account.clock.sleep, [account.traffic(balancer)]
+
+    def sleep_and_look(seconds: float) -> None:
+        sleep(seconds)
+        now = account.traffic(balancer)
+        if now and now != seen[-1]:
+            seen.append(now)
+            say("      traffic: " + ", ".join(f"{share} % to {digest[:19]}…" for digest, share in now.items()))
+
+    account.clock.sleep = sleep_and_look  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        account.clock.sleep = sleep  # type: ignore[method-assign]
 
 
 def demo(shared: Workshop, account: World, folder: Path) -> None:
@@ -90,6 +114,18 @@ def demo(shared: Workshop, account: World, folder: Path) -> None:
         account.codepipeline.push("storefront")
         account.clock.sleep(60)
         describe(account)
+    with chapter("7  pulumi up (stack prod): it builds nothing, and takes what dev verified"):
+        done = account.workspace("prod").up()
+        say(f"  {done.summary['create']} resources created")
+        account.codepipeline.start("storefront-prod")
+        describe(account, "prod")
+    with chapter("8  git push: mended, verified in dev, and after an approval a canary in prod"):
+        account.ecs.fault = lambda definition: None
+        repository.commit("Mended", sample_app())
+        account.codepipeline.push("storefront")
+        with telling_shares(account, "storefront-prod"):
+            account.codepipeline.settle()
+        describe(account, "prod")
 
 
 def main() -> int:

@@ -1,7 +1,8 @@
 """Amazon ECR's API over a real registry on loopback (Docker Registry HTTP API v2), where the images live.
 
-Not here: images without a tag in lists (a registry cannot enumerate them), scans, lifecycle policies. ECR enforces
-immutable tags at `docker push` too; the registry on loopback cannot, so only PutImage does. UNCONFIRMED: messages.
+Not here: images without a tag in lists (a registry cannot enumerate them), lifecycle policies, scans on demand. ECR
+enforces immutable tags at `docker push` too; the registry on loopback cannot, so only PutImage does. UNCONFIRMED:
+messages.
 """
 
 import base64
@@ -10,6 +11,8 @@ import json
 import re
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from http.client import HTTPResponse
 
 from standin.api import ACCOUNT, REGION, AwsError, Params
@@ -24,9 +27,28 @@ MEDIA_TYPES = (
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback never goes through a proxy
 
 
+@dataclass
+class Scan:
+    """How the scan of an image ends, as DescribeImageScanFindings answers it."""
+
+    status: str = "COMPLETE"
+    findings: list[Params] = field(default_factory=list)
+    enhanced: list[Params] = field(default_factory=list)
+    """Amazon Inspector's findings, which stand in place of the basic ones."""
+    description: str = ""
+
+
 class Ecr:
     def __init__(self, registry: str, clock: Clock) -> None:
         self._registry, self._clock = registry, clock
+        self.scan: Callable[[str], Scan] = lambda digest: Scan()
+        """What the scan of an image finds, by its digest."""
+        self.scan_starts, self.scan_ends = 10.0, 20.0
+        """Seconds after the push; AWS does not document how many."""
+        self.pushed: Callable[[str, str, str], None] = lambda repository, tag, digest: None
+        """Told of each PutImage."""
+        self.deployed: Callable[[str], Params] = lambda repository: {}
+        """The settings of a repository that may change after it is made."""
         self._repositories: dict[str, Params] = {}
         self._pushed: dict[str, float] = {}
 
@@ -88,7 +110,8 @@ class Ecr:
             self._open("PUT", f"{name}/manifests/{tag or digest}", manifest, {"Content-Type": media_type})
         except urllib.error.HTTPError as error:
             raise AwsError("LayersNotFoundException", error.read().decode()) from error
-        self._pushed[digest] = self._clock.now()
+        self._pushed.setdefault(digest, self._clock.now())
+        self.pushed(name, tag or "", digest)
         return {"image": self._image(name, manifest, media_type, tag)}
 
     def describe_images(self, params: Params) -> Params:
@@ -101,6 +124,7 @@ class Ecr:
                 "registryId": ACCOUNT,
                 "repositoryName": name,
                 "imageDigest": digest,
+                "imageSizeInBytes": self._size(name, digest),
                 # When it was first seen: the registry does not say when it was pushed.
                 "imagePushedAt": self._pushed.setdefault(digest, self._clock.now()),
             }
@@ -108,6 +132,28 @@ class Ecr:
             for digest in digests
         ]
         return {"imageDetails": details}
+
+    def describe_image_scan_findings(self, params: Params) -> Params:
+        """Of repositories that scan on push, each image's first push: ECR user guide, image-scanning-basic."""
+        name, digest = self._name(params), self._digest_of(params["repositoryName"], params["imageId"])
+        age = self._clock.now() - self._pushed.setdefault(digest, self._clock.now())
+        settings = self._repository(name) | self.deployed(name)
+        if not settings.get("imageScanningConfiguration", {}).get("scanOnPush") or age < self.scan_starts:
+            told = f"Image scan does not exist for the image with '{{imageDigest:'{digest}'}}'"
+            raise AwsError("ScanNotFoundException", f"{told} in the repository with name '{name}'")
+        answer = {"registryId": ACCOUNT, "repositoryName": name, "imageId": {"imageDigest": digest}}
+        if age < self.scan_ends:
+            return answer | {"imageScanStatus": {"status": "IN_PROGRESS"}}
+        scan = self.scan(digest)
+        answer["imageScanStatus"] = {"status": scan.status, "description": scan.description}
+        found, start = scan.enhanced or scan.findings, int(params.get("nextToken", 0))
+        end = start + params.get("maxResults", 100)  # API_DescribeImageScanFindings
+        counts: dict[str, int] = {}
+        for finding in found:
+            counts[finding["severity"]] = counts.get(finding["severity"], 0) + 1
+        key = "enhancedFindings" if scan.enhanced else "findings"
+        answer["imageScanFindings"] = {key: found[start:end], "findingSeverityCounts": counts}
+        return answer | ({"nextToken": str(end)} if end < len(found) else {})
 
     def list_images(self, params: Params) -> Params:
         return {"imageIds": [{"imageTag": tag, "imageDigest": digest} for tag, digest in self._tags(params).items()]}
@@ -140,6 +186,12 @@ class Ecr:
         if not found:  # API_DescribeImages
             raise AwsError("ImageNotFoundException", f"The image with imageId {image} does not exist in '{name}'.")
         return _digest(found[0])
+
+    def _size(self, name: str, digest: str) -> int:
+        found = self._manifest(name, digest)
+        told = json.loads(found[0]) if found else {}
+        parts = [told.get("config", {}), *told.get("layers", []), *told.get("manifests", [])]
+        return sum(int(part.get("size", 0)) for part in parts)
 
     def _manifest(self, name: str, reference: str) -> tuple[bytes, str] | None:
         try:

@@ -1,15 +1,17 @@
-"""Amazon ECS, as much of it as a release needs: rolling deployments, and Application Auto Scaling of their count.
+"""Amazon ECS, as much of it as a release needs: deployments, task sets, and Application Auto Scaling of their count.
 
 Operations take and return dicts in the API's own shape. What happens by itself (tasks start and fail, deployments end)
 is worked out from the clock whenever anything is asked. A rule names the AWS page it stands on (API: AmazonECS/latest/
 APIReference, DG: AmazonECS/latest/developerguide); UNCONFIRMED is what no page says. Not here: the pauses between
-attempts (DG service-throttle-logic), placement, percentages other than 100/200, alarms, other strategies.
+attempts (DG service-throttle-logic), placement, percentages other than 100/200, the bake time that ECS gives alarms of
+rolling deployments. What is not ROLLING: strategies.py.
 """
 
 import copy
 import itertools
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
@@ -19,6 +21,8 @@ from moto.core.utils import get_service_model
 
 from standin.api import ACCOUNT, REGION, AwsError, Params
 from standin.clock import Clock
+from standin.elb import Elb
+from standin.strategies import Failed, Stages, check
 
 NEVER = math.inf
 ARN = f"arn:aws:ecs:{REGION}:{ACCOUNT}:"
@@ -40,10 +44,19 @@ class Deployment:
     revision: Params
     next: tuple[float, str] | None
     failures: int = 0
+    stages: Stages | None = None
+    """Where it is; a rolling one has none."""
+    watched: frozenset[str] = frozenset()
+    """Alarms that end it."""
 
     @property
     def status(self) -> str:
         return str(self.shown["status"])
+
+    @property
+    def groups(self) -> list[str]:
+        """Target groups of its tasks."""
+        return [balancer["targetGroupArn"] for balancer in self.revision["resolvedConfiguration"]["loadBalancers"]]
 
     @property
     def ongoing(self) -> bool:
@@ -73,14 +86,23 @@ class Service:
     deployments: list[Deployment] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
     stopped: list[Task] = field(default_factory=list)
+    sets: list[Deployment] = field(default_factory=list)
+    """Task sets, which stand in place of deployments where ECS is not the deployment controller."""
     goal: Deployment = field(init=False)
     """Whose tasks are wanted: the newest deployment's, or those of the one that is rolled back to."""
     time: float = 0.0
     steady_since: float | None = None
     reported: bool = False
 
+    @property
+    def codedeploy(self) -> bool:
+        return bool(self.shown["deploymentController"]["type"] != "ECS")
+
     def of(self, deployment: Deployment) -> list[Task]:
         return [task for task in self.tasks if task.deployment is deployment]
+
+    def healthy(self, deployment: Deployment) -> int:
+        return sum(task.healthy <= self.time for task in self.of(deployment))
 
     def breaker(self, option: str) -> bool:
         return bool(self.shown["deploymentConfiguration"].get("deploymentCircuitBreaker", {}).get(option))
@@ -99,24 +121,54 @@ def operation(method: Operation) -> Operation:
     @wraps(method)
     def run(self: "Ecs", params: Params) -> Params:
         with self.lock:
-            for service in self._services.values():
-                self._catch_up(service)
+            self.live()
             return copy.deepcopy(method(self, copy.deepcopy(params)))
 
     return run
 
 
 class Ecs:
-    def __init__(self, clock: Clock, image_exists: Callable[[str], bool]) -> None:
+    def __init__(self, clock: Clock, image_exists: Callable[[str], bool], elb: Elb | None = None) -> None:
         self.fault: Callable[[Params], str | None] = lambda task_definition: None
         """What is wrong with the tasks of a task definition: None, "exit N", "health check",
         "CannotPullContainerError", or "flapping" (healthy, then gone, for ever)."""
+        self.hook: Callable[[str, str], str] = lambda arn, stage: "SUCCEEDED"
+        """The hookStatus that a Lambda function answers at a stage. It must not ask ECS anything."""
+        self.elb = elb or Elb(clock, [])
         self.start_seconds, self.steady_seconds = 20.0, 10.0
         self.lock = threading.RLock()
         self._clock, self._image_exists, self._numbers = clock, image_exists, itertools.count(1)
         self._clusters: set[str] = set()
         self._services: dict[str, Service] = {}
         self._families: dict[str, list[Params]] = {}
+        self._alarms: set[str] = set()
+
+    def live(self) -> None:
+        """Everything that has happened by now."""
+        with self.lock:
+            for service in self._services.values():
+                self._catch_up(service)
+
+    @property
+    def alarms(self) -> set[str]:
+        """Names of the CloudWatch alarms that are in ALARM, to be changed in place: it counts from now on."""
+        with self.lock:
+            self.live()
+            for service in self._services.values():
+                self._step(service, self._clock.now())
+            return self._alarms
+
+    def traffic(self, rule: str) -> dict[str, int]:
+        """Who answers what comes by a listener rule: image of the first container -> weight; "" is nobody."""
+        with self.lock:
+            self.live()
+            result = Counter[str]()
+            for group, weight in self.elb.weights(rule).items():
+                tasks = [t for s in self._services.values() for t in s.tasks if group in t.deployment.groups]
+                images = [t.shown["containers"][0]["image"] for t in tasks if t.healthy <= self._clock.now()] or [""]
+                for image, count in Counter(images).items():
+                    result[image] += round(weight * count / len(images))
+            return dict(+result)
 
     # Task definitions
 
@@ -193,9 +245,13 @@ class Ecs:
         }
         shown = self._checked(shown | params | {"createdAt": self._clock.now()})
         self._reachable(shown)
+        check(shown["deploymentConfiguration"], shown["loadBalancers"])
         service = Service(shown)
         self._services[arn] = service
-        self._deploy(service)
+        if service.codedeploy:
+            self._add_set(service, shown, "PRIMARY")
+        else:
+            self._deploy(service)
         return {"service": self._described(service)}
 
     @operation
@@ -204,12 +260,17 @@ class Ecs:
         if service.shown["status"] != "ACTIVE":  # API API_UpdateService
             raise AwsError("ServiceNotActiveException", "Service was not ACTIVE.")
         forced, changes = params.pop("forceNewDeployment", False), self._checked(params)
+        if service.codedeploy and (forced or DEPLOYING & changes.keys()):  # API API_UpdateService; UNCONFIRMED message
+            raise AwsError("InvalidParameterException", "Use AWS CodeDeploy to trigger a new deployment.")
         deploys = forced or any(service.shown.get(key) != changes[key] for key in DEPLOYING & changes.keys())
+        after = service.shown | changes
         if deploys:
-            self._reachable(service.shown | changes)
+            self._reachable(after)
+        if {"deploymentConfiguration", "loadBalancers"} & changes.keys():
+            check(after["deploymentConfiguration"], after["loadBalancers"])
         service.shown |= changes
         if deploys:
-            self._deploy(service)
+            self._deploy(service, "loadBalancers" in changes)
         self._step(service, self._clock.now())
         return {"service": self._described(service)}
 
@@ -222,7 +283,7 @@ class Ecs:
             self._stop(service, task, self._clock.now(), SCHEDULER, "Service deleted")
         # "Amazon ECS deletes the service deployment when you delete a service": DG service-deployment
         service.shown |= {"status": "INACTIVE", "desiredCount": 0}
-        service.deployments = []
+        service.deployments, service.sets = [], []
         return {"service": self._described(service)}
 
     @operation
@@ -241,9 +302,7 @@ class Ecs:
                 raise AwsError("ClientException", "TaskDefinition is inactive")
         if "deploymentConfiguration" in inputs:
             defaults = {"maximumPercent": 200, "minimumHealthyPercent": 100, "strategy": "ROLLING"}
-            inputs["deploymentConfiguration"] = configuration = defaults | inputs["deploymentConfiguration"]
-            if configuration["strategy"] != "ROLLING":
-                raise AwsError("UnsupportedFeatureException", f"not in the stand-in: {configuration['strategy']}")
+            inputs["deploymentConfiguration"] = defaults | inputs["deploymentConfiguration"]
         return inputs
 
     def _reachable(self, shown: Params) -> None:
@@ -276,6 +335,8 @@ class Ecs:
             answer["deployments"] = [_rollout(service, deployment) for deployment in shown]
             answer["currentServiceDeployment"] = newest.shown["serviceDeploymentArn"]
             answer["currentServiceRevisions"] = [_summary(service, deployment) for deployment in shown]
+        if service.sets:
+            answer["taskSets"] = [_task_set(service, each) for each in service.sets]
         return answer
 
     # Service deployments and revisions
@@ -299,6 +360,9 @@ class Ecs:
             breaker: Params = {"failureCount": deployment.failures, "threshold": service.threshold()}
             breaker |= {"status": state if service.breaker("enable") else "DISABLED"}
             answer = {"targetServiceRevision": _summary(service, deployment), "deploymentCircuitBreaker": breaker}
+            state = "MONITORING" if deployment.status in PROGRESSING else "MONITORING_COMPLETE"
+            state = "TRIGGERED" if deployment.shown["alarms"]["triggeredAlarmNames"] else state
+            answer["alarms"] = deployment.shown["alarms"] | {"status": state if deployment.watched else "DISABLED"}
             known[deployment.shown["serviceDeploymentArn"]] = deployment.shown | answer
         return _found("serviceDeployments", known, params["serviceDeploymentArns"])
 
@@ -310,11 +374,7 @@ class Ecs:
 
     @operation
     def stop_service_deployment(self, params: Params) -> Params:
-        arn, now = params["serviceDeploymentArn"], self._clock.now()
-        found = [(s, d) for s, d in self._deployments() if d.shown["serviceDeploymentArn"] == arn]
-        if not found:
-            raise AwsError("ServiceDeploymentNotFoundException", "Service deployment not found.")
-        service, deployment = found[0]
+        now, (service, deployment) = self._clock.now(), self._deployment(params)
         if not deployment.ongoing:  # API API_StopServiceDeployment
             raise AwsError("ConflictException", f"The service deployment is {deployment.status}.")
         # DG stop-service-deployment: PENDING and IN_PROGRESS move to ROLLBACK_REQUESTED, other ongoing states continue,
@@ -324,10 +384,80 @@ class Ecs:
         elif deployment.status in PROGRESSING:
             self._roll_back(service, now, "ROLLBACK_REQUESTED", "a user requested it")
         self._step(service, now)
-        return {"serviceDeploymentArn": arn}
+        return {"serviceDeploymentArn": params["serviceDeploymentArn"]}
+
+    @operation
+    def continue_service_deployment(self, params: Params) -> Params:
+        now, (service, deployment) = self._clock.now(), self._deployment(params)
+        hooks = [
+            hook for hook in deployment.shown.get("lifecycleHookDetails", []) if hook["hookId"] == params["hookId"]
+        ]
+        # DG continue-service-deployment; the code is UNCONFIRMED.
+        if deployment.status != "IN_PROGRESS" or [hook.get("status") for hook in hooks] != ["AWAITING_ACTION"]:
+            raise AwsError("InvalidParameterException", "The hook is not awaiting an action.")
+        back = params.get("action") == "ROLLBACK"
+        hooks[0]["status"] = "FAILED" if back else "SUCCEEDED"
+        if back:
+            self._roll_back(service, now, "ROLLBACK_REQUESTED", "a user requested it")
+        self._step(service, now)
+        return {"serviceDeploymentArn": params["serviceDeploymentArn"]}
+
+    def _deployment(self, params: Params) -> tuple[Service, Deployment]:
+        for service, deployment in self._deployments():
+            if deployment.shown["serviceDeploymentArn"] == params["serviceDeploymentArn"]:
+                return service, deployment
+        raise AwsError("ServiceDeploymentNotFoundException", "Service deployment not found.")
 
     def _deployments(self) -> list[tuple[Service, Deployment]]:
         return [(service, deployment) for service in self._services.values() for deployment in service.deployments]
+
+    # Task sets, which CodeDeploy makes
+
+    @operation
+    def create_task_set(self, params: Params) -> Params:
+        service = self._service(params)
+        if not service.codedeploy:
+            raise AwsError("InvalidParameterException", "The deployment controller is not CODE_DEPLOY.")
+        made = self._add_set(service, self._checked(params), "ACTIVE")
+        return {"taskSet": _task_set(service, made)}
+
+    @operation
+    def update_service_primary_task_set(self, params: Params) -> Params:
+        service, chosen = self._set(params, "primaryTaskSet")
+        for each in service.sets:
+            each.shown |= {"status": "PRIMARY" if each is chosen else "ACTIVE", "updatedAt": self._clock.now()}
+        # UNCONFIRMED: that DescribeServices shows all of these as the primary task set has them.
+        service.shown |= {key: value for key, value in chosen.shown.items() if key in DEPLOYING}
+        return {"taskSet": _task_set(service, chosen)}
+
+    @operation
+    def delete_task_set(self, params: Params) -> Params:
+        service, chosen = self._set(params, "taskSet")
+        if not params.get("force"):  # API API_DeleteTaskSet: it "hasn't been scaled down to zero"
+            raise AwsError("InvalidParameterException", "The task set is scaled above 0.")
+        for task in service.of(chosen):
+            self._stop(service, task, self._clock.now(), SCHEDULER, "Task set deleted")
+        service.sets.remove(chosen)
+        return {"taskSet": _task_set(service, chosen) | {"status": "DRAINING"}}
+
+    def _add_set(self, service: Service, inputs: Params, status: str) -> Deployment:
+        now, id = self._clock.now(), f"ecs-svc/{next(self._numbers):019d}"
+        arn = service.shown["serviceArn"].replace(":service/", ":task-set/")
+        shown: Params = {"platformVersion": "LATEST", "loadBalancers": []} | _known("TaskSet", inputs)
+        shown |= {"id": id, "taskSetArn": f"{arn}/{id}", "status": status, "createdAt": now, "updatedAt": now}
+        shown |= {"scale": {"value": 100.0, "unit": "PERCENT"}, "startedBy": "CODE_DEPLOY"}
+        shown |= {key: service.shown[key] for key in ("serviceArn", "clusterArn")}
+        made = Deployment(id, shown, shown | {"resolvedConfiguration": {"loadBalancers": shown["loadBalancers"]}}, None)
+        service.sets.append(made)
+        self._step(service, now)
+        return made
+
+    def _set(self, params: Params, key: str) -> tuple[Service, Deployment]:
+        service = self._service(params)
+        for each in service.sets:
+            if params[key] in (each.id, each.shown["taskSetArn"]):
+                return service, each
+        raise AwsError("TaskSetNotFoundException", "The specified task set wasn't found.")
 
     # Tasks
 
@@ -346,20 +476,20 @@ class Ecs:
             known[task.shown["taskArn"]] = task.shown | {"containers": containers}
         return _found("tasks", known, params["tasks"])
 
-    def _start(self, service: Service, now: float, count: int) -> None:
-        definition = self._definition(service.goal.revision["taskDefinition"])
+    def _start(self, service: Service, deployment: Deployment, now: float, count: int) -> None:
+        definition = self._definition(deployment.revision["taskDefinition"])
         shown = {"clusterArn": service.shown["clusterArn"], "group": f"service:{service.shown['serviceName']}"}
-        shown |= {"taskDefinitionArn": definition["taskDefinitionArn"], "startedBy": service.goal.id, "createdAt": now}
+        shown |= {"taskDefinitionArn": definition["taskDefinitionArn"], "startedBy": deployment.id, "createdAt": now}
         shown |= {"lastStatus": "PENDING", "desiredStatus": "RUNNING", "healthStatus": "UNKNOWN"}
         containers = [{"name": each["name"], "image": each["image"]} for each in definition["containerDefinitions"]]
-        fate = self._fate(service, definition, now)
+        fate = self._fate(deployment, definition, now)
         for _ in range(count):
             arn = f"{ARN}task/{service.shown['clusterArn'].rpartition('/')[2]}/{next(self._numbers):032x}"
-            service.tasks.append(Task(service.goal, shown | {"taskArn": arn, "containers": containers}, **fate))
+            service.tasks.append(Task(deployment, shown | {"taskArn": arn, "containers": containers}, **fate))
         names = " ".join(_named(task) for task in service.tasks[-count:])
         self._event(service, now, f"has started {count} tasks: {names}.")
 
-    def _fate(self, service: Service, definition: Params, now: float) -> dict[str, Any]:
+    def _fate(self, deployment: Deployment, definition: Params, now: float) -> dict[str, Any]:
         fault, up = self.fault(copy.deepcopy(definition)), now + self.start_seconds
         images = [container["image"] for container in definition["containerDefinitions"]]
         missing = [image for image in images if not self._image_exists(image)]
@@ -370,7 +500,7 @@ class Ecs:
         if fault is None:
             return {"runs": up, "healthy": up}
         if fault == "health check":  # DG stopped-task-error-codes
-            groups = [balancer["targetGroupArn"] for balancer in service.shown["loadBalancers"]]
+            groups = deployment.groups
             reason = f"ELB health checks in (target-group {groups[0]})" if groups else "container health checks"
             return {"runs": up, "stops": up + 10, "end": (SCHEDULER, f"Task failed {reason}", None)}
         exited = "EssentialContainerExited", "Essential container in task exited"
@@ -402,8 +532,9 @@ class Ecs:
 
     # What happens by itself
 
-    def _deploy(self, service: Service) -> None:
-        now, number = self._clock.now(), next(self._numbers)
+    def _deploy(self, service: Service, named: bool = False) -> None:
+        """`named` is whether the call that deploys names load balancers."""
+        now, number, blue = self._clock.now(), next(self._numbers), self._serving(service)
         if service.deployments and (newest := service.deployments[-1]).ongoing:
             if "rollback" in newest.shown:  # UNCONFIRMED: DG service-deployment has no way out but this and success
                 newest.to("ROLLBACK_FAILED", now)
@@ -415,27 +546,49 @@ class Ecs:
         revision["serviceRevisionArn"] = f"{ARN}service-revision/{path}"
         containers = self._definition(service.shown["taskDefinition"])["containerDefinitions"]
         revision["containerImages"] = [_image(container) for container in containers]
+        configuration = service.shown["deploymentConfiguration"]
+        revision["resolvedConfiguration"] = {"loadBalancers": _resolved(service.shown, blue, named)}
         shown = arns | {"serviceDeploymentArn": f"{ARN}service-deployment/{path}", "startedAt": now, "updatedAt": now}
-        shown |= {"status": "PENDING", "deploymentConfiguration": service.shown["deploymentConfiguration"]}
+        shown |= {"status": "PENDING", "deploymentConfiguration": configuration}
+        alarms = configuration.get("alarms", {"alarmNames": [], "enable": False})
+        shown["alarms"] = {"alarmNames": alarms["alarmNames"], "triggeredAlarmNames": []}
         shown["sourceServiceRevisions"] = [_summary(service, service.goal)] if service.deployments else []
         service.goal = Deployment(f"ecs-svc/{number:019d}", shown, revision, (now + 1, "IN_PROGRESS"))
         service.deployments.append(service.goal)
+        if configuration["strategy"] != "ROLLING":
+            service.goal.stages = Stages(service, service.goal, blue, self.elb, lambda *call: self.hook(*call))
+        # DG deployment-alarm-failure: if one "is in the ALARM state at the beginning of a deployment, Amazon ECS will
+        # not monitor alarms for the duration of that deployment".
+        if alarms["enable"] and not self._alarms.intersection(alarms["alarmNames"]):
+            service.goal.watched = frozenset(alarms["alarmNames"])
         service.steady_since = None
         self._step(service, now)
 
+    def _serving(self, service: Service) -> Deployment | None:
+        """The deployment that the production rule favours (UNCONFIRMED, and of interest when one is overtaken)."""
+        rules = [
+            b.get("advancedConfiguration", {}).get("productionListenerRule") for b in service.shown["loadBalancers"]
+        ]
+        weights = [self.elb.weights(rule) for rule in rules if rule]
+        found = [each for each in reversed(service.deployments) if each is service.goal or service.of(each)]
+        return max(found, key=lambda d: sum(w.get(group, 0) for w in weights for group in d.groups), default=None)
+
     def _catch_up(self, service: Service) -> None:
         """Live through what has happened since, moment by moment."""
-        while service.deployments:
+        while service.deployments or service.sets:
             moments = [moment for task in service.tasks for moment in (task.runs, task.healthy, task.stops)]
             moments += [deployment.next[0] for deployment in service.deployments if deployment.next]
             moments += [service.steady_since + self.steady_seconds] if service.steady_since is not None else []
+            for newest in service.deployments[-1:]:
+                moments += [newest.stages.until] if newest.stages else []
+                moments += [service.time + 1] if newest.status in PROGRESSING and newest.watched & self._alarms else []
             moment = min((moment for moment in moments if moment > service.time), default=NEVER)
             if moment > self._clock.now():
                 break
             self._step(service, moment)
 
     def _step(self, service: Service, now: float) -> None:
-        before, service.time, newest = service.time, now, service.deployments[-1]
+        before, service.time = service.time, now
         for deployment in service.deployments:
             if deployment.next and deployment.next[0] <= now:
                 deployment.shown["status"], deployment.next = deployment.next[1], None
@@ -454,24 +607,50 @@ class Ecs:
                 # API API_Deployment: failed are tasks that do not reach RUNNING or fail a health check
                 task.deployment.failures += task.healthy == NEVER
                 self._stop(service, task, now, *task.end)
+        if service.deployments:
+            self._judge(service, now)
+            self._reconcile(service, now)
+        for each in service.sets:
+            self._scale(service, each, now)
+
+    def _judge(self, service: Service, now: float) -> None:
+        newest = service.deployments[-1]
         if newest.status in PROGRESSING and service.breaker("enable") and newest.failures >= service.threshold():
-            self._event(service, now, f"(deployment {newest.id}) deployment failed: tasks failed to start.")
-            if service.breaker("rollback"):  # DG service-deployment: not by way of ROLLBACK_REQUESTED
-                self._roll_back(service, now, "ROLLBACK_IN_PROGRESS", "the circuit breaker threshold was exceeded")
-            else:  # the same page: "the rollback option is not in use"
-                newest.to("STOP_REQUESTED", now, "STOPPED")
-        self._reconcile(service, now)
+            why = "the circuit breaker threshold was exceeded"
+            self._fail(service, now, why, "tasks failed to start.", service.breaker("rollback"))
+        if newest.status in PROGRESSING and (alarms := sorted(newest.watched & self._alarms)):
+            newest.shown["alarms"]["triggeredAlarmNames"] = alarms
+            back = newest.shown["deploymentConfiguration"]["alarms"]["rollback"]
+            why = f"alarms were triggered: {', '.join(alarms)}"  # UNCONFIRMED
+            self._fail(service, now, why, "alarm detected.", back)
+        if newest.status in PROGRESSING and newest.stages:
+            try:
+                newest.stages.advance()
+            except Failed as e:
+                self._fail(service, now, str(e), f"Service deployment rolled back because {e}.")
+
+    def _fail(self, service: Service, now: float, why: str, told: str, back: bool = True) -> None:
+        newest = service.deployments[-1]
+        self._event(service, now, f"(deployment {newest.id}) deployment failed: {told}")
+        if back:  # DG service-deployment: not by way of ROLLBACK_REQUESTED
+            self._roll_back(service, now, "ROLLBACK_IN_PROGRESS", why)
+        else:  # the same page: "the rollback option is not in use"
+            newest.to("STOP_REQUESTED", now, "STOPPED")
 
     def _reconcile(self, service: Service, now: float) -> None:
         goal, newest, desired = service.goal, service.deployments[-1], service.shown["desiredCount"]
-        lacking = desired - len(service.of(goal))
+        stages = newest.stages if goal is newest else None
         # "A deployment in FAILED state doesn't launch any new tasks": API API_Deployment
-        if lacking > 0 and (goal is not newest or newest.status in (*PROGRESSING, "SUCCESSFUL")):
-            self._start(service, now, lacking)
+        up = goal is not newest or newest.status in (*PROGRESSING, "SUCCESSFUL") and (not stages or stages.scaling)
+        self._scale(service, goal, now, up)
         # Old tasks go when all new ones are healthy: 100 and 200 percent, DG deployment-type-ecs.
-        replaced = sum(task.healthy <= now for task in service.of(goal)) >= desired
+        replaced = service.healthy(goal) >= desired and (not stages or stages.over)
+        # UNCONFIRMED: that traffic goes back as soon as, and not before, somebody answers there.
+        if newest.stages and "rollback" in newest.shown and newest.ongoing and service.healthy(goal) >= min(desired, 1):
+            newest.stages.give_back(goal)
+        stray = [task for task in service.tasks if stages and task.deployment not in (goal, stages.blue)]
         old = [task for task in service.tasks if replaced and task.deployment is not goal]
-        for task in service.of(goal)[desired:] + old:
+        for task in old or stray:
             self._stop(service, task, now, SCHEDULER, f"Scaling activity initiated by deployment {goal.id}")
         if not replaced:
             service.steady_since = None
@@ -487,6 +666,14 @@ class Ecs:
         if not newest.ongoing:
             service.reported = True
             self._event(service, now, "has reached a steady state.")
+
+    def _scale(self, service: Service, deployment: Deployment, now: float, up: bool = True) -> None:
+        """To the desired count."""
+        tasks, desired = service.of(deployment), service.shown["desiredCount"]
+        if up and len(tasks) < desired:
+            self._start(service, deployment, now, desired - len(tasks))
+        for task in tasks[desired:]:
+            self._stop(service, task, now, SCHEDULER, f"Scaling activity initiated by deployment {deployment.id}")
 
     def _roll_back(self, service: Service, now: float, status: str, why: str) -> None:
         newest, reason = service.deployments[-1], f"Service deployment rolled back because {why}."
@@ -526,6 +713,32 @@ def _summary(service: Service, deployment: Deployment) -> Params:
     answer = {"requestedTaskCount": service.shown["desiredCount"] if deployment is service.goal else tasks}
     answer |= {"runningTaskCount": counts["runningCount"], "pendingTaskCount": counts["pendingCount"]}
     return answer | {"arn": deployment.revision["serviceRevisionArn"]}
+
+
+def _task_set(service: Service, each: Deployment) -> Params:
+    """API API_TaskSet."""
+    counts, desired = _counts(service.of(each)), service.shown["desiredCount"]
+    steady = service.healthy(each) == len(service.of(each)) == desired
+    stable = {"stabilityStatus": "STEADY_STATE" if steady else "STABILIZING", "stabilityStatusAt": service.time}
+    return each.shown | counts | stable | {"computedDesiredCount": desired}
+
+
+def _resolved(shown: Params, blue: Deployment | None, named: bool) -> list[Params]:
+    """Load balancers of a new service revision, with the target groups that its tasks are in.
+
+    Strategies take the one that is not in service, but that a call names whatever is in it
+    (hashicorp/terraform-provider-aws 45678); from a rolling update on they alternate nevertheless, or DG
+    migrate-codedeploy-to-ecs-bluegreen could not name the production target group. UNCONFIRMED: both.
+    """
+    taken = blue.groups if blue and shown["deploymentConfiguration"]["strategy"] != "ROLLING" else []
+    if blue and blue.stages and named:
+        taken = []
+    resolved = []
+    for balancer in shown["loadBalancers"]:
+        advanced, group = balancer.get("advancedConfiguration", {}), balancer["targetGroupArn"]
+        rule = {key: advanced[key] for key in ("productionListenerRule",) if key in advanced}
+        resolved.append({"targetGroupArn": advanced["alternateTargetGroupArn"] if group in taken else group} | rule)
+    return resolved
 
 
 def _container(container: Params, definition: Params) -> Params:

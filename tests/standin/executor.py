@@ -1,214 +1,257 @@
 """CodePipeline: carries out the pipelines that are deployed, by AWS's documented rules.
 
-https://docs.aws.amazon.com/codepipeline/latest/userguide/concepts-how-it-works.html
+A rule names the AWS page it stands on (CP: codepipeline/latest/userguide); UNCONFIRMED is what no page says. Here are
+executions, their stages and conditions; actions.py has the actions, events.py what starts executions.
 """
 
-import io
-import json
 import re
-import subprocess
 import threading
-import uuid
-import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
-import boto3
+from botocore.exceptions import ClientError
 
-from standin.api import ACCOUNT, REGION, Api, AwsError, Call, Params
-from standin.clock import Clock
-from standin.codebuild import CodeBuild, variables_of
-from standin.lambdas import FunctionError, Lambdas
-from standin.provider import Aws
+from standin.actions import PIPELINE, Action, ActionFailed, Actions, Execution
+from standin.api import ACCOUNT, REGION, AwsError, Params
+from standin.events import triggered
 
-PIPELINE = "aws:codepipeline/pipeline:Pipeline"
-RULE = "aws:cloudwatch/eventRule:EventRule"
-TARGET = "aws:cloudwatch/eventTarget:EventTarget"
-CONTINUE_SECONDS = 30.0
-"""Until a job is given again to a function that handed over a continuation token; AWS does not document how long."""
-SILENCE_SECONDS = 20 * 60.0  # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
+__all__ = ["PIPELINE", "Action", "CodePipeline", "Execution"]
+
+NOTIFICATION = "aws:s3/bucketNotification:BucketNotification"
+# CP reference-variables, rule-reference-DeploymentWindow
+DAYS, MONTHS = "SUN MON TUE WED THU FRI SAT", "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC"
 
 
-class ActionFailed(Exception):
-    pass
-
-
-@dataclass
-class Action:
-    """One run of an action, as ListActionExecutions shows it."""
-
-    stage: str
-    name: str
-    given: Params
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    status: str = "InProgress"
-    configuration: dict[str, str] = field(default_factory=dict)
-    inputs: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Bucket and key of each input artifact."""
-    message: str = ""
-    log: str = ""
-    began: float = 0.0
-    ended: float = 0.0
-
-
-@dataclass
-class Execution:
-    pipeline: str
-    number: int
-    commit: str = ""
-    """Commit to take instead of the tip of the branch."""
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    status: str = "InProgress"
-    actions: list[Action] = field(default_factory=list)
-    variables: dict[str, str] = field(default_factory=dict)
-    """By `namespace.name`."""
-    artifacts: dict[str, str] = field(default_factory=dict)
-    """Keys in the artifact bucket, by the artifact's name."""
-
-    def action(self, name: str) -> Action:
-        """The last run of the action with this name."""
-        return [action for action in self.actions if action.name == name][-1]
-
-    @property
-    def digest(self) -> str:
-        return self.variables["Build.IMAGE_DIGEST"]
-
-
-@dataclass
-class Job:
-    action: Action
-    execution: Execution
-    token: str | None = None
-    result: str | None = None
-    message: str = ""
-    variables: dict[str, str] = field(default_factory=dict)
-
-
-class CodePipeline:
-    def __init__(self, aws: Aws, api: Api, clock: Clock, lambdas: Lambdas, builds: CodeBuild) -> None:
-        self._aws, self._api, self._clock, self._lambdas, self._builds = aws, api, clock, lambdas, builds
-        self.repositories: dict[str, Path] = {}
-        """Folders of the git repositories, by the name that sources have for them."""
-        self.approve: Callable[[Execution, Action], bool] = lambda execution, action: True
-        """Who approves."""
+class CodePipeline(Actions):
+    def __init__(self, *of: Any) -> None:
+        super().__init__(*of)
         self.watch: Callable[[Execution, Action], None] = lambda execution, action: None
         """Told of each action when it begins and when it has ended."""
         self.executions: list[Execution] = []
-        self._jobs: dict[str, Job] = {}
+        self.pending: list[Execution] = []
+        """What events have started while something else ran: `settle` runs it."""
         self._stages = threading.Condition()
         self._inside: dict[tuple[str, str], Execution] = {}
-        self._waiting: dict[tuple[str, str], Execution] = {}
-        """The newest execution that waits for a stage."""
+        self._waiting: dict[tuple[str, str], list[Execution]] = {}
+
+    @property
+    def published(self) -> list[Params]:
+        """What was sent to topics: `topic` and `message`."""
+        return self._events.published
 
     # How executions begin
 
-    def push(self, repository: str, branch: str = "main") -> list[Execution]:
-        """What a push to a repository starts, by the rules, triggers and sources that are deployed."""
-        event: Params = {
-            "source": "aws.codecommit",
-            "detail-type": "CodeCommit Repository State Change",
-            "resources": [f"arn:aws:codecommit:{REGION}:{ACCOUNT}:{repository}"],
-            "detail": {"event": "referenceUpdated", "referenceType": "branch", "referenceName": branch},
-        }
-        resources = list(self._aws.resources.values())
-        rules = [
-            r.inputs["name"]
-            for r in resources
-            if r.type == RULE and matches(json.loads(r.inputs["eventPattern"]), event)
-        ]
-        targets = [r.inputs["arn"] for r in resources if r.type == TARGET and r.inputs["rule"] in rules]
-        started = []
-        for pipeline in (r for r in resources if r.type == PIPELINE):
-            source = pipeline.inputs["stages"][0]["actions"][0]["configuration"]
-            mine = source.get("RepositoryName", source.get("FullRepositoryId")) == repository
-            pushes = [
-                push["branches"]["includes"]
-                for trigger in pipeline.inputs.get("triggers", [])
-                for push in trigger["gitConfiguration"].get("pushes", [])
-            ]
-            # A source that polls, or detects changes, starts the pipeline beside its rule or trigger: both default to
-            # true. https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-CodeCommit.html
-            by_itself = source.get("PollForSourceChanges", source.get("DetectChanges", "true")) == "true"
-            starts = targets.count(pipeline.outputs["arn"])
-            starts += mine * (
-                sum(branch in includes for includes in pushes) + (by_itself and source["BranchName"] == branch)
-            )
-            started += [self.start(pipeline.inputs["name"]) for _ in range(starts)]
-        return started
+    def push(self, repository: str, branch: str = "main", files: list[str] | None = None) -> list[Execution]:
+        """What a push to a repository starts, by the rules, triggers and sources that are deployed.
 
-    def start(self, pipeline: str, commit: str = "") -> Execution:
-        """Run a pipeline to its end, for the tip of its branch or, if one is named, for another commit.
-
-        https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-trigger-source-overrides.html
+        `files` are the paths that it changed; without, whatever a trigger asks for has changed.
         """
-        execution = Execution(pipeline, len(self.executions), commit)
-        self.executions.append(execution)
-        return self._run(execution, 0)
+        detail = {"event": "referenceUpdated", "referenceType": "branch", "referenceName": branch}
+        resource = f"arn:aws:codecommit:{REGION}:{ACCOUNT}:{repository}"
+        started = self._happened("aws.codecommit", "CodeCommit Repository State Change", detail, resource)
+        started += self._triggered(repository, "pushes", {"branches": branch, "files": files}, {"BranchName": branch})
+        # A source that polls, or detects changes, starts the pipeline beside its rule or trigger: both default to true.
+        # CP action-reference-CodeCommit, action-reference-CodestarConnectionSource
+        for pipeline, source in self._sources(repository):
+            by_itself = source.get("PollForSourceChanges", source.get("DetectChanges", "true")) == "true"
+            if by_itself and source["BranchName"] == branch:
+                started.append(self._begin(pipeline, trigger=("PollForSourceChanges", repository)))
+        return [self._run(execution, 0) for execution in started]
+
+    def push_tag(self, repository: str, tag: str) -> list[Execution]:
+        """What the push of a git tag starts: nothing but triggers know of tags."""
+        return [self._run(e, 0) for e in self._triggered(repository, "pushes", {"tags": tag}, {"TagName": tag})]
+
+    def pull_request(
+        self, repository: str, event: str, branch: str = "main", source: str = "main", files: list[str] | None = None
+    ) -> list[Execution]:
+        """What a pull request from `source` into `branch` starts when it is OPEN, UPDATED or CLOSED.
+
+        CP pipelines-filter, reference-variables. The commit is the one of the source branch.
+        """
+        facts = {"event": event, "branches": branch, "files": files}
+        told = {"BranchName": source, "SourceBranchName": source, "DestinationBranchName": branch}
+        told |= {"PullRequestId": "1", "PullRequestTitle": f"{source} into {branch}"}
+        return [self._run(e, 0) for e in self._triggered(repository, "pullRequests", facts, told)]
+
+    def pushed(self, repository: str, tag: str, digest: str) -> None:
+        """ECR has a new image: CP create-cwe-ecr-source. UNCONFIRMED: that a new tag of an old image counts."""
+        detail = {"result": "SUCCESS", "repository-name": repository, "image-digest": digest, "action-type": "PUSH"}
+        arn = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{repository}"
+        self.pending += self._happened("aws.ecr", "ECR Image Action", detail | {"image-tag": tag}, arn)
+
+    def uploaded(self, bucket: str, key: str) -> None:
+        """S3 has a new object, and tells of it if the bucket is told to: CP create-S3-source-events-cfn."""
+        if any(r.inputs["bucket"] == bucket and r.inputs.get("eventbridge") for r in self._events.all(NOTIFICATION)):
+            version = self._as("s3.amazonaws.com", "s3").head_object(Bucket=bucket, Key=key).get("VersionId", "")
+            detail = {"bucket": {"name": bucket}, "object": {"key": key, "version-id": version}}
+            self.pending += self._happened("aws.s3", "Object Created", detail, f"arn:aws:s3:::{bucket}")
+
+    def settle(self) -> list[Execution]:
+        """Run what events have started and nobody ran yet, and what that starts in turn."""
+        done = []
+        while self.pending:
+            done.append(self._run(self.pending.pop(0), 0))
+        return done
+
+    def start(
+        self, pipeline: str, commit: str = "", revision: str = "", variables: dict[str, str] | None = None
+    ) -> Execution:
+        """Run a pipeline to its end, for what its sources have now or for what is named instead.
+
+        CP pipelines-trigger-source-overrides: `commit` is a COMMIT_ID; `revision` an IMAGE_DIGEST or an
+        S3_OBJECT_VERSION_ID.
+        """
+        return self._run(self._begin(pipeline, variables, commit=commit, revision=revision), 0)
 
     def retry(self, execution: Execution, stage: str) -> Execution:
-        """Run the actions of a stage that failed again, and go on from there.
-
-        https://docs.aws.amazon.com/codepipeline/latest/userguide/actions-retry.html
-        """
-        names = [s["name"] for s in self._definition(execution)["stages"]]
-        execution.status = "InProgress"
+        """Run the actions of a stage that failed again, and go on from there: CP stage-retry."""
+        names = [s["name"] for s in self._pipeline(execution.pipeline).inputs["stages"]]
         return self._run(execution, names.index(stage), retried=True)
+
+    def _begin(self, pipeline: str, variables: dict[str, str] | None = None, **given: Any) -> Execution:
+        """CP reference-variables: a variable without a default must be given, and only those there are can be."""
+        declared = {v["name"]: v for v in self._pipeline(pipeline).inputs.get("variables", [])}
+        if strangers := (variables or {}).keys() - declared.keys():
+            raise AwsError("ValidationException", f"The pipeline has no variables {sorted(strangers)}")
+        values = {name: v["defaultValue"] for name, v in declared.items() if "defaultValue" in v} | (variables or {})
+        if missing := declared.keys() - values.keys():
+            raise AwsError("ValidationException", f"The pipeline needs a value for the variables {sorted(missing)}")
+        execution = Execution(pipeline, len(self.executions), began=self._clock.now(), **given)
+        execution.variables |= {f"variables.{name}": value for name, value in values.items()}
+        self.executions.append(execution)
+        return execution
+
+    def _happened(self, source: str, kind: str, detail: Params, resource: str) -> list[Execution]:
+        started = []
+        pipelines = {p.outputs["arn"]: p.inputs["name"] for p in self._events.all(PIPELINE)}
+        for target, told in self._events.emit(source, kind, detail, resource):
+            name, role = pipelines.get(target.inputs["arn"]), target.inputs.get("roleArn")
+            # eventbridge/latest/APIReference/API_PutTargets: a target that is a pipeline needs a role.
+            if name is None or role is None:
+                continue
+            self._events.note(role, "codepipeline", "StartPipelineExecution", {"name": name})
+            overrides = told.get("sourceRevisions", [])
+            given = {}
+            for override in overrides if isinstance(overrides, list) else [overrides]:
+                key = "commit" if override["revisionType"] == "COMMIT_ID" else "revision"
+                given[key] = override["revisionValue"]
+            trigger = "CloudWatchEvent", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{target.inputs['rule']}"
+            # Nobody hears of a start that is refused: EB eb-rule-dlq.
+            with suppress(AwsError):
+                started.append(self._begin(name, trigger=trigger, **given))
+        return started
+
+    def _triggered(self, repository: str, events: str, facts: Params, told: dict[str, str]) -> list[Execution]:
+        return [
+            self._begin(pipeline, trigger=("WebhookV2", repository), event=told)
+            for pipeline, _ in self._sources(repository)
+            if triggered(self._pipeline(pipeline).inputs, events, facts)
+        ]
+
+    def _sources(self, repository: str) -> Iterable[tuple[str, Params]]:
+        """The pipelines that take commits from a repository, and how."""
+        for pipeline in self._events.all(PIPELINE):
+            for action in pipeline.inputs["stages"][0]["actions"]:
+                told = action.get("configuration", {})
+                if "BranchName" in told and repository in (told.get("RepositoryName"), told.get("FullRepositoryId")):
+                    yield pipeline.inputs["name"], told
 
     # How an execution goes on
 
-    def _definition(self, execution: Execution) -> Params:
-        found = [r for r in list(self._aws.resources.values()) if r.type == PIPELINE]
-        return next(r.inputs for r in found if r.inputs["name"] == execution.pipeline)
-
     def _run(self, execution: Execution, first: int, retried: bool = False) -> Execution:
-        definition = self._definition(execution)
+        definition = self._pipeline(execution.pipeline).inputs
+        execution.status, execution.attempts = "InProgress", execution.attempts + 1
+        self._tell(execution, "RESUMED" if retried else "STARTED")
         for number, stage in enumerate(definition["stages"]):
             if number < first:
                 continue
-            if not self._enter(execution, stage["name"]):
-                execution.status = "Superseded"
-                return execution
+            if not self._enter(execution, stage["name"], definition.get("executionMode", "SUPERSEDED")):
+                return self._end(execution, "Superseded")
             try:
                 succeeded = {a.name for a in execution.actions if a.stage == stage["name"] and a.status == "Succeeded"}
                 # "Actions with the same number run in parallel", lower numbers first; ours are all in sequence.
-                # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-requirements.html
-                for action in sorted(stage["actions"], key=lambda a: int(a.get("runOrder", 1))):
+                # CP action-requirements
+                actions = sorted(stage["actions"], key=lambda a: int(a.get("runOrder", 1)))
+                for action in actions if self._admitted(execution, stage) else []:
                     # "Retry only the failed actions": those that succeeded are not run again.
                     if not (retried and number == first and action["name"] in succeeded):
                         self._act(execution, definition, stage["name"], action)
             except ActionFailed:
-                execution.status = "Failed"
-                return execution
+                return self._end(execution, "Failed")
             finally:
                 with self._stages:
                     self._inside.pop((execution.pipeline, stage["name"]), None)
                     self._stages.notify_all()
-        execution.status = "Succeeded"
+        return self._end(execution, "Succeeded")
+
+    def _end(self, execution: Execution, status: str) -> Execution:
+        execution.status, execution.ended = status, self._clock.now()
+        self._tell(execution, status.upper())
         return execution
 
-    def _enter(self, execution: Execution, stage: str) -> bool:
+    def _tell(self, execution: Execution, state: str) -> None:
+        """CP detect-state-changes-cloudwatch-events; DT concepts for the names of notifications."""
+        pipeline, detail = self._pipeline(execution.pipeline), self._detail(execution, state)
+        kind = "CodePipeline Pipeline Execution State Change"
+        self.pending += self._happened("aws.codepipeline", kind, detail, pipeline.outputs["arn"])
+        self._events.notify(pipeline, f"codepipeline-pipeline-pipeline-execution-{state.lower()}", detail)
+
+    def _enter(self, execution: Execution, stage: str, mode: str) -> bool:
         """One execution at a time in a stage; in SUPERSEDED mode, a newer one that waits replaces one that waits.
 
-        https://docs.aws.amazon.com/codepipeline/latest/userguide/execution-modes.html
+        In QUEUED mode all wait, and go in in the order in which they began. CP execution-modes
         """
         key = execution.pipeline, stage
         with self._stages:
-            while key in self._inside:
-                newest = self._waiting.get(key)
-                if newest is None or newest.number < execution.number:
-                    self._waiting[key] = execution
-                    self._stages.notify_all()
-                elif newest is not execution:
-                    return False
+            waiting = self._waiting.setdefault(key, [])
+            waiting.append(execution)
+            if mode == "SUPERSEDED":
+                waiting[:] = [max(waiting, key=lambda e: e.number)]
+            self._stages.notify_all()
+            while execution in waiting and (
+                key in self._inside or execution is not min(waiting, key=lambda e: e.number)
+            ):
                 self._stages.wait()
-            newest = self._waiting.get(key, execution)
-            if newest.number > execution.number:
+            if execution not in waiting:
                 return False
-            self._waiting.pop(key, None)
+            waiting.remove(execution)
             self._inside[key] = execution
             return True
+
+    def _admitted(self, execution: Execution, stage: Params) -> bool:
+        """Whether a stage is entered, or skipped, by its condition: CP stage-conditions."""
+        condition = stage.get("beforeEntry", {}).get("condition")
+        execution.message = ""
+        for rule in condition["rules"] if condition else []:
+            check = getattr(self, f"_{rule['ruleTypeId']['provider'].lower()}", None)
+            try:
+                if check is None:
+                    raise ActionFailed(f"not in the stand-in: {rule['ruleTypeId']['provider']}")
+                check({key: self._resolved(execution, value) for key, value in rule.get("configuration", {}).items()})
+            except ActionFailed as e:
+                execution.message = f"{stage['name']}, rule {rule['name']}: {e}"
+                if condition.get("result", "FAIL") == "SKIP":
+                    return False
+                raise
+        return True
+
+    def _deploymentwindow(self, told: dict[str, str]) -> None:
+        """CP rule-reference-DeploymentWindow. UNCONFIRMED: that a time is inside for as long as its minute lasts."""
+        now = datetime.fromtimestamp(self._clock.now(), UTC).astimezone(ZoneInfo(told.get("TimeZone", "UTC")))
+        if not within(told["Cron"], now):
+            raise ActionFailed(f"{now:%Y-%m-%dT%H:%M%z} is outside of {told['Cron']}")
+
+    def _variablecheck(self, told: dict[str, str]) -> None:
+        """CP rule-reference-VariableCheck."""
+        variable, value, operator = told["Variable"], told["Value"], told["Operator"]
+        met = {"EQ": variable == value, "NE": variable != value, "CONTAINS": value in variable}
+        met["MATCHES"] = operator == "MATCHES" and bool(re.fullmatch(value, variable))
+        if not met[operator]:
+            raise ActionFailed(f"{variable!r} {operator} {value!r} does not hold")
 
     def _act(self, execution: Execution, definition: Params, stage: str, given: Params) -> None:
         action = Action(stage, given["name"], given, began=self._clock.now())
@@ -217,14 +260,17 @@ class CodePipeline:
         self.watch(execution, action)
         run = getattr(self, f"_{given['provider'].lower()}", None)
         try:
-            action.configuration = {k: self._resolved(execution, v) for k, v in given.get("configuration", {}).items()}
+            # CP reference-variables: "variables cannot be used in source actions"
+            source = given["category"] == "Source"
+            told = given.get("configuration", {})
+            action.configuration = {k: v if source else self._resolved(execution, v) for k, v in told.items()}
             action.inputs = {name: (bucket, execution.artifacts[name]) for name in given.get("inputArtifacts", [])}
             if run is None:
                 raise ActionFailed(f"not in the stand-in: {given['provider']}")
             variables = run(execution, action, definition["roleArn"], bucket)
-        except ActionFailed as e:
+        except (ActionFailed, ClientError) as e:
             action.status, action.message = "Failed", str(e)
-            raise
+            raise ActionFailed(str(e)) from e
         else:
             action.status = "Succeeded"
             if "namespace" in given:
@@ -234,7 +280,7 @@ class CodePipeline:
             self.watch(execution, action)
 
     def _resolved(self, execution: Execution, value: str) -> str:
-        """https://docs.aws.amazon.com/codepipeline/latest/userguide/reference-variables.html"""
+        """CP reference-variables"""
         known = {**execution.variables, "codepipeline.PipelineExecutionId": execution.id}
 
         def look_up(match: re.Match[str]) -> str:
@@ -244,154 +290,29 @@ class CodePipeline:
 
         return re.sub(r"#\{([\w.@-]+)\}", look_up, value)
 
-    def _as(self, role: str, service: str) -> Any:
-        """A client of the stand-in with a role's credentials."""
-        keys = {k.lower(): v for k, v in self._api.credentials_for(role).items()}
-        return boto3.client(service, endpoint_url=self._api.url, region_name=REGION, **keys)
+    # The API of history
 
-    def _note(self, role: str, service: str, operation: str, params: Params) -> None:
-        """What a role does that no client does here."""
-        self._api.calls.append(Call(role, service, operation, params, self._clock.now(), None))
-
-    def _put(self, execution: Execution, action: Action, role: str, bucket: str, body: bytes) -> None:
-        for name in action.given.get("outputArtifacts", []):
-            # "The artifact's key begins with a shortened name of the pipeline."
-            key = f"{execution.pipeline[:20]}/{name[:10]}/{uuid.uuid4().hex[:7]}"
-            self._as(role, "s3").put_object(Bucket=bucket, Key=key, Body=body)
-            execution.artifacts[name] = key
-
-    def _get(self, role: str, location: tuple[str, str]) -> bytes:
-        body: bytes = self._as(role, "s3").get_object(Bucket=location[0], Key=location[1])["Body"].read()
-        return body
-
-    # What the actions do
-
-    def _codecommit(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
-        """The commit at the tip of the branch, as a zip; a connection has the same variables and more."""
-        told = action.configuration
-        name = told.get("RepositoryName") or told["FullRepositoryId"]
-
-        def git(*command: str) -> bytes:
-            return subprocess.run(
-                ["git", "-C", str(self.repositories[name]), *command], check=True, capture_output=True
-            ).stdout
-
-        for operation in ("GetBranch", "GetCommit", "UploadArchive", "GetUploadArchiveStatus"):
-            self._note(role, "codecommit", operation, {"repositoryName": name})
-        commit = execution.commit or git("rev-parse", told["BranchName"]).decode().strip()
-        self._put(execution, action, role, bucket, git("archive", "--format=zip", commit))
-        message = git("log", "-1", "--format=%B", commit).decode().strip()
-        return {"CommitId": commit, "BranchName": told["BranchName"], "CommitMessage": message, "RepositoryName": name}
-
-    _codestarsourceconnection = _codecommit
-
-    def _codebuild(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
-        for operation in ("StartBuild", "BatchGetBuilds"):
-            self._note(role, "codebuild", operation, {"projectName": action.configuration["ProjectName"]})
-        variables = variables_of(action.configuration)
-        built = self._builds.run(
-            action.configuration["ProjectName"], self._get(role, *action.inputs.values()), variables
-        )
-        action.log = built.log
-        if not built.succeeded:
-            raise ActionFailed(f"Build terminated with state: FAILED. {built.log.strip().splitlines()[-1]}")
-        self._put(execution, action, role, bucket, built.artifact)
-        return built.exported
-
-    def _manual(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
-        if not self.approve(execution, action):
-            raise ActionFailed("Approval rejected")
-        return {}
-
-    def _lambda(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
-        """A job, given to the function until it says how it ended.
-
-        https://docs.aws.amazon.com/codepipeline/latest/userguide/actions-invoke-lambda-function.html
-        """
-        id, job = str(uuid.uuid4()), Job(action, execution)
-        self._jobs[id] = job
-        keys = self._api.credentials_for(f"{role}/artifacts")
-        while True:
-            job.result = None
-            self._note(role, "lambda", "InvokeFunction", {"functionName": action.configuration["FunctionName"]})
-            event = {"CodePipeline.job": self._event(id, job, keys)}
-            # Lambda tries an asynchronous event three times in all.
-            # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
-            for wait in (60.0, 120.0, None):
-                try:
-                    self._lambdas.invoke(action.configuration["FunctionName"], event)
-                    break
-                except FunctionError as e:
-                    action.log += f"{e}\n"
-                    if job.result is not None or wait is None:
-                        break
-                    self._clock.sleep(wait)
-            if job.result == "failure":
-                raise ActionFailed(job.message)
-            if job.result is None:
-                self._clock.sleep(SILENCE_SECONDS)
-                raise ActionFailed("The AWS Lambda function failed to return a result. The job timed out.")
-            if job.token is None:
-                action.message = job.message
-                return job.variables
-            self._clock.sleep(CONTINUE_SECONDS)
-
-    def _event(self, id: str, job: Job, keys: dict[str, str]) -> Params:
-        data: Params = {
-            "actionConfiguration": {"configuration": job.action.configuration},
-            "inputArtifacts": [
-                {
-                    "name": name,
-                    "revision": None,
-                    "location": {"type": "S3", "s3Location": {"bucketName": bucket, "objectKey": key}},
-                }
-                for name, (bucket, key) in job.action.inputs.items()
-            ],
-            "outputArtifacts": [],
-            "artifactCredentials": {
-                "accessKeyId": keys["AWS_ACCESS_KEY_ID"],
-                "secretAccessKey": keys["AWS_SECRET_ACCESS_KEY"],
-                "sessionToken": keys["AWS_SESSION_TOKEN"],
-            },
-        }
-        if job.token is not None:
-            data["continuationToken"] = job.token
-        return {"id": id, "accountId": ACCOUNT, "data": data}
-
-    # The API of jobs and of history
-
-    def put_job_success_result(self, params: Params) -> Params:
-        job = self._job(params)
-        # "PutJobSuccessResult ... outputVariables ... must not be included when a continuation token is."
-        # https://docs.aws.amazon.com/codepipeline/latest/APIReference/API_PutJobSuccessResult.html
-        if params.get("continuationToken") and params.get("outputVariables"):
-            raise AwsError("ValidationException", "output variables and a continuation token exclude each other")
-        if len(params.get("continuationToken", "")) > 2048:
-            raise AwsError("ValidationException", "continuationToken must have length less than or equal to 2048")
-        job.result, job.token = "success", params.get("continuationToken")
-        job.message = params.get("executionDetails", {}).get("summary", "")
-        job.variables = params.get("outputVariables", {})
-        return {}
-
-    def put_job_failure_result(self, params: Params) -> Params:
-        job = self._job(params)
-        job.result, job.message = "failure", params["failureDetails"]["message"]
-        return {}
-
-    def _job(self, params: Params) -> Job:
-        job = self._jobs.get(params["jobId"])
-        if job is None:
-            raise AwsError("JobNotFoundException", "The job could not be found.")
-        if job.action.status != "InProgress" or job.result is not None:
-            raise AwsError("InvalidJobStateException", "The job is in an invalid state.")
-        return job
+    def list_pipeline_executions(self, params: Params) -> Params:
+        name = self._pipeline(params["pipelineName"]).inputs["name"]
+        found = [
+            {
+                "pipelineExecutionId": execution.id,
+                "status": execution.status,
+                "startTime": execution.began,
+                "lastUpdateTime": execution.ended or self._clock.now(),
+                "trigger": dict(zip(("triggerType", "triggerDetail"), execution.trigger, strict=True)),
+            }
+            for execution in reversed(self.executions)
+            if execution.pipeline == name
+        ]
+        start = int(params.get("nextToken", 0))
+        end = start + params.get("maxResults", 100)
+        more = {"nextToken": str(end)} if end < len(found) else {}
+        return {"pipelineExecutionSummaries": found[start:end], **more}
 
     def list_action_executions(self, params: Params) -> Params:
         wanted = params.get("filter", {}).get("pipelineExecutionId")
-        if not any(
-            r.inputs["name"] == params["pipelineName"] for r in self._aws.resources.values() if r.type == PIPELINE
-        ):
-            raise AwsError("PipelineNotFoundException", "The pipeline could not be found.")
+        self._pipeline(params["pipelineName"])
         return {
             "actionExecutionDetails": [
                 {
@@ -410,6 +331,7 @@ class CodePipeline:
                             for name, (bucket, key) in action.inputs.items()
                         ],
                     },
+                    "output": {"executionResult": {"externalExecutionSummary": action.message}},
                 }
                 for execution in reversed(self.executions)
                 if execution.pipeline == params["pipelineName"] and wanted in (None, execution.id)
@@ -418,13 +340,28 @@ class CodePipeline:
         }
 
 
-def matches(pattern: Any, event: Any) -> bool:
-    """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html"""
-    if isinstance(pattern, dict):
-        return all(key in event and matches(inner, event[key]) for key, inner in pattern.items())
-    return bool(set(pattern) & set(event if isinstance(event, list) else [event]))
+def within(cron: str, now: datetime) -> bool:
+    """Whether a time is one that a cron expression names: CP rule-reference-DeploymentWindow.
+
+    Seconds, minutes, hours, days of the month, months, days of the week, and years if there are any. Not here: L, W, #.
+    """
+    values = [0, now.minute, now.hour, now.day, now.month, now.isoweekday() % 7 + 1, now.year]
+    names = ["", "", "", "", MONTHS, DAYS, ""]
+    fields = cron.upper().split()
+    if not 6 <= len(fields) <= 7:
+        raise ActionFailed(f"A cron expression has 6 or 7 fields: {cron}")
+    return all(
+        any(_names(part, value, named.split()) for part in text.split(","))
+        for text, value, named in zip(fields, values, names, strict=False)
+    )
 
 
-def unzip(body: bytes) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(body)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
+def _names(part: str, value: int, names: list[str]) -> bool:
+    text, _, step = part.partition("/")
+    low, _, high = text.partition("-")
+    first, last = (str(names.index(end) + 1) if end in names else end for end in (low, high))
+    if low in ("*", "?"):
+        first, last = "0", "9999"
+    elif step and not last:
+        last = "9999"
+    return int(first) <= value <= int(last or first) and (value - int(first)) % int(step or 1) == 0

@@ -1,14 +1,17 @@
 """The resources that do something when Pulumi makes them: what a release reads or changes on AWS."""
 
 import json
+import secrets
 from typing import Any
 
+from standin.api import Api
 from standin.ecr import Ecr
 from standin.ecs import Autoscaling, Ecs
 from standin.lambdas import FunctionError, Lambdas
 from standin.provider import Live, Props
 
 NETWORK = {True: "ENABLED", False: "DISABLED"}
+STRATEGY = ("strategy", "bakeTimeInMinutes", "linearConfiguration", "canaryConfiguration", "lifecycleHooks")
 
 
 class Cluster(Live):
@@ -47,14 +50,13 @@ class Service(Live):
 
     def create(self, name: str, inputs: Props) -> tuple[str, Props]:
         of = {"cluster": inputs["cluster"], "serviceName": inputs["name"], "launchType": inputs["launchType"]}
-        first = {"taskDefinition": inputs["taskDefinition"], "desiredCount": inputs["desiredCount"]}
-        self._ecs.create_service({**of, **first, **self._asked(inputs)})
+        controller = {key: inputs[key] for key in ("deploymentController",) if key in inputs}
+        self._ecs.create_service({**of, **controller, **self._asked(inputs)})
         return "", {}
 
     def update(self, id: str, olds: Props, news: Props) -> Props:
         before, after = self._asked(olds), self._asked(news)
-        ignored = ("networkConfiguration", "loadBalancers")
-        changed = {key: value for key, value in after.items() if before.get(key) != value and key not in ignored}
+        changed = {key: value for key, value in after.items() if before.get(key) != value}
         self._ecs.update_service({"cluster": news["cluster"], "service": news["name"], **changed})
         return self.read(id, news) or {}
 
@@ -63,11 +65,20 @@ class Service(Live):
         if not found or found[0]["status"] != "ACTIVE":
             return None
         network = found[0]["networkConfiguration"]["awsvpcConfiguration"]
+        configuration = found[0]["deploymentConfiguration"]
+        off = {"enable": False, "rollback": False}
+        grace = {key: found[0][key] for key in ("healthCheckGracePeriodSeconds",) if key in found[0]}
         return {
             "taskDefinition": found[0]["taskDefinition"],
             "desiredCount": found[0]["desiredCount"],
             "networkConfiguration": {**network, "assignPublicIp": network["assignPublicIp"] == NETWORK[True]},
             "loadBalancers": found[0]["loadBalancers"],
+            "deploymentConfiguration": minutes({key: configuration.get(key) for key in STRATEGY}, str),
+            "deploymentCircuitBreaker": configuration.get("deploymentCircuitBreaker", off),
+            "alarms": configuration.get("alarms", {"alarmNames": [], **off}),
+            "deploymentMinimumHealthyPercent": configuration["minimumHealthyPercent"],
+            "deploymentMaximumPercent": configuration["maximumPercent"],
+            **grace,
         }
 
     def delete(self, id: str, state: Props) -> None:
@@ -77,11 +88,17 @@ class Service(Live):
         self._ecs.delete_service(of)
 
     def _asked(self, inputs: Props) -> Props:
+        """What the API is told; the provider tells it each part only if it is set."""
         network = inputs["networkConfiguration"]
-        percents = {
-            "minimumHealthyPercent": int(inputs["deploymentMinimumHealthyPercent"]),
-            "maximumPercent": int(inputs["deploymentMaximumPercent"]),
+        configuration = minutes(inputs.get("deploymentConfiguration", {}), int)
+        names = {
+            "deploymentMinimumHealthyPercent": "minimumHealthyPercent",
+            "deploymentMaximumPercent": "maximumPercent",
+            "deploymentCircuitBreaker": "deploymentCircuitBreaker",
+            "alarms": "alarms",
         }
+        configuration |= {name: inputs[key] for key, name in names.items() if key in inputs}
+        same = ("taskDefinition", "desiredCount", "loadBalancers", "healthCheckGracePeriodSeconds")
         return {
             "networkConfiguration": {
                 "awsvpcConfiguration": {
@@ -90,10 +107,67 @@ class Service(Live):
                     "assignPublicIp": NETWORK[network["assignPublicIp"]],
                 }
             },
-            "deploymentConfiguration": {**percents, "deploymentCircuitBreaker": inputs["deploymentCircuitBreaker"]},
-            "loadBalancers": inputs["loadBalancers"],
-            "healthCheckGracePeriodSeconds": int(inputs["healthCheckGracePeriodSeconds"]),
+            **({"deploymentConfiguration": configuration} if configuration else {}),
+            **{key: inputs[key] for key in same if key in inputs},
         }
+
+
+def minutes(value: Any, kind: type) -> Any:
+    """With minutes of this kind: the API has numbers where Pulumi has strings."""
+    if isinstance(value, list):
+        return [minutes(each, kind) for each in value]
+    if isinstance(value, dict):
+        known = {key: each for key, each in value.items() if each is not None}
+        return {key: kind(each) if key.endswith("InMinutes") else minutes(each, kind) for key, each in known.items()}
+    return value
+
+
+class Connection(Live):
+    """PENDING until somebody finishes its handshake in the console; one that exists already was."""
+
+    def __init__(self) -> None:
+        self.status: dict[str, str] = {}
+        """By ARN, where it is not AVAILABLE."""
+
+    def read(self, id: str, inputs: Props) -> Props | None:
+        return {"arn": id, "connectionStatus": self.status.get(id, "AVAILABLE")}
+
+
+class LoadBalancer(Live):
+    """Its address leads here: names that end with .localhost are this machine's (RFC 6761)."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def create(self, name: str, inputs: Props) -> tuple[str, Props]:
+        port = self._api.url.rpartition(":")[2]
+        return "", {"dnsName": f"{inputs['name']}.localhost:{port}"}
+
+
+class ListenerRule(Live):
+    """Its update names the actions only if they changed, as that of the service."""
+
+    def __init__(self, ecs: Ecs) -> None:
+        self._ecs, self._elb = ecs, ecs.elb
+
+    def create(self, name: str, inputs: Props) -> tuple[str, Props]:
+        arn = f"{inputs['listenerArn'].replace(':listener/', ':listener-rule/')}/{secrets.token_hex(8)}"
+        self._elb.set(arn, inputs["actions"])
+        return arn, {"arn": arn}
+
+    def update(self, id: str, olds: Props, news: Props) -> Props:
+        if olds["actions"] != news["actions"]:
+            self._ecs.live()
+            self._elb.set(id, news["actions"])
+        return self.read(id, news) or {}
+
+    def read(self, id: str, inputs: Props) -> Props | None:
+        self._ecs.live()
+        actions = self._elb.actions(id)
+        return None if actions is None else {"actions": actions}
+
+    def delete(self, id: str, state: Props) -> None:
+        self._elb.remove(id)
 
 
 class Repository(Live):

@@ -5,13 +5,15 @@ import sys
 from pulumi.automation import CommandError
 
 from standin import tools
-from standin.world import World
+from standin.world import World, stack_file
 
 
 def main(stack: str) -> int:
     try:
         # No image is built or pulled in a preview, so any address does for the registry.
         with World("registry.invalid", {}, tools.engine()) as account:
+            if (image := stack_file(stack)["slipway:source"].get("image")) is not None:
+                account.ecr.create_repository({"repositoryName": image["repository"]})  # another stack's
             account.workspace(stack).preview(
                 on_output=lambda text: print(text, end="" if text.endswith("\n") else "\n")
             )
@@ -20,10 +22,7 @@ def main(stack: str) -> int:
         return 1
     except CommandError:
         return 1  # the engine has said what is wrong
-    print(
-        "This was the real engine with the program of this folder, in one process, "
-        "against a stand-in for an AWS account that is empty."
-    )
+    print("This was the real engine with the program of this folder, in one process, against a stand-in for AWS.")
     return 0
 
 

@@ -43,6 +43,8 @@ cloudwatch/logGroup | logs:log-group:{name} | | logGroupClass |
 cloudwatch/metricAlarm | cloudwatch:alarm:{name} | | |
 codebuild/project | codebuild:project/{name} | {arn} | |
 codecommit/repository | codecommit:{repositoryName} | {repositoryName} | |
+codeconnections/connection | codeconnections:connection/{uuid} | {arn} | hostArn providerType \
+    | connectionStatus=PENDING
 codedeploy/application | codedeploy:application:{name} | {uuid}:{name} | computePlatform |
 codedeploy/deploymentGroup | codedeploy:deploymentgroup:{appName}/{deploymentGroupName} | {uuid} | appName |
 codepipeline/pipeline | codepipeline:{name} | | |
@@ -244,7 +246,8 @@ class Aws(ResourceProviderServicer):
         fresh = _FRESH & kept.keys()
         if request.preview:
             return pb.UpdateResponse(properties=_struct({**kept, **dict.fromkeys(fresh, UNKNOWN), **news}))
-        own = self._acts(request).update(request.id, olds, news)
+        # The old inputs win over the state: what AWS changed there is not for the program to change back.
+        own = self._acts(request).update(request.id, {**olds, **_plain(request.old_inputs)}, news)
         added = self._added(request, news)[1] if fresh else {}
         state = {**kept, **{key: added[key] for key in fresh}, **news, **own}
         self._keep(request, request.id, news, state)
@@ -299,6 +302,8 @@ class Aws(ResourceProviderServicer):
         """The usual id of a new resource, and the outputs that are not inputs."""
         arn, id, _, outputs = _row(request.type)
         name, (service, kind) = str(inputs.get("name", "")), _short(request.type).split("/")
+        prefixed = {} if name or "namePrefix" not in inputs else {"name": inputs["namePrefix"] + secrets.token_hex(13)}
+        name = prefixed.get("name", name)
         counted = request.type, str(inputs.get("family", name))
         serial = 0 if getattr(request, "preview", False) else next(self._serials[counted])
         facts: dict[str, str] = defaultdict(_Text, account=ACCOUNT, region=self.region, path="/", qualifier="$LATEST")
@@ -309,7 +314,8 @@ class Aws(ResourceProviderServicer):
         facts |= {key: _Text(value) for key, value in inputs.items() if isinstance(value, str)}
         if arn and not arn.startswith(("arn:", "{topic}")):
             arn = "arn:aws:{}:{{region}}:{{account}}:{}".format(*arn.split(":", 1))
-        added: Props = {}
+        facts |= {key: _Text(value) for key, value in prefixed.items()}
+        added: Props = dict(prefixed)
         for key, template in [("arn", arn), *(output.split("=", 1) for output in outputs.split())]:
             if template and key not in inputs:
                 facts[key] = template.format_map(facts)

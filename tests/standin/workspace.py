@@ -64,7 +64,8 @@ class Workspace:
         project.write_text((root / project.name).read_text())
         # Only the configuration: with the key of the user's secrets, the engine would ask for their passphrase.
         self._settings.write_text("{}")
-        self.configure(yaml.safe_load((root / self._settings.name).read_text())["config"])
+        if (root / self._settings.name).exists():  # a stack may have no file but what `config` says
+            self.configure(yaml.safe_load((root / self._settings.name).read_text())["config"])
         self.configure(config or {})
 
         def program() -> None:
@@ -103,6 +104,11 @@ class Workspace:
         merged = {**settings.get("config", {}), **config}
         settings["config"] = {key: value for key, value in merged.items() if value is not None}
         self._settings.write_text(yaml.safe_dump(settings))
+
+    def configuration(self) -> dict[str, Any]:
+        """What its stack file says now."""
+        told: dict[str, Any] = yaml.safe_load(self._settings.read_text())["config"]
+        return told
 
     def preview(self, refresh: bool = False, on_output: Say | None = None) -> Outcome:
         return _run(self._stack.preview, refresh=refresh, on_output=on_output)

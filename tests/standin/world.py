@@ -12,15 +12,18 @@ from typing import Any
 import boto3
 import yaml
 
-from standin import live, tools
-from standin.api import REGION, Api
+from standin import codedeploy, live, tools
+from standin.api import REGION, Api, AwsError
 from standin.clock import Clock
 from standin.codebuild import CodeBuild, shell_environment
+from standin.codedeploy import CodeDeploy
 from standin.ecr import Ecr
 from standin.ecs import Autoscaling, Ecs
+from standin.elb import Elb
+from standin.events import Events, Topic
 from standin.executor import CodePipeline
 from standin.lambdas import Lambdas
-from standin.provider import Aws, Live
+from standin.provider import Aws, Live, Props
 from standin.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -35,20 +38,28 @@ class World:
         self.clock = Clock()
         self.api = Api(self.clock)
         self.ecr = Ecr(registry, self.clock)
-        self.ecs = Ecs(self.clock, self.ecr.image_exists)
+        self.elb = Elb(self.clock, self.api.calls)
+        self.ecs = Ecs(self.clock, self.ecr.image_exists, self.elb)
         self.autoscaling = Autoscaling(self.ecs)
         self.live: dict[str, Live] = {}
-        self.aws = Aws(self.live, registry=registry)
+        self.aws = Aws(self.live, {"aws:ecr/getRepository:getRepository": self._get_repository}, registry)
         self.lambdas = Lambdas(self.aws, self.api, self.clock)
         environment = {**shell_environment(builder, Path(sys.executable).parent), **shell}
-        builds = CodeBuild(self.aws, self.api, self.clock, environment)
-        self.codepipeline = CodePipeline(self.aws, self.api, self.clock, self.lambdas, builds)
+        self.events = Events(self.aws, self.api, self.clock, self.lambdas)
+        self.codebuild = CodeBuild(self.aws, self.api, self.clock, self.events, environment)
+        self.codedeploy = CodeDeploy(self.api, self.clock, self.events, self.elb, lambda: self.ecs.alarms)
+        of = self.aws, self.api, self.clock, self.lambdas, self.codebuild, self.events, registry
+        self.codepipeline = CodePipeline(*of)
+        self.api.web = self._web
+        self.connections = live.Connection()
+        self.ecr.pushed, self.ecr.deployed = self.codepipeline.pushed, self._repository
         self._stack = ExitStack()
 
     def __enter__(self) -> "World":
         isolate()
-        services = {"ecs": self.ecs, "ecr": self.ecr, "application-autoscaling": self.autoscaling}
-        for name, service in {**services, "codepipeline": self.codepipeline}.items():
+        services: dict[str, object] = {"ecs": self.ecs, "ecr": self.ecr, "application-autoscaling": self.autoscaling}
+        services |= {"codepipeline": self.codepipeline, "codebuild": self.codebuild, "codedeploy": self.codedeploy}
+        for name, service in services.items():
             self.api.register(name, service)
         self._stack.enter_context(self.api)
         self._stack.callback(self.lambdas.close)
@@ -56,10 +67,15 @@ class World:
             "aws:ecs/cluster:Cluster": live.Cluster(self.ecs),
             "aws:ecs/taskDefinition:TaskDefinition": live.TaskDefinition(self.ecs),
             "aws:ecs/service:Service": live.Service(self.ecs),
+            "aws:codeconnections/connection:Connection": self.connections,
+            "aws:lb/loadBalancer:LoadBalancer": live.LoadBalancer(self.api),
+            "aws:lb/listenerRule:ListenerRule": live.ListenerRule(self.ecs),
             "aws:ecr/repository:Repository": live.Repository(self.ecr),
             "aws:ssm/parameter:Parameter": live.Parameter(self.client("ssm")),
             "aws:s3/bucket:Bucket": live.Bucket(self.client("s3"), REGION),
             "aws:appautoscaling/target:Target": live.ScalableTarget(self.autoscaling),
+            "aws:sns/topic:Topic": Topic(self.client("sns")),
+            codedeploy.GROUP: codedeploy.Group(),
             "aws:lambda/invocation:Invocation": live.Invocation(self.lambdas),
         }
         self.providers = self._stack.enter_context(self.aws.serve())
@@ -67,6 +83,35 @@ class World:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def _repository(self, name: str) -> dict[str, Any]:
+        """What Pulumi says of a repository of ECR."""
+        found = self.events.all("aws:ecr/repository:Repository")
+        return next((r.inputs for r in found if r.inputs["name"] == name), {})
+
+    def production_rule(self, balancer: str) -> str:
+        """The rule that traffic to a load balancer goes by: ARN."""
+        found = self.events.all("aws:lb/listenerRule:ListenerRule")
+        return next(r.id for r in found if f"/{balancer}/" in r.id and not r.name.endswith("-test-rule"))
+
+    def traffic(self, balancer: str) -> dict[str, int]:
+        """Who answers behind a load balancer: digests of images, with the weight of each."""
+        answers = self.ecs.traffic(self.production_rule(balancer)).items()
+        return {image.rpartition("@")[2]: weight for image, weight in answers if weight}
+
+    def _web(self, balancer: str) -> tuple[int, str]:
+        """What a client of a load balancer gets: the image that answers most, or that there is none."""
+        answers = self.traffic(balancer)
+        best = max(answers, key=lambda image: answers[image], default="")
+        return (200, best) if best else (503, "no healthy target")
+
+    def _get_repository(self, asked: Props) -> Props:
+        """The provider's data source: an error where there is no such repository."""
+        try:
+            [found] = self.ecr.describe_repositories({"repositoryNames": [asked["name"]]})["repositories"]
+        except AwsError as e:
+            raise RuntimeError(f"reading ECR Repository ({asked['name']}): {e}") from None
+        return {"arn": found["repositoryArn"], "repositoryUrl": found["repositoryUri"], "name": asked["name"]}
 
     def client(self, service: str) -> Any:
         """A client of the person who runs Pulumi."""
@@ -101,6 +146,15 @@ class Repository:
         who = ("-c", "user.name=Somebody", "-c", "user.email=somebody@example.com", "-c", "commit.gpgsign=false")
         self._git(*who, "commit", "--quiet", "--message", message)
         return self._git("rev-parse", "HEAD")
+
+    def tag(self, name: str) -> None:
+        """A tag on the last commit."""
+        self._git("tag", name)
+
+    def remove(self, path: str) -> str:
+        """The id of a commit without this file."""
+        (self.folder / path).unlink()
+        return self.commit(f"Without {path}", {})
 
     def _git(self, *command: str) -> str:
         environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(self.folder), "GIT_CONFIG_NOSYSTEM": "1"}

@@ -1,0 +1,425 @@
+"""What the actions of a pipeline do, and the API by which the functions among them answer.
+
+A rule names the AWS page it stands on (CP: codepipeline/latest/userguide); UNCONFIRMED is what no page says.
+"""
+
+import hashlib
+import io
+import json
+import subprocess
+import uuid
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from standin.api import ACCOUNT, REGION, Api, AwsError, Params
+from standin.clock import Clock
+from standin.codebuild import CodeBuild
+from standin.events import Events, stamp
+from standin.lambdas import Lambdas
+from standin.provider import Aws, Resource
+
+PIPELINE = "aws:codepipeline/pipeline:Pipeline"
+CONTINUE_SECONDS = 30.0
+"""Until a job is given again to a function that handed over a continuation token; AWS does not document how long."""
+SILENCE_SECONDS = 20 * 60.0  # CP limits
+APPROVAL_MINUTES = 7 * 24 * 60  # CP limits
+POLL_SECONDS = 15.0
+"""Between two looks of an action at what it waits for; AWS does not document how long."""
+ARTIFACT_BYTES = 3 * 1024 * 1024  # CP limits: input artifacts of CodeDeployToECS
+VARIABLES = {"ImageDigest": "imageDigest", "RegistryId": "registryId", "RepositoryName": "repositoryName"}
+
+
+class ActionFailed(Exception):
+    pass
+
+
+@dataclass
+class Action:
+    """One run of an action, as ListActionExecutions shows it."""
+
+    stage: str
+    name: str
+    given: Params
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    status: str = "InProgress"
+    configuration: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Bucket and key of each input artifact."""
+    message: str = ""
+    log: str = ""
+    began: float = 0.0
+    ended: float = 0.0
+
+
+@dataclass
+class Execution:
+    pipeline: str
+    number: int
+    commit: str = ""
+    """Commit to take instead of the tip of the branch."""
+    revision: str = ""
+    """Image digest or version of an object to take instead of what the tag or the key has now."""
+    event: dict[str, str] = field(default_factory=dict)
+    """What the event of git that started it adds to the variables of its source."""
+    trigger: tuple[str, str] = "StartPipelineExecution", f"arn:aws:iam::{ACCOUNT}:user/somebody"
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    status: str = "InProgress"
+    message: str = ""
+    """Why a condition was not met."""
+    actions: list[Action] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
+    """By `namespace.name`."""
+    artifacts: dict[str, str] = field(default_factory=dict)
+    """Keys in the artifact bucket, by the artifact's name."""
+    attempts: int = 0
+    began: float = 0.0
+    ended: float = 0.0
+
+    def action(self, name: str) -> Action:
+        """The last run of the action with this name."""
+        return [action for action in self.actions if action.name == name][-1]
+
+    @property
+    def digest(self) -> str:
+        return self.variables["Build.IMAGE_DIGEST"]
+
+
+@dataclass
+class Job:
+    action: Action
+    execution: Execution
+    outputs: dict[str, tuple[str, str]]
+    token: str | None = None
+    result: str | None = None
+    message: str = ""
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+class Actions:
+    """An action of provider `X` is the method `_x`: it returns the action's variables, or raises ActionFailed."""
+
+    def __init__(
+        self, aws: Aws, api: Api, clock: Clock, lambdas: Lambdas, builds: CodeBuild, events: Events, registry: str = ""
+    ) -> None:
+        self._aws, self._api, self._clock, self._lambdas, self._builds = aws, api, clock, lambdas, builds
+        self._events, self._registry = events, registry
+        self.repositories: dict[str, Path] = {}
+        """Folders of the git repositories, by the name that sources have for them."""
+        self.approve: Callable[[Execution, Action], bool | None] = lambda execution, action: True
+        """Who approves; None is nobody's answer."""
+        self.events: list[Params] = []
+        """What functions were given, the newest last."""
+        self._jobs: dict[str, Job] = {}
+
+    def _pipeline(self, name: str) -> Resource:
+        found = [r for r in self._events.all(PIPELINE) if r.inputs["name"] == name]
+        if not found:
+            raise AwsError("PipelineNotFoundException", "The pipeline could not be found.")
+        return found[0]
+
+    def _as(self, role: str, service: str) -> Any:
+        """A client of the stand-in with a role's credentials."""
+        keys = {k.lower(): v for k, v in self._api.credentials_for(role).items()}
+        return boto3.client(service, endpoint_url=self._api.url, region_name=REGION, **keys)
+
+    def _place(self, execution: Execution, name: str) -> str:
+        # "The artifact's key begins with a shortened name of the pipeline."
+        return f"{execution.pipeline[:20]}/{name[:10]}/{uuid.uuid4().hex[:7]}"
+
+    def _put(self, execution: Execution, action: Action, role: str, bucket: str, body: bytes) -> None:
+        for name in action.given.get("outputArtifacts", []):
+            key = self._place(execution, name)
+            self._as(role, "s3").put_object(Bucket=bucket, Key=key, Body=body)
+            execution.artifacts[name] = key
+
+    def _get(self, role: str, location: tuple[str, str]) -> bytes:
+        body: bytes = self._as(role, "s3").get_object(Bucket=location[0], Key=location[1])["Body"].read()
+        return body
+
+    # Sources
+
+    def _codecommit(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
+        """The commit at the tip of the branch, as a zip."""
+        name = action.configuration["RepositoryName"]
+        for operation in ("GetBranch", "GetCommit", "UploadArchive", "GetUploadArchiveStatus"):
+            self._events.note(role, "codecommit", operation, {"repositoryName": name})
+        return self._commit(execution, action, role, bucket, name) | {"RepositoryName": name}
+
+    def _codestarsourceconnection(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
+        """The commit of the event that started the pipeline, or else at the tip of the branch.
+
+        CP action-reference-CodestarConnectionSource. UNCONFIRMED: that an execution for a tag has no BranchName.
+        """
+        name = action.configuration["FullRepositoryId"]
+        connection = {"connectionArn": action.configuration.get("ConnectionArn", "")}
+        self._events.note(role, "codestar-connections", "UseConnection", connection)
+        return self._commit(execution, action, role, bucket, name) | {"FullRepositoryName": name}
+
+    def _commit(self, execution: Execution, action: Action, role: str, bucket: str, name: str) -> dict[str, str]:
+        def git(*command: str) -> bytes:
+            done = subprocess.run(["git", "-C", str(self.repositories[name]), *command], capture_output=True)
+            if done.returncode:
+                raise ActionFailed(done.stderr.decode().strip())
+            return done.stdout
+
+        told = execution.event or {"BranchName": action.configuration["BranchName"]}
+        ref = told.get("TagName") or told.get("SourceBranchName") or told["BranchName"]
+        commit = git("rev-parse", f"{execution.commit or ref}^{{commit}}").decode().strip()
+        self._put(execution, action, role, bucket, git("archive", "--format=zip", commit))
+        message = git("log", "-1", "--format=%B", commit).decode().strip()
+        return {"CommitId": commit, "CommitMessage": message, **told}
+
+    def _ecr(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
+        """What an image is, as imageDetail.json: CP action-reference-ECR, file-reference."""
+        name, tag = action.configuration["RepositoryName"], action.configuration.get("ImageTag", "latest")
+        wanted = {"imageDigest": execution.revision} if execution.revision else {"imageTag": tag}
+        found = self._as(role, "ecr").describe_images(repositoryName=name, imageIds=[wanted])["imageDetails"][0]
+        uri = f"{self._registry}/{name}@{found['imageDigest']}"
+        detail = {"ImageSizeInBytes": str(found["imageSizeInBytes"]), "Version": "1.0", "ImageURI": uri}
+        pushed = stamp(found["imagePushedAt"].timestamp(), "%a %b %d %H:%M:%S UTC %Y")
+        detail |= {"ImagePushedAt": pushed, **{key: found[said] for key, said in VARIABLES.items()}}
+        text = json.dumps(detail | {"ImageTags": found.get("imageTags", [])})
+        self._put(execution, action, role, bucket, zipped({"imageDetail.json": text.encode()}))
+        return {key: found[said] for key, said in VARIABLES.items()} | {"ImageTag": tag, "ImageURI": uri}
+
+    def _s3(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
+        """An object, which is a zip: CP action-reference-S3. UNCONFIRMED: the words for what is missing."""
+        where = {"Bucket": action.configuration["S3Bucket"], "Key": action.configuration["S3ObjectKey"]}
+        client = self._as(role, "s3")
+        if client.get_bucket_versioning(Bucket=where["Bucket"]).get("Status") != "Enabled":
+            raise ActionFailed(f"The bucket {where['Bucket']} is not versioned: versioning is required of a source")
+        version = {"VersionId": execution.revision} if execution.revision else {}
+        found = client.get_object(**where, **version)
+        self._put(execution, action, role, bucket, found["Body"].read())
+        told = {"BucketName": where["Bucket"], "ObjectKey": where["Key"]}
+        return told | {"ETag": found["ETag"].strip('"'), "VersionId": found["VersionId"]}
+
+    # Builds, approvals
+
+    def _codebuild(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
+        name = action.configuration["ProjectName"]
+        for operation in ("StartBuild", "BatchGetBuilds"):
+            self._events.note(role, "codebuild", operation, {"projectName": name})
+        # CP action-reference-CodeBuild
+        variables = json.loads(action.configuration.get("EnvironmentVariables", "[]"))
+        built = self._builds.run(name, self._get(role, *action.inputs.values()), variables)
+        action.log = built.log
+        if not built.succeeded:
+            raise ActionFailed(f"Build terminated with state: FAILED. {built.log.strip().splitlines()[-1]}")
+        self._put(execution, action, role, bucket, built.artifact)
+        return built.exported
+
+    def _manual(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
+        """CP approvals-action-add, approvals-json-format. UNCONFIRMED: what an approval that expired says."""
+        expires = self._clock.now() + 60 * int(action.given.get("timeoutInMinutes", APPROVAL_MINUTES))
+        told, (pipeline, token) = action.configuration, (execution.pipeline, str(uuid.uuid4()))
+        link = f"https://console.aws.amazon.com/codepipeline/home?region={REGION}#/view/{pipeline}"
+        approval = {"pipelineName": pipeline, "stageName": action.stage, "actionName": action.name, "token": token}
+        approval |= {"expires": stamp(expires, "%Y-%m-%dT%H:%MZ"), "customData": told.get("CustomData", "")}
+        approval["approvalReviewLink"] = f"{link}/{action.stage}/{action.name}/approve/{token}"
+        if "ExternalEntityLink" in told:
+            approval["externalEntityLink"] = told["ExternalEntityLink"]
+        if "NotificationArn" in told:
+            message = {"region": REGION, "consoleLink": link, "approval": approval}
+            publish = {"TopicArn": told["NotificationArn"], "Message": json.dumps(message)}
+            self._events.note(role, "sns", "Publish", publish)
+        needed = "codepipeline-pipeline-manual-approval-needed"
+        self._events.notify(self._pipeline(pipeline), needed, self._detail(execution, "STARTED") | approval)
+        answer = self.approve(execution, action)
+        if answer is None:
+            self._clock.sleep(max(expires - self._clock.now(), 0))
+            raise ActionFailed("The approval expired: nobody responded to it in time")
+        if not answer:
+            raise ActionFailed("Approval rejected")
+        return {}
+
+    def _detail(self, execution: Execution, state: str) -> Params:
+        """CP detect-state-changes-cloudwatch-events."""
+        told = {"pipeline": execution.pipeline, "execution-id": execution.id, "state": state, "version": 1.0}
+        return told | {"pipeline-execution-attempt": float(execution.attempts)}
+
+    # Deployments
+
+    def _ecs(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
+        """The service's revision with other images: CP action-reference-ECS, file-reference.
+
+        It does not notice that ECS rolls back, and waits for what never comes: aws/containers-roadmap#1399.
+        """
+        told, ecs = action.configuration, self._as(role, "ecs")
+        [artifact] = action.inputs.values()
+        name = told.get("FileName", "imagedefinitions.json")
+        complaint = (
+            f"Did not find the image definition file {name} in the input artifacts ZIP file. Verify the file is "
+        )
+        complaint += f"stored in your pipeline's Amazon S3 artifact bucket: {artifact[0]} key: {artifact[1]}"
+        images = self._read(role, artifact, name, complaint)
+        wanted = {entry["name"]: entry["imageUri"] for entry in json.loads(images)}
+        of = {"cluster": told["ClusterName"], "service": told["ServiceName"]}
+
+        def look() -> Params:
+            found: list[Params] = ecs.describe_services(cluster=of["cluster"], services=[of["service"]])["services"]
+            if not found:
+                raise ActionFailed(f"The service {of['service']} is not in the cluster {of['cluster']}")
+            return found[0]
+
+        used = ecs.describe_task_definition(taskDefinition=look()["taskDefinition"], include=["TAGS"])
+        known = ecs.meta.service_model.operation_model("RegisterTaskDefinition").input_shape.members
+        copied = {key: value for key, value in used["taskDefinition"].items() if key in known}
+        strangers = wanted.keys() - {container["name"] for container in copied["containerDefinitions"]}
+        if strangers:  # UNCONFIRMED: in these words
+            raise ActionFailed(f"No container of the task definition is called {', '.join(sorted(strangers))}")
+        for container in copied["containerDefinitions"]:
+            container["image"] = wanted.get(container["name"], container["image"])
+        copied |= {"tags": used["tags"]} if used.get("tags") else {}
+        arn = ecs.register_task_definition(**copied)["taskDefinition"]["taskDefinitionArn"]
+        ecs.update_service(**of, taskDefinition=arn)
+        minutes = int(told.get("DeploymentTimeout", 60))
+        deadline = self._clock.now() + 60 * minutes
+        while self._clock.now() < deadline:
+            self._clock.sleep(POLL_SECONDS)
+            service = look()
+            primary, *others = service["deployments"]
+            steady = primary["runningCount"] == service["desiredCount"] and not others
+            if steady and primary["taskDefinition"] == arn:
+                return {}
+        # UNCONFIRMED: in these words
+        raise ActionFailed(f"The Amazon ECS service did not reach a steady state within {minutes} minutes")
+
+    def _codedeploytoecs(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
+        """CP action-reference-ECSbluegreen, file-reference; its errors: CP troubleshooting."""
+        told = action.configuration
+
+        def read(artifact: str, name: str, what: str) -> str:
+            complaint = f"Exception while trying to read the {what} file from: {artifact}"
+            return self._read(role, action.inputs[artifact], name, complaint, ARTIFACT_BYTES)
+
+        where = told["TaskDefinitionTemplateArtifact"], told.get("TaskDefinitionTemplatePath", "taskdef.json")
+        task = read(*where, "task definition artifact")
+        where = told["AppSpecTemplateArtifact"], told.get("AppSpecTemplatePath", "appspec.yaml")
+        appspec = read(*where, "appspec artifact")
+        for number in "1234":
+            if artifact := told.get(f"Image{number}ArtifactName"):
+                image = json.loads(read(artifact, "imageDetail.json", "image detail artifact"))["ImageURI"]
+                task = task.replace(f"<{told[f'Image{number}ContainerName']}>", image)
+        made = self._as(role, "ecs").register_task_definition(**json.loads(task))["taskDefinition"]
+        content = appspec.replace("<TASK_DEFINITION>", made["taskDefinitionArn"])
+        group = {"applicationName": told["ApplicationName"], "deploymentGroupName": told["DeploymentGroupName"]}
+        # The page lists these among what the action's role needs. UNCONFIRMED: when they are called.
+        for operation in ("GetApplication", "GetApplicationRevision", "RegisterApplicationRevision"):
+            self._events.note(role, "codedeploy", operation, {"applicationName": told["ApplicationName"]})
+        self._events.note(role, "codedeploy", "GetDeploymentConfig", group)
+        client = self._as(role, "codedeploy")
+        text = {"content": content, "sha256": hashlib.sha256(content.encode()).hexdigest()}
+        revision = {"revisionType": "AppSpecContent", "appSpecContent": text}
+        id = client.create_deployment(**group, revision=revision)["deploymentId"]
+        while True:
+            found = client.get_deployment(deploymentId=id)["deploymentInfo"]
+            if found["status"] in ("Failed", "Stopped"):
+                # UNCONFIRMED: that it is CodeDeploy's own message, with nothing around it
+                raise ActionFailed(found["errorInformation"]["message"])
+            if found["status"] == "Succeeded":
+                return {}
+            self._clock.sleep(POLL_SECONDS)
+
+    def _read(self, role: str, artifact: tuple[str, str], name: str, complaint: str, limit: int = 0) -> str:
+        body = self._get(role, artifact)
+        files = unzip(body) if not limit or len(body) <= limit else {}
+        if name not in files:
+            raise ActionFailed(complaint)
+        return files[name].decode()
+
+    # Functions
+
+    def _lambda(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
+        """A job, given to the function until it says how it ended: CP actions-invoke-lambda-function."""
+        outputs = {n: (bucket, self._place(execution, n)) for n in action.given.get("outputArtifacts", [])}
+        id, job = str(uuid.uuid4()), Job(action, execution, outputs)
+        self._jobs[id] = job
+        keys = self._api.credentials_for(f"{role}/artifacts")
+        function = action.configuration["FunctionName"]
+        while True:
+            job.result = None
+            self._events.note(role, "lambda", "InvokeFunction", {"functionName": function})
+            self.events.append(event := {"CodePipeline.job": _event(id, job, keys)})
+            action.log += self._events.invoke(function, event, lambda: job.result is not None)
+            if job.result == "failure":
+                raise ActionFailed(job.message)
+            if job.result is None:
+                self._clock.sleep(SILENCE_SECONDS)
+                raise ActionFailed("The AWS Lambda function failed to return a result. The job timed out.")
+            if job.token is None:
+                action.message = job.message
+                execution.artifacts |= {name: key for name, (_, key) in outputs.items()}
+                return job.variables
+            self._clock.sleep(CONTINUE_SECONDS)
+
+    def put_job_success_result(self, params: Params) -> Params:
+        job = self._job(params)
+        # "PutJobSuccessResult ... outputVariables ... must not be included when a continuation token is."
+        # https://docs.aws.amazon.com/codepipeline/latest/APIReference/API_PutJobSuccessResult.html
+        if params.get("continuationToken") and params.get("outputVariables"):
+            raise AwsError("ValidationException", "output variables and a continuation token exclude each other")
+        if len(params.get("continuationToken", "")) > 2048:
+            raise AwsError("ValidationException", "continuationToken must have length less than or equal to 2048")
+        job.result, job.token = "success", params.get("continuationToken")
+        job.message = params.get("executionDetails", {}).get("summary", "")
+        job.variables = params.get("outputVariables", {})
+        return {}
+
+    def put_job_failure_result(self, params: Params) -> Params:
+        job = self._job(params)
+        job.result, job.message = "failure", params["failureDetails"]["message"]
+        return {}
+
+    def _job(self, params: Params) -> Job:
+        job = self._jobs.get(params["jobId"])
+        if job is None:
+            raise AwsError("JobNotFoundException", "The job could not be found.")
+        if job.action.status != "InProgress" or job.result is not None:
+            raise AwsError("InvalidJobStateException", "The job is in an invalid state.")
+        return job
+
+
+def _event(id: str, job: Job, keys: dict[str, str]) -> Params:
+    data: Params = {
+        "actionConfiguration": {"configuration": job.action.configuration},
+        "inputArtifacts": _artifacts(job.action.inputs),
+        "outputArtifacts": _artifacts(job.outputs),
+        "artifactCredentials": {
+            "accessKeyId": keys["AWS_ACCESS_KEY_ID"],
+            "secretAccessKey": keys["AWS_SECRET_ACCESS_KEY"],
+            "sessionToken": keys["AWS_SESSION_TOKEN"],
+        },
+    }
+    if job.token is not None:
+        data["continuationToken"] = job.token
+    return {"id": id, "accountId": ACCOUNT, "data": data}
+
+
+def _artifacts(places: dict[str, tuple[str, str]]) -> list[Params]:
+    return [
+        {
+            "name": name,
+            "revision": None,
+            "location": {"type": "S3", "s3Location": {"bucketName": bucket, "objectKey": key}},
+        }
+        for name, (bucket, key) in places.items()
+    ]
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return body.getvalue()
+
+
+def unzip(body: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}

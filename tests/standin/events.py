@@ -1,0 +1,219 @@
+"""Who is told of what happens: EventBridge, SNS, and the notification rules of the developer tools, as deployed.
+
+A rule names the AWS page it stands on (EB: eventbridge/latest/userguide, DT: dtconsole/latest/userguide, CP:
+codepipeline/latest/userguide); UNCONFIRMED is what no page says.
+"""
+
+import json
+import re
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from standin.api import ACCOUNT, REGION, Api, Call, Params
+from standin.clock import Clock
+from standin.lambdas import FunctionError, Lambdas
+from standin.provider import Aws, Live, Props, Resource
+
+RULE = "aws:cloudwatch/eventRule:EventRule"
+TARGET = "aws:cloudwatch/eventTarget:EventTarget"
+PERMISSION = "aws:lambda/permission:Permission"
+NOTIFICATIONS = "aws:codestarnotifications/notificationRule:NotificationRule"
+POLICY = "aws:sns/topicPolicy:TopicPolicy"
+NOTIFIER = "codestar-notifications.amazonaws.com"
+
+
+class Events:
+    def __init__(self, aws: Aws, api: Api, clock: Clock, lambdas: Lambdas) -> None:
+        self._aws, self._api, self._clock, self._lambdas = aws, api, clock, lambdas
+
+    @property
+    def published(self) -> list[Params]:
+        """What topics were sent: `topic`, `subject` if there is one, and `message`, parsed if it is JSON."""
+        sent = []
+        for call in self._api.calls:
+            if (call.service, call.operation, call.error) == ("sns", "Publish", None):
+                subject = {"subject": call.params["Subject"]} if "Subject" in call.params else {}
+                sent.append({"topic": call.params["TopicArn"], "message": _parsed(call.params["Message"]), **subject})
+        return sent
+
+    def all(self, type: str) -> list[Resource]:
+        return [resource for resource in list(self._aws.resources.values()) if resource.type == type]
+
+    def note(self, principal: str, service: str, operation: str, params: Params) -> None:
+        """What a principal does that no client does here."""
+        self._api.calls.append(Call(principal, service, operation, params, self._clock.now(), None))
+
+    def emit(self, source: str, detail_type: str, detail: Params, *resources: str) -> list[tuple[Resource, Params]]:
+        """Tell the functions that rules name of an event. For targets of other kinds, what they are given."""
+        event: Params = {"version": "0", "id": str(uuid.uuid4()), "detail-type": detail_type, "source": source}
+        event |= {"account": ACCOUNT, "region": REGION, "time": self.time(), "detail": detail}
+        event["resources"] = list(resources)
+        rules = [rule for rule in self.all(RULE) if "eventPattern" in rule.inputs]
+        patterns = {
+            rule.inputs["name"]: rule for rule in rules if matches(json.loads(rule.inputs["eventPattern"]), event)
+        }
+        told = []
+        for target in self.all(TARGET):
+            rule = patterns.get(target.inputs["rule"])
+            if rule is None or rule.inputs.get("state", "ENABLED") != "ENABLED":
+                continue
+            given = _transformed(target.inputs, event)
+            if ":function:" not in target.inputs["arn"]:
+                told.append((target, given))
+            # EB eb-use-resource-based, eb-troubleshooting: without a permission the event is dropped.
+            elif self._may_invoke(target.inputs["arn"], rule.outputs["arn"]):
+                self.invoke(target.inputs["arn"].rpartition(":")[2], given)
+        return told
+
+    def _may_invoke(self, function: str, rule: str) -> bool:
+        return any(
+            permission.inputs["principal"] == "events.amazonaws.com"
+            and permission.inputs["action"] == "lambda:InvokeFunction"
+            and permission.inputs["function"].rpartition(":")[2] == function.rpartition(":")[2]
+            and permission.inputs.get("sourceArn", rule) == rule
+            for permission in self.all(PERMISSION)
+        )
+
+    def invoke(self, function: str, event: Params, done: Callable[[], bool] = lambda: False) -> str:
+        """Run a function until it does not raise, or is `done` in spite of that; its errors.
+
+        "Lambda tries an asynchronous event three times in all":
+        https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+        """
+        log = ""
+        for wait in (60.0, 120.0, None):
+            try:
+                self._lambdas.invoke(function, event)
+                break
+            except FunctionError as e:
+                log += f"{e}\n"
+                if done() or wait is None:
+                    break
+                self._clock.sleep(wait)
+        return log
+
+    def notify(self, pipeline: Resource, event: str, detail: Params) -> None:
+        """Send `event` to the topics of the notification rules that name it.
+
+        DT concepts, set-up-sns: a topic whose policy does not let the service publish gets nothing, and nobody hears
+        of that. UNCONFIRMED: what the message holds beside what the event of EventBridge does.
+        """
+        for rule in self.all(NOTIFICATIONS):
+            given = rule.inputs
+            named = event in given["eventTypeIds"] and given["resource"] == pipeline.outputs["arn"]
+            if not named or given.get("status", "ENABLED") != "ENABLED":
+                continue
+            message: Params = {"account": ACCOUNT, "region": REGION, "source": "aws.codepipeline", "time": self.time()}
+            message |= {"notificationRuleArn": rule.outputs["arn"], "resources": [pipeline.outputs["arn"]]}
+            for target in given["targets"]:
+                if self._may_publish(NOTIFIER, target["address"]):
+                    text = json.dumps(message | {"detail": detail})
+                    self.note(NOTIFIER, "sns", "Publish", {"TopicArn": target["address"], "Message": text})
+
+    def _may_publish(self, service: str, topic: str) -> bool:
+        for policy in (p for p in self.all(POLICY) if p.inputs["arn"] == topic):
+            for said in json.loads(policy.inputs["policy"])["Statement"]:
+                principal = said["Principal"].get("Service", []) if isinstance(said["Principal"], dict) else []
+                actions = {action.lower() for action in _several(said["Action"])}
+                if said["Effect"] == "Allow" and service in _several(principal) and actions & {"sns:publish", "sns:*"}:
+                    return True
+        return False
+
+    def time(self) -> str:
+        return stamp(self._clock.now(), "%Y-%m-%dT%H:%M:%SZ")
+
+
+class Topic(Live):
+    """A topic that functions publish to."""
+
+    def __init__(self, sns: Any) -> None:
+        self._sns = sns
+
+    def create(self, name: str, inputs: Props) -> tuple[str, Props]:
+        return "", {"arn": self._sns.create_topic(Name=inputs["name"])["TopicArn"]}
+
+    def delete(self, id: str, state: Props) -> None:
+        self._sns.delete_topic(TopicArn=id)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def stamp(seconds: float, form: str) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime(form)
+
+
+def _several(given: Any) -> list[Any]:
+    return given if isinstance(given, list) else [given]
+
+
+def _transformed(target: Params, event: Params) -> Params:
+    """What a target is given of an event: EB eb-transform-target-input."""
+    if "inputTransformer" not in target:
+        return event
+    text = target["inputTransformer"]["inputTemplate"]
+    for name, path in target["inputTransformer"].get("inputPaths", {}).items():
+        value: Any = event
+        for key in path.removeprefix("$.").split("."):
+            value = value[key]
+        text = re.sub(f'"<{name}>"|<{name}>', lambda _, value=value: json.dumps(value), text)  # type: ignore[misc]
+    made: Params = json.loads(text)
+    return made
+
+
+def matches(pattern: Any, event: Any) -> bool:
+    """EB eb-event-patterns; values are compared whole, and other comparisons (`prefix`) are not in the stand-in."""
+    if isinstance(pattern, dict):
+        return all(key in event and matches(inner, event[key]) for key, inner in pattern.items())
+    return bool(set(pattern) & set(event if isinstance(event, list) else [event]))
+
+
+def glob(pattern: str, text: str) -> bool:
+    """CP syntax-glob: `*` and `?` stay between slashes, `**` crosses them; sets, alternatives and `\\` too."""
+    parts = {"**": ".*", "*": "[^/]*", "?": "[^/]", "{": "(?:", "}": ")", ",": "|"}
+    tokens = re.findall(r"\\.|\[[^]]*\]|\*\*|.", pattern)
+    depth, made = 0, ""
+    for token in tokens:
+        depth += (token == "{") - (token == "}")
+        literal = token.startswith(("\\", "[")) or (token == "," and depth == 0)
+        made += (token if token[0] in "\\[" else re.escape(token)) if literal else parts.get(token, re.escape(token))
+    return bool(re.fullmatch(made, text))
+
+
+def triggered(definition: Params, events: str, facts: Params) -> bool:
+    """Whether the triggers of a pipeline name an event of git. `events`: `pushes` or `pullRequests`.
+
+    CP pipelines-filter: OR between the filters, AND inside one, and what is excluded is excluded whatever includes it.
+    """
+    return any(
+        _filtered(entry, facts)
+        for trigger in definition.get("triggers", [])
+        for entry in trigger["gitConfiguration"].get(events, [])
+    )
+
+
+def _filtered(entry: Params, facts: Params) -> bool:
+    if "event" in facts and facts["event"] not in entry.get("events", ["OPEN", "UPDATED", "CLOSED"]):
+        return False
+    # A tag is no branch, and the other way round: a filter speaks of one or the other.
+    kind = "tags" if "tags" in facts else "branches"
+    if bool(entry.get("tags")) != (kind == "tags"):
+        return False
+    if not _included(entry.get(kind, {}), facts[kind]):
+        return False
+    files = facts.get("files")
+    # CP pipelines-triggers: the first 100 files that changed. UNCONFIRMED: that one included file among excluded ones
+    # is enough.
+    return files is None or "filePaths" not in entry or any(_included(entry["filePaths"], f) for f in files[:100])
+
+
+def _included(criteria: Params, text: str) -> bool:
+    if any(glob(pattern, text) for pattern in criteria.get("excludes", [])):
+        return False
+    return not criteria.get("includes") or any(glob(pattern, text) for pattern in criteria["includes"])
