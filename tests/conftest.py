@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -58,12 +59,32 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("NOT ALL TESTS RAN", red=True, bold=True)
         for reason in sorted(skipped):
             write(reason, red=True, bold=True)
+    if cells := matrix(terminalreporter):
+        terminalreporter.section("sources and strategies, on the engine")
+        columns = list(dict.fromkeys(strategy for _, strategy in cells))
+        for source in ("", *dict.fromkeys(source for source, _ in cells)):
+            row = [cells.get((source, strategy), "-") if source else strategy for strategy in columns]
+            write(
+                f"{source:<12}" + "".join(f"{cell:<{max(len(c), 8) + 2}}" for cell, c in zip(row, columns, strict=True))
+            )
     terminalreporter.section("figures")
     for tier in TIERS:
         if spent[tier]:
             write(f"{tier} tests: {spent[tier]:.1f} s of work")
     write(f"components: {lines('components', '*.py', '*.sh')} lines; stand-in: {lines('tests/standin', '*.py')} lines")
     write(f"importing slipway: {importing('slipway') - importing('pulumi_aws'):.2f} s more than pulumi_aws")
+
+
+def matrix(terminalreporter: pytest.TerminalReporter) -> dict[tuple[str, str], str]:
+    """How the stack of each source with each strategy came out, in the order in which they stand in their test."""
+    from engine.test_matrix import MATRIX
+
+    found = {}
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            if match := re.search(r"test_matrix\.py::test_a_stack_of\[(\w+)-([\w ]+)\]", report.nodeid):
+                found[match.group(1), match.group(2)] = outcome
+    return {cell: found[cell] for cell in MATRIX if cell in found}
 
 
 def lines(folder: str, *patterns: str) -> int:

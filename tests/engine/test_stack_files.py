@@ -24,12 +24,13 @@ def touched(steps: list[Step]) -> dict[str, str]:
     return {s.name: "replace" if "replace" in s.op else s.op for s in steps}
 
 
-@pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_a_stack_is_made_found_unchanged_and_removed(account: World, stack: str) -> None:
+@pytest.mark.parametrize(("stack", "size"), [("dev", 68), ("prod", 54)])
+def test_a_stack_is_made_found_unchanged_and_removed(account: World, stack: str, size: int) -> None:
+    account.ecr.create_repository({"repositoryName": "storefront-dev"})  # prod's image is dev's
     workspace = account.workspace(stack)
     planned = workspace.preview()
     made = workspace.up()
-    assert planned.summary == made.summary == {"create": 56}
+    assert planned.summary == made.summary == {"create": size}
     assert sorted(workspace.outputs()) == ["pipeline", "repository", "url", "verified"]
 
     assert workspace.preview().changes == []
@@ -37,11 +38,8 @@ def test_a_stack_is_made_found_unchanged_and_removed(account: World, stack: str)
     assert workspace.refresh().changes == []
     assert workspace.preview().changes == []
 
-    assert workspace.destroy().summary == {"delete": 56}
-    # What prod keeps is its images; Pulumi leaves the repository alone.
-    kept = sorted(resource.type for resource in account.aws.resources.values())
-    images = ["aws:ecr/lifecyclePolicy:LifecyclePolicy", "aws:ecr/repository:Repository"]
-    assert kept == (images if stack == "prod" else [])
+    assert workspace.destroy().summary == {"delete": size}
+    assert list(account.aws.resources) == []
     families = account.ecs.list_task_definitions({})["taskDefinitionArns"]
     assert [arn.rpartition("/")[2] for arn in families] == [f"storefront-{stack}-template:1"]
 
@@ -60,17 +58,40 @@ def changes() -> Iterator[Any]:
     yield pytest.param(of_service(environment={"A": "1"}), TEMPLATE, id="an environment variable")
     yield pytest.param(of_service(tasks={"min": 2, "max": 4}), ROLLOUT, id="the counts")
     yield pytest.param(
-        of_service(healthPath="/ready"), {"storefront-dev-tg": "update"}, id="the path of the health check"
+        of_service(healthPath="/ready"),
+        {"storefront-dev-tg-a": "update", "storefront-dev-tg-b": "update"},
+        id="the path of the health check",
     )
+    [stage] = stack_file("dev")["slipway:stages"]
+
+    def of_stage(**keys: Any) -> dict[str, Any]:
+        return {"slipway:stages": [{**stage, **keys}]}
+
+    yield pytest.param(of_stage(strategy={"rolling": {"deadlineMinutes": 12}}), ROLLOUT, id="the deadline")
     yield pytest.param(
-        {"slipway:stages": [{"strategy": {"rolling": {"deadlineMinutes": 12}}}]}, ROLLOUT, id="the deadline"
-    )
-    yield pytest.param(
-        {"slipway:stages": [{"strategy": {"rolling": {"maximumPercent": 150}}}]},
-        {"storefront-dev": "update"},
+        of_stage(strategy={"rolling": {"maximumPercent": 150}}),
+        ROLLOUT,
         id="how many tasks may run during a deployment",
     )
-    yield pytest.param({"slipway:stages": [{"approval": {}}]}, {"storefront-dev": "update"}, id="an approval")
+    yield pytest.param(
+        of_stage(strategy={"blueGreen": {}}),
+        {
+            **ROLLOUT,
+            "storefront-dev-release-rollout-2": "create",
+            "storefront-dev-traffic-role": "create",
+            "storefront-dev-traffic-policy": "create",
+            "storefront-dev-release-policy": "update",
+        },
+        id="the strategy",
+    )
+    yield pytest.param(of_stage(approval={}), {"storefront-dev": "update"}, id="an approval")
+    yield pytest.param(
+        of_stage(window={"cron": "* * 9-16 ? * MON-FRI"}), {"storefront-dev": "update"}, id="a deployment window"
+    )
+    yield pytest.param({"slipway:pipeline": {"executionMode": "QUEUED"}}, {"storefront-dev": "update"}, id="the order")
+    yield pytest.param(
+        {"slipway:scanGate": {"threshold": "MEDIUM"}}, {"storefront-dev-scan-gate": "update"}, id="the scan gate"
+    )
     yield pytest.param(
         {"slipway:source": {"codecommit": {"repository": "storefront", "branch": "trunk"}}},
         {"storefront-dev": "update", "storefront-dev-push": "update"},
@@ -97,7 +118,7 @@ def dev(engine: Path) -> Iterator[Callable[[dict[str, Any]], dict[str, str]]]:
         yield preview
 
 
-@pytest.mark.parametrize(("config", "expected"), changes())
+@pytest.mark.parametrize(("config", "expected"), list(changes()))
 def test_a_change_of_one_setting_touches_only_what_it_should(
     dev: Callable[[dict[str, Any]], dict[str, str]], config: dict[str, Any], expected: dict[str, str]
 ) -> None:

@@ -6,11 +6,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from standin.api import REGION
 from standin.executor import Execution
 from standin.workspace import Outcome, Workspace
 from standin.world import Repository, Workshop, World, sample_app, stack_file
@@ -18,12 +19,23 @@ from standin.world import Repository, Workshop, World, sample_app, stack_file
 
 @dataclass
 class Stack:
-    """A stack of the program in an account of its own, and the repository that it releases from."""
+    """A stack of the program in an account, one of its environments, and the repository that it releases from."""
 
     account: World
     workspace: Workspace
     repository: Repository
     name: str
+    environment: str
+    images: str = "storefront-dev"
+    """Repository of ECR that its images are in."""
+
+    def at(self, environment: str) -> Stack:
+        """Another environment of the stack."""
+        return replace(self, environment=environment)
+
+    @property
+    def service_name(self) -> str:
+        return f"storefront-{self.environment}"
 
     def commit(self, message: str, files: dict[str, str] | None = None) -> str:
         return self.repository.commit(message, {"app/NOTES": message, **(files or {})})
@@ -37,8 +49,12 @@ class Stack:
         """Commit something, push it, and see it released."""
         self.commit(message)
         execution = self.push()
-        assert [(a.name, a.status, a.message) for a in execution.actions if a.status != "Succeeded"] == []
+        assert failures(execution) == []
         return execution
+
+    def start(self, **told: Any) -> Execution:
+        """What somebody starts by hand, at its end."""
+        return self.account.codepipeline.start(f"storefront-{self.name}", **told)
 
     def change(self, **service: Any) -> None:
         """Change keys of `service` in the stack file."""
@@ -49,11 +65,16 @@ class Stack:
         self.change(**service)
         return self.workspace.up()
 
+    def strategy(self, **kind: dict[str, Any]) -> None:
+        """Say another strategy in the stack file's one stage."""
+        [stage] = stack_file(self.name)["slipway:stages"]
+        self.workspace.configure({"slipway:stages": [{**stage, "strategy": kind}]})
+
     @property
     def service(self) -> dict[str, Any]:
         """The service as ECS describes it."""
-        name = f"storefront-{self.name}"
-        [found] = self.account.ecs.describe_services({"cluster": name, "services": [name]})["services"]
+        of = {"cluster": f"storefront-{self.name}", "services": [self.service_name]}
+        [found] = self.account.ecs.describe_services(of)["services"]
         described: dict[str, Any] = found
         return described
 
@@ -69,7 +90,17 @@ class Stack:
     def image(self) -> str:
         """Image of the service's one container, as `@digest` or `:tag`."""
         image: str = self.running["containerDefinitions"][0]["image"]
-        return image.removeprefix(f"{self.account.aws.find('aws:ecr/repository:Repository').outputs['repositoryUrl']}")
+        return f"@{image.partition('@')[2]}" if "@" in image else f":{image.rpartition(':')[2]}"
+
+    @property
+    def traffic(self) -> dict[str, int]:
+        """Who answers behind the load balancer: digests, with their shares."""
+        return self.account.traffic(self.service_name)
+
+    @property
+    def weights(self) -> list[int]:
+        """The shares of the two target groups."""
+        return [*self.account.elb.weights(self.account.production_rule(self.service_name)).values()]
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -79,35 +110,78 @@ class Stack:
     @property
     def bounds(self) -> tuple[int, int]:
         """Between how many tasks the service scales."""
-        [target] = self.account.autoscaling.describe_scalable_targets({})["ScalableTargets"]
-        return target["MinCapacity"], target["MaxCapacity"]
+        id = f"service/storefront-{self.name}/{self.service_name}"
+        targets = self.account.autoscaling.describe_scalable_targets({"ResourceIds": [id]})["ScalableTargets"]
+        return targets[0]["MinCapacity"], targets[0]["MaxCapacity"]
 
     def register(self, name: str) -> Any:
-        parameter = f"/slipway/storefront-{self.name}-release/{name}"
+        parameter = f"/slipway/{self.service_name}-release/{name}"
         return json.loads(self.account.client("ssm").get_parameter(Name=parameter)["Parameter"]["Value"])
 
     def tags(self) -> dict[str, str]:
         """The digest that each tag of the repository points at."""
-        images = self.account.ecr.describe_images({"repositoryName": f"storefront-{self.name}"})["imageDetails"]
+        images = self.account.ecr.describe_images({"repositoryName": self.images})["imageDetails"]
         return {tag: image["imageDigest"] for image in images for tag in image.get("imageTags", [])}
+
+    def moving(self) -> dict[str, str]:
+        """Of these, the tags that releases move."""
+        return {tag: digest for tag, digest in self.tags().items() if tag.startswith(("live-", "verified-"))}
+
+
+def ended(execution: Execution) -> dict[str, str]:
+    """How each action of an execution ended."""
+    return {action.name: action.status for action in execution.actions}
+
+
+def failures(execution: Execution) -> list[tuple[str, str]]:
+    """The actions that did not succeed, with what they say."""
+    return [(a.name, a.message) for a in execution.actions if a.status != "Succeeded"]
+
+
+ACTIONS = ("Source", "Build", "Image", "Deploy")
+"""Of dev's pipeline."""
+
+
+def until(name: str, status: str, actions: tuple[str, ...] = ACTIONS) -> dict[str, str]:
+    """A pipeline that went well until this action, which ended so."""
+    before = actions[: actions.index(name)]
+    return {**dict.fromkeys(before, "Succeeded"), name: status}
+
+
+RELEASED = until("Deploy", "Succeeded")
 
 
 @pytest.fixture
-def stack(shared: Workshop, tmp_path: Path) -> Iterator[Callable[..., Stack]]:
-    """Bring a stack up in a new account, with a first commit in its repository; keys of `service` may be changed."""
+def account(shared: Workshop) -> Iterator[World]:
     quick = Path(__file__).with_name("quick")
     path = f"{quick}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with shared.account(PATH=path) as account:
+    with shared.account(PATH=path) as made:
+        yield made
 
-        def make(name: str = "dev", own_tests: bool = False, **service: Any) -> Stack:
-            build = shared.build_settings(name)
+
+@pytest.fixture
+def stack(shared: Workshop, account: World, tmp_path: Path) -> Callable[..., Stack]:
+    """Bring a stack up in the test's account; parts of its file and keys of `service` may be changed.
+
+    The first has a repository with a first commit; a later one shares it.
+    """
+    repositories: list[Repository] = []
+
+    def make(name: str = "dev", own_tests: bool = False, config: dict[str, Any] | None = None, **service: Any) -> Stack:
+        told = dict(config or {})
+        if name != "prod":
+            build = shared.build_settings("dev")
             if not own_tests:  # the sample's own take a second, in each of many builds
                 build["testCommands"] = ["test -f app/server.py"]
-            workspace = account.workspace(name, {"slipway:build": build})
-            repository = account.repository("storefront", tmp_path / "storefront")
-            made = Stack(account, workspace, repository, name)
-            repository.commit("First commit", sample_app())
-            made.up(**service)
-            return made
+            told = {"aws:region": REGION, "slipway:build": build, **told}
+        workspace = account.workspace(name, told)
+        if not repositories:
+            repositories.append(account.repository("storefront", tmp_path / "storefront"))
+            repositories[0].commit("First commit", sample_app())
+        made = Stack(account, workspace, repositories[0], name, name)
+        if name == "dev" or service:
+            made.change(**service)
+        workspace.up()
+        return made
 
-        yield make
+    return make

@@ -74,7 +74,7 @@ def plain(text: str) -> list[str]:
     return [re.sub(r"^ *\d+\.\d s  ", "", line) for line in text.splitlines()]
 
 
-def test_the_demo_releases_twice_and_leaves_no_trace(environment: dict[str, str], folder: Path) -> None:
+def test_the_demo_releases_to_dev_and_to_prod_and_leaves_no_trace(environment: dict[str, str], folder: Path) -> None:
     before = checkout()
     done = subprocess.run(
         [sys.executable, "-m", "standin.demo"], cwd=ROOT, env=environment, capture_output=True, text=True
@@ -88,6 +88,8 @@ def test_the_demo_releases_twice_and_leaves_no_trace(environment: dict[str, str]
         "4  pulumi preview: what the pipeline released is not a change",
         "5  cpu: 256 -> 512 in Pulumi.dev.yaml, pulumi up: the settings change, the image stays",
         "6  a commit that does not start: rolled back, and red with the reason",
+        "7  pulumi up (stack prod): it builds nothing, and takes what dev verified",
+        "8  git push: mended, verified in dev, and after an approval a canary in prod",
     ]
     services = [re.sub(r"@sha256:.*", "@…", line).strip() for line in lines if "ECS: " in line]
     assert services == [
@@ -96,19 +98,16 @@ def test_the_demo_releases_twice_and_leaves_no_trace(environment: dict[str, str]
         "ECS: storefront-dev runs 1 of 1 tasks of storefront-dev:2 (cpu 256), image storefront-dev@…",
         "ECS: storefront-dev runs 1 of 1 tasks of storefront-dev:3 (cpu 512), image storefront-dev@…",
         "ECS: storefront-dev runs 1 of 1 tasks of storefront-dev:3 (cpu 512), image storefront-dev@…",
+        "ECS: storefront-prod runs 2 of 2 tasks of storefront-prod:1 (cpu 512), image storefront-dev@…",
+        "ECS: storefront-prod runs 2 of 2 tasks of storefront-prod:2 (cpu 512), image storefront-dev@…",
     ]
-    assert "  0 changes, 56 resources are the same" in lines
-    assert [line.split()[:2] for line in lines if line.lstrip().startswith(("✓", "✗"))] == [
-        ["✓", "Source"],
-        ["✓", "Build"],
-        ["✓", "Deploy"],
-        ["✓", "Source"],
-        ["✓", "Build"],
-        ["✓", "Deploy"],
-        ["✓", "Source"],
-        ["✓", "Build"],
-        ["✗", "Deploy"],
-    ]
+    shares = [sorted(re.findall(r"\d+ %", line)) for line in lines if "traffic: " in line]
+    assert shares == [["10 %", "90 %"], ["100 %"]]
+    assert "  0 changes, 68 resources are the same" in lines
+    marks = [tuple(line.split()[:2]) for line in lines if line.lstrip().startswith(("✓", "✗"))]
+    good = [("✓", name) for name in ("Source", "Build", "Image", "Deploy")]
+    prod = [("✓", name) for name in ("Source", "Inspect", "Approve", "Deploy")]
+    assert marks == [*good, *good, *good[:-1], ("✗", "Deploy"), *prod, *good, *prod]
     assert checkout() == before
     assert list((folder / "home").iterdir()) == []
     assert none_left(environment[MARK]) == []

@@ -14,64 +14,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from standin.codebuild import script
-from standin.executor import Action, Execution, matches
-from standin.provider import Resource
+from standin.events import matches
+from standin.executor import Action, Execution
 from standin.world import World
 
-ROLE = "arn:aws:iam::123456789012:role/pipeline"
-FUNCTION = """
-import boto3, json, time
-def handler(event, context):
-    job = event["CodePipeline.job"]
-    client = boto3.client("codepipeline")
-    {body}
-"""
-
-
-class Account:
-    """An account with resources that were put there without Pulumi."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.pipelines = world.codepipeline
-        world.client("s3").create_bucket(
-            Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
-        )
-
-    def put(self, type_: str, name: str, **inputs: Any) -> None:
-        outputs = {"arn": f"arn:{name}", **inputs}
-        self.world.aws.resources[name] = Resource(f"urn::{name}", type_, name, {"name": name, **inputs}, outputs)
-
-    def function(self, body: str) -> None:
-        self.put(
-            "aws:lambda/function:Function",
-            "function",
-            code={"assets": {"index.py": {"text": FUNCTION.format(body=body)}}},
-            handler="index.handler",
-            role="arn:aws:iam::123456789012:role/function",
-            timeout=900.0,
-        )
-
-    def pipeline(self, *stages: list[dict[str, Any]], **more: Any) -> None:
-        self.put(
-            "aws:codepipeline/pipeline:Pipeline",
-            "pipeline",
-            roleArn=ROLE,
-            artifactStores=[{"location": "artifacts"}],
-            stages=[{"name": f"Stage{number}", "actions": actions} for number, actions in enumerate(stages)],
-            **more,
-        )
-
-    def run(self) -> Execution:
-        return self.pipelines.start("pipeline")
-
-
-def action(name: str, provider: str = "Manual", **more: Any) -> dict[str, Any]:
-    return {"name": name, "category": "Any", "owner": "AWS", "version": "1", "provider": provider, **more}
-
-
-def invoke(**configuration: str) -> dict[str, Any]:
-    return action("Invoke", "Lambda", configuration={"FunctionName": "function", **configuration}, namespace="Out")
+from .accounts import STARTER, Account, action, invoke
 
 
 @pytest.fixture
@@ -217,9 +164,7 @@ def test_a_newer_execution_replaces_those_that_wait_and_never_the_one_that_runs(
     assert inside.wait(20)
     for number in (1, 2):
         threads[number].start()
-        while (
-            len(account.pipelines._waiting) == 0 or account.pipelines._waiting[("pipeline", "Stage0")].number < number
-        ):
+        while number not in [execution.number for execution in account.pipelines._waiting[("pipeline", "Stage0")]]:
             assert threads[number].is_alive()
     go_on.set()
     for thread in threads:
@@ -244,7 +189,7 @@ def test_a_push_starts_what_a_rule_says(account: Account, tmp_path: Path) -> Non
     account.put("aws:cloudwatch/eventRule:EventRule", "rule", eventPattern=json.dumps(pattern))
     account.put("aws:cloudwatch/eventTarget:EventTarget", "target", rule="rule", arn="arn:other")
     assert account.pipelines.push("shop") == []
-    account.put("aws:cloudwatch/eventTarget:EventTarget", "target", rule="rule", arn="arn:pipeline")
+    account.put("aws:cloudwatch/eventTarget:EventTarget", "target", rule="rule", arn="arn:pipeline", roleArn=STARTER)
     account.world.aws.resources["pipeline"].outputs["arn"] = "arn:pipeline"
     assert [execution.status for execution in account.pipelines.push("shop")] == ["Succeeded"]
     assert account.pipelines.push("shop", "other") == []
@@ -254,7 +199,7 @@ def test_a_source_that_polls_starts_its_pipeline_beside_the_rule(account: Accoun
     repository(account, tmp_path)
     account.pipeline([source()])
     account.put("aws:cloudwatch/eventRule:EventRule", "rule", eventPattern='{"source": ["aws.codecommit"]}')
-    account.put("aws:cloudwatch/eventTarget:EventTarget", "target", rule="rule", arn="arn:pipeline")
+    account.put("aws:cloudwatch/eventTarget:EventTarget", "target", rule="rule", arn="arn:pipeline", roleArn=STARTER)
     assert len(account.pipelines.push("shop")) == 2
 
 

@@ -24,30 +24,25 @@ UNRELEASED = ":unreleased"
 
 
 def forged(stack: Stack, execution: Execution, key: str = "", **changes: Any) -> dict[str, Any]:
-    """An event as CodePipeline would send it for an execution, made by somebody else."""
-    name = f"storefront-{stack.name}"
-    bucket = stack.account.aws.find("aws:codepipeline/pipeline:Pipeline").inputs["artifactStores"][0]["location"]
-    asked = {"pipeline": name, "execution": execution.id, "commit": execution.variables["Source.CommitId"], **changes}
+    """The event of the deploy action of an execution, made by somebody else, and changed."""
+    name, pipeline = f"storefront-{stack.name}", stack.account.codepipeline
+    definition = stack.account.aws.find("aws:codepipeline/pipeline:Pipeline", name).inputs
+    deploy = definition["stages"][-1]["actions"][-1]
+    asked = pipeline._resolved(execution, deploy["configuration"]["UserParameters"])
+    if changes:
+        asked = json.dumps({**json.loads(asked), **changes})
+    bucket = definition["artifactStores"][0]["location"]
+    keys = [execution.artifacts[artifact] for artifact in deploy["inputArtifacts"]]
+    locations = [{"bucketName": bucket, "objectKey": each} for each in ([key, *keys[1:]] if key else keys)]
     return {
         "CodePipeline.job": {
             "id": "11111111-2222-3333-4444-555555555555",
             "accountId": "123456789012",
             "data": {
-                "actionConfiguration": {
-                    "configuration": {"FunctionName": f"{name}-release", "UserParameters": json.dumps(asked)}
-                },
+                "actionConfiguration": {"configuration": {"FunctionName": f"{name}-release", "UserParameters": asked}},
                 "inputArtifacts": [
-                    {
-                        "name": "BuildArtifact",
-                        "revision": None,
-                        "location": {
-                            "type": "S3",
-                            "s3Location": {
-                                "bucketName": bucket,
-                                "objectKey": key or execution.artifacts["BuildArtifact"],
-                            },
-                        },
-                    }
+                    {"name": artifact, "revision": None, "location": {"type": "S3", "s3Location": location}}
+                    for artifact, location in zip(deploy["inputArtifacts"], locations, strict=True)
                 ],
                 "outputArtifacts": [],
                 "artifactCredentials": {"accessKeyId": "a", "secretAccessKey": "b", "sessionToken": "c"},
@@ -57,7 +52,7 @@ def forged(stack: Stack, execution: Execution, key: str = "", **changes: Any) ->
 
 
 def test_nobody_deploys_past_an_approval_by_invoking_the_function(stack: Make) -> None:
-    prod = stack("prod")
+    dev, prod = stack("dev"), stack("prod")
     refusals = []
 
     def attack(execution: Execution, action: Action) -> bool:
@@ -68,7 +63,8 @@ def test_nobody_deploys_past_an_approval_by_invoking_the_function(stack: Make) -
         return False
 
     prod.account.codepipeline.approve = attack
-    execution = prod.push()
+    dev.push()
+    [execution] = prod.account.codepipeline.settle()
     assert refusals == [
         {
             "errorType": "Refused",
@@ -96,12 +92,12 @@ def test_an_event_is_refused_that_differs_in_anything_from_the_action_in_progres
             with pytest.raises(FunctionError, match="Refused"):
                 dev.account.lambdas.invoke(FUNCTION, event)
             tried.append(dev.register("wanted")["execution"])
-        with pytest.raises(FunctionError, match="PipelineNotFoundException"):
-            dev.account.lambdas.invoke(FUNCTION, forged(dev, execution, pipeline="another"))
+        dev.account.lambdas.invoke(FUNCTION, forged(dev, execution, pipeline="another"))
+        tried.append(dev.register("wanted")["execution"])
 
     dev.account.codepipeline.watch = attack
     second = dev.release("Second")
-    assert tried == [first.id] * 3
+    assert tried == [first.id] * 4
     assert dev.image == f"@{second.digest}"
 
 
@@ -154,10 +150,57 @@ def archive(**files: str) -> bytes:
     return body.getvalue()
 
 
+def genuine(execution: Execution, action: Action, token: dict[str, Any]) -> dict[str, Any]:
+    """The event of an action in progress, to the letter but for the job and for what the last run left."""
+    artifacts = [
+        {"name": name, "location": {"type": "S3", "s3Location": {"bucketName": bucket, "objectKey": key}}}
+        for name, (bucket, key) in action.inputs.items()
+    ]
+    keys = {"accessKeyId": "a", "secretAccessKey": "b", "sessionToken": "c"}
+    data = {"actionConfiguration": {"configuration": action.configuration}, "inputArtifacts": artifacts}
+    return {
+        "CodePipeline.job": {
+            "id": "11111111-2222-3333-4444-555555555555",
+            "data": {**data, "artifactCredentials": keys, "continuationToken": json.dumps(token)},
+        }
+    }
+
+
+def test_nobody_skips_the_tests_or_undoes_a_release_with_a_token_that_is_made_up(stack: Make) -> None:
+    dev = stack(config={"slipway:stages": [{"tests": {"commands": ["test ! -f broken"]}}]})
+    good = dev.push()
+    [green] = list(dev.account.codebuild.builds)
+    sent: list[str] = []
+    sleep = dev.account.clock.sleep
+
+    def attack(seconds: float) -> None:
+        sleep(seconds)
+        execution = dev.account.codepipeline.executions[-1]
+        action = execution.actions[-1]
+        if sent or action.name != "Deploy" or action.status != "InProgress" or dev.image != f"@{execution.digest}":
+            return
+        # The new image is there, and its tests have not ended.
+        sent.append(execution.id)
+        image = dev.register("wanted")["image"]
+        for token in ({"image": image, "since": 9e9, "build": green}, {"image": image, "since": 0}):
+            dev.account.lambdas.invoke(FUNCTION, genuine(execution, action, {"after": "", **token}))
+
+    dev.account.clock.sleep = attack  # type: ignore[method-assign]
+    dev.commit("Fails its tests", {"broken": "yes"})
+    bad = dev.push()
+    # The tests were run for whoever came first, and their word counted.
+    assert (sent, bad.status) == ([bad.id], "Failed")
+    assert (dev.image, dev.moving()["verified-dev"]) == (f"@{good.digest}", good.digest)
+    sent.clear()
+    dev.repository.remove("broken")
+    mended = dev.push()
+    assert (sent, mended.status, dev.image) == ([mended.id], "Succeeded", f"@{mended.digest}")
+
+
 def test_an_artifact_that_names_no_image_of_this_service_releases_nothing(
     stack: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dev = stack()
+    dev = stack(config={"slipway:scanGate": None})
     repository = dev.account.aws.find("aws:ecr/repository:Repository").outputs["repositoryUrl"]
     digest = "sha256:" + "0" * 64
 
@@ -439,14 +482,17 @@ def test_a_release_that_is_live_but_cannot_be_recorded_is_red_and_a_retry_mends_
 def test_the_function_acts_as_its_own_role_and_reads_the_artifact_with_the_credentials_of_the_job(stack: Make) -> None:
     dev = stack()
     dev.push()
-    role = dev.account.aws.find("aws:lambda/function:Function").inputs["role"]
+    role = dev.account.aws.find("aws:lambda/function:Function", FUNCTION).inputs["role"]
     pipeline = dev.account.aws.find("aws:codepipeline/pipeline:Pipeline").inputs["roleArn"]
     called = {(call.service, call.operation) for call in dev.account.api.calls if call.principal == role}
     assert called == {
         ("application-autoscaling", "RegisterScalableTarget"),
+        ("codebuild", "BatchGetBuilds"),
+        ("codebuild", "StartBuild"),
         ("codepipeline", "ListActionExecutions"),
         ("codepipeline", "PutJobSuccessResult"),
         ("ecr", "BatchGetImage"),
+        ("ecr", "DescribeImages"),
         ("ecr", "PutImage"),
         ("ecs", "DescribeServiceDeployments"),
         ("ecs", "DescribeServiceRevisions"),

@@ -8,25 +8,51 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 from slipway import (
+    Approval,
     ArtifactStore,
     Build,
     BuildArgs,
+    Canary,
     CodeCommit,
+    CodeDeploy,
+    CodeDeployBlueGreen,
+    CodeScan,
+    CommandProject,
+    Connection,
     DeployStage,
+    Hook,
     LoadBalancer,
     LoadBalancerArgs,
+    Notifications,
+    Notifier,
     Pipeline,
     PipelineArgs,
     Registry,
     RegistryArgs,
     ReleaseFunction,
+    Rolling,
+    ScanGate,
+    ScanGateFunction,
     Service,
     ServiceArgs,
+    Slack,
+    StageTests,
+    Tasks,
+    Teams,
+    TestListener,
 )
+from slipway.code_deploy import CodeDeployArgs
+from slipway.command_project import CommandProjectArgs, VpcPlace
+from slipway.notifications import NotifierArgs
 from slipway.release_function import ReleaseFunctionArgs
+from slipway.scan_gate import ScanGateFunctionArgs
 
 Opts = pulumi.ResourceOptions | None
 SUBNETS = ["subnet-3", "subnet-4"]
+VPC = VpcPlace(vpc_id="vpc-1", subnet_ids=SUBNETS, security_group_id="sg-1")
+TARGET_GROUP = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/given/1"
+LISTENER = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener/app/given/1/2"
+PIPELINE = "arn:aws:codepipeline:eu-west-1:123456789012:given"
 
 
 def registry(name: str, opts: Opts = None, **told: Any) -> Registry:
@@ -51,13 +77,12 @@ def load_balancer(name: str, opts: Opts = None, **told: Any) -> LoadBalancer:
 
 
 def service_args(name: str, **told: Any) -> ServiceArgs:
-    return ServiceArgs(
-        cluster=aws.ecs.Cluster(f"given-{name}", name=f"given-{name}"),
-        registry=Registry(f"given-{name}"),
-        load_balancer=load_balancer(f"given-{name}"),
-        vpc_id="vpc-1",
-        **{"subnet_ids": SUBNETS, **told},
-    )
+    args: dict[str, Any] = {"subnet_ids": SUBNETS, **told}
+    if "registry" not in args:
+        args["registry"] = Registry(f"given-{name}")
+    if "load_balancer" not in args:
+        args["load_balancer"] = load_balancer(f"given-{name}")
+    return ServiceArgs(cluster=aws.ecs.Cluster(f"given-{name}", name=f"given-{name}"), vpc_id="vpc-1", **args)
 
 
 def service(name: str, opts: Opts = None, **told: Any) -> Service:
@@ -78,24 +103,85 @@ def release_function(name: str, opts: Opts = None, **told: Any) -> ReleaseFuncti
         "container_name": "app",
         "minimum_tasks": 2,
         "maximum_tasks": 2,
-        "deadline_minutes": 10,
+        "strategy": Rolling(),
+        "deployment": {"strategy": "ROLLING", "maximumPercent": 200},
+        "availability_zone_rebalancing": "ENABLED",
         "keep_verified": 5,
         "log_retention_days": 30,
         "role_arns": ["arn:aws:iam::123456789012:role/execution", "arn:aws:iam::123456789012:role/task"],
+        "service_role_arns": [],
         "subnet_ids": SUBNETS,
         "security_group_id": "sg-1",
-        "target_group_arn": "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/given/1",
-        "port": 8080,
+        "load_balancers": [{"targetGroupArn": TARGET_GROUP, "containerName": "app", "containerPort": 8080}],
+        "target_group_arns": [TARGET_GROUP, f"{TARGET_GROUP}2"],
+        "service_url": "https://shop.example.com",
+        "code_deploy": None,
     }
     return ReleaseFunction(name, ReleaseFunctionArgs(**{**args, **told}), opts)
 
 
+def code_deploy(name: str, opts: Opts = None, **told: Any) -> CodeDeploy:
+    group: dict[str, Any] = {"vpc_id": "vpc-1", "target_type": "ip", "port": 80, "protocol": "HTTP"}
+    args: dict[str, Any] = {
+        "cluster": aws.ecs.Cluster(f"given-{name}", name=f"given-{name}"),
+        "service": aws.ecs.Service(f"given-{name}", name=f"given-{name}"),
+        "strategy": CodeDeployBlueGreen(),
+        "target_groups": [aws.lb.TargetGroup(f"given-{name}-{letter}", **group) for letter in "ab"],
+        "listener_arn": LISTENER,
+        "test_listener_arn": None,
+        "alarm_names": ["errors"],
+        "alarm_arns": ["arn:aws:cloudwatch:eu-west-1:123456789012:alarm:errors"],
+        "role_arns": ["arn:aws:iam::123456789012:role/execution", "arn:aws:iam::123456789012:role/task"],
+    }
+    return CodeDeploy(name, CodeDeployArgs(**{**args, **told}), opts)
+
+
+def command_project_args(name: str, **told: Any) -> CommandProjectArgs:
+    args: dict[str, Any] = {
+        "settings": CodeScan(name="lint", commands=["make lint"]),
+        "description": "Lints",
+        "artifacts": ArtifactStore(f"given-{name}"),
+        "in_pipeline": True,
+    }
+    return CommandProjectArgs(**{**args, **told})
+
+
+def command_project(name: str, opts: Opts = None, **told: Any) -> CommandProject:
+    return CommandProject(name, command_project_args(name, **told), opts)
+
+
+def scan_gate_args(name: str, **told: Any) -> ScanGateFunctionArgs:
+    args: dict[str, Any] = {"gate": ScanGate(), "container_name": "app", "pipeline_arn": PIPELINE, **told}
+    if "registry" not in args:
+        args["registry"] = Registry(f"given-{name}")
+    return ScanGateFunctionArgs(**args)
+
+
+def scan_gate(name: str, opts: Opts = None, **told: Any) -> ScanGateFunction:
+    return ScanGateFunction(name, scan_gate_args(name, **told), opts)
+
+
+def notifier(name: str, opts: Opts = None, **told: Any) -> Notifier:
+    slack = Slack(team_id="T0", channel_id="C0")
+    args: dict[str, Any] = {
+        "notifications": Notifications(emails=["ops@example.com"], slack=slack),
+        "pipeline_name": "given",
+        "pipeline_arn": PIPELINE,
+    }
+    return Notifier(name, NotifierArgs(**{**args, **told}), opts)
+
+
 def pipeline_args(name: str, **told: Any) -> PipelineArgs:
+    """By default CodeCommit, a build, and one service in `dev`, all on one registry."""
     args: dict[str, Any] = {"source": CodeCommit(repository="storefront"), **told}
+    given = Registry(f"given-{name}") if not {"build", "stages"} <= args.keys() else None
     if "build" not in args:
-        args["build"] = build(f"given-{name}-build")
+        args["build"] = build(f"given-{name}-build", registry=given)
     if "stages" not in args:
-        args["stages"] = [DeployStage(service=service(f"given-{name}-service", environment_name="dev"))]
+        registry = args["build"].registry if args["build"] else given
+        args["stages"] = [
+            DeployStage(service=service(f"given-{name}-service", environment_name="dev", registry=registry))
+        ]
     return PipelineArgs(**args)
 
 
@@ -103,21 +189,104 @@ def pipeline(name: str, opts: Opts = None, **told: Any) -> Pipeline:
     return Pipeline(name, pipeline_args(name, **told), opts)
 
 
-EXAMPLES: dict[type[pulumi.ComponentResource], Callable[..., pulumi.ComponentResource]] = {
+HOOK = "arn:aws:lambda:eu-west-1:123456789012:function:check"
+GITHUB = "arn:aws:codeconnections:eu-west-1:123456789012:connection/0f-1"
+TEST_LISTENER = TestListener(ingress_cidrs=["10.0.0.0/8"])
+
+
+def complete_pipeline_args(name: str) -> PipelineArgs:
+    """Everything that is optional, at once: a stage that shifts traffic, and one whose tasks CodeDeploy replaces."""
+    given = Registry(f"given-{name}")
+    made: dict[str, Any] = {"registry": given, "load_balancer": load_balancer(f"given-{name}")}
+    canary = service(f"given-{name}-a", environment_name="a", strategy=Canary(), **made)
+    by_codedeploy = service(f"given-{name}-b", environment_name="b", strategy=CodeDeployBlueGreen(), **made)
+    approval, tests = Approval(notify=["ops@example.com"]), StageTests(commands=["true"], in_vpc=True)
+    return PipelineArgs(
+        source=Connection(provider_type="GitHub", repository="acme/storefront"),
+        build=build(f"given-{name}-build", registry=given),
+        stages=[
+            DeployStage(service=canary, approval=approval, tests=tests),
+            DeployStage(service=by_codedeploy, approval=approval, tests=tests),
+        ],
+        scan_gate=ScanGate(),
+        # The longest name that a scan may have.
+        code_scans=[CodeScan(name="s" * 10, commands=["make lint"])],
+        notifications=complete_notifications(),
+        variables={"LEVEL": "info"},
+    )
+
+
+def complete_notifications() -> Notifications:
+    slack, teams = Slack(team_id="T0", channel_id="C0"), Teams(tenant_id="t", team_id="t", channel_id="c")
+    return Notifications(emails=["ops@example.com"], slack=slack, teams=teams)
+
+
+def complete_service_args(name: str, **told: Any) -> ServiceArgs:
+    hook = Hook(stages=["POST_TEST_TRAFFIC_SHIFT"], function_arn=HOOK, timeout_minutes=1)
+    balancer = load_balancer(f"given-{name}", test_listener=TEST_LISTENER)
+    return service_args(name, strategy=Canary(hooks=[hook]), tasks=Tasks(min=2, max=4), load_balancer=balancer, **told)
+
+
+def worker_args(name: str) -> ServiceArgs:
+    return service_args(name, port=None, load_balancer=None)
+
+
+def by_codedeploy_args(name: str) -> ServiceArgs:
+    return service_args(name, strategy=CodeDeployBlueGreen())
+
+
+Factory = Callable[..., pulumi.ComponentResource]
+
+EXAMPLES: dict[type[pulumi.ComponentResource], Factory] = {
     ArtifactStore: ArtifactStore,
     Build: build,
+    CodeDeploy: code_deploy,
+    CommandProject: command_project,
     LoadBalancer: load_balancer,
+    Notifier: notifier,
     Pipeline: pipeline,
     Registry: registry,
     ReleaseFunction: release_function,
+    ScanGateFunction: scan_gate,
     Service: service,
 }
 
-CHECKED: dict[type[pulumi.ComponentResource], Callable[[str], Any]] = {
-    Build: build_args,
-    LoadBalancer: lambda name: load_balancer_args(),
-    Pipeline: pipeline_args,
-    Registry: lambda name: RegistryArgs(),
-    Service: service_args,
-}
+VARIANTS: list[tuple[type[pulumi.ComponentResource], str, Factory]] = [
+    (
+        CommandProject,
+        "inside a VPC",
+        lambda name, opts=None: command_project(name, opts, vpc=VPC),
+    ),
+    (
+        LoadBalancer,
+        "with a test listener",
+        lambda name, opts=None: load_balancer(name, opts, test_listener=TEST_LISTENER),
+    ),
+    (
+        Notifier,
+        "with all kinds of channels",
+        lambda name, opts=None: notifier(name, opts, notifications=complete_notifications()),
+    ),
+    (
+        Pipeline,
+        "with everything",
+        lambda name, opts=None: Pipeline(name, complete_pipeline_args(name), opts),
+    ),
+    (Service, "as a worker", lambda name, opts=None: Service(name, worker_args(name), opts)),
+    (Service, "by CodeDeploy", lambda name, opts=None: Service(name, by_codedeploy_args(name), opts)),
+    (Service, "that shifts traffic", lambda name, opts=None: Service(name, complete_service_args(name), opts)),
+]
+"""Other forms of components, which have resources or outputs that the examples do not have."""
+
+CHECKED: list[tuple[type[pulumi.ComponentResource], Callable[[str], Any]]] = [
+    (Build, build_args),
+    (CommandProject, command_project_args),
+    (LoadBalancer, lambda name: load_balancer_args(test_listener=TEST_LISTENER)),
+    (Pipeline, pipeline_args),
+    (Pipeline, complete_pipeline_args),
+    (Registry, lambda name: RegistryArgs()),
+    (ScanGateFunction, scan_gate_args),
+    (Service, complete_service_args),
+    (Service, by_codedeploy_args),
+]
 """What the components that check their name take beside it."""

@@ -51,12 +51,28 @@ class Resource:
         return json.loads(self.inputs[key])
 
 
+class Keeping(logging.Handler):
+    """Keeps what a program warns of."""
+
+    def __init__(self, messages: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self.messages = messages
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
 class Recording(mocks.MockMonitor):
     def __init__(self, answers: mocks.Mocks) -> None:
         super().__init__(answers)
         self.recorded: dict[str, Resource] = {}
         self.calls: list[tuple[str, str]] = []
         """Functions of providers that were called, each with the provider it was asked of."""
+        self.read: list[tuple[str, str, str, str]] = []
+        """Resources that exist already and were looked at: type, name, id and the parent's URN."""
+        self.warnings: list[str] = []
+        self.logger = logging.Logger("program")
+        self.logger.addHandler(Keeping(self.warnings))
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
         types = parent.split("::")[2] if parent else "pulumi:pulumi:Stack"
@@ -85,6 +101,10 @@ class Recording(mocks.MockMonitor):
         )
         return super().RegisterResource(request)  # type: ignore[no-untyped-call]
 
+    def ReadResource(self, request: Any) -> Any:
+        self.read.append((request.type, request.name, request.id, request.parent))
+        return super().ReadResource(request)  # type: ignore[no-untyped-call]
+
     def RegisterResourceOutputs(self, request: Any) -> Any:
         outputs = {k: plain(v) for k, v in rpc.deserialize_properties(request.outputs, keep_unknowns=True).items()}
         self.recorded[request.urn].outputs = outputs
@@ -110,6 +130,9 @@ def plain(value: Any) -> Any:
 ARNS = {
     "aws:appautoscaling/target:Target": "application-autoscaling:{place}:scalable-target/{name}",
     "aws:cloudwatch/eventRule:EventRule": "events:{place}:rule/{name}",
+    "aws:cloudwatch/metricAlarm:MetricAlarm": "cloudwatch:{place}:alarm:{name}",
+    "aws:codeconnections/connection:Connection": "codeconnections:{place}:connection/{name}",
+    "aws:sns/topic:Topic": "sns:{place}:{name}",
     "aws:cloudwatch/logGroup:LogGroup": "logs:{place}:log-group:{name}",
     "aws:codebuild/project:Project": "codebuild:{place}:project/{name}",
     "aws:codepipeline/pipeline:Pipeline": "codepipeline:{place}:{name}",
@@ -120,6 +143,7 @@ ARNS = {
     "aws:kms/key:Key": "kms:{place}:key/{name}",
     "aws:lambda/function:Function": "lambda:{place}:function:{name}",
     "aws:lb/listener:Listener": "elasticloadbalancing:{place}:listener/{name}",
+    "aws:lb/listenerRule:ListenerRule": "elasticloadbalancing:{place}:listener-rule/{name}",
     "aws:lb/loadBalancer:LoadBalancer": "elasticloadbalancing:{place}:loadbalancer/app/{name}/1",
     "aws:lb/targetGroup:TargetGroup": "elasticloadbalancing:{place}:targetgroup/{name}/1",
     "aws:s3/bucket:Bucket": "s3:::{name}",
@@ -150,6 +174,13 @@ class Answers(mocks.Mocks):
             made["repositoryUrl"] = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{name}"
         if args.typ == "aws:ssm/parameter:Parameter":
             made["version"] = VERSIONS.get(name.rpartition("/")[2], 1)
+        if args.typ == "aws:codeconnections/connection:Connection":
+            # A new one is pending, and one that exists already unless its id says so.
+            existing = args.resource_id or ""
+            ready = existing and not existing.endswith("pending")
+            made |= {"arn": existing or made["arn"], "connectionStatus": "AVAILABLE" if ready else "PENDING"}
+        if args.typ == "aws:lb/targetGroup:TargetGroup":
+            made["arnSuffix"] = f"targetgroup/{name}/1"
         if args.typ == "aws:lb/loadBalancer:LoadBalancer":
             made |= {"dnsName": f"{name}.elb.example", "arnSuffix": f"app/{name}/1"}
         return f"{args.name}-id", {**made, **args.inputs}
@@ -159,8 +190,17 @@ class Answers(mocks.Mocks):
             "aws:index/getPartition:getPartition": {"partition": "aws"},
             "aws:index/getRegion:getRegion": {"region": REGION},
             "aws:index/getCallerIdentity:getCallerIdentity": {"accountId": ACCOUNT},
+            "aws:ecr/getRepository:getRepository": {
+                "arn": f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{args.args.get('name')}",
+                "repositoryUrl": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{args.args.get('name')}",
+            },
         }
         return answers[args.token]
+
+
+def as_json(value: Any) -> str:
+    """A nested value as Pulumi hands it over: a day of YAML is the moment that it begins."""
+    return json.dumps(value, default=lambda day: f"{day.isoformat()}T00:00:00Z")
 
 
 def run(program: Callable[[], Any], config: Mapping[str, Any], secret: list[str], stack: str) -> Recording:
@@ -175,11 +215,13 @@ def run_with(
 ) -> None:
     def go() -> None:
         settings.ROOT.set(object())  # type: ignore[arg-type]  # keeps set_mocks from making a stack of its own
-        pulumi.runtime.set_mocks(Answers(), project="storefront", stack=stack, preview=False, monitor=monitor)
+        pulumi.runtime.set_mocks(
+            Answers(), project="storefront", stack=stack, preview=False, logger=monitor.logger, monitor=monitor
+        )
         settings.ROOT.set(None)
         settings.SETTINGS.rpc_manager.clear()
         settings.SETTINGS.outputs.clear()
-        texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
+        texts = {key: value if isinstance(value, str) else as_json(value) for key, value in config.items()}
         pulumi.runtime.set_all_config(texts, secret)
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)

@@ -11,10 +11,18 @@ SUFFIX = "-0123abc"
 PREFIXED = "0" * 26
 """What the provider puts behind a prefix."""
 NAMES = {
+    # https://docs.aws.amazon.com/chatbot/latest/APIReference/API_CreateSlackChannelConfiguration.html
+    "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration": r"[A-Za-z0-9_-]{1,128}",
+    "aws:chatbot/teamsChannelConfiguration:TeamsChannelConfiguration": r"[A-Za-z0-9_-]{1,128}",
     "aws:cloudwatch/eventRule:EventRule": r"[.\-_A-Za-z0-9]{1,64}",
+    "aws:cloudwatch/metricAlarm:MetricAlarm": r"[^,]{1,255}",
     "aws:cloudwatch/logGroup:LogGroup": r"[.\-_/#A-Za-z0-9]{1,512}",
     "aws:codebuild/project:Project": r"[A-Za-z0-9][A-Za-z0-9\-_]{1,149}",
+    "aws:codeconnections/connection:Connection": r"[\s\S]{1,32}",
+    "aws:codedeploy/application:Application": r"[A-Za-z0-9+=,.@_-]{1,100}",
+    "aws:codedeploy/deploymentGroup:DeploymentGroup": r"[A-Za-z0-9+=,.@_-]{1,100}",
     "aws:codepipeline/pipeline:Pipeline": r"[A-Za-z0-9.@\-_]{1,100}",
+    "aws:codestarnotifications/notificationRule:NotificationRule": r"[A-Za-z0-9\-_ ]{1,64}",
     "aws:ec2/securityGroup:SecurityGroup": r"[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{1,255}",
     "aws:ecr/repository:Repository": r"[a-z0-9][a-z0-9._/-]{0,254}[a-z0-9]",
     "aws:ecs/service:Service": r"[A-Za-z0-9_-]{1,255}",
@@ -26,6 +34,7 @@ NAMES = {
     "aws:lb/targetGroup:TargetGroup": r"(?!-)[A-Za-z0-9-]{1,32}(?<!-)",
     # Pulumi writes a bucket's name in lower case.
     "aws:s3/bucket:Bucket": r"[A-Za-z0-9][A-Za-z0-9.-]{1,61}[A-Za-z0-9]",
+    "aws:sns/topic:Topic": r"[A-Za-z0-9_-]{1,256}",
     "aws:ssm/parameter:Parameter": r"[a-zA-Z0-9_.\-/]{1,1011}",
 }
 
@@ -39,5 +48,7 @@ def misfits(resources: list[Resource]) -> list[str]:
 def name(resource: Resource) -> str:
     if "namePrefix" in resource.inputs:
         return str(resource.inputs["namePrefix"]) + PREFIXED
-    given: str | None = resource.inputs.get("family") or resource.inputs.get("name")
-    return given or resource.name + SUFFIX
+    for key in ("family", "name", "configurationName", "deploymentGroupName"):
+        if key in resource.inputs:
+            return str(resource.inputs[key])
+    return resource.name + SUFFIX

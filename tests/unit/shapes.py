@@ -52,6 +52,82 @@ def task_definition(inputs: dict[str, Any]) -> dict[str, Any]:
     return {**request, "containerDefinitions": json.loads(inputs["containerDefinitions"])}
 
 
+def update_service(settings: dict[str, Any]) -> dict[str, Any]:
+    """UpdateService's request, as the release function makes it of the register `settings`."""
+    network = {"subnets": settings["subnets"], "securityGroups": settings["security_groups"]}
+    return {
+        "cluster": "dev",
+        "service": "api",
+        "taskDefinition": settings["template"],
+        "desiredCount": settings["minimum"],
+        "networkConfiguration": {"awsvpcConfiguration": {**network, "assignPublicIp": "DISABLED"}},
+        "deploymentConfiguration": settings["deployment"],
+        "availabilityZoneRebalancing": settings["availability_zone_rebalancing"],
+        "forceNewDeployment": False,
+        "loadBalancers": settings["load_balancers"],
+    }
+
+
+def project(inputs: dict[str, Any]) -> dict[str, Any]:
+    """CreateProject's request, of the inputs of a project of CodeBuild."""
+    renamed = {"buildTimeout": "timeoutInMinutes"}
+    request = {renamed.get(key, key): value for key, value in inputs.items()}
+    logs = {"cloudWatchLogs": {"status": "ENABLED", **inputs["logsConfig"]["cloudwatchLogs"]}}
+    return whole({**request, "logsConfig": logs})
+
+
+def deployment_group(inputs: dict[str, Any]) -> dict[str, Any]:
+    """CreateDeploymentGroup's request, of the inputs of a deployment group of CodeDeploy."""
+
+    def pair(told: dict[str, Any]) -> dict[str, Any]:
+        routes = {key: route for key, route in told.items() if key.endswith("TrafficRoute")}
+        return {"targetGroups": told["targetGroups"], **routes}
+
+    def alarms(told: dict[str, Any]) -> dict[str, Any]:
+        return {"enabled": told["enabled"], "alarms": [{"name": name} for name in told["alarms"]]}
+
+    blue_green = inputs["blueGreenDeploymentConfig"]
+    request = {
+        "applicationName": inputs["appName"],
+        "deploymentGroupName": inputs["deploymentGroupName"],
+        "deploymentConfigName": inputs["deploymentConfigName"],
+        "serviceRoleArn": inputs["serviceRoleArn"],
+        "deploymentStyle": inputs["deploymentStyle"],
+        "ecsServices": [inputs["ecsService"]],
+        "loadBalancerInfo": {"targetGroupPairInfoList": [pair(inputs["loadBalancerInfo"]["targetGroupPairInfo"])]},
+        "blueGreenDeploymentConfiguration": {
+            key: blue_green[key] for key in ("deploymentReadyOption", "terminateBlueInstancesOnDeploymentSuccess")
+        },
+        "autoRollbackConfiguration": inputs["autoRollbackConfiguration"],
+    }
+    if "alarmConfiguration" in inputs:
+        request["alarmConfiguration"] = alarms(inputs["alarmConfiguration"])
+    return whole(request)
+
+
+def create_deployment(group: dict[str, Any], appspec: dict[str, Any]) -> dict[str, Any]:
+    """CreateDeployment's request, as the release function makes it of an appspec."""
+    content = {"content": json.dumps(appspec)}
+    return {
+        "applicationName": group["appName"],
+        "deploymentGroupName": group["deploymentGroupName"],
+        "revision": {"revisionType": "AppSpecContent", "appSpecContent": content},
+    }
+
+
+def whole(request: dict[str, Any]) -> dict[str, Any]:
+    """Inputs are numbers of JSON, which have a point here; botocore's numbers have none."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return whole(value)
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        return int(value) if isinstance(value, float) and value == int(value) else value
+
+    return {key: plain(value) for key, value in request.items()}
+
+
 def pipeline(inputs: dict[str, Any]) -> dict[str, Any]:
     """CreatePipeline's request, of the inputs of a pipeline."""
 
@@ -60,31 +136,36 @@ def pipeline(inputs: dict[str, Any]) -> dict[str, Any]:
 
     def action(told: dict[str, Any]) -> dict[str, Any]:
         kind = ("category", "owner", "provider", "version")
-        rest: dict[str, Any] = {key: told[key] for key in ("name", "configuration", "namespace") if key in told}
+        kept = ("name", "configuration", "namespace", "timeoutInMinutes", "runOrder")
         return {
-            **rest,
+            **{key: told[key] for key in kept if key in told},
             "actionTypeId": {key: told[key] for key in kind},
-            "runOrder": int(told.get("runOrder", 1)),
             "inputArtifacts": artifacts(told.get("inputArtifacts", [])),
             "outputArtifacts": artifacts(told.get("outputArtifacts", [])),
         }
 
-    def push(told: dict[str, Any]) -> dict[str, Any]:
-        return {"branches": told["branches"]}
+    def stage(told: dict[str, Any]) -> dict[str, Any]:
+        entry = {"beforeEntry": conditions(told["beforeEntry"])} if "beforeEntry" in told else {}
+        return {"name": told["name"], "actions": [action(each) for each in told["actions"]], **entry}
+
+    def conditions(told: dict[str, Any]) -> dict[str, Any]:
+        return {"conditions": [told["condition"]]}
 
     def trigger(told: dict[str, Any]) -> dict[str, Any]:
         git = told["gitConfiguration"]
-        pushes = [push(each) for each in git["pushes"]]
-        configuration = {"sourceActionName": git["sourceActionName"], "push": pushes}
-        return {"providerType": told["providerType"], "gitConfiguration": configuration}
+        named = {"pushes": "push", "pullRequests": "pullRequest", "sourceActionName": "sourceActionName"}
+        return {**told, "gitConfiguration": {named[key]: value for key, value in git.items()}}
 
     definition = {
         "name": inputs["name"],
         "roleArn": inputs["roleArn"],
         "artifactStore": inputs["artifactStores"][0],
-        "stages": [{"name": s["name"], "actions": [action(a) for a in s["actions"]]} for s in inputs["stages"]],
+        "stages": [stage(each) for each in inputs["stages"]],
         "executionMode": inputs["executionMode"],
         "pipelineType": inputs["pipelineType"],
     }
-    triggers = [trigger(told) for told in inputs.get("triggers") or []]
-    return {"pipeline": {**definition, **({"triggers": triggers} if triggers else {})}}
+    if "triggers" in inputs:
+        definition["triggers"] = [trigger(told) for told in inputs["triggers"]]
+    if "variables" in inputs:
+        definition["variables"] = inputs["variables"]
+    return {"pipeline": whole(definition)}

@@ -5,6 +5,8 @@ from unit.harness import deploy, named, only, resolved
 
 BUCKET = "arn:aws:s3:::build-artifacts"
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/build-artifacts-key"
+MINE = {"StringEquals": {"aws:ResourceAccount": "123456789012"}}
+THROUGH_S3 = {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}}
 
 
 def program() -> ArtifactStore:
@@ -82,25 +84,45 @@ def test_access_to_artifacts_is_to_this_bucket_in_this_account_and_to_its_key_th
         store = program()
         return [*store.statements(), store.list_statement()]
 
-    mine = {"StringEquals": {"aws:ResourceAccount": "123456789012"}}
     assert resolved(statements) == [
         {
             "Effect": "Allow",
             "Action": ["s3:GetBucketVersioning", "s3:GetBucketAcl", "s3:GetBucketLocation"],
             "Resource": BUCKET,
-            "Condition": mine,
+            "Condition": MINE,
         },
         {
             "Effect": "Allow",
             "Action": ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"],
             "Resource": f"{BUCKET}/*",
-            "Condition": mine,
+            "Condition": MINE,
         },
         {
             "Effect": "Allow",
             "Action": ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"],
             "Resource": KEY,
-            "Condition": {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}},
+            "Condition": THROUGH_S3,
         },
         {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": BUCKET},
     ]
+
+
+def test_who_only_reads_artifacts_can_write_none() -> None:
+    assert resolved(lambda: program().read_statements()) == [
+        {
+            "Effect": "Allow",
+            "Action": ["s3:GetObject", "s3:GetObjectVersion"],
+            "Resource": f"{BUCKET}/*",
+            "Condition": MINE,
+        },
+        {"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": KEY, "Condition": THROUGH_S3},
+    ]
+
+
+def test_the_acl_that_a_connection_sets_is_that_of_an_artifact_in_this_account() -> None:
+    assert resolved(lambda: program().acl_statement()) == {
+        "Effect": "Allow",
+        "Action": ["s3:PutObjectAcl"],
+        "Resource": f"{BUCKET}/*",
+        "Condition": MINE,
+    }

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import yaml
-from slipway import Build, BuildArgs
-from slipway.build import environment, own_buildspec
+from slipway import Build, BuildArgs, ExistingRegistry
+from slipway.build import BuildSettings, environment, own_buildspec
 from unit.examples import build, registry
-from unit.harness import Resource, deploy, named, only, resolved, statements, trusted
+from unit.harness import Resource, deploy, named, of_type, only, resolved, statements, trusted
 
 PROJECT = "aws:codebuild/project:Project"
 URL = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/api"
@@ -187,6 +187,7 @@ def test_a_build_may_write_its_log_and_its_artifacts_and_push_its_image() -> Non
                 "ecr:BatchCheckLayerAvailability",
                 "ecr:BatchGetImage",
                 "ecr:GetDownloadUrlForLayer",
+                "ecr:DescribeImages",
                 "ecr:InitiateLayerUpload",
                 "ecr:UploadLayerPart",
                 "ecr:CompleteLayerUpload",
@@ -207,10 +208,110 @@ def test_who_starts_builds_may_start_follow_and_stop_those_of_this_project() -> 
     ]
 
 
+def test_an_image_can_be_pushed_to_a_repository_that_exists_already() -> None:
+    resources = deploy(lambda: build("api", registry=ExistingRegistry("shared/api")))
+    assert of_type(resources, "aws:ecr/repository:Repository") == []
+    variables = {v["name"]: v["value"] for v in only(resources, PROJECT).inputs["environment"]["environmentVariables"]}
+    assert variables["REPOSITORY_URL"] == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/shared/api"
+    assert (
+        statements(resources, "api-build-policy")[-1]["Resource"]
+        == "arn:aws:ecr:eu-west-1:123456789012:repository/shared/api"
+    )
+
+
+def test_a_build_tells_its_pipeline_which_container_and_registry_its_image_is_for() -> None:
+    def told() -> list[object]:
+        made = build("api", registry=registry("shop"), container_name="web")
+        return [made.container_name, made.registry.repository_name]
+
+    assert resolved(told) == ["web", "shop"]
+
+
 def test_an_architecture_that_nothing_builds_on_is_refused() -> None:
     with pytest.raises(ValueError) as error:
         deployed(cpu_architecture="arm64")
     assert str(error.value) == "cpu_architecture must be one of ['X86_64', 'ARM64'], got 'arm64'"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"timeout_minutes": 5},
+        {"timeout_minutes": 2160},
+        {"log_retention_days": 3653},
+        {"context": "services/api..old", "dockerfile": "..Dockerfile"},
+        {"test_commands": ["x" * 4500]},
+        # Each argument takes an equals sign and a line's end.
+        {"test_commands": ["x" * 2000, "x" * 2000], "build_args": {"A": "x" * 496}},
+        {"build_args": {"_a1": "", "B": "a=b c"}},
+        {"buildspec": "ci/buildspec.yml"},
+    ],
+)
+def test_what_is_just_within_the_rules_is_accepted(told: dict[str, Any]) -> None:
+    made = BuildSettings(**told)
+    assert {name: getattr(made, name) for name in told} == told
+
+
+ROOM = (
+    "test_commands and build_args must have at most 4500 characters together, got {}: put the commands into a script "
+)
+OWN = "buildspec must not be given beside test_commands or build_args, got 'b.yml': put them into that file"
+NAMES = "build_args must have names of A-Z a-z 0-9 _ and values of one line, got wrong ones: "
+COMPUTE = (
+    "compute_type must be one of ['BUILD_GENERAL1_SMALL', 'BUILD_GENERAL1_MEDIUM', 'BUILD_GENERAL1_LARGE', "
+    "'BUILD_GENERAL1_XLARGE'], got "
+)
+LOG_DAYS = (
+    "log_retention_days must be one of [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, "
+    "2192, 2557, 2922, 3288, 3653], got "
+)
+
+
+@pytest.mark.parametrize(
+    ("told", "messages"),
+    [
+        *(
+            ({"context": path}, [f"context must be a path inside the repository, got {path!r}"])
+            for path in ("", "/app", "..", "app/../..")
+        ),
+        *(
+            ({"dockerfile": path}, [f"dockerfile must be a path inside the context, got {path!r}"])
+            for path in ("", "/Dockerfile", "../Dockerfile")
+        ),
+        *(
+            ({"buildspec": path}, [f"buildspec must be a path inside the repository, got {path!r}"])
+            for path in ("", "/buildspec.yml", "../buildspec.yml")
+        ),
+        ({"test_commands": "make"}, ["test_commands must be a list of commands, got 'make'"]),
+        (
+            {"test_commands": ["make", " ", "a\nb"]},
+            ["test_commands must be commands of one line each, got [' ', 'a\\nb']"],
+        ),
+        ({"build_args": {"A-B": "1", "1A": "1", "A": "1\n2", "B": "1"}}, [f"{NAMES}['A-B', '1A', 'A']"]),
+        ({"test_commands": ["x" * 4501]}, [ROOM.format(4501) + "in the repository"]),
+        (
+            {"test_commands": ["x" * 2000, "x" * 2000], "build_args": {"A": "x" * 497}},
+            [ROOM.format(4501) + "in the repository"],
+        ),
+        ({"buildspec": "b.yml", "test_commands": ["make"]}, [OWN]),
+        ({"buildspec": "b.yml", "build_args": {"A": "1"}}, [OWN]),
+        ({"compute_type": "small"}, [COMPUTE + "'small'"]),
+        ({"timeout_minutes": 4}, ["timeout_minutes must be between 5 and 2160, got 4"]),
+        ({"timeout_minutes": 2161}, ["timeout_minutes must be between 5 and 2160, got 2161"]),
+        ({"log_retention_days": 0}, [LOG_DAYS + "0"]),
+        (
+            {"context": "/", "timeout_minutes": 0},
+            [
+                "context must be a path inside the repository, got '/'",
+                "timeout_minutes must be between 5 and 2160, got 0",
+            ],
+        ),
+    ],
+)
+def test_what_no_build_can_be_told_is_refused_with_the_rules(told: dict[str, Any], messages: list[str]) -> None:
+    with pytest.raises(ValueError) as error:
+        BuildSettings(**told)
+    assert str(error.value).split("\n") == messages
 
 
 @pytest.mark.parametrize("name", ["a", "-api", "api.web", "api web", "Api", "a" * 41])

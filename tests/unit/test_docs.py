@@ -1,13 +1,30 @@
 """The documents say what the code says."""
 
+import dataclasses
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from pydantic.alias_generators import to_camel
+from slipway import (
+    AllowedFinding,
+    CodeDeployBlueGreen,
+    CodeScan,
+    Connection,
+    ErrorAlarm,
+    Filter,
+    Hook,
+    Rolling,
+    Slack,
+    StageTests,
+    Teams,
+    settings,
+)
+from slipway.service import ServiceSettings
 from unit.example import run_example
 from unit.harness import ROOT, of_type
-from unit.reference import page
+from unit.reference import anchor, page
 
 MARKDOWN = sorted(
     ROOT / name
@@ -18,6 +35,43 @@ MARKDOWN = sorted(
 
 def test_the_reference_of_the_configuration_is_what_the_code_says() -> None:
     assert (ROOT / "docs" / "configuration.md").read_text() == page()
+
+
+def test_every_key_of_a_stack_file_is_in_the_reference_with_a_text_of_its_own() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| .+ \| (.*) \|$", page(), re.MULTILINE)
+    assert [key for key, text in rows if len(text) < 5] == []
+    assert {key for key, _ in rows} >= {*settings.fields_of(settings.StackFile), *settings.fields_of(settings.Stage)}
+    titles = re.findall(r"^## (.+)$", page(), re.MULTILINE)
+    assert len(set(titles)) == len(titles)
+    choices = {"source": settings.SourceChoice, "network": settings.NetworkChoice}
+    kinds = {f"{part}.{kind}" for part, choice in choices.items() for kind in settings.fields_of(choice)}
+    kinds |= {f"stages[].strategy.{kind}" for kind in settings.fields_of(settings.StrategyChoice)}
+    assert kinds <= set(titles)
+
+
+@pytest.mark.parametrize("kind", [Filter, Hook, Slack, Teams, AllowedFinding, CodeScan, StageTests, ErrorAlarm])
+def test_every_field_of_a_part_that_stands_inside_another_is_in_the_reference(kind: type) -> None:
+    names = {to_camel(field.name) for field in dataclasses.fields(kind)}
+    tables = [set(re.findall(r"^\| `(\w+)` ", section, re.MULTILINE)) for section in page().split("## ")]
+    assert names in tables
+
+
+def test_the_reference_leads_to_its_own_sections() -> None:
+    anchors = {anchor(title) for title in re.findall(r"^## (.+)$", page(), re.MULTILINE)}
+    links = set(re.findall(r"\]\((#[^)]*)\)", page()))
+    assert links - anchors == set()
+    assert len(links) > 25
+
+
+def test_names_in_the_reference_are_those_of_a_stack_file() -> None:
+    fields = {
+        field.name
+        for kind in (ServiceSettings, Rolling, CodeDeployBlueGreen, Connection)
+        for field in dataclasses.fields(kind)
+    }
+    pythons = {name for name in fields if "_" in name}
+    assert [name for name in pythons if re.search(rf"\b{name}\b", page())] == []
+    assert "{live_commit}" in page()  # a field of a link, written so
 
 
 def test_the_example_in_the_readme_runs() -> None:

@@ -1,6 +1,10 @@
+from typing import Any
+
 import pytest
+from slipway import load_balancer as code
+from slipway.load_balancer import LoadBalancerSettings
 from unit.examples import load_balancer
-from unit.harness import Resource, deploy, named, of_type, only
+from unit.harness import Resource, deploy, named, of_type, only, resolved
 
 BALANCER = "aws:lb/loadBalancer:LoadBalancer"
 LISTENER = "aws:lb/listener:Listener"
@@ -11,6 +15,11 @@ NOTHING_HERE = {
     "type": "fixed-response",
     "fixedResponse": {"contentType": "text/plain", "messageBody": "No service answers here.", "statusCode": "404"},
 }
+
+
+def for_tests(**told: Any) -> Any:
+    """Called by another name, or pytest would take the class for tests."""
+    return code.TestListener(**{"ingress_cidrs": ["10.0.0.0/8"], **told})
 
 
 def clients(resources: list[Resource]) -> list[tuple[str, int, int, str, str]]:
@@ -88,6 +97,57 @@ def test_each_range_of_clients_may_connect_to_each_port_and_no_other() -> None:
     ]
 
 
+def test_a_listener_for_test_traffic_speaks_http_where_the_main_one_does() -> None:
+    resources = deploy(lambda: load_balancer("web", test_listener=for_tests()))
+    assert {listener.name: listener.inputs for listener in of_type(resources, LISTENER)} == {
+        "web-http": {"loadBalancerArn": ARN, "port": 80, "protocol": "HTTP", "defaultActions": [NOTHING_HERE]},
+        "web-test": {"loadBalancerArn": ARN, "port": 8443, "protocol": "HTTP", "defaultActions": [NOTHING_HERE]},
+    }
+
+
+def test_a_listener_for_test_traffic_is_encrypted_where_the_main_one_is() -> None:
+    resources = deploy(lambda: load_balancer("web", certificate_arn=CERTIFICATE, test_listener=for_tests(port=9443)))
+    assert [listener.name for listener in of_type(resources, LISTENER)] == ["web-http", "web-https", "web-test"]
+    assert named(resources, "web-test").inputs == {
+        "loadBalancerArn": ARN,
+        "port": 9443,
+        "protocol": "HTTPS",
+        "sslPolicy": "ELBSecurityPolicy-TLS13-1-2-2021-06",
+        "certificateArn": CERTIFICATE,
+        "defaultActions": [NOTHING_HERE],
+    }
+
+
+def test_only_those_who_test_may_connect_to_the_listener_for_test_traffic() -> None:
+    cidrs = ["10.1.0.0/16", "10.2.0.0/16"]
+    resources = deploy(lambda: load_balancer("web", test_listener=for_tests(ingress_cidrs=cidrs, port=8080)))
+    assert {rule.name: rule.inputs for rule in of_type(resources, INGRESS)} == {
+        name: {
+            "securityGroupId": "web-balancer-id",
+            "description": description,
+            "ipProtocol": "tcp",
+            "fromPort": port,
+            "toPort": port,
+            "cidrIpv4": cidr,
+        }
+        for name, description, port, cidr in [
+            ("web-in-80-0", "Clients", 80, "0.0.0.0/0"),
+            ("web-in-8080-0", "Test traffic", 8080, "10.1.0.0/16"),
+            ("web-in-8080-1", "Test traffic", 8080, "10.2.0.0/16"),
+        ]
+    }
+
+
+def test_a_balancer_says_where_test_traffic_goes_if_it_goes_anywhere() -> None:
+    def outputs(**told: Any) -> Any:
+        return only(deploy(lambda: load_balancer("web", **told)), "slipway:index:LoadBalancer").outputs
+
+    place = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener"
+    assert resolved(lambda: load_balancer("web").test_listener_arn is None) is True
+    assert outputs(test_listener=for_tests())["test_listener_arn"] == f"{place}/web-test"
+    assert outputs(test_listener=for_tests())["listener_arn"] == f"{place}/web-http"
+
+
 def test_the_security_group_opens_nothing_by_itself() -> None:
     resources = deploy(lambda: load_balancer("web"))
     assert named(resources, "web-balancer").inputs == {"description": "Load balancer web", "vpcId": "vpc-1"}
@@ -98,6 +158,68 @@ def test_it_can_be_internal_protected_and_patient() -> None:
     program = deploy(lambda: load_balancer("web", internal=True, deletion_protection=True, idle_timeout_seconds=300))
     inputs = only(program, BALANCER).inputs
     assert (inputs["internal"], inputs["enableDeletionProtection"], inputs["idleTimeout"]) == (True, True, 300)
+
+
+@pytest.mark.parametrize("cidr", ["0.0.0.0/0", "10.0.0.0/8", "192.0.2.1/32"])
+def test_ranges_of_addresses_are_accepted(cidr: str) -> None:
+    assert (LoadBalancerSettings(ingress_cidrs=[cidr]).ingress_cidrs, for_tests(ingress_cidrs=[cidr]).port) == (
+        [cidr],
+        8443,
+    )
+
+
+RANGES = "ingress_cidrs must be IPv4 ranges such as 10.0.0.0/8, got "
+# Python takes an address for a range, and a mask for a length; AWS takes neither.
+NO_RANGES = [[], ["10.0.0.0/8", "10.0.0.1/8"], ["10.0.0.1"], ["10.0.0.0/255.0.0.0"], ["10.0.0.0/33"], ["::/0"], [""]]
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        *(({"ingress_cidrs": ranges}, f"{RANGES}{ranges}") for ranges in NO_RANGES),
+        (
+            {"certificate_arn": "my-certificate"},
+            "certificate_arn must be the ARN of a certificate in ACM, got 'my-certificate'",
+        ),
+        ({"certificate_arn": ""}, "certificate_arn must be the ARN of a certificate in ACM, got ''"),
+        ({"idle_timeout_seconds": 0}, "idle_timeout_seconds must be between 1 and 4000, got 0"),
+        ({"idle_timeout_seconds": 4001}, "idle_timeout_seconds must be between 1 and 4000, got 4001"),
+        (
+            {"ingress_cidrs": [], "idle_timeout_seconds": 0},
+            f"{RANGES}[]\nidle_timeout_seconds must be between 1 and 4000, got 0",
+        ),
+    ],
+)
+def test_what_no_balancer_can_be_told_is_refused_with_the_rule(told: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        LoadBalancerSettings(**told)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("seconds", [1, 4000])
+def test_a_balancer_can_wait_from_a_second_to_more_than_an_hour(seconds: int) -> None:
+    assert LoadBalancerSettings(idle_timeout_seconds=seconds).idle_timeout_seconds == seconds
+
+
+@pytest.mark.parametrize("port", [1, 79, 81, 442, 444, 65535])
+def test_test_traffic_can_have_any_port_that_the_public_has_not(port: int) -> None:
+    assert for_tests(port=port).port == port
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        *(({"ingress_cidrs": ranges}, f"{RANGES}{ranges}") for ranges in NO_RANGES),
+        *(
+            ({"port": port}, f"port must be between 1 and 65535 and neither 80 nor 443, got {port}")
+            for port in (0, 65536, 80, 443)
+        ),
+    ],
+)
+def test_what_is_no_listener_for_test_traffic_is_refused_with_the_rule(told: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        for_tests(**told)
+    assert str(error.value) == message
 
 
 @pytest.mark.parametrize("name", ["ab", "web", "storefront-2", "a" * 32])

@@ -1,70 +1,131 @@
 import json
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import pytest
-from slipway import Approval, CodeCommit, Connection, DeployStage, Pipeline
-from unit.examples import build, pipeline, pipeline_args, registry, service
-from unit.harness import Resource, deploy, named, of_type, only, statements, trusted
+from slipway import (
+    Approval,
+    BlueGreen,
+    Build,
+    Canary,
+    CodeCommit,
+    CodeDeployBlueGreen,
+    CodeScan,
+    Connection,
+    DeployStage,
+    EcrImage,
+    ExistingRegistry,
+    Filter,
+    Linear,
+    Pipeline,
+    PullRequest,
+    Push,
+    Registry,
+    Rolling,
+    S3Object,
+    ScanGate,
+    StageTests,
+    Window,
+)
+from slipway.pipeline import PipelineSettings, composition_rules
+from slipway.sources import Source
+from slipway.strategies import Strategy
+from unit import shapes
+from unit.examples import build, pipeline, pipeline_args, service
+from unit.harness import Recording, Resource, deploy, named, of_type, only, resolved, run, statements, trusted
 
 PIPELINE = "aws:codepipeline/pipeline:Pipeline"
+CONNECTION = "aws:codeconnections/connection:Connection"
 PLACE = "eu-west-1:123456789012"
 ARN = f"arn:aws:codepipeline:{PLACE}:web"
 BUCKET, KEY = "arn:aws:s3:::web-artifacts", f"arn:aws:kms:{PLACE}:key/web-artifacts-key"
-COMMIT = CodeCommit(repository="storefront", branch="main")
 GITHUB = f"arn:aws:codeconnections:{PLACE}:connection/0f-1"
-CONNECTION = Connection(arn=GITHUB, repository="acme/storefront", branch="release")
+NEW = f"arn:aws:codeconnections:{PLACE}:connection/web"
+COMMIT = CodeCommit(repository="storefront", branch="main")
+EXISTING = Connection(arn=GITHUB, repository="acme/storefront", branch="release")
+ARCHIVE = S3Object(bucket="sources", key="web/source.zip")
+IMAGE = EcrImage(repository="web-dev", tag="verified-dev")
+CONSOLE = "https://eu-west-1.console.aws.amazon.com"
+EXECUTION = "#{codepipeline.PipelineExecutionId}"
 
 
-@cache
-def deployed(
-    source: CodeCommit | Connection = COMMIT, approval: Approval | None = None, buildspec: str | None = None
-) -> list[Resource]:
-    def program() -> Pipeline:
-        dev = service("web-dev", environment_name="dev")
-        prod = service("web-prod", environment_name="prod")
-        return pipeline(
-            "web",
-            source=source,
-            build=build("web", registry=registry("web"), buildspec=buildspec),
-            stages=[DeployStage(service=dev), DeployStage(service=prod, approval=approval)],
-        )
+def program(
+    source: Source = COMMIT,
+    stages: Mapping[str, Mapping[str, Any]] | None = None,
+    strategies: Mapping[str, Strategy] | None = None,
+    buildspec: str | None = None,
+    **told: Any,
+) -> Pipeline:
+    """The pipeline `web`, with the stage `dev` unless others are told, each by what it has beside its service."""
+    registry = ExistingRegistry(source.repository) if isinstance(source, EcrImage) else Registry("web")
+    builds = not isinstance(source, EcrImage)
 
-    return deploy(program)
+    def stage(name: str, more: Mapping[str, Any]) -> DeployStage:
+        strategy = (strategies or {}).get(name, Rolling())
+        made = service(f"web-{name}", registry=registry, environment_name=name, strategy=strategy)
+        return DeployStage(service=made, **more)
+
+    return pipeline(
+        "web",
+        source=source,
+        build=build("web", registry=registry, buildspec=buildspec) if builds else None,
+        stages=[stage(name, more) for name, more in ({"dev": {}} if stages is None else stages).items()],
+        **told,
+    )
+
+
+RUNS: dict[str, list[Resource]] = {}
+
+
+def deployed(source: Source = COMMIT, **told: Any) -> list[Resource]:
+    """What the pipeline registers, which is only read: each is run once."""
+    key = repr((source, told))
+    if key not in RUNS:
+        RUNS[key] = deploy(lambda: program(source, **told))
+    return RUNS[key]
+
+
+def recorded(source: Source) -> Recording:
+    return run(lambda: program(source, {}, buildspec="b.yml"), {}, [], "dev")
 
 
 def stages(resources: list[Resource]) -> dict[str, list[dict[str, Any]]]:
     return {stage["name"]: stage["actions"] for stage in only(resources, PIPELINE).inputs["stages"]}
 
 
-DIGEST = {"digest": "#{Build.IMAGE_DIGEST}"}
+def shape(resources: list[Resource], stage: str) -> list[tuple[str, str, int]]:
+    """Name, provider and order of the actions of a stage."""
+    return [(a["name"], a["provider"], int(a["runOrder"])) for a in stages(resources)[stage]]
 
 
-def deploy_action(environment: str, run_order: int, of_build: dict[str, str] = DIGEST) -> dict[str, Any]:
-    parameters = {
-        "pipeline": "web",
-        "execution": "#{codepipeline.PipelineExecutionId}",
-        "commit": "#{Source.CommitId}",
-        **of_build,
-    }
+def function_action(name: str, step: str, order: int, more: Mapping[str, Any], **told: Any) -> dict[str, Any]:
+    function = told.pop("function", "web-dev-release")
+    revision = told.pop("revision", "#{Source.CommitId}")
+    parameters = {"step": step, "pipeline": "web", "execution": EXECUTION, "commit": revision, **told}
     return {
-        "name": "Deploy",
+        "name": name,
         "category": "Invoke",
         "owner": "AWS",
         "provider": "Lambda",
         "version": "1",
-        "configuration": {
-            "FunctionName": f"web-{environment}-release",
-            "UserParameters": json.dumps(parameters),
-        },
+        "configuration": {"FunctionName": function, "UserParameters": json.dumps(parameters)},
         "inputArtifacts": ["BuildArtifact"],
-        "namespace": f"Deploy-{environment}",
-        "runOrder": run_order,
+        "runOrder": order,
+        **more,
     }
 
 
+def deploy_action(name: str = "Deploy", order: int = 1, inputs: Sequence[str] = (), **told: Any) -> dict[str, Any]:
+    more = {"namespace": "Deploy-dev", "inputArtifacts": [*inputs] or ["BuildArtifact"]}
+    return function_action(name, "deploy", order, more, **told)
+
+
+# The pipeline
+
+
 def test_a_newer_commit_replaces_those_that_wait() -> None:
-    inputs = dict(only(deployed(), PIPELINE).inputs)
+    inputs = dict(only(deployed(stages={"dev": {}, "prod": {}}), PIPELINE).inputs)
     assert [stage["name"] for stage in inputs.pop("stages")] == ["Source", "Build", "dev", "prod"]
     assert inputs == {
         "name": "web",
@@ -74,7 +135,19 @@ def test_a_newer_commit_replaces_those_that_wait() -> None:
         "artifactStores": [
             {"type": "S3", "location": "web-artifacts", "encryptionKey": {"type": "KMS", "id": KEY}},
         ],
+        "variables": [RELEASE],
     }
+
+
+RELEASE = {
+    "name": "IMAGE_DIGEST",
+    "defaultValue": "none",
+    "description": "Digest of an image in the repository, to release it again instead of building one",
+}
+
+
+def test_commits_keep_their_order_where_that_is_asked_for() -> None:
+    assert only(deployed(execution_mode="QUEUED"), PIPELINE).inputs["executionMode"] == "QUEUED"
 
 
 def test_the_pipeline_is_made_after_its_role_can_do_its_work() -> None:
@@ -86,45 +159,159 @@ def test_the_pipeline_is_made_after_its_role_can_do_its_work() -> None:
     }
 
 
-def test_commits_of_codecommit_are_not_polled_for() -> None:
-    assert stages(deployed())["Source"] == [
+def test_the_pipelines_page_in_the_console() -> None:
+    assert only(deployed(), "slipway:index:Pipeline").outputs["console_url"] == (
+        f"{CONSOLE}/codesuite/codepipeline/pipelines/web/view"
+    )
+
+
+def test_without_a_build_the_pipeline_has_a_bucket_of_its_own() -> None:
+    resources = deployed(IMAGE)
+    assert only(resources, "slipway:index:ArtifactStore").parent == "slipway:index:Pipeline"
+    assert [stage for stage in stages(resources)] == ["Source", "dev"]
+    assert "variables" not in only(resources, PIPELINE).inputs
+
+
+# Sources
+
+
+def source_action(provider: str, configuration: dict[str, str]) -> dict[str, Any]:
+    return {
+        "name": "Source",
+        "category": "Source",
+        "owner": "AWS",
+        "provider": provider,
+        "version": "1",
+        "configuration": configuration,
+        "outputArtifacts": ["SourceArtifact"],
+        "namespace": "Source",
+    }
+
+
+def connection_action(arn: str, branch: str = "main") -> dict[str, Any]:
+    configuration = {
+        "ConnectionArn": arn,
+        "FullRepositoryId": "acme/storefront",
+        "BranchName": branch,
+        "OutputArtifactFormat": "CODE_ZIP",
+        "DetectChanges": "false",
+    }
+    return source_action("CodeStarSourceConnection", configuration)
+
+
+@pytest.mark.parametrize(
+    ("source", "action"),
+    [
+        (
+            COMMIT,
+            source_action(
+                "CodeCommit", {"RepositoryName": "storefront", "BranchName": "main", "PollForSourceChanges": "false"}
+            ),
+        ),
+        (
+            ARCHIVE,
+            source_action(
+                "S3", {"S3Bucket": "sources", "S3ObjectKey": "web/source.zip", "PollForSourceChanges": "false"}
+            ),
+        ),
+        (IMAGE, source_action("ECR", {"RepositoryName": "web-dev", "ImageTag": "verified-dev"})),
+        (EXISTING, connection_action(GITHUB, "release")),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_sources_are_not_polled(source: Source, action: dict[str, Any]) -> None:
+    assert stages(deployed(source))["Source"] == [action]
+
+
+CODECOMMIT_EVENT = {
+    "source": ["aws.codecommit"],
+    "detail-type": ["CodeCommit Repository State Change"],
+    "resources": [f"arn:aws:codecommit:{PLACE}:storefront"],
+    "detail": {
+        "event": ["referenceCreated", "referenceUpdated"],
+        "referenceType": ["branch"],
+        "referenceName": ["main"],
+    },
+}
+S3_EVENT = {
+    "source": ["aws.s3"],
+    "detail-type": ["Object Created"],
+    "detail": {"bucket": {"name": ["sources"]}, "object": {"key": ["web/source.zip"]}},
+}
+ECR_EVENT = {
+    "source": ["aws.ecr"],
+    "detail-type": ["ECR Image Action"],
+    "detail": {
+        "action-type": ["PUSH"],
+        "result": ["SUCCESS"],
+        "repository-name": ["web-dev"],
+        "image-tag": ["verified-dev"],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "description", "pattern"),
+    [
+        (COMMIT, "A push to main of storefront", CODECOMMIT_EVENT),
+        (ARCHIVE, "A new version of web/source.zip in sources", S3_EVENT),
+        (IMAGE, "The tag verified-dev of web-dev moves", ECR_EVENT),
+    ],
+    ids=["CodeCommit", "S3", "ECR"],
+)
+def test_a_change_of_the_source_starts_the_pipeline_by_an_event(
+    source: Source, description: str, pattern: dict[str, Any]
+) -> None:
+    resources = deployed(source)
+    rule = only(resources, "aws:cloudwatch/eventRule:EventRule")
+    assert rule.json("eventPattern") == pattern
+    assert rule.inputs == {"description": description, "eventPattern": rule.inputs["eventPattern"]}
+    target = only(resources, "aws:cloudwatch/eventTarget:EventTarget")
+    assert target.inputs == {
+        "rule": "web-push",
+        "arn": ARN,
+        "roleArn": "arn:aws:iam::123456789012:role/web-push-role",
+    }
+    assert target.depends_on == {"web", "web-push", "web-push-policy", "web-push-role"}
+    assert "triggers" not in only(resources, PIPELINE).inputs
+
+
+@pytest.mark.parametrize("source", [COMMIT, ARCHIVE, IMAGE], ids=["CodeCommit", "S3", "ECR"])
+def test_the_rule_may_start_this_pipeline_and_do_nothing_else(source: Source) -> None:
+    resources = deployed(source)
+    assert trusted(resources, "web-push-role") == [
         {
-            "name": "Source",
-            "category": "Source",
-            "owner": "AWS",
-            "provider": "CodeCommit",
-            "version": "1",
-            "configuration": {
-                "RepositoryName": "storefront",
-                "BranchName": "main",
-                "PollForSourceChanges": "false",
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {
+                "StringEquals": {"aws:SourceAccount": "123456789012"},
+                "ArnLike": {"aws:SourceArn": f"arn:aws:events:{PLACE}:rule/web-push"},
             },
-            "outputArtifacts": ["SourceArtifact"],
-            "namespace": "Source",
         }
+    ]
+    assert named(resources, "web-push-policy").inputs["role"] == "web-push-role"
+    assert statements(resources, "web-push-policy") == [
+        {"Effect": "Allow", "Action": ["codepipeline:StartPipelineExecution"], "Resource": ARN}
     ]
 
 
-def test_commits_of_a_connection_come_by_its_trigger_alone() -> None:
-    resources = deployed(CONNECTION)
-    assert stages(resources)["Source"] == [
-        {
-            "name": "Source",
-            "category": "Source",
-            "owner": "AWS",
-            "provider": "CodeStarSourceConnection",
-            "version": "1",
-            "configuration": {
-                "ConnectionArn": GITHUB,
-                "FullRepositoryId": "acme/storefront",
-                "BranchName": "release",
-                "OutputArtifactFormat": "CODE_ZIP",
-                "DetectChanges": "false",
-            },
-            "outputArtifacts": ["SourceArtifact"],
-            "namespace": "Source",
-        }
-    ]
+# Connections
+
+
+def connection(**told: Any) -> Connection:
+    return Connection(**{"arn": GITHUB, "repository": "acme/storefront", **told})
+
+
+def git(source: Connection, **told: Any) -> dict[str, Any]:
+    [trigger] = only(deployed(source, **told), PIPELINE).inputs["triggers"]
+    assert trigger["providerType"] == "CodeStarSourceConnection"
+    assert trigger["gitConfiguration"].pop("sourceActionName") == "Source"
+    return dict(trigger["gitConfiguration"])
+
+
+def test_a_push_to_the_branch_starts_the_pipeline_by_a_trigger_and_no_event_does() -> None:
+    resources = deployed(EXISTING)
     assert only(resources, PIPELINE).inputs["triggers"] == [
         {
             "providerType": "CodeStarSourceConnection",
@@ -137,8 +324,114 @@ def test_commits_of_a_connection_come_by_its_trigger_alone() -> None:
     assert [r.type for r in resources if r.type.startswith("aws:cloudwatch/event")] == []
 
 
-def test_the_build_is_told_which_commit_it_builds() -> None:
-    assert stages(deployed())["Build"] == [
+def test_pushes_of_branches_files_and_tags_start_the_pipeline_each_for_itself() -> None:
+    pushes = [
+        Push(
+            branches=Filter(includes=["main", "hotfix/*"]), file_paths=Filter(includes=["app/**"], excludes=["**.md"])
+        ),
+        Push(tags=Filter(includes=["v*"])),
+        Push(file_paths=Filter(excludes=["docs/**"])),
+    ]
+    assert git(connection(push=pushes)) == {
+        "pushes": [
+            {
+                "branches": {"includes": ["main", "hotfix/*"]},
+                "filePaths": {"includes": ["app/**"], "excludes": ["**.md"]},
+            },
+            {"tags": {"includes": ["v*"]}},
+            {"filePaths": {"excludes": ["docs/**"]}},
+        ]
+    }
+
+
+def test_pull_requests_start_a_pipeline_that_only_builds() -> None:
+    requests = [
+        PullRequest(branches=Filter(includes=["main"])),
+        PullRequest(events=["CLOSED"], file_paths=Filter(excludes=["docs/**"])),
+    ]
+    assert git(connection(pull_requests=requests), stages={}) == {
+        "pullRequests": [
+            {"events": ["OPEN", "UPDATED"], "branches": {"includes": ["main"]}},
+            {"events": ["CLOSED"], "filePaths": {"excludes": ["docs/**"]}},
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("told", "made"),
+    [
+        ({"provider_type": "GitHub"}, {"providerType": "GitHub"}),
+        (
+            {"host_arn": f"arn:aws:codeconnections:{PLACE}:host/ghes/1"},
+            {"hostArn": f"arn:aws:codeconnections:{PLACE}:host/ghes/1"},
+        ),
+    ],
+    ids=["provider", "host"],
+)
+def test_a_new_connection_is_made_and_whoever_runs_pulumi_is_told_to_finish_it(
+    told: dict[str, Any], made: dict[str, str]
+) -> None:
+    recording = recorded(Connection(repository="acme/storefront", **told))
+    resources = recording.registered()
+    assert only(resources, CONNECTION).inputs == {"name": "web", **made}
+    assert (recording.read, recording.warnings) == (
+        [],
+        [
+            f"the connection {NEW} is PENDING, and the pipeline web cannot start: finish its handshake at "
+            f"{CONSOLE}/codesuite/settings/connections, then start the pipeline"
+        ],
+    )
+    assert stages(resources)["Source"] == [connection_action(NEW)]
+    assert statements(resources, "web-pipeline-policy")[3:5] == use(NEW)
+    assert only(resources, "slipway:index:Pipeline").outputs["connection_arn"] == NEW
+
+
+def test_a_new_connections_name_is_as_short_as_it_must_be() -> None:
+    def long() -> Pipeline:
+        source = Connection(provider_type="GitHub", repository="a/b")
+        return pipeline("a" * 31 + "-b", source=source, build=build("web"), stages=[])
+
+    assert only(deploy(long), CONNECTION).inputs["name"] == "a" * 31
+
+
+def test_a_connection_that_exists_is_looked_at_and_nothing_is_said_of_one_that_works() -> None:
+    recording = recorded(EXISTING)
+    assert of_type(recording.registered(), CONNECTION) == []
+    assert recording.read == [
+        (CONNECTION, "web-connection", GITHUB, "urn:pulumi:dev::storefront::slipway:index:Pipeline::web")
+    ]
+    assert recording.warnings == []
+    assert only(recording.registered(), "slipway:index:Pipeline").outputs["connection_arn"] == GITHUB
+
+
+def test_a_connection_that_exists_and_was_never_finished_is_told() -> None:
+    recording = recorded(connection(arn=f"{GITHUB}-pending"))
+    assert recording.warnings == [
+        f"the connection {GITHUB}-pending is PENDING, and the pipeline web cannot start: finish its handshake at "
+        f"{CONSOLE}/codesuite/settings/connections, then start the pipeline"
+    ]
+
+
+@pytest.mark.parametrize("source", [COMMIT, IMAGE], ids=["CodeCommit", "ECR"])
+def test_other_sources_have_no_connection(source: Source) -> None:
+    assert of_type(deployed(source), CONNECTION) == []
+    assert "connection_arn" not in only(deployed(source), "slipway:index:Pipeline").outputs
+
+
+# The build
+
+
+def plaintext(**variables: str) -> str:
+    return json.dumps([{"name": name, "value": value, "type": "PLAINTEXT"} for name, value in variables.items()])
+
+
+@pytest.mark.parametrize(
+    ("source", "revision"),
+    [(COMMIT, "#{Source.CommitId}"), (EXISTING, "#{Source.CommitId}"), (ARCHIVE, "s3-#{Source.VersionId}")],
+    ids=["CodeCommit", "connection", "S3"],
+)
+def test_the_build_is_told_what_it_builds_or_which_image_to_release_again(source: Source, revision: str) -> None:
+    assert stages(deployed(source))["Build"] == [
         {
             "name": "Build",
             "category": "Build",
@@ -147,129 +440,466 @@ def test_the_build_is_told_which_commit_it_builds() -> None:
             "version": "1",
             "configuration": {
                 "ProjectName": "web",
-                "EnvironmentVariables": '[{"name": "COMMIT_ID", "value": "#{Source.CommitId}", "type": "PLAINTEXT"}]',
+                "EnvironmentVariables": plaintext(COMMIT_ID=revision, RELEASE_DIGEST="#{variables.IMAGE_DIGEST}"),
             },
             "inputArtifacts": ["SourceArtifact"],
             "outputArtifacts": ["BuildArtifact"],
             "namespace": "Build",
         }
     ]
+    assert stages(deployed(source))["dev"] == [deploy_action(revision=revision)]
 
 
-def test_a_release_is_one_action_of_the_environments_function_and_names_the_digest_that_was_built() -> None:
-    assert stages(deployed())["dev"] == [deploy_action("dev", 1)]
-    assert stages(deployed())["prod"] == [deploy_action("prod", 1)]
+def test_the_pipelines_own_variables_reach_the_build_and_the_code_scans() -> None:
+    lint = CodeScan(name="lint", commands=["make lint"])
+    resources = deployed(variables={"REGION": "eu", "LEVEL": "info"}, code_scans=[lint])
+    assert only(resources, PIPELINE).inputs["variables"] == [
+        {"name": "LEVEL", "defaultValue": "info"},
+        {"name": "REGION", "defaultValue": "eu"},
+        RELEASE,
+    ]
+    own = {"LEVEL": "#{variables.LEVEL}", "REGION": "#{variables.REGION}"}
+    [built] = stages(resources)["Build"]
+    assert built["configuration"]["EnvironmentVariables"] == plaintext(
+        COMMIT_ID="#{Source.CommitId}", **own, RELEASE_DIGEST="#{variables.IMAGE_DIGEST}"
+    )
+    [scanned] = stages(resources)["Scan"]
+    assert scanned["configuration"] == {"ProjectName": "web-lint", "EnvironmentVariables": plaintext(**own)}
 
 
-def approve_action(told: str) -> dict[str, Any]:
+def test_a_buildspec_of_ones_own_is_told_the_commit_and_releases_no_image_again() -> None:
+    resources = deployed(buildspec="ci/buildspec.yml")
+    [built] = stages(resources)["Build"]
+    assert built["configuration"]["EnvironmentVariables"] == plaintext(COMMIT_ID="#{Source.CommitId}")
+    assert "variables" not in only(resources, PIPELINE).inputs
+    assert stages(resources)["dev"] == [deploy_action()]
+    assert "#{Build." not in json.dumps(stages(resources))
+
+
+# Deploy stages
+
+
+def test_a_release_is_one_action_of_the_environments_function() -> None:
+    assert stages(deployed())["dev"] == [deploy_action()]
+    two = stages(deployed(stages={"dev": {}, "prod": {}}))
+    assert two["dev"] == [deploy_action()]
+    assert two["prod"] == [{**deploy_action(function="web-prod-release"), "namespace": "Deploy-prod"}]
+
+
+def test_a_release_of_an_image_takes_what_its_source_found() -> None:
+    action = deploy_action(inputs=["SourceArtifact"], revision="#{Source.ImageDigest}")
+    assert stages(deployed(IMAGE))["dev"] == [action]
+    assert stages(deployed(IMAGE, strategies={"dev": Canary()}))["dev"] == [action]
+
+
+@pytest.mark.parametrize("strategy", [BlueGreen(), Canary(), Linear()], ids=lambda s: type(s).__name__)
+def test_what_ecs_shifts_is_released_by_the_function_alone(strategy: Strategy) -> None:
+    assert stages(deployed(strategies={"dev": strategy}))["dev"] == [deploy_action()]
+
+
+APPROVED: dict[str, Any] = {"digest": "#{Inspect-dev.IMAGE_DIGEST}"}
+MESSAGE = (
+    "Release to dev: commit #{Inspect-dev.COMMIT_ID} instead of #{Inspect-dev.LIVE_COMMIT_ID}, image "
+    "#{Inspect-dev.IMAGE_DIGEST} instead of #{Inspect-dev.LIVE_DIGEST}. "
+    f"{CONSOLE}/codesuite/codepipeline/pipelines/web/executions/{EXECUTION}/visualization"
+)
+IMAGE_PAGE = f"{CONSOLE}/ecr/repositories/private/123456789012/web/_/image/#{{Inspect-dev.IMAGE_DIGEST}}/details"
+
+
+def approve_action(**configuration: str) -> dict[str, Any]:
     return {
         "name": "Approve",
         "category": "Approval",
         "owner": "AWS",
         "provider": "Manual",
         "version": "1",
-        "configuration": {"CustomData": told},
-        "runOrder": 1,
+        "configuration": {"CustomData": MESSAGE, "ExternalEntityLink": IMAGE_PAGE, **configuration},
+        "timeoutInMinutes": 1440,
+        "runOrder": 2,
     }
 
 
-def test_an_approval_comes_before_the_release_in_the_same_stage() -> None:
-    made = stages(deployed(approval=Approval()))
-    assert made["dev"] == [deploy_action("dev", 1)]
-    assert made["prod"] == [
-        approve_action("Release to prod: commit #{Source.CommitId}, image #{Build.IMAGE_DIGEST}"),
-        deploy_action("prod", 2),
+def inspect_action(**told: Any) -> dict[str, Any]:
+    return function_action("Inspect", "inspect", 1, {"namespace": "Inspect-dev"}, **told)
+
+
+def test_an_approval_is_told_what_comes_instead_of_what_and_only_that_is_deployed() -> None:
+    resources = deployed(stages={"dev": {"approval": Approval()}})
+    assert stages(resources)["dev"] == [inspect_action(), approve_action(), deploy_action(order=3, **APPROVED)]
+    assert of_type(resources, "aws:sns/topic:Topic") == []
+
+
+def test_whoever_approves_is_asked_by_e_mail() -> None:
+    addresses = ["ops@example.com", "dev@example.com"]
+    resources = deployed(stages={"dev": {"approval": Approval(notify=addresses)}})
+    topic = f"arn:aws:sns:{PLACE}:web-dev-approval"
+    assert stages(resources)["dev"][1] == approve_action(NotificationArn=topic)
+    assert only(resources, "aws:sns/topic:Topic").inputs == {"kmsMasterKeyId": "alias/aws/sns"}
+    subscriptions = of_type(resources, "aws:sns/topicSubscription:TopicSubscription")
+    assert [r.inputs for r in subscriptions] == [
+        {"topic": topic, "protocol": "email", "endpoint": address} for address in sorted(addresses)
     ]
+    assert statements(resources, "web-pipeline-policy")[-1] == {
+        "Effect": "Allow",
+        "Action": ["sns:Publish"],
+        "Resource": [topic],
+    }
 
 
-def test_of_a_buildspec_of_ones_own_an_approval_and_a_release_name_the_commit_only() -> None:
-    made = stages(deployed(approval=Approval(), buildspec="ci/buildspec.yml"))
-    assert made["dev"] == [deploy_action("dev", 1, of_build={})]
-    assert made["prod"] == [
-        approve_action("Release to prod: commit #{Source.CommitId}"),
-        deploy_action("prod", 2, of_build={}),
-    ]
-    assert "#{Build." not in json.dumps(made)
+def test_an_approval_has_a_time_and_a_page_of_ones_own() -> None:
+    link = "https://github.com/acme/web/compare/{live_commit}...{commit}?image={digest}"
+    resources = deployed(stages={"dev": {"approval": Approval(timeout_minutes=60, link=link)}})
+    page = (
+        "https://github.com/acme/web/compare/#{Inspect-dev.LIVE_COMMIT_ID}...#{Inspect-dev.COMMIT_ID}"
+        "?image=#{Inspect-dev.IMAGE_DIGEST}"
+    )
+    assert stages(resources)["dev"][1] == {**approve_action(ExternalEntityLink=page), "timeoutInMinutes": 60}
 
 
-def pipeline_statements(*source: dict[str, Any], then: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    mine = {"StringEquals": {"aws:ResourceAccount": "123456789012"}}
-    return [
-        {
-            "Effect": "Allow",
-            "Action": ["s3:GetBucketVersioning", "s3:GetBucketAcl", "s3:GetBucketLocation"],
-            "Resource": BUCKET,
-            "Condition": mine,
-        },
-        {
-            "Effect": "Allow",
-            "Action": ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"],
-            "Resource": f"{BUCKET}/*",
-            "Condition": mine,
-        },
-        {
-            "Effect": "Allow",
-            "Action": ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"],
-            "Resource": KEY,
-            "Condition": {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}},
-        },
-        *source,
-        {
-            "Effect": "Allow",
-            "Action": ["codebuild:StartBuild", "codebuild:BatchGetBuilds", "codebuild:StopBuild"],
-            "Resource": f"arn:aws:codebuild:{PLACE}:project/web",
-        },
-        *then,
-        {
-            "Effect": "Allow",
-            "Action": ["lambda:InvokeFunction"],
-            "Resource": f"arn:aws:lambda:{PLACE}:function:web-dev-release",
-        },
-        {
-            "Effect": "Allow",
-            "Action": ["lambda:InvokeFunction"],
-            "Resource": f"arn:aws:lambda:{PLACE}:function:web-prod-release",
-        },
-        {"Effect": "Allow", "Action": ["lambda:ListFunctions"], "Resource": "*"},
-    ]
+def test_whoever_may_approve_one_environment_may_see_the_pipeline_and_answer_for_no_other() -> None:
+    def may() -> Any:
+        return pipeline("web", stages=[]).approve_statements("prod")
 
-
-def test_with_codecommit_the_pipeline_may_read_its_repository_build_and_release() -> None:
-    resources = deployed()
-    assert named(resources, "web-pipeline-policy").inputs["role"] == "web-pipeline-role"
-    assert statements(resources, "web-pipeline-policy") == pipeline_statements(
+    assert resolved(may) == [
         {
             "Effect": "Allow",
             "Action": [
-                "codecommit:GetBranch",
-                "codecommit:GetCommit",
-                "codecommit:UploadArchive",
-                "codecommit:GetUploadArchiveStatus",
-                "codecommit:CancelUploadArchive",
+                "codepipeline:GetPipeline",
+                "codepipeline:GetPipelineState",
+                "codepipeline:GetPipelineExecution",
             ],
-            "Resource": f"arn:aws:codecommit:{PLACE}:storefront",
+            "Resource": ARN,
         },
-        then=[{"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": BUCKET}],
-    )
+        {"Effect": "Allow", "Action": ["codepipeline:PutApprovalResult"], "Resource": f"{ARN}/prod/Approve"},
+    ]
 
 
-def test_with_a_connection_the_pipeline_may_use_it_build_and_release() -> None:
-    assert statements(deployed(CONNECTION), "web-pipeline-policy") == pipeline_statements(
-        {"Effect": "Allow", "Action": ["codeconnections:UseConnection"], "Resource": GITHUB},
+def test_codedeploy_deploys_what_the_function_prepares_and_the_function_finishes() -> None:
+    resources = deployed(strategies={"dev": CodeDeployBlueGreen()})
+    prepare = function_action("Prepare", "prepare", 1, {"outputArtifacts": ["Deployment-dev"]})
+    by_codedeploy = {
+        "name": "Deploy",
+        "category": "Deploy",
+        "owner": "AWS",
+        "provider": "CodeDeployToECS",
+        "version": "1",
+        "configuration": {
+            "ApplicationName": "web-dev",
+            "DeploymentGroupName": "web-dev",
+            "TaskDefinitionTemplateArtifact": "Deployment-dev",
+            "AppSpecTemplateArtifact": "Deployment-dev",
+            "Image1ArtifactName": "Deployment-dev",
+            "Image1ContainerName": "IMAGE1_NAME",
+        },
+        "inputArtifacts": ["Deployment-dev"],
+        "runOrder": 2,
+    }
+    assert stages(resources)["dev"] == [prepare, by_codedeploy, deploy_action("Finish", 3)]
+
+
+def test_codedeploy_deploys_what_was_approved() -> None:
+    resources = deployed(stages={"dev": {"approval": Approval()}}, strategies={"dev": CodeDeployBlueGreen()})
+    actions = stages(resources)["dev"]
+    assert shape(resources, "dev") == [
+        ("Inspect", "Lambda", 1),
+        ("Approve", "Manual", 2),
+        ("Prepare", "Lambda", 3),
+        ("Deploy", "CodeDeployToECS", 4),
+        ("Finish", "Lambda", 5),
+    ]
+    assert actions[2] == function_action("Prepare", "prepare", 3, {"outputArtifacts": ["Deployment-dev"]}, **APPROVED)
+    assert actions[4] == deploy_action("Finish", 5, **APPROVED)
+
+
+def test_codepipelines_own_action_deploys_where_that_is_asked_for_and_the_function_finishes() -> None:
+    resources = deployed(strategies={"dev": Rolling(ecs_action=True, deadline_minutes=25)})
+    assert stages(resources)["dev"] == [
         {
-            "Effect": "Allow",
-            "Action": ["codestar-connections:UseConnection"],
-            "Resource": f"arn:aws:codestar-connections:{PLACE}:connection/0f-1",
+            "name": "Deploy",
+            "category": "Deploy",
+            "owner": "AWS",
+            "provider": "ECS",
+            "version": "1",
+            "configuration": {
+                "ClusterName": "given-web-dev",
+                "ServiceName": "web-dev",
+                "DeploymentTimeout": "25",
+            },
+            "inputArtifacts": ["BuildArtifact"],
+            "runOrder": 1,
         },
-        then=[
-            {
-                "Effect": "Allow",
-                "Action": ["s3:PutObjectAcl"],
-                "Resource": "arn:aws:s3:::web-artifacts/*",
-                "Condition": {"StringEquals": {"aws:ResourceAccount": "123456789012"}},
-            }
-        ],
+        deploy_action("Finish", 2),
+    ]
+
+
+def test_a_stage_begins_only_in_its_window() -> None:
+    window = Window(cron="* * 9-16 ? * MON-FRI", time_zone="Europe/Berlin")
+    source, build, dev = only(deployed(stages={"dev": {"window": window}}), PIPELINE).inputs["stages"]
+    assert dev["beforeEntry"] == {
+        "condition": {
+            "result": "FAIL",
+            "rules": [
+                {
+                    "name": "Window",
+                    "ruleTypeId": {
+                        "category": "Rule",
+                        "owner": "AWS",
+                        "provider": "DeploymentWindow",
+                        "version": "1",
+                    },
+                    "configuration": {"Cron": "* * 9-16 ? * MON-FRI", "TimeZone": "Europe/Berlin"},
+                }
+            ],
+        }
+    }
+    assert ("beforeEntry" in source, "beforeEntry" in build) == (False, False)
+
+
+# Tests of a stage
+
+
+def of_tests(resources: list[Resource]) -> Resource:
+    return named(resources, "web-dev-tests", ":Project")
+
+
+def test_the_function_runs_the_tests_of_a_stage_with_the_files_of_the_commit() -> None:
+    resources = deployed(stages={"dev": {"tests": StageTests(commands=["make smoke"])}})
+    assert stages(resources)["dev"] == [
+        deploy_action(inputs=["BuildArtifact", "SourceArtifact"], tests="web-dev-tests"),
+    ]
+    project = of_tests(resources).inputs
+    assert project["description"] == "Tests web-dev when a release is live"
+    assert (project["source"]["type"], project["artifacts"]) == ("NO_SOURCE", {"type": "NO_ARTIFACTS"})
+    assert json.loads(project["source"]["buildspec"])["phases"] == {"build": {"commands": ["make smoke"]}}
+    assert (project["encryptionKey"], "vpcConfig" in project) == (KEY, False)
+
+
+def test_tests_of_an_image_have_no_files() -> None:
+    resources = deployed(IMAGE, stages={"dev": {"tests": StageTests(commands=["true"])}})
+    assert stages(resources)["dev"] == [
+        deploy_action(inputs=["SourceArtifact"], revision="#{Source.ImageDigest}", tests="web-dev-tests"),
+    ]
+
+
+@pytest.mark.parametrize("strategy", [CodeDeployBlueGreen(), Rolling(ecs_action=True)], ids=["CodeDeploy", "ECS"])
+def test_tests_run_when_the_release_is_live_whoever_deploys(strategy: Strategy) -> None:
+    stage = {"dev": {"tests": StageTests(commands=["true"])}}
+    actions = stages(deployed(stages=stage, strategies={"dev": strategy}))["dev"]
+    told = [json.loads(a["configuration"].get("UserParameters", "{}")).get("tests") for a in actions]
+    assert (told, actions[-1]["name"]) == ([None] * (len(actions) - 1) + ["web-dev-tests"], "Finish")
+
+
+def test_tests_run_in_the_services_subnets_and_security_group_where_that_is_asked_for() -> None:
+    resources = deployed(stages={"dev": {"tests": StageTests(commands=["true"], in_vpc=True)}})
+    assert of_tests(resources).inputs["vpcConfig"] == {
+        "vpcId": "vpc-1",
+        "subnets": ["subnet-3", "subnet-4"],
+        "securityGroupIds": ["web-dev-tasks-id"],
+    }
+
+
+# Scans before the first deployment
+
+
+def test_the_code_and_the_image_are_scanned_before_the_first_deployment() -> None:
+    scans = [CodeScan(name="lint", commands=["make lint"]), CodeScan(name="semgrep", commands=["semgrep ci"])]
+    resources = deployed(scan_gate=ScanGate(), code_scans=scans, stages={"dev": {}, "prod": {}})
+    assert [*stages(resources)] == ["Source", "Build", "Scan", "dev", "prod"]
+
+    def scan(name: str) -> dict[str, Any]:
+        return {
+            "name": name,
+            "category": "Test",
+            "owner": "AWS",
+            "provider": "CodeBuild",
+            "version": "1",
+            "configuration": {"ProjectName": f"web-{name}"},
+            "inputArtifacts": ["SourceArtifact"],
+        }
+
+    gate = function_action("Image", "scan", 1, {"namespace": "Scan"}, function="web-scan-gate")
+    assert stages(resources)["Scan"] == [scan("lint"), scan("semgrep"), gate]
+    # What the gate let through is what is deployed.
+    assert stages(resources)["dev"] == [deploy_action(digest="#{Scan.IMAGE_DIGEST}")]
+    assert named(resources, "web-lint", ":Project").inputs["description"] == "Scans the code of web with lint"
+    assert named(resources, "web-lint", ":Project").inputs["source"]["type"] == "CODEPIPELINE"
+
+
+def test_an_approval_is_asked_for_what_the_gate_let_through() -> None:
+    resources = deployed(scan_gate=ScanGate(), stages={"dev": {"approval": Approval()}})
+    assert stages(resources)["dev"] == [
+        inspect_action(digest="#{Scan.IMAGE_DIGEST}"),
+        approve_action(),
+        deploy_action(order=3, **APPROVED),
+    ]
+
+
+def test_an_image_of_another_stack_is_scanned_too() -> None:
+    resources = deployed(IMAGE, scan_gate=ScanGate())
+    more = {"namespace": "Scan", "inputArtifacts": ["SourceArtifact"]}
+    assert stages(resources)["Scan"] == [
+        function_action("Image", "scan", 1, more, function="web-scan-gate", revision="#{Source.ImageDigest}")
+    ]
+    variables = named(resources, "web-scan-gate", ":Function").inputs["environment"]["variables"]
+    url = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/web-dev"
+    assert variables == {"REPOSITORY_URL": url, "CONTAINER": "app"}
+
+
+# The role
+
+
+MINE = {"StringEquals": {"aws:ResourceAccount": "123456789012"}}
+
+
+def allow(*actions: str, on: Any, **condition: Any) -> dict[str, Any]:
+    when = {"Condition": condition["when"]} if condition else {}
+    return {"Effect": "Allow", "Action": [*actions], "Resource": on, **when}
+
+
+def artifact_statements() -> list[dict[str, Any]]:
+    return [
+        allow("s3:GetBucketVersioning", "s3:GetBucketAcl", "s3:GetBucketLocation", on=BUCKET, when=MINE),
+        allow("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", on=f"{BUCKET}/*", when=MINE),
+        allow(
+            "kms:Decrypt",
+            "kms:DescribeKey",
+            "kms:Encrypt",
+            "kms:GenerateDataKey*",
+            "kms:ReEncrypt*",
+            on=KEY,
+            when={"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}},
+        ),
+    ]
+
+
+def use(arn: str) -> list[dict[str, Any]]:
+    return [
+        allow("codeconnections:UseConnection", on=arn),
+        allow("codestar-connections:UseConnection", on=arn.replace("codeconnections", "codestar-connections")),
+    ]
+
+
+def runs(project: str) -> dict[str, Any]:
+    actions = ("codebuild:StartBuild", "codebuild:BatchGetBuilds", "codebuild:StopBuild")
+    return allow(*actions, on=f"arn:aws:codebuild:{PLACE}:project/{project}")
+
+
+def invokes(function: str) -> dict[str, Any]:
+    return allow("lambda:InvokeFunction", on=f"arn:aws:lambda:{PLACE}:function:{function}")
+
+
+LIST = allow("lambda:ListFunctions", on="*")
+OF_SOURCE = {
+    "CodeCommit": [
+        allow(
+            "codecommit:GetBranch",
+            "codecommit:GetCommit",
+            "codecommit:UploadArchive",
+            "codecommit:GetUploadArchiveStatus",
+            "codecommit:CancelUploadArchive",
+            on=f"arn:aws:codecommit:{PLACE}:storefront",
+        ),
+        allow("s3:ListBucket", on=BUCKET),
+    ],
+    "Connection": [*use(GITHUB), allow("s3:PutObjectAcl", on=f"{BUCKET}/*", when=MINE)],
+    "S3Object": [
+        allow("s3:GetObject", "s3:GetObjectVersion", on="arn:aws:s3:::sources/web/source.zip"),
+        allow("s3:GetBucketVersioning", "s3:GetBucketAcl", "s3:GetBucketLocation", on="arn:aws:s3:::sources"),
+    ],
+    "EcrImage": [allow("ecr:DescribeImages", on=f"arn:aws:ecr:{PLACE}:repository/web-dev")],
+}
+
+
+@pytest.mark.parametrize("source", [COMMIT, EXISTING, ARCHIVE, IMAGE], ids=lambda source: type(source).__name__)
+def test_the_pipeline_may_take_its_source_build_where_it_does_and_release(source: Source) -> None:
+    resources = deployed(source)
+    assert named(resources, "web-pipeline-policy").inputs["role"] == "web-pipeline-role"
+    assert statements(resources, "web-pipeline-policy") == [
+        *artifact_statements(),
+        *OF_SOURCE[type(source).__name__],
+        *([] if source is IMAGE else [runs("web")]),
+        invokes("web-dev-release"),
+        LIST,
+    ]
+
+
+@pytest.mark.parametrize("source", [COMMIT, EXISTING, ARCHIVE], ids=lambda source: type(source).__name__)
+def test_without_a_stage_the_pipeline_may_take_its_source_and_build(source: Source) -> None:
+    assert statements(deployed(source, stages={}), "web-pipeline-policy") == [
+        *artifact_statements(),
+        *OF_SOURCE[type(source).__name__],
+        runs("web"),
+    ]
+
+
+def test_the_pipeline_may_ask_the_gate_also_where_nothing_is_released() -> None:
+    made = statements(deployed(stages={}, scan_gate=ScanGate()), "web-pipeline-policy")
+    assert made == [*artifact_statements(), *OF_SOURCE["CodeCommit"], runs("web"), invokes("web-scan-gate"), LIST]
+
+
+def test_the_pipeline_may_scan_release_to_each_environment_and_ask_for_approval() -> None:
+    approval = Approval(notify=["ops@example.com"])
+    resources = deployed(
+        scan_gate=ScanGate(),
+        code_scans=[CodeScan(name="lint", commands=["make lint"])],
+        stages={"dev": {"approval": approval}, "prod": {"approval": approval}},
     )
+    topic = f"arn:aws:sns:{PLACE}:web"
+    assert statements(resources, "web-pipeline-policy") == [
+        *artifact_statements(),
+        *OF_SOURCE["CodeCommit"],
+        runs("web"),
+        runs("web-lint"),
+        invokes("web-scan-gate"),
+        invokes("web-dev-release"),
+        invokes("web-prod-release"),
+        LIST,
+        allow("sns:Publish", on=[f"{topic}-dev-approval", f"{topic}-prod-approval"]),
+    ]
+
+
+@pytest.mark.parametrize("strategy", [CodeDeployBlueGreen(), Rolling(ecs_action=True)], ids=["CodeDeploy", "ECS"])
+def test_the_pipeline_may_do_what_its_own_actions_need_where_they_deploy(strategy: Strategy) -> None:
+    resources = deployed(strategies={"dev": strategy})
+    definition, role = f"arn:aws:ecs:{PLACE}:task-definition", "arn:aws:iam::123456789012:role"
+    codedeploy = f"arn:aws:codedeploy:{PLACE}"
+    of_action = (
+        [allow("ecs:DescribeServices", "ecs:UpdateService", on=f"arn:aws:ecs:{PLACE}:service/given-web-dev/web-dev")]
+        if isinstance(strategy, Rolling)
+        else [
+            allow(
+                "codedeploy:CreateDeployment",
+                "codedeploy:GetDeployment",
+                on=f"{codedeploy}:deploymentgroup:web-dev/web-dev",
+            ),
+            allow(
+                "codedeploy:GetApplication",
+                "codedeploy:GetApplicationRevision",
+                "codedeploy:RegisterApplicationRevision",
+                on=f"{codedeploy}:application:web-dev",
+            ),
+            allow(
+                "codedeploy:GetDeploymentConfig",
+                on=f"{codedeploy}:deploymentconfig:CodeDeployDefault.ECSCanary10Percent5Minutes",
+            ),
+        ]
+    )
+    assert statements(resources, "web-pipeline-policy")[-6 if isinstance(strategy, Rolling) else -8 :] == [
+        invokes("web-dev-release"),
+        *of_action,
+        allow("ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition", on="*"),
+        allow(
+            "ecs:TagResource",
+            on=[f"{definition}/web-dev:*", f"{definition}/web-dev-template:*"],
+            when={"StringEquals": {"ecs:CreateAction": "RegisterTaskDefinition"}},
+        ),
+        allow(
+            "iam:PassRole",
+            on=[f"{role}/web-dev-execution-role", f"{role}/web-dev-task-role"],
+            when={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+        ),
+        LIST,
+    ]
 
 
 def test_codepipeline_alone_assumes_the_role_and_only_for_this_account() -> None:
@@ -283,73 +913,96 @@ def test_codepipeline_alone_assumes_the_role_and_only_for_this_account() -> None
     ]
 
 
-def test_a_push_to_the_branch_starts_the_pipeline() -> None:
-    rule = only(deployed(), "aws:cloudwatch/eventRule:EventRule")
-    assert rule.json("eventPattern") == {
-        "source": ["aws.codecommit"],
-        "detail-type": ["CodeCommit Repository State Change"],
-        "resources": [f"arn:aws:codecommit:{PLACE}:storefront"],
-        "detail": {
-            "event": ["referenceCreated", "referenceUpdated"],
-            "referenceType": ["branch"],
-            "referenceName": ["main"],
-        },
-    }
-    assert rule.inputs == {
-        "description": "A push to main of storefront",
-        "eventPattern": rule.inputs["eventPattern"],
-    }
-    target = only(deployed(), "aws:cloudwatch/eventTarget:EventTarget")
-    assert target.inputs == {
-        "rule": "web-push",
-        "arn": ARN,
-        "roleArn": "arn:aws:iam::123456789012:role/web-push-role",
-    }
-    assert target.depends_on == {"web", "web-push", "web-push-policy", "web-push-role"}
+# Those who release
 
 
-def test_the_rule_of_a_push_may_start_this_pipeline_and_do_nothing_else() -> None:
-    assert trusted(deployed(), "web-push-role") == [
-        {
-            "Effect": "Allow",
-            "Principal": {"Service": "events.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-            "Condition": {
-                "StringEquals": {"aws:SourceAccount": "123456789012"},
-                "ArnLike": {"aws:SourceArn": f"arn:aws:events:{PLACE}:rule/web-push"},
-            },
-        }
-    ]
-    assert named(deployed(), "web-push-policy").inputs["role"] == "web-push-role"
-    assert statements(deployed(), "web-push-policy") == [
-        {"Effect": "Allow", "Action": ["codepipeline:StartPipelineExecution"], "Resource": ARN}
-    ]
+def test_each_release_function_may_ask_this_pipeline_what_it_does_and_run_its_own_tests() -> None:
+    asks = allow("codepipeline:ListActionExecutions", on=ARN)
+    resources = deployed(stages={"dev": {"tests": StageTests(commands=["true"])}, "prod": {}})
+    assert statements(resources, "web-dev-confirm") == [asks, runs("web-dev-tests")]
+    assert statements(resources, "web-prod-confirm") == [asks]
+    for environment in ("dev", "prod"):
+        assert named(resources, f"web-{environment}-confirm").inputs["role"] == f"web-{environment}-release-role"
 
 
-@pytest.mark.parametrize("environment", ["dev", "prod"])
-def test_each_release_function_may_ask_this_pipeline_what_it_does(environment: str) -> None:
-    policy = f"web-{environment}-confirm"
-    assert named(deployed(), policy).inputs["role"] == f"web-{environment}-release-role"
-    assert statements(deployed(), policy) == [
-        {"Effect": "Allow", "Action": ["codepipeline:ListActionExecutions"], "Resource": ARN}
+def test_codedeploy_may_read_the_artifacts_of_the_pipeline_where_it_deploys() -> None:
+    resources = deployed(strategies={"dev": CodeDeployBlueGreen()})
+    assert named(resources, "web-dev-artifacts", "RolePolicy").inputs["role"] == "web-dev-codedeploy-role"
+    assert statements(resources, "web-dev-artifacts") == [
+        allow("s3:GetObject", "s3:GetObjectVersion", on=f"{BUCKET}/*", when=MINE),
+        allow(
+            "kms:Decrypt",
+            on=KEY,
+            when={"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}},
+        ),
     ]
 
 
 def test_roles_have_these_policies_and_no_others() -> None:
-    of_pipeline = [r for r in deployed() if r.parent == "slipway:index:Pipeline"]
-    policies = of_type(of_pipeline, "aws:iam/rolePolicy:RolePolicy")
-    assert sorted(r.name for r in policies) == [
+    def policies(**told: Any) -> list[str]:
+        of_pipeline = [r for r in deployed(**told) if r.parent == "slipway:index:Pipeline"]
+        return sorted(r.name for r in of_type(of_pipeline, "aws:iam/rolePolicy:RolePolicy"))
+
+    both: dict[str, Any] = {"stages": {"dev": {}, "prod": {}}}
+    assert policies(**both) == ["web-dev-confirm", "web-pipeline-policy", "web-prod-confirm", "web-push-policy"]
+    assert policies(strategies={"dev": CodeDeployBlueGreen()}) == [
+        "web-dev-artifacts",
         "web-dev-confirm",
         "web-pipeline-policy",
-        "web-prod-confirm",
         "web-push-policy",
     ]
 
 
-def test_the_pipelines_page_in_the_console() -> None:
-    assert only(deployed(), "slipway:index:Pipeline").outputs["console_url"] == (
-        "https://eu-west-1.console.aws.amazon.com/codesuite/codepipeline/pipelines/web/view"
-    )
+# What codepipeline takes
+
+
+def test_codepipeline_refuses_no_pipeline() -> None:
+    window = Window(cron="* * 9-16 ? * MON-FRI")
+    stage = {"approval": Approval(notify=["ops@example.com"]), "tests": StageTests(commands=["true"]), "window": window}
+    push = [
+        Push(branches=Filter(includes=["main"]), file_paths=Filter(excludes=["docs/**"])),
+        Push(tags=Filter(includes=["v*"])),
+    ]
+    request = PullRequest(events=["OPEN", "CLOSED"], branches=Filter(includes=["main"]))
+    everything = {
+        "scan_gate": ScanGate(),
+        "code_scans": [CodeScan(name="lint", commands=["true"])],
+        "stages": {"dev": stage, "prod": stage},
+        "strategies": {"dev": CodeDeployBlueGreen(), "prod": Rolling(ecs_action=True)},
+        "variables": {"LEVEL": "info"},
+        "execution_mode": "QUEUED",
+    }
+    for resources in (
+        deployed(connection(push=push), **everything),
+        deployed(connection(push=push, pull_requests=[request]), stages={}),
+        deployed(ARCHIVE, stages={}),
+        deployed(IMAGE, stages={"dev": stage}),
+    ):
+        request_ = shapes.pipeline(only(resources, PIPELINE).inputs)
+        assert shapes.mistakes("codepipeline", "CreatePipeline", request_) == []
+
+
+def test_the_longest_variables_fit_into_what_an_action_takes() -> None:
+    # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
+    variables: dict[str, str] = {}
+    for number in range(100):
+        try:
+            PipelineSettings(variables={**variables, f"V{number}": "x"})
+        except ValueError:
+            break
+        variables[f"V{number}"] = "x"
+    for source in (COMMIT, ARCHIVE):
+        [action] = stages(deployed(source, stages={}, variables=variables))["Build"]
+        assert 800 < len(action["configuration"]["EnvironmentVariables"]) <= 1000
+
+
+# Mistakes
+
+
+def refusal(source: Source = COMMIT, **told: Any) -> list[str]:
+    with pytest.raises(ValueError) as error:
+        deploy(lambda: program(source, **told))
+    return str(error.value).split("\n")
 
 
 def test_what_is_no_name_of_a_pipeline_is_refused() -> None:
@@ -368,17 +1021,235 @@ def test_what_is_no_name_of_a_pipeline_is_refused() -> None:
     assert messages == [rule + repr(name) for name in names]
 
 
-def test_a_pipeline_without_a_stage_is_refused() -> None:
-    with pytest.raises(ValueError) as error:
-        deploy(lambda: pipeline("web", stages=[]))
-    assert str(error.value) == "stages must be 1 to 48 deploy stages, got 0"
+def broken(source: Source, builds: bool, strategies: Mapping[str, Strategy], *scans: str) -> list[str]:
+    told = [CodeScan(name=name, commands=["true"]) for name in scans]
+    return [message for wrong, message in composition_rules(source, builds, strategies, told, {}) if wrong]
+
+
+REQUESTED = Connection(arn=GITHUB, repository="a/b", pull_requests=[PullRequest(branches=Filter(includes=["main"]))])
+
+
+@pytest.mark.parametrize(
+    ("source", "builds", "strategies", "scans", "message"),
+    [
+        (IMAGE, True, {"dev": Rolling()}, (), "build must not be given with an image as source: it is built already"),
+        (COMMIT, False, {"dev": Rolling()}, (), "build must be given, unless the source is an image"),
+        (
+            COMMIT,
+            True,
+            {f"e{number}": Rolling() for number in range(48)},
+            (),
+            "stages must be at most 47 deploy stages, got 48",
+        ),
+        (IMAGE, False, {}, (), "stages must be one or more with an image as source, got none"),
+        (
+            REQUESTED,
+            True,
+            {"dev": Rolling(), "prod": Canary()},
+            (),
+            "stages must be none when pull requests start the pipeline, got ['dev', 'prod']: what a pull request "
+            "brings was not reviewed",
+        ),
+        (
+            IMAGE,
+            False,
+            {"dev": Rolling(), "prod": Rolling(ecs_action=True)},
+            (),
+            "stages must not have ecs_action with an image as source, as in ['prod']: CodePipeline's ECS action takes "
+            "what a build wrote",
+        ),
+        (
+            IMAGE,
+            False,
+            {"dev": Rolling()},
+            ("lint",),
+            "code_scans must be none with an image as source, got ['lint']: there is no code",
+        ),
+        (
+            COMMIT,
+            True,
+            {},
+            ("lint", "snyk", "lint"),
+            "code_scans must have different names, got ['lint', 'snyk', 'lint']",
+        ),
+    ],
+    ids=[
+        "an image is not built",
+        "a commit is built",
+        "a pipeline has fifty stages",
+        "an image is released",
+        "a pull request is not released",
+        "the ECS action reads a build's file",
+        "an image has no code",
+        "a scan has a name of its own",
+    ],
+)
+def test_what_does_not_go_together_in_a_pipeline_is_refused(
+    source: Source, builds: bool, strategies: dict[str, Strategy], scans: tuple[str, ...], message: str
+) -> None:
+    assert broken(source, builds, strategies, *scans) == [message]
+
+
+@pytest.mark.parametrize(
+    ("source", "builds", "strategies", "scans"),
+    [
+        (COMMIT, True, {}, ()),
+        (COMMIT, True, {f"e{number}": Rolling() for number in range(47)}, ("lint", "snyk")),
+        (REQUESTED, True, {}, ("lint",)),
+        (EXISTING, True, {"dev": Rolling(ecs_action=True)}, ()),
+        (IMAGE, False, {"prod": CodeDeployBlueGreen()}, ()),
+    ],
+)
+def test_what_goes_together_in_a_pipeline_is_accepted(
+    source: Source, builds: bool, strategies: dict[str, Strategy], scans: tuple[str, ...]
+) -> None:
+    assert broken(source, builds, strategies, *scans) == []
+
+
+SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-a1b2c3"
+
+
+@pytest.mark.parametrize("where", [{"environment": "x"}, {"secrets": SECRET}], ids=["environment", "secrets"])
+def test_a_variable_that_would_hide_one_of_a_scan_is_refused(where: dict[str, str]) -> None:
+    told: dict[str, Any] = {key: {"LEVEL": value, "A": value, "MINE": value} for key, value in where.items()}
+    scan = CodeScan(name="lint", commands=["true"], **told)
+    assert refusal(code_scans=[scan], variables={"LEVEL": "info", "A": "1", "OTHER": "1"}) == [
+        "variables must not have the names that code_scans have in environment or secrets, got ['A', 'LEVEL']: the "
+        "scan would see the variable instead"
+    ]
+
+
+def test_all_that_does_not_go_together_is_told_at_once_before_the_pipeline_is_made() -> None:
+    assert refusal(IMAGE, stages={}, code_scans=[CodeScan(name="lint", commands=["true"])]) == [
+        "stages must be one or more with an image as source, got none",
+        "code_scans must be none with an image as source, got ['lint']: there is no code",
+    ]
 
 
 def test_two_stages_of_one_environment_are_refused() -> None:
-    def program() -> Pipeline:
-        stage = DeployStage(service=service("web", environment_name="dev"))
-        return pipeline("web", build=build("web-build"), stages=[stage, stage])
+    def twice() -> Pipeline:
+        registry = Registry("web")
+        stage = DeployStage(service=service("web", environment_name="dev", registry=registry))
+        return pipeline("web", build=build("web-build", registry=registry), stages=[stage, stage])
 
     with pytest.raises(ValueError) as error:
-        deploy(program)
+        deploy(twice)
     assert str(error.value) == "stages must have services in different environments, got ['dev', 'dev']"
+
+
+@pytest.mark.parametrize("source", [COMMIT, IMAGE], ids=["build", "image"])
+def test_a_service_that_takes_images_from_elsewhere_is_refused(source: Source) -> None:
+    def elsewhere() -> Pipeline:
+        made: Build | None = build("web", registry=Registry("web-dev")) if source is COMMIT else None
+        stage = DeployStage(service=service("web", environment_name="dev", registry=Registry("other")))
+        return pipeline("web", source=source, build=made, stages=[stage])
+
+    with pytest.raises(ValueError) as error:
+        deploy(elsewhere)
+    assert str(error.value) == "stages must have services that take images from web-dev, got ['other']"
+
+
+TAKEN = ["BUILD_ARGS", "COMMIT_ID", "HOME", "IMAGE_DIGEST", "PATH", "RELEASE_DIGEST", "REPOSITORY_URL"]
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (
+            {"execution_mode": "PARALLEL"},
+            "execution_mode must not be PARALLEL: runs would pass each other, and an older commit could be released "
+            "after a newer one",
+        ),
+        ({"execution_mode": "queued"}, "execution_mode must be one of ['SUPERSEDED', 'QUEUED'], got 'queued'"),
+        (
+            {"variables": {"A-B": "1", "CODEBUILD_X": "1", "AWS_REGION": "1", "1A": "1", "OK": "1", "AWS": "1"}},
+            "variables must have names of A-Z a-z 0-9 _ that do not begin with CODEBUILD_ or AWS_, got wrong ones: "
+            "['A-B', 'CODEBUILD_X', 'AWS_REGION', '1A']",
+        ),
+        (
+            {"variables": {"A": "", "B": "x" * 1001, "C": "x" * 1000}},
+            "variables must have defaults of 1 to 1000 characters, got wrong ones of: ['A', 'B']",
+        ),
+        (
+            {"variables": {name: "1" for name in [*TAKEN, "MINE"]}},
+            f"variables must not have names that Slipway's own build reads, got {TAKEN}",
+        ),
+        (
+            {"variables": {"V" * 128: "1", "W" * 128: "1", "X" * 128: "1"}},
+            "variables must be fewer, or have shorter names: they take 1008 of 800 characters",
+        ),
+    ],
+    ids=["parallel", "mode", "names", "values", "taken", "length"],
+)
+def test_what_a_pipeline_cannot_have_is_refused(told: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        PipelineSettings(**told)
+    assert str(error.value) == message
+
+
+@cache
+def build_reads() -> set[str]:
+    [project] = [r for r in deployed() if r.type == "aws:codebuild/project:Project"]
+    return {variable["name"] for variable in project.inputs["environment"]["environmentVariables"]}
+
+
+def test_no_variable_of_the_pipeline_can_replace_one_of_the_build() -> None:
+    for name in sorted(build_reads()):
+        with pytest.raises(ValueError, match="must not have names that Slipway's own build reads"):
+            PipelineSettings(variables={name: "1"})
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"notify": ["ops", "ops@example.com"]}, "notify must be e-mail addresses, got ['ops']"),
+        ({"timeout_minutes": 4}, "timeout_minutes must be between 5 and 86400, got 4"),
+        ({"timeout_minutes": 86_401}, "timeout_minutes must be between 5 and 86400, got 86401"),
+        *(
+            (
+                {"link": link},
+                "link must start with https:// and may have {commit}, {live_commit} and {digest} in it, "
+                f"got {link!r}",
+            )
+            for link in ("http://x", "https://x/{sha}", "https://x/{commit", "https://x/{}", "https://x/{commit!r}")
+        ),
+    ],
+)
+def test_what_is_no_approval_is_refused(told: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        Approval(**told)
+    assert str(error.value) == message
+
+
+CRON = (
+    "cron must have 6 or 7 fields: seconds (always *), minutes, hours, day of the month, month, day of the week, "
+    "year; got "
+)
+DAYS = "cron must have a ? for either the day of the month or the day of the week, whichever is not said, got "
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"cron": "* 9-16 ? * MON-FRI"}, CRON + "'* 9-16 ? * MON-FRI'"),
+        ({"cron": "0 * 9-16 ? * MON-FRI"}, CRON + "'0 * 9-16 ? * MON-FRI'"),
+        ({"cron": "* * 9-16 ? * mon"}, CRON + "'* * 9-16 ? * mon'"),
+        ({"cron": "* * 9-16 * * MON-FRI"}, DAYS + "'* * 9-16 * * MON-FRI'"),
+        ({"cron": "* * 9-16 ? * ?"}, DAYS + "'* * 9-16 ? * ?'"),
+        (
+            {"cron": "* * 9-16 ? * *", "time_zone": "Berlin"},
+            "time_zone must be the name of a time zone, such as Europe/Berlin, got 'Berlin'",
+        ),
+    ],
+)
+def test_what_is_no_window_is_refused(told: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        Window(**told)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    "cron", ["* * 9-16 ? * MON-FRI", "* 0-30 9 1,L * ? 2026-2030", "* * * LW */2 ?", "* * * ? * 6#3"]
+)
+def test_what_quartz_knows_is_a_window(cron: str) -> None:
+    assert Window(cron=cron, time_zone="Europe/Berlin").cron == cron

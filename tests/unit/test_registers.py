@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from slipway.runtime.release.registers import Registers, Release, Settings, Verified, remember
 
-RELEASE = Release("url@sha256:aa", "c0ffee", "execution-1")
+RELEASE = Release("url@sha256:aa", "c0ffee", "execution-1", 1_700_000_000.5)
 BALANCED = {"targetGroupArn": "arn:g", "containerName": "app", "containerPort": 8080}
 SETTINGS = Settings(
     template="arn:t",
@@ -16,12 +16,16 @@ SETTINGS = Settings(
     subnets=["subnet-3", "subnet-4"],
     security_groups=["sg-1"],
     load_balancers=[BALANCED],
+    target_groups=["arn:g", "arn:h"],
+    deployment={"strategy": "ROLLING", "maximumPercent": 200},
+    availability_zone_rebalancing="ENABLED",
 )
 WRITTEN = (
-    '{"deadline_minutes": 10, '
+    '{"availability_zone_rebalancing": "ENABLED", "deadline_minutes": 10, '
+    '"deployment": {"maximumPercent": 200, "strategy": "ROLLING"}, '
     '"load_balancers": [{"containerName": "app", "containerPort": 8080, "targetGroupArn": "arn:g"}], '
     '"maximum": 6, "minimum": 2, "security_groups": ["sg-1"], "subnets": ["subnet-3", "subnet-4"], '
-    '"template": "arn:t"}'
+    '"target_groups": ["arn:g", "arn:h"], "template": "arn:t"}'
 )
 
 
@@ -88,6 +92,9 @@ def test_settings_show_when_they_say_the_same_however_they_are_written() -> None
         {"subnets": ["subnet-4", "subnet-3"]},
         {"security_groups": []},
         {"load_balancers": [{**BALANCED, "containerPort": 8081}]},
+        {"target_groups": ["arn:h", "arn:g"]},
+        {"deployment": {"strategy": "ROLLING", "maximumPercent": 150}},
+        {"availability_zone_rebalancing": "DISABLED"},
     ],
     ids=lambda changed: next(iter(changed)),
 )
@@ -115,6 +122,11 @@ def test_a_register_holds_plain_json() -> None:
     kept = registers()
     kept.want(RELEASE)
     assert json.loads(kept.ssm.values["/slipway/api-release/wanted"]) == asdict(RELEASE)
+
+
+def test_a_release_that_was_written_before_releases_had_a_beginning_is_read() -> None:
+    old = json.dumps({"image": "url@sha256:aa", "commit": "c0ffee", "execution": "execution-1"})
+    assert registers(wanted=old).wanted() == Release("url@sha256:aa", "c0ffee", "execution-1", begun=0)
 
 
 def test_the_digest_of_a_release_is_that_of_its_image() -> None:

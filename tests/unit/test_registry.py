@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
+import pulumi
+import pulumi_aws as aws
 import pytest
-from slipway import Registry, RegistryArgs
-from slipway.registry import MOVING_TAGS, lifecycle_policy
+from slipway import ExistingRegistry, Registry, RegistryArgs
+from slipway.registry import MOVING_TAGS, Repository, lifecycle_policy
 from unit.examples import registry
-from unit.harness import deploy, named, of_type, only, resolved
+from unit.harness import deploy, named, of_type, only, resolved, run
 
 REPOSITORY = "aws:ecr/repository:Repository"
 LIFECYCLE = "aws:ecr/lifecyclePolicy:LifecyclePolicy"
@@ -16,6 +19,26 @@ ARN = "arn:aws:ecr:eu-west-1:123456789012:repository/storefront"
 LOGIN = {"Effect": "Allow", "Action": ["ecr:GetAuthorizationToken"], "Resource": "*"}
 READ = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
 WRITE = ["ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage"]
+
+
+def access(repository: Repository) -> list[Any]:
+    """Each kind of access that there is."""
+    return [
+        repository.pull_statements(),
+        repository.push_statements(),
+        repository.tag_statements(),
+        repository.scan_statements(),
+        [repository.login_statement()],
+    ]
+
+
+ACCESS = [
+    [LOGIN, {"Effect": "Allow", "Action": READ, "Resource": ARN}],
+    [LOGIN, {"Effect": "Allow", "Action": [*READ, "ecr:DescribeImages", *WRITE], "Resource": ARN}],
+    [{"Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:DescribeImages", "ecr:PutImage"], "Resource": ARN}],
+    [{"Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:DescribeImageScanFindings"], "Resource": ARN}],
+    [LOGIN],
+]
 
 
 def test_only_moving_tags_can_be_overwritten_and_every_push_is_scanned() -> None:
@@ -72,16 +95,40 @@ def test_principals_that_are_named_may_pull_and_do_nothing_else() -> None:
 
 
 def test_each_kind_of_access_is_to_this_repository_alone() -> None:
+    assert resolved(lambda: access(Registry("storefront"))) == ACCESS
+
+
+def test_a_repository_that_exists_already_is_only_looked_up() -> None:
+    resources = deploy(lambda: ExistingRegistry("storefront"))
+    assert [resource.type for resource in resources] == ["pulumi:pulumi:Stack"]
+
+
+def test_a_repository_that_exists_already_means_the_same_access() -> None:
+    assert resolved(lambda: access(ExistingRegistry("storefront"))) == ACCESS
+
+
+def test_a_repository_that_exists_already_is_known_by_its_name() -> None:
     def program() -> list[Any]:
-        made = Registry("storefront")
-        return [made.pull_statements(), made.push_statements(), made.tag_statements(), [made.login_statement()]]
+        made = ExistingRegistry("team/storefront")
+        return [made.repository_name, made.url, made.arn]
 
     assert resolved(program) == [
-        [LOGIN, {"Effect": "Allow", "Action": READ, "Resource": ARN}],
-        [LOGIN, {"Effect": "Allow", "Action": [*READ, *WRITE], "Resource": ARN}],
-        [{"Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:PutImage"], "Resource": ARN}],
-        [LOGIN],
+        "team/storefront",
+        "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/storefront",
+        "arn:aws:ecr:eu-west-1:123456789012:repository/team/storefront",
     ]
+
+
+def test_a_repository_that_exists_already_is_looked_up_where_its_provider_works() -> None:
+    def program() -> None:
+        there = aws.Provider("there", region="us-east-1")
+        ExistingRegistry("storefront", pulumi.InvokeOptions(provider=there))
+
+    [(function, provider)] = run(program, {}, [], "dev").calls
+    assert (function, provider.rpartition("::")[0]) == (
+        "aws:ecr/getRepository:getRepository",
+        "urn:pulumi:dev::storefront::pulumi:providers:aws::there",
+    )
 
 
 def test_the_lifecycle_policy_is_for_the_repository_and_the_same_text_each_time() -> None:
@@ -129,8 +176,8 @@ def expired(policy: dict[str, Any], images: list[Image], sees_protected: bool) -
 
 def matches(selection: dict[str, Any], candidate: Image) -> bool:
     if selection["tagStatus"] == "tagged":
-        prefixes = selection["tagPrefixList"]
-        return all(any(tag.startswith(prefix) for tag in candidate.tags) for prefix in prefixes)
+        patterns = [f"{prefix}*" for prefix in selection.get("tagPrefixList", [])] or selection["tagPatternList"]
+        return all(any(fnmatchcase(tag, pattern) for tag in candidate.tags) for pattern in patterns)
     return selection["tagStatus"] == "any" or not candidate.tags
 
 
@@ -174,10 +221,87 @@ def test_whatever_is_in_a_repository_only_untagged_images_and_old_builds_expire(
 def test_the_policy_obeys_the_rules_that_ecr_has_for_policies() -> None:
     rules = lifecycle_policy(RegistryArgs())["rules"]
     selections = [rule["selection"] for rule in rules]
-    assert [rule["rulePriority"] for rule in rules] == [1, 2, 3, 4, 5]
+    assert [rule["rulePriority"] for rule in rules] == [1, 2, 3, 4, 6]
     assert [s["tagStatus"] for s in selections] == ["tagged", "tagged", "tagged", "untagged", "any"]
     assert [s.get("tagPrefixList") for s in selections] == [["live-"], ["verified-"], ["cache"], None, None]
     assert [s["countNumber"] for s in selections] == [9999, 9999, 9999, 7, 200]
+
+
+@either_reading
+def test_short_lived_builds_expire_after_their_time_and_what_is_live_or_verified_does_not(sees_protected: bool) -> None:
+    young = [image(age, f"commit{age}") for age in range(1, 15)]
+    old = [image(age, f"commit{age}") for age in (15, 16, 300)]
+    kept = [
+        image(2000, "commit2000", "live-prod"),
+        image(1500, "commit1500", "verified-prod-0"),
+        image(900, "commit900", "live-dev", "verified-dev", "verified-dev-0"),
+        image(400, "cache"),
+    ]
+    policy = lifecycle_policy(RegistryArgs(expire_days=14))
+    assert expired(policy, [*kept, *young, *old], sees_protected) == set(old)
+
+
+def test_builds_expire_by_their_age_only_where_that_is_asked_for() -> None:
+    always = lifecycle_policy(RegistryArgs())["rules"]
+    rules = lifecycle_policy(RegistryArgs(expire_days=14))["rules"]
+    assert rules == [
+        *always[:4],
+        {
+            "rulePriority": 5,
+            "description": "expire builds after a time",
+            "selection": {
+                "tagStatus": "tagged",
+                "tagPatternList": ["*"],
+                "countType": "sinceImagePushed",
+                "countUnit": "days",
+                "countNumber": 14,
+            },
+            "action": {"type": "expire"},
+        },
+        *always[4:],
+    ]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"keep_images": 1, "untagged_days": 1, "expire_days": 1},
+        {"keep_images": 10_000, "untagged_days": 3650, "expire_days": 3650},
+        {"kms_key_arn": "arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/k"},
+        {"pull_principals": ["arn:aws:iam::111122223333:role/x", "arn:aws:iam::111122223333:root"]},
+    ],
+)
+def test_what_is_just_within_the_rules_is_accepted(told: dict[str, Any]) -> None:
+    made = RegistryArgs(**told)
+    assert {name: getattr(made, name) for name in told} == told
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"keep_images": 0}, "keep_images must be between 1 and 10000, got 0"),
+        ({"keep_images": 10_001}, "keep_images must be between 1 and 10000, got 10001"),
+        ({"untagged_days": 0}, "untagged_days must be between 1 and 3650, got 0"),
+        ({"untagged_days": 3651}, "untagged_days must be between 1 and 3650, got 3651"),
+        ({"expire_days": 0}, "expire_days must be between 1 and 3650, got 0"),
+        ({"expire_days": 3651}, "expire_days must be between 1 and 3650, got 3651"),
+        ({"kms_key_arn": "alias/x"}, "kms_key_arn must be the ARN of a KMS key, got 'alias/x'"),
+        ({"kms_key_arn": ""}, "kms_key_arn must be the ARN of a KMS key, got ''"),
+        (
+            {"pull_principals": ["arn:aws:iam::111122223333:role/x", "111122223333"]},
+            "pull_principals must be ARNs, such as arn:aws:iam::111122223333:role/x, "
+            "got ['arn:aws:iam::111122223333:role/x', '111122223333']",
+        ),
+        (
+            {"keep_images": 0, "untagged_days": 0},
+            "keep_images must be between 1 and 10000, got 0\nuntagged_days must be between 1 and 3650, got 0",
+        ),
+    ],
+)
+def test_what_no_registry_can_be_told_is_refused_with_the_rule(told: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        RegistryArgs(**told)
+    assert str(error.value) == message
 
 
 @pytest.mark.parametrize("name", ["ab", "storefront-dev", "team/app.web__x", "a" * 256])

@@ -1,6 +1,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import fields
 from functools import cache, partial
 from importlib import resources as files
 from pathlib import Path
@@ -9,17 +11,20 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 import pytest
-from slipway import ReleaseFunction, Rolling, Tasks
-from slipway.release_function import MODULES, code
-from slipway.runtime.release.registers import Settings
-from unit.examples import release_function, service
+from slipway import BlueGreen, Canary, CodeDeployBlueGreen, Hook, Linear, ReleaseFunction, Rolling, Tasks
+from slipway._function import MODULES, code
+from slipway.runtime.release.registers import Registers, Settings
+from slipway.strategies import Strategy
+from unit.examples import TARGET_GROUP, TEST_LISTENER, load_balancer, release_function, service
 from unit.harness import VERSIONS, Resource, deploy, named, of_type, only, resolved, statements, trusted
 
 FUNCTION = "aws:lambda/function:Function"
 INVOCATION = "aws:lambda/invocation:Invocation"
 PLACE = "eu-west-1:123456789012"
 TEMPLATE = f"arn:aws:ecs:{PLACE}:task-definition/api-template:1"
-TARGET_GROUP = f"arn:aws:elasticloadbalancing:{PLACE}:targetgroup/api-tg/1"
+ELB = f"arn:aws:elasticloadbalancing:{PLACE}"
+GROUPS = [f"{ELB}:targetgroup/api-tg-a/1", f"{ELB}:targetgroup/api-tg-b/1"]
+ROLE = "arn:aws:iam::123456789012:role"
 PARAMETERS = f"arn:aws:ssm:{PLACE}:parameter/slipway/api-release/"
 IN_RUNTIME = files.files("slipway.runtime").joinpath("release")
 
@@ -34,10 +39,15 @@ def by_default() -> list[Resource]:
 
 
 GIVEN_BALANCED = {
-    "targetGroupArn": f"arn:aws:elasticloadbalancing:{PLACE}:targetgroup/given/1",
+    "targetGroupArn": TARGET_GROUP,
     "containerName": "app",
     "containerPort": 8080,
 }
+
+
+HOOK = Hook(
+    stages=["POST_TEST_TRAFFIC_SHIFT"], function_arn=f"arn:aws:lambda:{PLACE}:function:check", timeout_minutes=5
+)
 
 
 def rollout(**told: Any) -> dict[str, Any]:
@@ -47,11 +57,15 @@ def rollout(**told: Any) -> dict[str, Any]:
 def settings_text(minimum: int, maximum: int) -> str:
     """The register of the service `api`, as it is written."""
     return (
-        '{"deadline_minutes": 10, '
+        '{"availability_zone_rebalancing": "ENABLED", "deadline_minutes": 10, '
+        '"deployment": {"alarms": {"alarmNames": ["api-errors"], "enable": true, "rollback": true}, '
+        '"deploymentCircuitBreaker": {"enable": true, "rollback": true}, '
+        '"maximumPercent": 200, "minimumHealthyPercent": 100, "strategy": "ROLLING"}, '
         '"load_balancers": [{"containerName": "app", "containerPort": 8080, '
-        f'"targetGroupArn": "{TARGET_GROUP}"}}], '
+        f'"targetGroupArn": "{GROUPS[0]}"}}], '
         f'"maximum": {maximum}, "minimum": {minimum}, "security_groups": ["api-tasks-id"], '
-        f'"subnets": ["subnet-3", "subnet-4"], "template": "{TEMPLATE}"}}'
+        f'"subnets": ["subnet-3", "subnet-4"], "target_groups": ["{GROUPS[0]}", "{GROUPS[1]}"], '
+        f'"template": "{TEMPLATE}"}}'
     )
 
 
@@ -77,6 +91,7 @@ def test_the_function_is_for_one_service() -> None:
                 "REPOSITORY_URL": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/given-api",
                 "KEEP_VERIFIED": "3",
                 "PARAMETERS": "/slipway/api-release/",
+                "SERVICE_URL": "http://given-api.elb.example",
             }
         },
         "loggingConfig": {"logFormat": "Text", "logGroup": "/aws/lambda/api-release"},
@@ -97,7 +112,13 @@ def test_pulumi_owns_the_settings_and_only_makes_what_releases_own() -> None:
     registers = of_type(of_service(tasks=Tasks(min=1, max=4)), "aws:ssm/parameter:Parameter")
     assert {r.name: (r.inputs, r.ignore_changes) for r in registers} == {
         "api-release-settings": (
-            {"name": "/slipway/api-release/settings", "type": "String", "value": settings_text(1, 4)},
+            {
+                "name": "/slipway/api-release/settings",
+                "type": "String",
+                "value": settings_text(1, 4),
+                # Standard until it is longer than 4 KB, and up to 8 KB then.
+                "tier": "Intelligent-Tiering",
+            },
             [],
         ),
         "api-release-wanted": ({"name": "/slipway/api-release/wanted", "type": "String", "value": "null"}, ["value"]),
@@ -109,20 +130,97 @@ def test_pulumi_owns_the_settings_and_only_makes_what_releases_own() -> None:
 
 
 def test_settings_are_written_when_all_that_a_release_needs_of_them_is_there() -> None:
-    assert named(of_service(), "api-release-settings").depends_on == {"api", "api-tasks", "api-template", "api-tg"}
+    settings = {"api", "api-errors", "api-tasks", "api-template", "api-tg-a", "api-tg-b"}
+    assert named(of_service(), "api-release-settings").depends_on == settings
+
+
+class Parameters:
+    """SSM, as far as a register is read."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def get_parameter(self, *, Name: str) -> dict[str, Any]:
+        return {"Parameter": {"Value": self.value}}
+
+
+def read(resources: list[Resource]) -> Settings:
+    """The settings as the function reads what Pulumi writes."""
+    text = named(resources, "api-release-settings").inputs["value"]
+    # A key that the function does not know would be left out in silence.
+    assert json.loads(text).keys() == {field.name for field in fields(Settings)}
+    return Registers(Parameters(text), "/slipway/api-release/").settings()
 
 
 def test_the_function_reads_what_pulumi_writes() -> None:
-    written = named(of_service(tasks=Tasks(min=1, max=4)), "api-release-settings").json("value")
-    assert Settings(**written) == Settings(
+    assert read(of_service(tasks=Tasks(min=1, max=4))) == Settings(
         template=TEMPLATE,
         minimum=1,
         maximum=4,
         deadline_minutes=10,
         subnets=["subnet-3", "subnet-4"],
         security_groups=["api-tasks-id"],
-        load_balancers=[{"targetGroupArn": TARGET_GROUP, "containerName": "app", "containerPort": 8080}],
+        load_balancers=[{"targetGroupArn": GROUPS[0], "containerName": "app", "containerPort": 8080}],
+        target_groups=GROUPS,
+        deployment={
+            "strategy": "ROLLING",
+            "minimumHealthyPercent": 100,
+            "maximumPercent": 200,
+            "deploymentCircuitBreaker": {"enable": True, "rollback": True},
+            "alarms": {"alarmNames": ["api-errors"], "enable": True, "rollback": True},
+        },
+        availability_zone_rebalancing="ENABLED",
     )
+
+
+def test_the_function_reads_what_pulumi_writes_of_a_strategy_that_shifts_traffic() -> None:
+    def program() -> None:
+        balancer = load_balancer("given-api", test_listener=TEST_LISTENER)
+        service("api", strategy=Canary(hooks=[HOOK]), load_balancer=balancer)
+
+    advanced = {
+        "alternateTargetGroupArn": GROUPS[1],
+        "productionListenerRule": f"{ELB}:listener-rule/api-rule",
+        "testListenerRule": f"{ELB}:listener-rule/api-test-rule",
+        "roleArn": f"{ROLE}/api-traffic-role",
+    }
+    balanced = {"targetGroupArn": GROUPS[0], "containerName": "app", "containerPort": 8080}
+    assert read(deploy(program)) == Settings(
+        template=TEMPLATE,
+        minimum=2,
+        maximum=2,
+        deadline_minutes=10 + 10 + 10 + 5,
+        subnets=["subnet-3", "subnet-4"],
+        security_groups=["api-tasks-id"],
+        load_balancers=[{**balanced, "advancedConfiguration": advanced}],
+        target_groups=GROUPS,
+        deployment={
+            "strategy": "CANARY",
+            "bakeTimeInMinutes": 10,
+            "canaryConfiguration": {"canaryPercent": 10, "canaryBakeTimeInMinutes": 10},
+            "minimumHealthyPercent": 100,
+            "maximumPercent": 200,
+            "deploymentCircuitBreaker": {"enable": False, "rollback": False},
+            "alarms": {"alarmNames": ["api-errors"], "enable": True, "rollback": True},
+            "lifecycleHooks": [
+                {
+                    "targetType": "AWS_LAMBDA",
+                    "hookTargetArn": HOOK.function_arn,
+                    "roleArn": f"{ROLE}/api-hooks-role",
+                    "lifecycleStages": ["POST_TEST_TRAFFIC_SHIFT"],
+                    "timeoutConfiguration": {"timeoutInMinutes": 5, "action": "ROLLBACK"},
+                }
+            ],
+        },
+        availability_zone_rebalancing="ENABLED",
+    )
+
+
+def test_the_function_reads_that_ecs_has_nothing_to_say_where_codedeploy_deploys() -> None:
+    settings = read(of_service(strategy=CodeDeployBlueGreen()))
+    assert (settings.deployment, settings.availability_zone_rebalancing) == ({}, "DISABLED")
+    assert settings.load_balancers == [{"targetGroupArn": GROUPS[0], "containerName": "app", "containerPort": 8080}]
+    assert settings.target_groups == GROUPS
 
 
 def test_the_first_release_changes_neither_the_network_nor_the_balancer_of_a_service() -> None:
@@ -143,8 +241,24 @@ def test_lambda_alone_assumes_the_role() -> None:
     ]
 
 
-def role_statements(*scaling: dict[str, Any]) -> list[dict[str, Any]]:
-    service_arn = f"arn:aws:ecs:{PLACE}:service/given-api/api"
+SERVICE_ARN = f"arn:aws:ecs:{PLACE}:service/given-api/api"
+BY_ECS = [
+    {"Effect": "Allow", "Action": ["ecs:ListServiceDeployments"], "Resource": SERVICE_ARN},
+    {
+        "Effect": "Allow",
+        "Action": ["ecs:DescribeServiceDeployments", "ecs:StopServiceDeployment"],
+        "Resource": [SERVICE_ARN, f"arn:aws:ecs:{PLACE}:service-deployment/given-api/api/*"],
+    },
+    {
+        "Effect": "Allow",
+        "Action": ["ecs:DescribeServiceRevisions"],
+        "Resource": [SERVICE_ARN, f"arn:aws:ecs:{PLACE}:service-revision/given-api/api/*"],
+    },
+]
+
+
+def role_statements(*more: dict[str, Any], by: Sequence[dict[str, Any]] = BY_ECS) -> list[dict[str, Any]]:
+    """What every release function may do, with what this one may do beside it, and what it may by whoever deploys."""
     return [
         {
             "Effect": "Allow",
@@ -161,21 +275,8 @@ def role_statements(*scaling: dict[str, Any]) -> list[dict[str, Any]]:
             "Action": ["ssm:PutParameter"],
             "Resource": [f"{PARAMETERS}wanted", f"{PARAMETERS}verified"],
         },
-        {
-            "Effect": "Allow",
-            "Action": ["ecs:DescribeServices", "ecs:UpdateService", "ecs:ListServiceDeployments"],
-            "Resource": service_arn,
-        },
-        {
-            "Effect": "Allow",
-            "Action": ["ecs:DescribeServiceDeployments", "ecs:StopServiceDeployment"],
-            "Resource": [service_arn, f"arn:aws:ecs:{PLACE}:service-deployment/given-api/api/*"],
-        },
-        {
-            "Effect": "Allow",
-            "Action": ["ecs:DescribeServiceRevisions"],
-            "Resource": [service_arn, f"arn:aws:ecs:{PLACE}:service-revision/given-api/api/*"],
-        },
+        {"Effect": "Allow", "Action": ["ecs:DescribeServices", "ecs:UpdateService"], "Resource": SERVICE_ARN},
+        *by,
         {"Effect": "Allow", "Action": ["ecs:DescribeTasks"], "Resource": f"arn:aws:ecs:{PLACE}:task/given-api/*"},
         {
             "Effect": "Allow",
@@ -187,7 +288,7 @@ def role_statements(*scaling: dict[str, Any]) -> list[dict[str, Any]]:
         {
             "Effect": "Allow",
             "Action": ["ecs:TagResource"],
-            "Resource": f"arn:aws:ecs:{PLACE}:task-definition/api:*",
+            "Resource": [f"arn:aws:ecs:{PLACE}:task-definition/api:*"],
             "Condition": {"StringEquals": {"ecs:CreateAction": "RegisterTaskDefinition"}},
         },
         {
@@ -199,10 +300,10 @@ def role_statements(*scaling: dict[str, Any]) -> list[dict[str, Any]]:
             ],
             "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
         },
-        *scaling,
+        *more,
         {
             "Effect": "Allow",
-            "Action": ["ecr:BatchGetImage", "ecr:PutImage"],
+            "Action": ["ecr:BatchGetImage", "ecr:DescribeImages", "ecr:PutImage"],
             "Resource": f"arn:aws:ecr:{PLACE}:repository/given-api",
         },
         {
@@ -228,6 +329,67 @@ def test_the_function_may_set_the_bounds_of_a_service_that_scales() -> None:
     assert statements(of_service(tasks=Tasks(min=2, max=4)), "api-release-policy") == role_statements(scaling)
 
 
+def passes(*roles: str) -> dict[str, Any]:
+    return {
+        "Effect": "Allow",
+        "Action": ["iam:PassRole"],
+        "Resource": [f"{ROLE}/{role}" for role in roles],
+        "Condition": {"StringEquals": {"iam:PassedToService": "ecs.amazonaws.com"}},
+    }
+
+
+@pytest.mark.parametrize("kind", [BlueGreen, Canary, Linear])
+def test_the_function_may_hand_ecs_the_roles_that_shift_traffic_and_invoke_hooks(kind: Any) -> None:
+    assert statements(of_service(strategy=kind()), "api-release-policy") == role_statements(passes("api-traffic-role"))
+    assert statements(of_service(strategy=kind(hooks=[HOOK])), "api-release-policy") == role_statements(
+        passes("api-traffic-role", "api-hooks-role")
+    )
+
+
+def test_the_function_of_a_worker_may_do_no_more() -> None:
+    resources = of_service(port=None, load_balancer=None)
+    assert statements(resources, "api-release-policy") == role_statements()
+
+
+def test_the_function_may_start_follow_and_stop_deployments_of_its_own_group_of_codedeploy() -> None:
+    codedeploy = f"arn:aws:codedeploy:{PLACE}"
+    scaling = {
+        "Effect": "Allow",
+        "Action": ["application-autoscaling:RegisterScalableTarget"],
+        "Resource": f"arn:aws:application-autoscaling:{PLACE}:scalable-target/api-scaling",
+    }
+    resources = of_service(strategy=CodeDeployBlueGreen(), tasks=Tasks(min=2, max=4))
+    by_codedeploy = [
+        {
+            "Effect": "Allow",
+            "Action": ["codedeploy:CreateDeployment", "codedeploy:GetDeployment"],
+            "Resource": f"{codedeploy}:deploymentgroup:api/api",
+        },
+        {
+            "Effect": "Allow",
+            "Action": [
+                "codedeploy:GetApplication",
+                "codedeploy:GetApplicationRevision",
+                "codedeploy:RegisterApplicationRevision",
+            ],
+            "Resource": f"{codedeploy}:application:api",
+        },
+        {
+            "Effect": "Allow",
+            "Action": ["codedeploy:GetDeploymentConfig"],
+            "Resource": f"{codedeploy}:deploymentconfig:CodeDeployDefault.ECSCanary10Percent5Minutes",
+        },
+        {
+            "Effect": "Allow",
+            "Action": ["codedeploy:ListDeployments", "codedeploy:StopDeployment"],
+            "Resource": f"{codedeploy}:deploymentgroup:api/api",
+        },
+    ]
+    assert statements(resources, "api-release-policy") == role_statements(scaling, by=by_codedeploy)
+    variables = only(resources, FUNCTION).inputs["environment"]["variables"]
+    assert variables["CODEDEPLOY_GROUP"] == "api"
+
+
 def test_whoever_invokes_the_function_may_do_that_alone() -> None:
     assert resolved(lambda: [release_function("api-release").invoke_statement()]) == [
         {
@@ -241,7 +403,7 @@ def test_whoever_invokes_the_function_may_do_that_alone() -> None:
 def test_the_archive_holds_every_module_of_the_function_and_nothing_else() -> None:
     modules = sorted(entry.name for entry in IN_RUNTIME.iterdir() if entry.name.endswith(".py"))
     assert list(MODULES) == modules
-    assets = code().assets
+    assets = code({}).assets
     assert {path: type(asset) for path, asset in assets.items()} == {
         f"release/{module}": pulumi.StringAsset for module in modules
     }
@@ -250,7 +412,7 @@ def test_the_archive_holds_every_module_of_the_function_and_nothing_else() -> No
 
 
 def test_the_archive_runs_where_there_is_no_pulumi(tmp_path: Path) -> None:
-    for path, asset in code().assets.items():
+    for path, asset in code({}).assets.items():
         assert isinstance(asset, pulumi.StringAsset)
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(asset.text)
@@ -271,10 +433,12 @@ def test_the_rollout_is_run_after_all_that_it_looks_at() -> None:
     assert (invocation.inputs["functionName"], invocation.inputs["lifecycleScope"]) == ("api-release", "CREATE_ONLY")
     assert invocation.depends_on == {
         "api",
+        "api-errors",
         "api-scaling",
         "api-tasks",
         "api-template",
-        "api-tg",
+        "api-tg-a",
+        "api-tg-b",
         "api-release",
         "api-release-policy",
         "api-release-settings",
@@ -314,10 +478,25 @@ def test_a_release_in_between_is_no_rollout(monkeypatch: pytest.MonkeyPatch) -> 
         {"tasks": Tasks(min=2, max=3)},
         {"subnet_ids": ["subnet-9"]},
         {"strategy": Rolling(deadline_minutes=11)},
+        {"strategy": Rolling(maximum_percent=150)},
+        {"strategy": BlueGreen()},
+        {"alarm_names": ["latency"]},
+        {"error_alarm": None},
         {"port": 3000},
         {"container_name": "web"},
     ],
-    ids=["least tasks", "most tasks", "subnets", "deadline", "port", "container"],
+    ids=[
+        "least tasks",
+        "most tasks",
+        "subnets",
+        "deadline",
+        "percent",
+        "strategy",
+        "alarms",
+        "no alarm",
+        "port",
+        "container",
+    ],
 )
 def test_the_rollout_runs_again_when_a_setting_changes(told: dict[str, Any]) -> None:
     assert rollout(**told) != rollout()
@@ -328,12 +507,16 @@ def test_the_rollout_runs_again_when_a_setting_changes(told: dict[str, Any]) -> 
     [
         ({"subnet_ids": ["subnet-9"]}, {"subnets": ["subnet-9"]}),
         ({"security_group_id": "sg-9"}, {"security_groups": ["sg-9"]}),
-        ({"target_group_arn": "arn:9"}, {"load_balancers": [{**GIVEN_BALANCED, "targetGroupArn": "arn:9"}]}),
-        ({"container_name": "web"}, {"load_balancers": [{**GIVEN_BALANCED, "containerName": "web"}]}),
-        ({"port": 3000}, {"load_balancers": [{**GIVEN_BALANCED, "containerPort": 3000}]}),
+        (
+            {"load_balancers": [{**GIVEN_BALANCED, "containerPort": 3000}]},
+            {"load_balancers": [{**GIVEN_BALANCED, "containerPort": 3000}]},
+        ),
+        ({"target_group_arns": ["arn:8", "arn:9"]}, {"target_groups": ["arn:8", "arn:9"]}),
+        ({"deployment": {"strategy": "ROLLING"}}, {"deployment": {"strategy": "ROLLING"}}),
+        ({"availability_zone_rebalancing": "DISABLED"}, {"availability_zone_rebalancing": "DISABLED"}),
         ({"minimum_tasks": 1}, {"minimum": 1}),
         ({"maximum_tasks": 3}, {"maximum": 3}),
-        ({"deadline_minutes": 11}, {"deadline_minutes": 11}),
+        ({"strategy": Rolling(deadline_minutes=11)}, {"deadline_minutes": 11}),
     ],
     ids=lambda told: next(iter(told)),
 )
@@ -368,13 +551,33 @@ def test_the_same_settings_are_the_same_rollout() -> None:
     assert only(again, INVOCATION).inputs == only(of_service(), INVOCATION).inputs
 
 
-@pytest.mark.parametrize(("deadline", "parts"), [(3, 1), (13, 1), (14, 2), (27, 2), (28, 3), (180, 13)])
-def test_a_rollout_has_as_many_runs_as_its_deadline_needs_each_after_the_other(deadline: int, parts: int) -> None:
-    runs = of_type(deploy(lambda: release_function("fn", deadline_minutes=deadline)), INVOCATION)
+@pytest.mark.parametrize(
+    ("strategy", "parts"),
+    [
+        (Rolling(deadline_minutes=3), 1),
+        (Rolling(deadline_minutes=13), 1),
+        (Rolling(deadline_minutes=14), 2),
+        (Rolling(deadline_minutes=27), 2),
+        (Rolling(deadline_minutes=28), 3),
+        (Rolling(deadline_minutes=180), 13),
+        (BlueGreen(deadline_minutes=3, bake_minutes=10), 1),
+        (BlueGreen(deadline_minutes=3, bake_minutes=11), 2),
+        (Canary(deadline_minutes=3, canary_bake_minutes=5, bake_minutes=20), 3),
+        # Eight steps, and no bake after the last.
+        (Linear(deadline_minutes=3, step_percent=12.5, step_bake_minutes=5, bake_minutes=3), 3),
+        (Canary(deadline_minutes=3, bake_minutes=300, canary_bake_minutes=357), 48),
+        (CodeDeployBlueGreen(deadline_minutes=3, termination_minutes=5), 1),
+        (CodeDeployBlueGreen(deadline_minutes=3, termination_minutes=6), 2),
+        (CodeDeployBlueGreen(on_ready="STOP_DEPLOYMENT", wait_minutes=60), 7),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, int) else str(value),
+)
+def test_a_rollout_has_as_many_runs_as_its_deadline_needs_each_after_the_other(strategy: Strategy, parts: int) -> None:
+    runs = of_type(deploy(lambda: release_function("fn", strategy=strategy)), INVOCATION)
     by_part = {json.loads(run.inputs["input"])["part"]: run for run in runs}
     assert sorted(by_part) == list(range(1, parts + 1))
     assert {json.loads(run.inputs["input"])["parts"] for run in runs} == {parts}
     assert [by_part[part].name for part in range(1, parts + 1)] == [f"fn-rollout-{part + 1}" for part in range(parts)]
     for part in range(2, parts + 1):
         assert by_part[part].depends_on >= {f"fn-rollout-{part - 1}"}
-    assert parts * 14 > deadline
+    assert parts * 14 > strategy.total_minutes

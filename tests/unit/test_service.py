@@ -2,9 +2,21 @@ from functools import cache
 from typing import Any
 
 import pytest
-from slipway import Rolling, Service, Tasks, iam
-from unit.examples import service, service_args
-from unit.harness import Resource, deploy, named, of_type, only, statements, trusted
+from slipway import (
+    BlueGreen,
+    Canary,
+    CodeDeployBlueGreen,
+    ErrorAlarm,
+    Hook,
+    Linear,
+    Rolling,
+    Service,
+    Tasks,
+    iam,
+)
+from slipway.strategies import Strategy
+from unit.examples import TEST_LISTENER, load_balancer, service, service_args
+from unit.harness import Resource, deploy, named, of_type, only, resolved, statements, trusted
 
 SERVICE = "aws:ecs/service:Service"
 TEMPLATE = "aws:ecs/taskDefinition:TaskDefinition"
@@ -13,7 +25,12 @@ POLICY = "aws:appautoscaling/policy:Policy"
 GROUP = "aws:lb/targetGroup:TargetGroup"
 INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 EGRESS = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
-TARGET_GROUP = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/api-tg/1"
+RULE = "aws:lb/listenerRule:ListenerRule"
+ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
+ELB = "arn:aws:elasticloadbalancing:eu-west-1:123456789012"
+GROUPS = [f"{ELB}:targetgroup/api-tg-a/1", f"{ELB}:targetgroup/api-tg-b/1"]
+FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:check"
+ROLE = "arn:aws:iam::123456789012:role"
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-a1b2c3"
 PARAMETER = "arn:aws:ssm:eu-west-1:123456789012:parameter/api/token"
 LOGIN = {"Effect": "Allow", "Action": ["ecr:GetAuthorizationToken"], "Resource": "*"}
@@ -38,6 +55,28 @@ def by_default() -> list[Resource]:
     return deploy(lambda: service("api"))
 
 
+def with_test_listener(**told: Any) -> list[Resource]:
+    return deploy(lambda: service("api", load_balancer=load_balancer("given-api", test_listener=TEST_LISTENER), **told))
+
+
+@cache
+def by(strategy: Strategy) -> list[Resource]:
+    return deployed(strategy=strategy)
+
+
+@cache
+def worker() -> list[Resource]:
+    return deployed(port=None, load_balancer=None)
+
+
+def register(resources: list[Resource]) -> dict[str, Any]:
+    return dict(named(resources, "api-release-settings").json("value"))
+
+
+SHIFTING = [BlueGreen(), Canary(), Linear()]
+every_shift = pytest.mark.parametrize("strategy", SHIFTING, ids=lambda s: type(s).__name__)
+
+
 def container(**told: Any) -> dict[str, Any]:
     [only_one] = only(deployed(**told), TEMPLATE).json("containerDefinitions")
     return dict(only_one)
@@ -51,6 +90,7 @@ def test_the_service_rolls_back_by_itself_is_private_and_starts_nothing_before_a
         "launchType": "FARGATE",
         "desiredCount": 0,
         "deploymentController": {"type": "ECS"},
+        "deploymentConfiguration": {"strategy": "ROLLING"},
         "deploymentCircuitBreaker": {"enable": True, "rollback": True},
         "deploymentMinimumHealthyPercent": 100,
         "deploymentMaximumPercent": 200,
@@ -60,7 +100,7 @@ def test_the_service_rolls_back_by_itself_is_private_and_starts_nothing_before_a
             "securityGroups": ["api-tasks-id"],
             "assignPublicIp": False,
         },
-        "loadBalancers": [{"targetGroupArn": TARGET_GROUP, "containerName": "app", "containerPort": 8080}],
+        "loadBalancers": [{"targetGroupArn": GROUPS[0], "containerName": "app", "containerPort": 8080}],
         "enableEcsManagedTags": True,
         "propagateTags": "SERVICE",
         "availabilityZoneRebalancing": "ENABLED",
@@ -68,21 +108,33 @@ def test_the_service_rolls_back_by_itself_is_private_and_starts_nothing_before_a
 
 
 def test_what_makes_ecs_deploy_and_the_count_are_no_change_to_pulumi() -> None:
-    assert only(deployed(), SERVICE).ignore_changes == [
-        "taskDefinition",
-        "desiredCount",
-        "networkConfiguration",
-        "loadBalancers",
-    ]
+    for resources in (deployed(), worker(), *map(by, SHIFTING), by(CodeDeployBlueGreen())):
+        assert only(resources, SERVICE).ignore_changes == [
+            "taskDefinition",
+            "desiredCount",
+            "networkConfiguration",
+            "loadBalancers",
+            "deploymentConfiguration",
+            "deploymentCircuitBreaker",
+            "deploymentMinimumHealthyPercent",
+            "deploymentMaximumPercent",
+            "alarms",
+            "availabilityZoneRebalancing",
+        ]
 
 
 def test_the_service_is_made_after_its_rule_and_after_its_role_can_do_its_work() -> None:
-    assert only(deployed(), SERVICE).depends_on == {
+    needed = {"given-api", "api-template", "api-tasks", "api-tg-a", "api-rule", "api-execution-policy"}
+    assert only(deployed(), SERVICE).depends_on == needed
+    shifting = needed | {"api-tg-b", "api-traffic-role", "api-traffic-policy"}
+    assert only(by(Canary()), SERVICE).depends_on == shifting
+    assert only(with_test_listener(strategy=Canary()), SERVICE).depends_on == shifting | {"api-test-rule"}
+    hooks = Canary(hooks=[Hook(stages=["POST_SCALE_UP"], function_arn=FUNCTION)])
+    assert only(deployed(strategy=hooks), SERVICE).depends_on == shifting | {"api-hooks-policy"}
+    assert only(worker(), SERVICE).depends_on == {
         "given-api",
         "api-template",
         "api-tasks",
-        "api-tg",
-        "api-rule",
         "api-execution-policy",
     }
 
@@ -266,45 +318,481 @@ def test_the_balancer_reaches_the_tasks_and_the_tasks_reach_what_they_need() -> 
 
 
 def test_a_change_of_the_port_makes_new_rules_and_keeps_the_target_group() -> None:
-    def made(port: int) -> tuple[set[str], Resource]:
+    def made(port: int) -> tuple[set[str], list[Resource]]:
         resources = deployed(port=port)
         rules = [*of_type(resources, INGRESS), *of_type(resources, EGRESS)]
-        return {r.name for r in rules if r.name.startswith("api-")}, only(resources, GROUP)
+        return {r.name for r in rules if r.name.startswith("api-")}, of_type(resources, GROUP)
 
     (before, group), (after, same) = made(3000), made(3001)
+    assert len(group) == 2
     assert before - after == {"api-in-3000", "api-from-balancer-3000"}
     assert after - before == {"api-in-3001", "api-from-balancer-3001"}
     assert same == group
 
 
-def test_the_target_group_asks_each_task_whether_it_can_serve() -> None:
+def test_both_target_groups_ask_each_task_whether_it_can_serve() -> None:
     resources = deployed(port=3000, health_path="/healthz", stop_timeout_seconds=90)
-    assert only(resources, GROUP).inputs == {
-        "namePrefix": "api-",
-        "vpcId": "vpc-1",
-        "targetType": "ip",
-        "protocol": "HTTP",
-        "port": 80,
-        "deregistrationDelay": 90,
-        "healthCheck": {
-            "path": "/healthz",
-            "matcher": "200",
-            "interval": 15,
-            "timeout": 5,
-            "healthyThreshold": 2,
-            "unhealthyThreshold": 3,
-        },
+    assert {r.name: r.inputs for r in of_type(resources, GROUP)} == {
+        f"api-tg-{letter}": {
+            "namePrefix": f"api-{letter}",
+            "vpcId": "vpc-1",
+            "targetType": "ip",
+            "protocol": "HTTP",
+            "port": 80,
+            "deregistrationDelay": 90,
+            "healthCheck": {
+                "path": "/healthz",
+                "matcher": "200",
+                "interval": 15,
+                "timeout": 5,
+                "healthyThreshold": 2,
+                "unhealthyThreshold": 3,
+            },
+        }
+        for letter in "ab"
     }
 
 
 def test_the_rule_forwards_the_services_paths_in_its_place_among_others() -> None:
     resources = deployed(paths=["/api/*", "/v1/*"], listener_priority=7)
-    assert only(resources, "aws:lb/listenerRule:ListenerRule").inputs == {
-        "listenerArn": "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener/given-api-http",
+    rule = only(resources, RULE)
+    assert rule.inputs == {
+        "listenerArn": f"{ELB}:listener/given-api-http",
         "priority": 7,
         "conditions": [{"pathPattern": {"values": ["/api/*", "/v1/*"]}}],
-        "actions": [{"type": "forward", "targetGroupArn": TARGET_GROUP}],
+        "actions": [FORWARD],
     }
+
+
+FORWARD = {
+    "type": "forward",
+    "forward": {"targetGroups": [{"arn": GROUPS[0], "weight": 100}, {"arn": GROUPS[1], "weight": 0}]},
+}
+
+
+@pytest.mark.parametrize(
+    "strategy", [Rolling(), *SHIFTING, CodeDeployBlueGreen()], ids=lambda strategy: type(strategy).__name__
+)
+def test_every_strategy_has_both_groups_in_one_rule_whose_weights_belong_to_whoever_deploys(
+    strategy: Strategy,
+) -> None:
+    rule = only(by(strategy), RULE)
+    assert (rule.name, rule.inputs["actions"], rule.ignore_changes) == ("api-rule", [FORWARD], ["actions"])
+    assert [group.name for group in of_type(by(strategy), GROUP)] == ["api-tg-a", "api-tg-b"]
+
+
+def test_test_traffic_has_a_rule_of_its_own_where_the_balancer_listens_for_it() -> None:
+    rules = {rule.name: rule for rule in of_type(with_test_listener(strategy=BlueGreen()), RULE)}
+    assert rules["api-test-rule"].inputs == {
+        **rules["api-rule"].inputs,
+        "listenerArn": f"{ELB}:listener/given-api-test",
+    }
+    assert rules["api-test-rule"].ignore_changes == ["actions"]
+    assert len(rules) == 2
+
+
+# Strategies
+
+
+def test_a_service_is_made_with_its_strategy_and_waits_for_nothing_before_the_first_release() -> None:
+    def made(strategy: Strategy) -> dict[str, Any]:
+        inputs = only(by(strategy), SERVICE).inputs
+        keys = (*KEYS, "deploymentController", "loadBalancers")
+        return {key: inputs[key] for key in keys if key in inputs}
+
+    advanced = {
+        "alternateTargetGroupArn": GROUPS[1],
+        "productionListenerRule": f"{ELB}:listener-rule/api-rule",
+        "roleArn": f"{ROLE}/api-traffic-role",
+    }
+    balanced = {"targetGroupArn": GROUPS[0], "containerName": "app", "containerPort": 8080}
+    shifts = {
+        "deploymentController": {"type": "ECS"},
+        "deploymentMinimumHealthyPercent": 100,
+        "deploymentMaximumPercent": 200,
+        "availabilityZoneRebalancing": "ENABLED",
+        "loadBalancers": [{**balanced, "advancedConfiguration": advanced}],
+    }
+    on, off = {"enable": True, "rollback": True}, {"enable": False, "rollback": False}
+    assert made(BlueGreen(bake_minutes=30)) == {
+        **shifts,
+        "deploymentConfiguration": {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": "0"},
+        "deploymentCircuitBreaker": on,
+    }
+    assert made(Canary(bake_minutes=30, percent=20)) == {
+        **shifts,
+        "deploymentConfiguration": {
+            "strategy": "CANARY",
+            "bakeTimeInMinutes": "0",
+            "canaryConfiguration": {"canaryPercent": 20, "canaryBakeTimeInMinutes": "0"},
+        },
+        "deploymentCircuitBreaker": off,
+    }
+    assert made(Linear(bake_minutes=30, step_percent=25)) == {
+        **shifts,
+        "deploymentConfiguration": {
+            "strategy": "LINEAR",
+            "bakeTimeInMinutes": "0",
+            "linearConfiguration": {"stepPercent": 25, "stepBakeTimeInMinutes": "0"},
+        },
+        "deploymentCircuitBreaker": off,
+    }
+    assert made(CodeDeployBlueGreen()) == {
+        "deploymentController": {"type": "CODE_DEPLOY"},
+        "availabilityZoneRebalancing": "DISABLED",
+        "loadBalancers": [balanced],
+    }
+
+
+KEYS = (
+    "deploymentConfiguration",
+    "deploymentCircuitBreaker",
+    "deploymentMinimumHealthyPercent",
+    "deploymentMaximumPercent",
+    "availabilityZoneRebalancing",
+)
+ALARMED = {"alarmNames": ["api-errors"], "enable": True, "rollback": True}
+NO_ALARM: dict[str, Any] = {"alarmNames": [], "enable": False, "rollback": False}
+BREAKS, GOES_ON = {"enable": True, "rollback": True}, {"enable": False, "rollback": False}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "deployment"),
+    [
+        (
+            Rolling(minimum_healthy_percent=50, maximum_percent=150),
+            {
+                "strategy": "ROLLING",
+                "minimumHealthyPercent": 50,
+                "maximumPercent": 150,
+                "deploymentCircuitBreaker": BREAKS,
+                "alarms": ALARMED,
+            },
+        ),
+        (
+            BlueGreen(bake_minutes=7),
+            {
+                "strategy": "BLUE_GREEN",
+                "bakeTimeInMinutes": 7,
+                "minimumHealthyPercent": 100,
+                "maximumPercent": 200,
+                "deploymentCircuitBreaker": BREAKS,
+                "alarms": ALARMED,
+                "lifecycleHooks": [],
+            },
+        ),
+        (
+            Canary(percent=2.5, canary_bake_minutes=4, bake_minutes=7),
+            {
+                "strategy": "CANARY",
+                "bakeTimeInMinutes": 7,
+                "canaryConfiguration": {"canaryPercent": 2.5, "canaryBakeTimeInMinutes": 4},
+                "minimumHealthyPercent": 100,
+                "maximumPercent": 200,
+                "deploymentCircuitBreaker": GOES_ON,
+                "alarms": ALARMED,
+                "lifecycleHooks": [],
+            },
+        ),
+        (
+            Linear(step_percent=25, step_bake_minutes=3, bake_minutes=7),
+            {
+                "strategy": "LINEAR",
+                "bakeTimeInMinutes": 7,
+                "linearConfiguration": {"stepPercent": 25, "stepBakeTimeInMinutes": 3},
+                "minimumHealthyPercent": 100,
+                "maximumPercent": 200,
+                "deploymentCircuitBreaker": GOES_ON,
+                "alarms": ALARMED,
+                "lifecycleHooks": [],
+            },
+        ),
+        (CodeDeployBlueGreen(), {}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_release_function_is_told_the_whole_strategy_and_to_break_off_where_ecs_does_not(
+    strategy: Strategy, deployment: dict[str, Any]
+) -> None:
+    assert register(by(strategy))["deployment"] == deployment
+
+
+@every_shift
+def test_ecs_may_shift_the_traffic_between_the_two_groups_and_by_the_services_rules_alone(strategy: Strategy) -> None:
+    def may(*rules: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "Effect": "Allow",
+                "Action": [
+                    "elasticloadbalancing:DescribeListeners",
+                    "elasticloadbalancing:DescribeRules",
+                    "elasticloadbalancing:DescribeTargetGroups",
+                    "elasticloadbalancing:DescribeTargetHealth",
+                ],
+                "Resource": "*",
+            },
+            {
+                "Effect": "Allow",
+                "Action": ["elasticloadbalancing:RegisterTargets", "elasticloadbalancing:DeregisterTargets"],
+                "Resource": GROUPS,
+            },
+            {
+                "Effect": "Allow",
+                "Action": ["elasticloadbalancing:ModifyRule"],
+                "Resource": [f"{ELB}:listener-rule/{rule}" for rule in rules],
+            },
+        ]
+
+    resources, tested = by(strategy), with_test_listener(strategy=strategy)
+    assert trusted(resources, "api-traffic-role") == [
+        {"Effect": "Allow", "Principal": {"Service": "ecs.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    ]
+    assert named(resources, "api-traffic-policy").inputs["role"] == "api-traffic-role"
+    assert statements(resources, "api-traffic-policy") == may("api-rule")
+    assert statements(tested, "api-traffic-policy") == may("api-rule", "api-test-rule")
+    advanced = register(tested)["load_balancers"][0]["advancedConfiguration"]
+    assert advanced["testListenerRule"] == f"{ELB}:listener-rule/api-test-rule"
+    assert "testListenerRule" not in register(resources)["load_balancers"][0]["advancedConfiguration"]
+
+
+@pytest.mark.parametrize("strategy", [Rolling(), CodeDeployBlueGreen()], ids=lambda s: type(s).__name__)
+def test_ecs_has_no_role_where_it_shifts_no_traffic(strategy: Strategy) -> None:
+    resources = with_test_listener(strategy=strategy)
+    assert [r.name for r in resources if "traffic" in r.name or "hooks" in r.name] == []
+    assert "advancedConfiguration" not in register(resources)["load_balancers"][0]
+
+
+def test_ecs_may_invoke_exactly_the_functions_of_hooks() -> None:
+    hooks = [
+        Hook(stages=["POST_TEST_TRAFFIC_SHIFT"], function_arn=FUNCTION, timeout_minutes=5),
+        Hook(stages=["PRE_SCALE_UP"], function_arn=f"{FUNCTION}-a", timeout_minutes=1, on_timeout="CONTINUE"),
+        Hook(stages=["POST_SCALE_UP", "PRODUCTION_TRAFFIC_SHIFT"], function_arn=FUNCTION, timeout_minutes=2),
+        Hook(stages=["POST_PRODUCTION_TRAFFIC_SHIFT"], timeout_minutes=3),
+    ]
+    resources = deployed(strategy=Linear(hooks=hooks))
+    assert trusted(resources, "api-hooks-role") == [
+        {"Effect": "Allow", "Principal": {"Service": "ecs.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    ]
+    assert statements(resources, "api-hooks-policy") == [
+        {"Effect": "Allow", "Action": ["lambda:InvokeFunction"], "Resource": [FUNCTION, f"{FUNCTION}-a"]}
+    ]
+
+    def called(function: str, minutes: int, action: str, *stages: str) -> dict[str, Any]:
+        return {
+            "targetType": "AWS_LAMBDA",
+            "hookTargetArn": function,
+            "roleArn": f"{ROLE}/api-hooks-role",
+            "lifecycleStages": [*stages],
+            "timeoutConfiguration": {"timeoutInMinutes": minutes, "action": action},
+        }
+
+    assert register(resources)["deployment"]["lifecycleHooks"] == [
+        called(FUNCTION, 5, "ROLLBACK", "POST_TEST_TRAFFIC_SHIFT"),
+        called(f"{FUNCTION}-a", 1, "CONTINUE", "PRE_SCALE_UP"),
+        called(FUNCTION, 2, "ROLLBACK", "POST_SCALE_UP", "PRODUCTION_TRAFFIC_SHIFT"),
+        {
+            "targetType": "PAUSE",
+            "lifecycleStages": ["POST_PRODUCTION_TRAFFIC_SHIFT"],
+            "timeoutConfiguration": {"timeoutInMinutes": 3, "action": "ROLLBACK"},
+        },
+    ]
+
+
+def test_a_pause_takes_no_role() -> None:
+    resources = deployed(strategy=BlueGreen(hooks=[Hook(stages=["POST_TEST_TRAFFIC_SHIFT"])]))
+    assert [r.name for r in resources if "hooks" in r.name] == []
+    assert register(resources)["deployment"]["lifecycleHooks"] == [
+        {
+            "targetType": "PAUSE",
+            "lifecycleStages": ["POST_TEST_TRAFFIC_SHIFT"],
+            "timeoutConfiguration": {"timeoutInMinutes": 60, "action": "ROLLBACK"},
+        }
+    ]
+
+
+# The alarm
+
+
+def test_the_alarm_goes_off_when_the_requests_to_either_group_fail() -> None:
+    resources = deployed(error_alarm=ErrorAlarm(percent=7, requests=50, minutes=3))
+
+    def metric(id: str, name: str, letter: str) -> dict[str, Any]:
+        dimensions = {"LoadBalancer": "app/given-api/1", "TargetGroup": f"targetgroup/api-tg-{letter}/1"}
+        of = {"namespace": "AWS/ApplicationELB", "metricName": name, "dimensions": dimensions}
+        return {"id": id, "metric": {**of, "period": 60, "stat": "Sum"}}
+
+    assert only(resources, ALARM).inputs == {
+        "alarmDescription": "More than 7 percent of the requests to api fail.",
+        "comparisonOperator": "GreaterThanThreshold",
+        "threshold": 7,
+        "evaluationPeriods": 3,
+        "treatMissingData": "notBreaching",
+        "metricQueries": [
+            metric("errors_a", "HTTPCode_Target_5XX_Count", "a"),
+            metric("requests_a", "RequestCount", "a"),
+            metric("errors_b", "HTTPCode_Target_5XX_Count", "b"),
+            metric("requests_b", "RequestCount", "b"),
+            {
+                "id": "percent",
+                "label": "Failed requests, percent",
+                "expression": "MAX([IF(FILL(requests_a, 0) >= 50, 100 * FILL(errors_a, 0) / requests_a, 0), "
+                "IF(FILL(requests_b, 0) >= 50, 100 * FILL(errors_b, 0) / requests_b, 0)])",
+                "returnData": True,
+            },
+        ],
+    }
+
+
+def test_without_the_alarm_those_of_ones_own_roll_back_or_none() -> None:
+    none = deployed(error_alarm=None)
+    assert of_type(none, ALARM) == []
+    assert register(none)["deployment"]["alarms"] == NO_ALARM
+    own = deployed(error_alarm=None, alarm_names=["latency"])
+    assert register(own)["deployment"]["alarms"] == {**ALARMED, "alarmNames": ["latency"]}
+    both = deployed(alarm_names=["latency"])
+    assert register(both)["deployment"]["alarms"] == {**ALARMED, "alarmNames": ["api-errors", "latency"]}
+
+
+# A worker
+
+
+def test_a_worker_answers_no_requests_and_nobody_reaches_it() -> None:
+    inputs = only(worker(), SERVICE).inputs
+    assert inputs.get("loadBalancers", []) == []
+    assert "healthCheckGracePeriodSeconds" not in inputs
+    assert [r.type for r in worker() if r.type.startswith("aws:lb/") or r.type in (INGRESS, ALARM)] == []
+    assert [r.name for r in of_type(worker(), EGRESS)] == ["api-out"]
+    [definition] = only(worker(), TEMPLATE).json("containerDefinitions")
+    assert definition["portMappings"] == []
+    outputs = only(worker(), "slipway:index:Service").outputs
+    assert "url" not in outputs
+    told = register(worker())
+    assert (told["load_balancers"], told["target_groups"]) == ([], [])
+    assert told["deployment"]["alarms"] == NO_ALARM
+    variables = only(worker(), "aws:lambda/function:Function").inputs["environment"]["variables"]
+    assert variables["SERVICE_URL"] == ""
+
+
+@pytest.mark.parametrize(
+    ("strategy", "name"),
+    [
+        (BlueGreen(), "BlueGreen"),
+        (Canary(), "Canary"),
+        (Linear(), "Linear"),
+        (CodeDeployBlueGreen(), "CodeDeployBlueGreen"),
+    ],
+)
+def test_a_worker_has_no_traffic_to_shift(strategy: Strategy, name: str) -> None:
+    with pytest.raises(ValueError) as error:
+        deploy(lambda: service("api", port=None, load_balancer=None, strategy=strategy))
+    assert str(error.value) == (
+        f"strategy must be Rolling for a service without a port, got {name}: there is no load balancer whose traffic "
+        "could be shifted"
+    )
+
+
+@pytest.mark.parametrize(("told", "got"), [({"port": None}, None), ({"load_balancer": None}, 8080)])
+def test_a_port_and_a_load_balancer_go_together(told: dict[str, Any], got: int | None) -> None:
+    with pytest.raises(ValueError) as error:
+        deployed(**told)
+    assert str(error.value) == f"load_balancer must be given with a port, and only then, got port={got}"
+
+
+@every_shift
+def test_the_old_tasks_stay_until_the_alarm_could_go_off(strategy: Strategy) -> None:
+    kind: Any = type(strategy)
+    with pytest.raises(ValueError) as error:
+        deployed(strategy=kind(bake_minutes=2), error_alarm=ErrorAlarm(minutes=3))
+    assert str(error.value) == (
+        "strategy must have bake_minutes of at least error_alarm.minutes=3, got 2: the old tasks would be gone before "
+        "the alarm could go off"
+    )
+
+
+def test_without_the_alarm_nothing_need_bake() -> None:
+    resources = deployed(strategy=BlueGreen(bake_minutes=0), error_alarm=None)
+    assert register(resources)["deployment"]["bakeTimeInMinutes"] == 0
+    deployed(strategy=BlueGreen(bake_minutes=3), error_alarm=ErrorAlarm(minutes=3))
+
+
+# What CodePipeline's own actions need
+
+
+def action_statements(*first: dict[str, Any]) -> list[dict[str, Any]]:
+    definition = "arn:aws:ecs:eu-west-1:123456789012:task-definition"
+    return [
+        *first,
+        {"Effect": "Allow", "Action": ["ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition"], "Resource": "*"},
+        {
+            "Effect": "Allow",
+            "Action": ["ecs:TagResource"],
+            "Resource": [f"{definition}/api:*", f"{definition}/api-template:*"],
+            "Condition": {"StringEquals": {"ecs:CreateAction": "RegisterTaskDefinition"}},
+        },
+        {
+            "Effect": "Allow",
+            "Action": ["iam:PassRole"],
+            "Resource": [f"{ROLE}/api-execution-role", f"{ROLE}/api-task-role"],
+            "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+        },
+    ]
+
+
+def test_codepipelines_own_action_may_deploy_this_service_where_it_does() -> None:
+    def may(strategy: Strategy) -> Any:
+        return resolved(lambda: service("api", strategy=strategy).deploy_statements())
+
+    assert may(Rolling()) == may(Canary()) == []
+    assert may(Rolling(ecs_action=True)) == action_statements(
+        {
+            "Effect": "Allow",
+            "Action": ["ecs:DescribeServices", "ecs:UpdateService"],
+            "Resource": "arn:aws:ecs:eu-west-1:123456789012:service/given-api/api",
+        }
+    )
+    codedeploy = "arn:aws:codedeploy:eu-west-1:123456789012"
+    config = "CodeDeployDefault.ECSAllAtOnce"
+    assert may(CodeDeployBlueGreen(deployment_config=config)) == action_statements(
+        {
+            "Effect": "Allow",
+            "Action": ["codedeploy:CreateDeployment", "codedeploy:GetDeployment"],
+            "Resource": f"{codedeploy}:deploymentgroup:api/api",
+        },
+        {
+            "Effect": "Allow",
+            "Action": [
+                "codedeploy:GetApplication",
+                "codedeploy:GetApplicationRevision",
+                "codedeploy:RegisterApplicationRevision",
+            ],
+            "Resource": f"{codedeploy}:application:api",
+        },
+        {
+            "Effect": "Allow",
+            "Action": ["codedeploy:GetDeploymentConfig"],
+            "Resource": f"{codedeploy}:deploymentconfig:{config}",
+        },
+    )
+
+
+def test_codedeploy_is_told_of_both_groups_listeners_and_alarms() -> None:
+    resources = with_test_listener(strategy=CodeDeployBlueGreen(), alarm_names=["latency"])
+    group = only(resources, "aws:codedeploy/deploymentGroup:DeploymentGroup").inputs
+    assert group["loadBalancerInfo"] == {
+        "targetGroupPairInfo": {
+            "targetGroups": [{"name": "api-tg-a"}, {"name": "api-tg-b"}],
+            "prodTrafficRoute": {"listenerArns": [f"{ELB}:listener/given-api-http"]},
+            "testTrafficRoute": {"listenerArns": [f"{ELB}:listener/given-api-test"]},
+        }
+    }
+    assert group["alarmConfiguration"] == {"enabled": True, "alarms": ["api-errors", "latency"]}
+    [watched] = [
+        s for s in statements(resources, "api-codedeploy-policy") if s["Action"] == ["cloudwatch:DescribeAlarms"]
+    ]
+    alarm = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm"
+    assert watched["Resource"] == [f"{alarm}:api-errors", f"{alarm}:latency"]
+    [passed] = [s for s in statements(resources, "api-codedeploy-policy") if s["Action"] == ["iam:PassRole"]]
+    assert passed["Resource"] == [f"{ROLE}/api-execution-role", f"{ROLE}/api-task-role"]
 
 
 def test_logs_are_kept_as_long_as_told() -> None:
@@ -358,12 +846,21 @@ def test_what_a_service_offers() -> None:
         "environment_name": "dev",
         "container_name": "app",
         "url": "http://given-api.elb.example",
+        "vpc_id": "vpc-1",
+        "subnet_ids": ["subnet-3", "subnet-4"],
         "log_group_name": "/ecs/api",
         "task_role_name": "api-task-role",
         "security_group_id": "api-tasks-id",
         "release_function": "urn:pulumi:dev::storefront::slipway:index:Service$slipway:index:ReleaseFunction"
         "::api-release",
     }
+
+
+def test_the_address_of_ones_own_is_what_is_told_and_tested() -> None:
+    resources = deployed(url="https://shop.example.com")
+    assert only(resources, "slipway:index:Service").outputs["url"] == "https://shop.example.com"
+    variables = only(resources, "aws:lambda/function:Function").inputs["environment"]["variables"]
+    assert variables["SERVICE_URL"] == "https://shop.example.com"
 
 
 def test_an_environment_that_no_tag_can_name_is_refused() -> None:

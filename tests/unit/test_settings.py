@@ -1,22 +1,91 @@
 import dataclasses
+import datetime
 import json
 from typing import Any
 
 import pytest
 from pydantic.alias_generators import to_camel
-from slipway import Approval, CodeCommit, Connection, RegistryArgs, Rolling, Tasks
+from slipway import (
+    AllowedFinding,
+    Approval,
+    BlueGreen,
+    Canary,
+    CodeCommit,
+    CodeDeployBlueGreen,
+    CodeScan,
+    Connection,
+    EcrImage,
+    ErrorAlarm,
+    Filter,
+    Hook,
+    Linear,
+    Notifications,
+    PullRequest,
+    Push,
+    RegistryArgs,
+    Rolling,
+    S3Object,
+    ScanGate,
+    Slack,
+    StageTests,
+    Tasks,
+    Teams,
+    Window,
+)
+from slipway import (
+    TestListener as Listener,
+)
 from slipway.build import BuildSettings
 from slipway.load_balancer import LoadBalancerSettings
+from slipway.pipeline import PipelineSettings
 from slipway.service import ServiceSettings
-from slipway.settings import ConfigurationError, ExistingNetwork, NewNetwork, Settings, read
-from unit.harness import deploy_stack_file, of_type, only, refuse_stack_file
+from slipway.settings import (
+    ConfigurationError,
+    ExistingNetwork,
+    FeatureBranch,
+    NewNetwork,
+    Settings,
+    StageSettings,
+    read,
+)
+from unit.harness import deploy_stack_file, named, of_type, only, refuse_stack_file
 
 STACK = ["pulumi:pulumi:Stack"]
 GITHUB = "arn:aws:codeconnections:eu-west-1:123456789012:connection/0f-1"
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-a1b2c3"
-LEAST = {"source": {"codecommit": {"repository": "storefront"}}, "service": {}}
+FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:check"
+LEAST: dict[str, Any] = {"source": {"codecommit": {"repository": "storefront"}}}
+IMAGE = {"image": {"repository": "storefront-dev", "tag": "verified-dev"}}
+REQUESTED = {
+    "connection": {
+        "arn": GITHUB,
+        "repository": "acme/storefront",
+        "pullRequests": [{"branches": {"includes": ["main"]}}],
+    }
+}
+COMMANDS: dict[str, Any] = {
+    "commands": ["make smoke"],
+    "environment": {"A": "1"},
+    "secrets": {"TOKEN": SECRET},
+    "secretsKmsKeyArns": ["arn:aws:kms:eu-west-1:123456789012:key/k"],
+    "image": "example/tools:1",
+    "computeType": "BUILD_GENERAL1_MEDIUM",
+    "privileged": True,
+    "timeoutMinutes": 20,
+    "logRetentionDays": 7,
+}
 FULL: dict[str, Any] = {
-    "source": {"connection": {"arn": GITHUB, "repository": "acme/storefront", "branch": "release"}},
+    "source": {
+        "connection": {
+            "arn": GITHUB,
+            "repository": "acme/storefront",
+            "branch": "release",
+            "push": [
+                {"branches": {"includes": ["release"]}, "filePaths": {"excludes": ["docs/**"]}},
+                {"tags": {"includes": ["v*"], "excludes": ["*-rc*"]}},
+            ],
+        }
+    },
     "service": {
         "port": 3000,
         "healthPath": "/healthz",
@@ -32,14 +101,25 @@ FULL: dict[str, Any] = {
         "stopTimeoutSeconds": 20,
         "paths": ["/api/*"],
         "listenerPriority": 7,
+        "url": "https://shop.example.com",
+        "errorAlarm": {"percent": 2, "requests": 100, "minutes": 3},
+        "alarmNames": ["latency"],
         "keepVerified": 9,
         "logRetentionDays": 7,
     },
     "stages": [
         {
             "name": "staging",
-            "approval": {},
+            "approval": {
+                "notify": ["ops@example.com"],
+                "timeoutMinutes": 60,
+                "link": "https://github.com/acme/storefront/compare/{live_commit}...{commit}",
+            },
             "strategy": {"rolling": {"minimumHealthyPercent": 50, "maximumPercent": 150, "deadlineMinutes": 20}},
+            "tests": {**COMMANDS, "inVpc": True},
+            "window": {"cron": "* * 9-16 ? * MON-FRI", "timeZone": "Europe/Berlin"},
+            "service": {"keepVerified": 3},
+            "loadBalancer": {"idleTimeoutSeconds": 30},
         }
     ],
     "build": {
@@ -57,12 +137,14 @@ FULL: dict[str, Any] = {
         "untaggedDays": 3,
         "kmsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/k",
         "pullPrincipals": ["arn:aws:iam::111122223333:role/x"],
+        "expireDays": 90,
         "retain": True,
     },
     "loadBalancer": {
         "certificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/1",
         "internal": True,
         "ingressCidrs": ["10.0.0.0/8"],
+        "testListener": {"ingressCidrs": ["10.1.0.0/16"], "port": 9443},
         "deletionProtection": True,
         "idleTimeoutSeconds": 300,
     },
@@ -73,6 +155,19 @@ FULL: dict[str, Any] = {
             "privateSubnetIds": ["subnet-3"],
         }
     },
+    "scanGate": {
+        "threshold": "MEDIUM",
+        "allow": [{"id": "CVE-2026-12345", "reason": "no fix upstream yet", "until": "2026-12-31"}],
+        "timeoutMinutes": 40,
+        "enhanced": True,
+    },
+    "codeScans": [{**COMMANDS, "name": "lint"}],
+    "notifications": {
+        "emails": ["ops@example.com"],
+        "slack": {"teamId": "T0123ABC4", "channelId": "C0123ABC4"},
+        "teams": {"tenantId": "t", "teamId": "u", "channelId": "c"},
+    },
+    "pipeline": {"executionMode": "QUEUED", "variables": {"LEVEL": "info"}},
 }
 
 
@@ -84,48 +179,100 @@ def keys(kind: Any) -> set[str]:
     return {to_camel(field.name) for field in dataclasses.fields(kind)}
 
 
+def told(overrides: dict[str, Any], stack: str = "dev") -> list[str]:
+    """The mistakes of a stack file that says the least, beside these parts."""
+    with pytest.raises(ConfigurationError) as error:
+        settings({**LEAST, **overrides}, stack)
+    head, *lines = str(error.value).split("\n")
+    many = "a mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
+    assert head == f"{many} in the configuration (Pulumi.yaml, Pulumi.{stack}.yaml):"
+    assert [line for line in lines if not line.startswith("  ")] == []
+    return [line[2:] for line in lines]
+
+
+STAGE = StageSettings(
+    environment_name="dev",
+    service_name="storefront-dev",
+    service=ServiceSettings(),
+    load_balancer=LoadBalancerSettings(),
+    strategy=Rolling(),
+    approval=None,
+    tests=None,
+    window=None,
+)
+
+
 def test_the_least_that_a_stack_file_says_is_where_commits_come_from() -> None:
     assert settings(LEAST) == Settings(
         name="storefront-dev",
-        service_name="storefront-dev",
-        environment_name="dev",
         source=CodeCommit(repository="storefront"),
-        service=ServiceSettings(),
-        strategy=Rolling(),
-        approval=None,
+        image_repository=None,
         build=BuildSettings(),
         registry=RegistryArgs(),
-        load_balancer=LoadBalancerSettings(),
+        cpu_architecture="X86_64",
+        stages=[STAGE],
         network=NewNetwork(),
+        scan_gate=None,
+        code_scans=[],
+        notifications=None,
+        pipeline=PipelineSettings(),
     )
 
 
 def test_every_key_reaches_what_it_is_for() -> None:
+    service = ServiceSettings(
+        port=3000,
+        health_path="/healthz",
+        cpu=1024,
+        memory=4096,
+        cpu_architecture="ARM64",
+        tasks=Tasks(min=3, max=9, target_cpu_percent=40),
+        environment={"LOG_LEVEL": "debug"},
+        secrets={"PASSWORD": f"{SECRET}:password::"},
+        secrets_kms_key_arns=["arn:aws:kms:eu-west-1:123456789012:key/k"],
+        read_only_root_filesystem=False,
+        health_check_grace_seconds=90,
+        stop_timeout_seconds=20,
+        paths=["/api/*"],
+        listener_priority=7,
+        url="https://shop.example.com",
+        error_alarm=ErrorAlarm(percent=2, requests=100, minutes=3),
+        alarm_names=["latency"],
+        keep_verified=3,
+        log_retention_days=7,
+    )
+    balancer = LoadBalancerSettings(
+        certificate_arn="arn:aws:acm:eu-west-1:123456789012:certificate/1",
+        internal=True,
+        ingress_cidrs=["10.0.0.0/8"],
+        test_listener=Listener(ingress_cidrs=["10.1.0.0/16"], port=9443),
+        deletion_protection=True,
+        idle_timeout_seconds=30,
+    )
+    commands: dict[str, Any] = {
+        "commands": ["make smoke"],
+        "environment": {"A": "1"},
+        "secrets": {"TOKEN": SECRET},
+        "secrets_kms_key_arns": ["arn:aws:kms:eu-west-1:123456789012:key/k"],
+        "image": "example/tools:1",
+        "compute_type": "BUILD_GENERAL1_MEDIUM",
+        "privileged": True,
+        "timeout_minutes": 20,
+        "log_retention_days": 7,
+    }
+    link = "https://github.com/acme/storefront/compare/{live_commit}...{commit}"
     assert settings(FULL) == Settings(
         name="storefront-dev",
-        service_name="storefront-staging",
-        environment_name="staging",
-        source=Connection(arn=GITHUB, repository="acme/storefront", branch="release"),
-        service=ServiceSettings(
-            port=3000,
-            health_path="/healthz",
-            cpu=1024,
-            memory=4096,
-            cpu_architecture="ARM64",
-            tasks=Tasks(min=3, max=9, target_cpu_percent=40),
-            environment={"LOG_LEVEL": "debug"},
-            secrets={"PASSWORD": f"{SECRET}:password::"},
-            secrets_kms_key_arns=["arn:aws:kms:eu-west-1:123456789012:key/k"],
-            read_only_root_filesystem=False,
-            health_check_grace_seconds=90,
-            stop_timeout_seconds=20,
-            paths=["/api/*"],
-            listener_priority=7,
-            keep_verified=9,
-            log_retention_days=7,
+        source=Connection(
+            arn=GITHUB,
+            repository="acme/storefront",
+            branch="release",
+            push=[
+                Push(branches=Filter(includes=["release"]), file_paths=Filter(excludes=["docs/**"])),
+                Push(tags=Filter(includes=["v*"], excludes=["*-rc*"])),
+            ],
         ),
-        strategy=Rolling(minimum_healthy_percent=50, maximum_percent=150, deadline_minutes=20),
-        approval=Approval(),
+        image_repository=None,
         build=BuildSettings(
             context="app",
             dockerfile="docker/Dockerfile",
@@ -141,46 +288,232 @@ def test_every_key_reaches_what_it_is_for() -> None:
             untagged_days=3,
             kms_key_arn="arn:aws:kms:eu-west-1:123456789012:key/k",
             pull_principals=["arn:aws:iam::111122223333:role/x"],
+            expire_days=90,
             retain=True,
         ),
-        load_balancer=LoadBalancerSettings(
-            certificate_arn="arn:aws:acm:eu-west-1:123456789012:certificate/1",
-            internal=True,
-            ingress_cidrs=["10.0.0.0/8"],
-            deletion_protection=True,
-            idle_timeout_seconds=300,
-        ),
+        cpu_architecture="ARM64",
+        stages=[
+            StageSettings(
+                environment_name="staging",
+                service_name="storefront-staging",
+                service=service,
+                load_balancer=balancer,
+                strategy=Rolling(minimum_healthy_percent=50, maximum_percent=150, deadline_minutes=20),
+                approval=Approval(notify=["ops@example.com"], timeout_minutes=60, link=link),
+                tests=StageTests(**commands, in_vpc=True),
+                window=Window(cron="* * 9-16 ? * MON-FRI", time_zone="Europe/Berlin"),
+            )
+        ],
         network=ExistingNetwork(
             vpc_id="vpc-0a", public_subnet_ids=["subnet-1", "subnet-2"], private_subnet_ids=["subnet-3"]
         ),
+        scan_gate=ScanGate(
+            threshold="MEDIUM",
+            allow=[
+                AllowedFinding(id="CVE-2026-12345", reason="no fix upstream yet", until=datetime.date(2026, 12, 31))
+            ],
+            timeout_minutes=40,
+            enhanced=True,
+        ),
+        code_scans=[CodeScan(**commands, name="lint")],
+        notifications=Notifications(
+            emails=["ops@example.com"],
+            slack=Slack(team_id="T0123ABC4", channel_id="C0123ABC4"),
+            teams=Teams(tenant_id="t", team_id="u", channel_id="c"),
+        ),
+        pipeline=PipelineSettings(execution_mode="QUEUED", variables={"LEVEL": "info"}),
     )
 
 
 def test_the_file_that_says_everything_leaves_no_key_out() -> None:
+    stage, gate, channels = FULL["stages"][0], FULL["scanGate"], FULL["notifications"]
     assert keys(ServiceSettings) == FULL["service"].keys()
     assert keys(Tasks) == FULL["service"]["tasks"].keys()
+    assert keys(ErrorAlarm) == FULL["service"]["errorAlarm"].keys()
     # A buildspec of ones own is refused beside the settings of Slipway's build.
     assert keys(BuildSettings) == FULL["build"].keys() | {"buildspec"}
     assert keys(RegistryArgs) == FULL["registry"].keys()
     assert keys(LoadBalancerSettings) == FULL["loadBalancer"].keys()
-    assert keys(Connection) == FULL["source"]["connection"].keys()
-    assert keys(Rolling) == FULL["stages"][0]["strategy"]["rolling"].keys()
+    assert keys(Listener) == FULL["loadBalancer"]["testListener"].keys()
+    # A connection is one that exists or a new one, and pull requests are refused beside stages.
+    assert keys(Connection) == FULL["source"]["connection"].keys() | {"providerType", "hostArn", "pullRequests"}
+    assert keys(Push) == {key for push in FULL["source"]["connection"]["push"] for key in push}
+    # The function that finishes is told no more than the one that deploys.
+    assert keys(Rolling) == stage["strategy"]["rolling"].keys() | {"ecsAction"}
     assert keys(ExistingNetwork) == FULL["network"]["existing"].keys()
-    assert keys(Approval) == FULL["stages"][0]["approval"].keys()
+    assert keys(Approval) == stage["approval"].keys()
+    assert keys(StageTests) == stage["tests"].keys()
+    assert keys(Window) == stage["window"].keys()
+    assert keys(ScanGate) == gate.keys()
+    assert keys(AllowedFinding) == gate["allow"][0].keys()
+    assert keys(CodeScan) == FULL["codeScans"][0].keys()
+    assert (keys(Notifications), keys(Slack), keys(Teams)) == (
+        channels.keys(),
+        channels["slack"].keys(),
+        channels["teams"].keys(),
+    )
+    assert keys(PipelineSettings) == FULL["pipeline"].keys()
+    assert keys(FeatureBranch) == {"imageDays"}
 
 
-def test_the_other_kinds_of_each_choice() -> None:
-    told = settings(
+HOST = "arn:aws:codeconnections:eu-west-1:123456789012:host/ghes/1"
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/k"
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ({"codecommit": {"repository": "web", "branch": "next"}}, CodeCommit(repository="web", branch="next")),
+        (
+            {"connection": {"providerType": "GitHub", "repository": "a/b"}},
+            Connection(provider_type="GitHub", repository="a/b"),
+        ),
+        ({"connection": {"hostArn": HOST, "repository": "a/b"}}, Connection(host_arn=HOST, repository="a/b")),
+        (
+            {"s3": {"bucket": "sources", "key": "a.zip", "kmsKeyArn": KEY}},
+            S3Object(bucket="sources", key="a.zip", kms_key_arn=KEY),
+        ),
+    ],
+    ids=["codecommit", "provider", "host", "s3"],
+)
+def test_the_other_kinds_of_sources(source: dict[str, Any], kind: Any) -> None:
+    assert (settings({"source": source}).source, settings({"source": source}).image_repository) == (kind, None)
+
+
+def test_an_image_as_source_is_built_by_another_stack() -> None:
+    read = settings({"source": IMAGE}, stack="prod")
+    assert read.source == EcrImage(repository="storefront-dev", tag="verified-dev")
+    assert read.image_repository == "storefront-dev"
+
+
+def test_pull_requests_start_a_pipeline_without_stages() -> None:
+    source = {
+        "connection": {
+            **REQUESTED["connection"],
+            "pullRequests": [{"events": ["OPEN"], "filePaths": {"excludes": ["*.md"]}}],
+        }
+    }
+    read = settings({"source": source, "stages": []})
+    assert read.stages == []
+    assert read.source == Connection(
+        arn=GITHUB,
+        repository="acme/storefront",
+        pull_requests=[PullRequest(events=["OPEN"], file_paths=Filter(excludes=["*.md"]))],
+    )
+
+
+HOOK = {"stages": ["PRE_SCALE_UP"], "functionArn": FUNCTION, "timeoutMinutes": 5, "onTimeout": "CONTINUE"}
+TIMERS = {"bakeMinutes": 20, "deadlineMinutes": 15, "hooks": [HOOK]}
+READ: dict[str, Any] = {
+    "bake_minutes": 20,
+    "deadline_minutes": 15,
+    "hooks": [Hook(stages=["PRE_SCALE_UP"], function_arn=FUNCTION, timeout_minutes=5, on_timeout="CONTINUE")],
+}
+CODEDEPLOY = {
+    "deploymentConfig": "CodeDeployDefault.ECSAllAtOnce",
+    "onReady": "STOP_DEPLOYMENT",
+    "waitMinutes": 30,
+    "terminationMinutes": 5,
+    "deadlineMinutes": 15,
+}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "kind"),
+    [
+        ({"rolling": {"ecsAction": True}}, Rolling(ecs_action=True)),
+        ({"blueGreen": TIMERS}, BlueGreen(**READ)),
+        (
+            {"canary": {**TIMERS, "percent": 2.5, "canaryBakeMinutes": 3}},
+            Canary(**READ, percent=2.5, canary_bake_minutes=3),
+        ),
+        (
+            {"linear": {**TIMERS, "stepPercent": 25, "stepBakeMinutes": 3}},
+            Linear(**READ, step_percent=25, step_bake_minutes=3),
+        ),
+        (
+            {"codeDeployBlueGreen": CODEDEPLOY},
+            CodeDeployBlueGreen(
+                deployment_config="CodeDeployDefault.ECSAllAtOnce",
+                on_ready="STOP_DEPLOYMENT",
+                wait_minutes=30,
+                termination_minutes=5,
+                deadline_minutes=15,
+            ),
+        ),
+        ({"blueGreen": {}}, BlueGreen()),
+        ({"canary": {}}, Canary()),
+        ({"linear": {}}, Linear()),
+        ({"codeDeployBlueGreen": {}}, CodeDeployBlueGreen()),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else type(value).__name__,
+)
+def test_the_kinds_of_strategies(strategy: dict[str, Any], kind: Any) -> None:
+    [stage] = settings({**LEAST, "stages": [{"strategy": strategy}]}).stages
+    assert stage.strategy == kind
+    [(name, said)] = strategy.items()
+    if len(said) > 1:
+        assert keys(type(kind)) == said.keys()
+
+
+def test_the_other_kinds_of_builds_and_networks() -> None:
+    read = settings(
         {
             **LEAST,
-            "source": {"codecommit": {"repository": "web", "branch": "next"}},
             "build": {"buildspec": "ci/buildspec.yml"},
             "network": {"new": {"cidr": "10.8.0.0/16", "zones": 3, "natGateways": "OnePerAz"}},
         }
     )
-    assert told.source == CodeCommit(repository="web", branch="next")
-    assert told.build == BuildSettings(buildspec="ci/buildspec.yml")
-    assert told.network == NewNetwork(cidr="10.8.0.0/16", zones=3, nat_gateways="OnePerAz")
+    assert read.build == BuildSettings(buildspec="ci/buildspec.yml")
+    assert read.network == NewNetwork(cidr="10.8.0.0/16", zones=3, nat_gateways="OnePerAz")
+
+
+@pytest.mark.parametrize(
+    "until", ["2026-12-31", "2026-12-31T00:00:00Z", "2026-12-31T00:00:00.000Z", "2026-12-31 00:00:00 +0000 UTC"]
+)
+def test_a_day_is_read_as_pulumi_hands_it_over(until: str) -> None:
+    finding = {"id": "CVE-2026-1", "reason": "no fix upstream yet", "until": until}
+    gate = settings({**LEAST, "scanGate": {"allow": [finding]}}).scan_gate
+    assert gate == ScanGate(
+        allow=[AllowedFinding(id="CVE-2026-1", reason="no fix upstream yet", until=datetime.date(2026, 12, 31))]
+    )
+
+
+def test_a_day_that_yaml_knows_reaches_the_gate() -> None:
+    finding = {"id": "CVE-2026-1", "reason": "no fix upstream yet", "until": datetime.date(2026, 12, 31)}
+    resources = deploy_stack_file("dev", {"slipway:scanGate": {"allow": [finding]}})
+    code = named(resources, "storefront-dev-scan-gate", ":Function").inputs["code"]
+    assert json.loads(code.assets["release/scan_policy.json"].text)["allow"] == [{**finding, "until": "2026-12-31"}]
+
+
+def test_a_moment_that_looks_like_a_day_stays_text_where_text_stands() -> None:
+    service = {"environment": {"SINCE": "2026-12-31T00:00:00Z"}}
+    [stage] = settings({**LEAST, "service": service}).stages
+    assert stage.service.environment == {"SINCE": "2026-12-31T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("until", "why"),
+    [
+        ("soon", "must be a valid date in the format YYYY-MM-DD, input is too short"),
+        (
+            "2026-12-31T10:30:00Z",
+            "must be a valid date in the format YYYY-MM-DD, unexpected extra characters at the end of the input",
+        ),
+        (20261231, "must be a valid date"),
+    ],
+)
+def test_what_is_no_day_is_told(until: Any, why: str) -> None:
+    finding = {"id": "CVE-2026-1", "reason": "no fix upstream yet", "until": until}
+    assert told({"scanGate": {"allow": [finding]}}) == [
+        f"slipway:scanGate.allow[0].until {why}, got {json.dumps(until)}"
+    ]
+
+
+@pytest.mark.parametrize("gate", ["on", {"allow": "CVE-1"}, {"allow": ["CVE-1"]}])
+def test_a_gate_of_another_form_is_told(gate: Any) -> None:
+    [line] = told({"scanGate": gate})
+    assert line.startswith("slipway:scanGate")
 
 
 def test_the_program_hands_on_all_that_a_stack_file_says() -> None:
@@ -188,40 +521,173 @@ def test_the_program_hands_on_all_that_a_stack_file_says() -> None:
     pipeline = only(resources, "aws:codepipeline/pipeline:Pipeline").inputs
     service = only(resources, "aws:ecs/service:Service").inputs
     template = only(resources, "aws:ecs/taskDefinition:TaskDefinition").inputs
-    project = only(resources, "aws:codebuild/project:Project").inputs
-    variables = only(resources, "aws:lambda/function:Function").inputs["environment"]["variables"]
+    project = named(resources, "storefront-dev", ":Project").inputs
+    function = named(resources, "storefront-staging-release", ":Function").inputs
+    variables = function["environment"]["variables"]
     balancer = only(resources, "aws:lb/loadBalancer:LoadBalancer").inputs
     stages = [(stage["name"], [action["name"] for action in stage["actions"]]) for stage in pipeline["stages"]]
 
-    assert stages == [("Source", ["Source"]), ("Build", ["Build"]), ("staging", ["Approve", "Deploy"])]
+    assert stages == [
+        ("Source", ["Source"]),
+        ("Build", ["Build"]),
+        ("Scan", ["lint", "Image"]),
+        ("staging", ["Inspect", "Approve", "Deploy"]),
+    ]
+    assert pipeline["executionMode"] == "QUEUED"
+    assert [variable["name"] for variable in pipeline["variables"]] == ["LEVEL", "IMAGE_DIGEST"]
+    assert [sorted(push) for push in pipeline["triggers"][0]["gitConfiguration"]["pushes"]] == [
+        ["branches", "filePaths"],
+        ["tags"],
+    ]
+    assert pipeline["stages"][-1]["beforeEntry"]["condition"]["result"] == "FAIL"
     assert pipeline["stages"][0]["actions"][0]["configuration"]["FullRepositoryId"] == "acme/storefront"
     assert (service["name"], service["networkConfiguration"]["subnets"]) == ("storefront-staging", ["subnet-3"])
     assert (service["deploymentMinimumHealthyPercent"], service["deploymentMaximumPercent"]) == (50, 150)
     assert (template["cpu"], template["runtimePlatform"]["cpuArchitecture"]) == ("1024", "ARM64")
     assert (project["buildTimeout"], project["environment"]["type"]) == (45, "ARM_CONTAINER")
-    assert (variables["ENVIRONMENT"], variables["KEEP_VERIFIED"]) == ("staging", "9")
-    assert (balancer["idleTimeout"], balancer["subnets"]) == (300, ["subnet-1", "subnet-2"])
+    assert (variables["ENVIRONMENT"], variables["KEEP_VERIFIED"]) == ("staging", "3")
+    assert variables["SERVICE_URL"] == "https://shop.example.com"
+    assert (balancer["idleTimeout"], balancer["subnets"]) == (30, ["subnet-1", "subnet-2"])
     assert only(resources, "aws:ecr/repository:Repository").retain is True
+    assert named(resources, "storefront-staging-tests", ":Project").inputs["buildTimeout"] == 20
+    assert named(resources, "storefront-dev-lint", ":Project").inputs["buildTimeout"] == 20
+    assert len(of_type(resources, "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration")) == 1
+    assert len(of_type(resources, "aws:chatbot/teamsChannelConfiguration:TeamsChannelConfiguration")) == 1
     assert len(of_type(resources, "aws:lambda/invocation:Invocation")) == 2
     assert of_type(resources, "awsx:ec2:Vpc") == []
 
 
+# Several stages
+
+TWO = [
+    {"name": "staging"},
+    {
+        "name": "production",
+        "approval": {},
+        "strategy": {"canary": {}},
+        "service": {"cpu": 512, "memory": 1024, "environment": {"LEVEL": "warn"}},
+        "loadBalancer": {"deletionProtection": True},
+    },
+]
+
+
+def test_a_stage_says_some_keys_anew_and_has_the_others_of_the_file() -> None:
+    read = settings(
+        {
+            **LEAST,
+            "service": {"port": 3000, "cpu": 256, "environment": {"LEVEL": "info", "COLOR": "blue"}},
+            "loadBalancer": {"internal": True},
+            "stages": TWO,
+        }
+    )
+    staging, production = read.stages
+    assert staging == dataclasses.replace(
+        STAGE,
+        environment_name="staging",
+        service_name="storefront-staging",
+        service=ServiceSettings(port=3000, environment={"LEVEL": "info", "COLOR": "blue"}),
+        load_balancer=LoadBalancerSettings(internal=True),
+    )
+    # A key is said anew as a whole: of the environment nothing is left.
+    assert production == dataclasses.replace(
+        STAGE,
+        environment_name="production",
+        service_name="storefront-production",
+        service=ServiceSettings(port=3000, cpu=512, memory=1024, environment={"LEVEL": "warn"}),
+        load_balancer=LoadBalancerSettings(internal=True, deletion_protection=True),
+        strategy=Canary(),
+        approval=Approval(),
+    )
+
+
+def test_a_stage_can_be_a_worker_beside_one_that_answers_requests() -> None:
+    web, jobs = settings({**LEAST, "stages": [{"name": "web"}, {"name": "jobs", "service": {"port": None}}]}).stages
+    assert (web.service.port, web.load_balancer) == (8080, LoadBalancerSettings())
+    assert (jobs.service.port, jobs.load_balancer) == (None, None)
+
+
+def test_a_mistake_in_what_all_stages_have_is_told_once() -> None:
+    stages = [{"name": "a", "service": {"keepVerified": 3}}, {"name": "b", "service": {"stopTimeoutSeconds": 5}}]
+    assert told({"service": {"port": 0, "tasks": {"min": 0}}, "stages": stages}) == [
+        "slipway:service.tasks.min must be between 1 and 5000, got 0",
+        "slipway:service.port must be between 1 and 65535, got 0",
+    ]
+    assert told({"loadBalancer": {"idleTimeoutSeconds": 0}, "stages": [{"loadBalancer": {"internal": True}}]}) == [
+        "slipway:loadBalancer.idleTimeoutSeconds must be between 1 and 4000, got 0"
+    ]
+    assert told({"service": {"prot": 1}, "stages": stages}) == [
+        f"slipway:service.prot is not a key; possible here: {SERVICE_KEYS}"
+    ]
+
+
+def test_a_mistake_in_what_a_stage_says_anew_is_told_of_that_stage() -> None:
+    stages = [{"name": "a", "service": {"port": 99_999}}, {"name": "b", "service": {"memory": 1}}, {"name": "c"}]
+    assert sorted(told({"service": {"port": 0}, "stages": stages})) == [
+        "slipway:service.port must be between 1 and 65535, got 0",
+        "slipway:stages[0].service.port must be between 1 and 65535, got 99999",
+        "slipway:stages[1].service.memory must be one of [512, 1024, 2048] with cpu=256, got 1",
+    ]
+
+
 def test_the_stack_is_the_environment_unless_the_stage_has_a_name() -> None:
-    assert settings(LEAST, stack="prod").environment_name == "prod"
-    assert settings({**LEAST, "stages": [{"name": "eu"}]}, stack="prod").service_name == "storefront-eu"
+    [stage] = settings(LEAST, stack="prod").stages
+    assert (stage.environment_name, stage.service_name) == ("prod", "storefront-prod")
+    [stage] = settings({**LEAST, "stages": [{"name": "eu"}]}, stack="prod").stages
+    assert (stage.environment_name, stage.service_name) == ("eu", "storefront-eu")
+
+
+# A stack for a feature branch
+
+
+def test_the_images_of_a_feature_branch_expire_soon() -> None:
+    def expiry(**parts: Any) -> RegistryArgs:
+        return settings({**LEAST, **parts}, stack="feature-x").registry
+
+    assert expiry(featureBranch={}) == RegistryArgs(expire_days=14)
+    assert expiry(featureBranch={"imageDays": 3}, registry={"keepImages": 50}) == RegistryArgs(
+        keep_images=50, expire_days=3
+    )
+    assert expiry() == RegistryArgs()
+
+
+def test_a_feature_branch_may_only_be_built() -> None:
+    assert settings({**LEAST, "featureBranch": {}, "stages": []}, stack="feature-x").stages == []
 
 
 SERVICE_KEYS = (
     "port, healthPath, cpu, memory, cpuArchitecture, tasks, environment, secrets, secretsKmsKeyArns, "
-    "readOnlyRootFilesystem, healthCheckGraceSeconds, stopTimeoutSeconds, paths, listenerPriority, keepVerified, "
-    "logRetentionDays"
+    "readOnlyRootFilesystem, healthCheckGraceSeconds, stopTimeoutSeconds, paths, listenerPriority, url, errorAlarm, "
+    "alarmNames, keepVerified, logRetentionDays"
 )
 LOG_DAYS = "[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]"
-BRANCH = "the name of one branch, without spaces and patterns, since what matches is released"
+BRANCH = "the name of one branch, without spaces and patterns"
+STAGE_KEYS = "name, approval, strategy, tests, window, service, loadBalancer"
+KINDS = "rolling, blueGreen, canary, linear, codeDeployBlueGreen"
+EVERY_STAGE = (
+    "['RECONCILE_SERVICE', 'PRE_SCALE_UP', 'POST_SCALE_UP', 'TEST_TRAFFIC_SHIFT', 'POST_TEST_TRAFFIC_SHIFT', "
+    "'PRODUCTION_TRAFFIC_SHIFT', 'POST_PRODUCTION_TRAFFIC_SHIFT']"
+)
 
 
 def rolling(**told: int) -> dict[str, Any]:
-    return {"stages": [{"strategy": {"rolling": told}}]}
+    return strategy("rolling", **told)
+
+
+def strategy(kind: str, **told: Any) -> dict[str, Any]:
+    return {"stages": [{"strategy": {kind: told}}]}
+
+
+def source(**told: Any) -> dict[str, Any]:
+    """A connection that exists, as source."""
+    return {"source": {"connection": {"arn": GITHUB, "repository": "acme/web", **told}}}
+
+
+CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/1"
+SMOKE: dict[str, Any] = {"commands": ["make smoke"]}
+
+
+def finding(**told: str) -> dict[str, str]:
+    return {"id": "CVE-2026-1", "reason": "no fix upstream yet", "until": "2026-12-31", **told}
 
 
 RULES: dict[str, tuple[dict[str, Any], str]] = {
@@ -229,7 +695,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     "a source is required": ({"source": None}, "source is required"),
     "a source is one of several": (
         {"source": {}},
-        "source must say exactly one of codecommit, connection, got none",
+        "source must say exactly one of codecommit, connection, s3, image, got none",
     ),
     "there are not two sources": (
         {
@@ -238,7 +704,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
                 "connection": {"arn": GITHUB, "repository": "acme/a"},
             }
         },
-        "source must say exactly one of codecommit, connection, got codecommit, connection",
+        "source must say exactly one of codecommit, connection, s3, image, got codecommit, connection",
     ),
     "a repository is required": ({"source": {"codecommit": {}}}, "source.codecommit.repository is required"),
     "a repository of CodeCommit has a plain name": (
@@ -262,16 +728,71 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"source": {"connection": {"arn": GITHUB, "repository": "acme/web", "branch": "a b"}}},
         f"source.connection.branch must be {BRANCH}, got 'a b'",
     ),
-    "S3 is no source yet": (
-        {"source": {"s3": {"bucket": "b", "key": "k"}}},
-        "source.s3 is not a key; possible here: codecommit, connection",
+    "a connection exists or is made": (
+        source(arn=None),
+        "source.connection.arn, providerType and hostArn must be one of the three: a connection that exists, or what "
+        "to make one to, got 0",
     ),
-    "an image is no source yet": (
-        {"source": {"image": {"repository": "r", "tag": "t"}}},
-        "source.image is not a key; possible here: codecommit, connection",
+    "a connection does not both exist and be made": (
+        source(providerType="GitHub"),
+        "source.connection.arn, providerType and hostArn must be one of the three: a connection that exists, or what "
+        "to make one to, got 2",
+    ),
+    "there are providers": (
+        source(arn=None, providerType="Gitea"),
+        "source.connection.providerType must be one of ['Bitbucket', 'GitHub', 'GitLab', 'AzureDevOps'], got 'Gitea'",
+    ),
+    "a host has an ARN": (
+        source(arn=None, hostArn="ghes"),
+        "source.connection.hostArn must be the ARN of a host of CodeConnections, got 'ghes'",
+    ),
+    "a push is of a tag or of a branch": (
+        source(push=[{"tags": {"includes": ["v*"]}, "filePaths": {"includes": ["app/**"]}}]),
+        "source.connection.push[0].tags must not be combined with branches or filePaths: a push is either of a tag or "
+        "of a branch, so nothing would ever match; write two entries",
+    ),
+    "a push has a filter": (
+        source(push=[{"tags": {"includes": ["v*"]}}, {}]),
+        "source.connection.push[1].branches, filePaths or tags must be given, got none",
+    ),
+    "a filter has a pattern": (
+        source(push=[{"tags": {}}]),
+        "source.connection.push[0].tags.includes or excludes must name a pattern, got none",
+    ),
+    "patterns are a list": (
+        source(push=[{"tags": {"includes": "v*"}}]),
+        'source.connection.push[0].tags.includes must be a valid array, got "v*"',
+    ),
+    "there are three filters of pushes": (
+        source(push=[{"tags": {"includes": [f"v{number}"]}} for number in range(4)]),
+        "source.connection.push must be at most 3, got 4",
+    ),
+    "a pull request has events": (
+        source(pullRequests=[{"events": ["MERGED"], "branches": {"includes": ["main"]}}]),
+        "source.connection.pullRequests[0].events must be some of ['OPEN', 'UPDATED', 'CLOSED'], got ['MERGED']",
+    ),
+    "a pull request has a filter": (
+        source(pullRequests=[{"events": ["OPEN"]}]),
+        "source.connection.pullRequests[0].branches or filePaths must be given, got none",
+    ),
+    "what a pull request brings is not released": (
+        {"source": REQUESTED},
+        "stages must be none when pull requests start the pipeline, got ['dev']: what a pull request brings was not "
+        "reviewed",
+    ),
+    "an archive is a zip": (
+        {"source": {"s3": {"bucket": "sources", "key": "web.tar"}}},
+        "source.s3.key must be the key of a .zip archive, got 'web.tar'",
+    ),
+    "a bucket has a name": (
+        {"source": {"s3": {"bucket": "Sources", "key": "web.zip"}}},
+        "source.s3.bucket must be the name of an S3 bucket, got 'Sources'",
+    ),
+    "an image has a tag": (
+        {"source": {"image": {"repository": "web", "tag": "a b"}}},
+        "source.image.tag must be a tag of an image, got 'a b'",
     ),
     # service
-    "a service is required": ({"service": None}, "service is required"),
     "a service is an object": ({"service": "web"}, 'service must be an object, got "web"'),
     "ports end at 65535": (
         {"service": {"port": 65536}},
@@ -342,6 +863,26 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"service": {"keepVerified": 21}},
         "service.keepVerified must be between 1 and 20, got 21",
     ),
+    "an address has no path": (
+        {"service": {"url": "https://example.com/shop"}},
+        "service.url must be an address such as https://shop.example.com, got 'https://example.com/shop'",
+    ),
+    "an alarm goes off at some share of the requests": (
+        {"service": {"errorAlarm": {"percent": 100}}},
+        "service.errorAlarm.percent must be between 1 and 99, got 100",
+    ),
+    "alarms have names": (
+        {"service": {"alarmNames": ["latency,errors"]}},
+        "service.alarmNames must be names of alarms in CloudWatch, got ['latency,errors']",
+    ),
+    "alarms are different": (
+        {"service": {"alarmNames": ["latency", "errors", "latency"]}},
+        "service.alarmNames must be at most 9, all different, got ['latency', 'errors', 'latency']",
+    ),
+    "CodeDeploy takes ten alarms with that of the service": (
+        {"service": {"alarmNames": [*"abcdefghij"]}},
+        f"service.alarmNames must be at most 9, all different, got {[*'abcdefghij']}",
+    ),
     "logs are kept as long as CloudWatch can": (
         {"service": {"logRetentionDays": 2}},
         f"service.logRetentionDays must be one of {LOG_DAYS}, got 2",
@@ -363,31 +904,81 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         "service.tasks.minimum is not a key; possible here: min, max, targetCpuPercent",
     ),
     # stages
-    "there is a stage": ({"stages": []}, "stages must be one deploy stage, got 0"),
-    "there are not two stages yet": ({"stages": [{}, {}]}, "stages must be one deploy stage, got 2"),
+    "stages are a list": ({"stages": {}}, "stages must be a valid array, got {}"),
     "an environment has a name that a tag can have": (
         {"stages": [{"name": "Prod EU"}]},
         "stages[0].name must be 1 to 30 characters of a-z 0-9 -, got 'Prod EU'",
     ),
-    "a stage has no tests yet": (
-        {"stages": [{"tests": {"commands": ["true"]}}]},
-        "stages[0].tests is not a key; possible here: name, approval, strategy",
+    "environments have different names": (
+        {"stages": [{"name": "eu"}, {"name": "us"}, {"name": "eu"}]},
+        "stages must have different names, got ['eu', 'us', 'eu']",
     ),
-    "there is no canary yet": (
-        {"stages": [{"strategy": {"canary": {"percent": 10}}}]},
-        "stages[0].strategy.canary is not a key; possible here: rolling",
+    "one environment is called as the stack": (
+        {"stages": [{}, {}]},
+        "stages must have different names, got ['dev', 'dev']",
     ),
-    "there is no blue and green yet": (
-        {"stages": [{"strategy": {"blueGreen": {}}}]},
-        "stages[0].strategy.blueGreen is not a key; possible here: rolling",
+    "a misspelt key of a stage is told with those there": (
+        {"stages": [{"aproval": {}}]},
+        f"stages[0].aproval is not a key; possible here: {STAGE_KEYS}",
     ),
     "a strategy is one of several": (
         {"stages": [{"strategy": {}}]},
-        "stages[0].strategy must say exactly one of rolling, got none",
+        f"stages[0].strategy must say exactly one of {KINDS}, got none",
     ),
-    "an approval has no settings yet": (
-        {"stages": [{"approval": {"notify": ["ops@example.com"]}}]},
-        "stages[0].approval.notify is not a key; possible here: none",
+    "there are not two strategies": (
+        {"stages": [{"strategy": {"canary": {}, "blueGreen": {}}}]},
+        f"stages[0].strategy must say exactly one of {KINDS}, got blueGreen, canary",
+    ),
+    "an approval has people": (
+        {"stages": [{"approval": {"notify": ["ops"]}}]},
+        "stages[0].approval.notify must be e-mail addresses, got ['ops']",
+    ),
+    "an approval waits for two months at most": (
+        {"stages": [{"approval": {"timeoutMinutes": 86_401}}]},
+        "stages[0].approval.timeoutMinutes must be between 5 and 86400, got 86401",
+    ),
+    "an approval's page has fields that are called as they are written": (
+        {"stages": [{"approval": {"link": "https://x/{sha}"}}]},
+        "stages[0].approval.link must start with https:// and may have {commit}, {live_commit} and {digest} in it, "
+        "got 'https://x/{sha}'",
+    ),
+    "a window is in a time zone": (
+        {"stages": [{"window": {"cron": "* * 9-16 ? * *", "timeZone": "Berlin"}}]},
+        "stages[0].window.timeZone must be the name of a time zone, such as Europe/Berlin, got 'Berlin'",
+    ),
+    "a window has minutes": ({"stages": [{"window": {}}]}, "stages[0].window.cron is required"),
+    "tests are commands": (
+        {"stages": [{"tests": {"commands": []}}]},
+        "stages[0].tests.commands must be one or more commands, got []",
+    ),
+    "a secret of tests is a reference": (
+        {"stages": [{"tests": {"commands": ["true"], "secrets": {"TOKEN": "hunter2"}}}]},
+        "stages[0].tests.secrets must be ARNs of secrets or parameters, and these are not: ['TOKEN']",
+    ),
+    "what a stage says anew has the same keys": (
+        {"stages": [{"service": {"prot": 80}}]},
+        f"stages[0].service.prot is not a key; possible here: {SERVICE_KEYS}",
+    ),
+    "what a stage says anew is an object": (
+        {"stages": [{"service": "web"}]},
+        'stages[0].service must be an object, got "web"',
+    ),
+    "the image is built for one architecture": (
+        {"stages": [{"name": "a"}, {"name": "b", "service": {"cpuArchitecture": "ARM64"}}]},
+        "stages[1].service.cpuArchitecture must be X86_64, as the image was built for all stages, got 'ARM64'",
+    ),
+    "a worker has no traffic to shift": (
+        {"stages": [{"strategy": {"canary": {}}, "service": {"port": None}}]},
+        "stages[0].strategy must be Rolling for a service without a port, got Canary: there is no load balancer whose "
+        "traffic could be shifted",
+    ),
+    "the old tasks stay until the alarm could go off": (
+        {
+            "service": {"errorAlarm": {"minutes": 5}},
+            "stages": [{"name": "a"}, {"strategy": {"linear": {"bakeMinutes": 4}}}],
+        },
+        "stages[1].strategy must have bakeMinutes of at least errorAlarm.minutes=5, got 4: the old tasks would be gone "
+        "before the alarm could go off",
     ),
     "healthy tasks are a share": (
         rolling(minimumHealthyPercent=101),
@@ -405,6 +996,40 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     "a deadline is between three minutes and three hours": (
         rolling(deadlineMinutes=2),
         "stages[0].strategy.rolling.deadlineMinutes must be between 3 and 180, got 2",
+    ),
+    "CodePipeline's own action waits for an hour": (
+        strategy("rolling", ecsAction=True, deadlineMinutes=61),
+        "stages[0].strategy.rolling.deadlineMinutes must be at most 60 with ecsAction, got 61: CodePipeline's ECS "
+        "action waits no longer",
+    ),
+    "a canary is a share": (
+        strategy("canary", percent=0),
+        "stages[0].strategy.canary.percent must be between 0.1 and 100, with at most one decimal, got 0.0",
+    ),
+    "a step is a share": (
+        strategy("linear", stepPercent=2.9),
+        "stages[0].strategy.linear.stepPercent must be between 3 and 100, with at most one decimal, got 2.9",
+    ),
+    "an action waits for a deployment and for the one that undoes it": (
+        strategy("blueGreen", bakeMinutes=651),
+        "stages[0].strategy.blueGreen.bakeMinutes, deadlineMinutes and the other timers must be at most 660 together, "
+        "got 661: the action that waits for the deployment, and for the one that puts the last image back if it fails, "
+        "ends after 24 hours",
+    ),
+    "a hook has a stage of a deployment": (
+        strategy("canary", hooks=[{"stages": ["AFTER"]}]),
+        f"stages[0].strategy.canary.hooks[0].stages must be some of {EVERY_STAGE}, got ['AFTER']",
+    ),
+    "nothing pauses while traffic shifts": (
+        strategy("canary", hooks=[{"stages": ["TEST_TRAFFIC_SHIFT"]}]),
+        "stages[0].strategy.canary.hooks[0].stages of a hook without functionArn, a pause, must not be "
+        "['TEST_TRAFFIC_SHIFT', 'PRODUCTION_TRAFFIC_SHIFT'], got ['TEST_TRAFFIC_SHIFT']: ECS cannot pause while it "
+        "shifts traffic; pause at POST_TEST_TRAFFIC_SHIFT instead",
+    ),
+    "CodeDeploy waits only to stop": (
+        strategy("codeDeployBlueGreen", waitMinutes=5),
+        "stages[0].strategy.codeDeployBlueGreen.waitMinutes must be 0 with onReady=CONTINUE_DEPLOYMENT, got 5: "
+        "CodeDeploy waits only to stop",
     ),
     # build
     "the context is inside the repository": (
@@ -466,6 +1091,10 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"registry": {"kmsKeyArn": "alias/mine"}},
         "registry.kmsKeyArn must be the ARN of a KMS key, got 'alias/mine'",
     ),
+    "an image lives for a day at least": (
+        {"registry": {"expireDays": 0}},
+        "registry.expireDays must be between 1 and 3650, got 0",
+    ),
     "whoever pulls has an ARN": (
         {"registry": {"pullPrincipals": ["111122223333"]}},
         "registry.pullPrincipals must be ARNs, such as arn:aws:iam::111122223333:role/x, got ['111122223333']",
@@ -482,6 +1111,94 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     "a connection may be silent for 4000 seconds": (
         {"loadBalancer": {"idleTimeoutSeconds": 4001}},
         "loadBalancer.idleTimeoutSeconds must be between 1 and 4000, got 4001",
+    ),
+    "test traffic has a port of its own": (
+        {"loadBalancer": {"testListener": {"ingressCidrs": ["10.0.0.0/8"], "port": 443}}},
+        "loadBalancer.testListener.port must be between 1 and 65535 and neither 80 nor 443, got 443",
+    ),
+    "test traffic comes from somewhere": (
+        {"loadBalancer": {"testListener": {}}},
+        "loadBalancer.testListener.ingressCidrs is required",
+    ),
+    # scanGate, codeScans
+    "there are severities": (
+        {"scanGate": {"threshold": "high"}},
+        "scanGate.threshold must be one of ['INFORMATIONAL', 'LOW', 'MEDIUM', 'HIGH', 'CRITICAL'], got 'high'",
+    ),
+    "a finding is allowed for a reason": (
+        {"scanGate": {"allow": [finding(reason="because")]}},
+        "scanGate.allow[0].reason must say why, in 10 characters or more, got 'because'",
+    ),
+    "a finding is allowed once": (
+        {"scanGate": {"allow": [finding(), finding(until="2027-12-31")]}},
+        "scanGate.allow must name each finding once, got ['CVE-2026-1', 'CVE-2026-1']",
+    ),
+    "a scan has a name": ({"codeScans": [{"commands": ["true"]}]}, "codeScans[0].name is required"),
+    "a scan has a short name": (
+        {"codeScans": [{"name": "Lint", "commands": ["true"]}]},
+        "codeScans[0].name must be 1 to 10 characters of a-z 0-9 and single - between them, got 'Lint'",
+    ),
+    "a scan has a name of its own": (
+        {"codeScans": [{"name": "lint", "commands": ["true"]}] * 2},
+        "codeScans must have different names, got ['lint', 'lint']",
+    ),
+    # notifications, pipeline
+    "somebody is told": (
+        {"notifications": {}},
+        "notifications.emails, slack or teams must be given, got none",
+    ),
+    "a channel has an id": (
+        {"notifications": {"slack": {"teamId": "T0", "channelId": "#ops"}}},
+        "notifications.slack.channelId must be an id, got '#ops'",
+    ),
+    "runs do not pass each other": (
+        {"pipeline": {"executionMode": "PARALLEL"}},
+        "pipeline.executionMode must not be PARALLEL: runs would pass each other, and an older commit could be "
+        "released after a newer one",
+    ),
+    "a variable of the pipeline replaces none of the build": (
+        {"pipeline": {"variables": {"COMMIT_ID": "x"}}},
+        "pipeline.variables must not have names that Slipway's own build reads, got ['COMMIT_ID']",
+    ),
+    "a variable of the pipeline hides none of a scan": (
+        {
+            "codeScans": [{"name": "lint", "commands": ["true"], "environment": {"LEVEL": "debug"}}],
+            "pipeline": {"variables": {"LEVEL": "info"}},
+        },
+        "pipeline.variables must not have the names that codeScans have in environment or secrets, got ['LEVEL']: the "
+        "scan would see the variable instead",
+    ),
+    # what tests of a stage can reach, and how long they may take
+    "tests reach a name that the certificate is for": (
+        {"loadBalancer": {"certificateArn": CERTIFICATE}, "stages": [{}, {"name": "b", "tests": SMOKE}]},
+        "stages[1].tests need service.url with a certificate, got none: it is made out to a name of yours, and not to "
+        "the load balancer's",
+    ),
+    "tests of what is internal run in the VPC": (
+        {"loadBalancer": {"internal": True}, "stages": [{"tests": SMOKE}]},
+        "stages[0].tests must have inVpc with an internal load balancer, which only the VPC reaches",
+    ),
+    "a release with its tests and its way back fits into a day": (
+        {"stages": [{"strategy": {"canary": {"bakeMinutes": 580}}, "tests": {**SMOKE, "timeoutMinutes": 201}}]},
+        "stages[0].tests must fit, with twice the strategy's 600 minutes, into 1400 minutes, got 1401: the action of "
+        "the pipeline ends after a day, and the last image must be put back in it",
+    ),
+    # featureBranch
+    "images of a feature branch live for a day at least": (
+        {"featureBranch": {"imageDays": 0}},
+        "featureBranch.imageDays must be between 1 and 3650, got 0",
+    ),
+    "a feature branch deploys to no other environment": (
+        {"featureBranch": {}, "stages": [{"name": "prod"}]},
+        "stages must have no name with featureBranch, got ['prod']: it deploys to its own only",
+    ),
+    "images of a feature branch are not kept": (
+        {"featureBranch": {}, "registry": {"retain": True}},
+        "registry.retain must not be set with featureBranch: its images are short-lived",
+    ),
+    "how long images of a feature branch live is said once": (
+        {"featureBranch": {}, "registry": {"expireDays": 3}},
+        "registry.expireDays must not be given with featureBranch: its imageDays say when images expire",
     ),
     # network
     "a network is one of several": (
@@ -515,7 +1232,8 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     # the file
     "an unknown part is told with those there are": (
         {"sevice": {}},
-        "sevice is not a key; possible here: source, service, stages, build, registry, loadBalancer, network",
+        "sevice is not a key; possible here: source, service, stages, build, registry, loadBalancer, network, "
+        "scanGate, codeScans, notifications, pipeline, featureBranch",
     ),
     "text that is no JSON is told as what it is": (
         {"build": "{context: app"},
@@ -540,37 +1258,129 @@ def test_a_mistake_is_told_by_its_key_its_rule_and_its_value_before_anything_is_
     assert made == STACK
 
 
+@pytest.mark.parametrize(
+    ("service", "balancer", "tests"),
+    [
+        ({}, {}, SMOKE),
+        ({"url": "https://shop.example.com"}, {"certificateArn": CERTIFICATE}, SMOKE),
+        ({}, {"internal": True}, {**SMOKE, "inVpc": True}),
+        # Nobody tests, or there is nothing to reach.
+        ({}, {"internal": True, "certificateArn": CERTIFICATE}, None),
+        ({"port": None}, {"internal": True, "certificateArn": CERTIFICATE}, SMOKE),
+    ],
+    ids=["in public", "by name", "inside", "no tests", "worker"],
+)
+def test_tests_that_reach_what_they_are_for_are_accepted(
+    service: dict[str, Any], balancer: dict[str, Any], tests: dict[str, Any] | None
+) -> None:
+    stage = {"tests": tests} if tests else {}
+    [read] = settings({**LEAST, "service": service, "loadBalancer": balancer, "stages": [stage]}).stages
+    assert (read.tests is not None) == (tests is not None)
+
+
+OF_IMAGES: dict[str, tuple[dict[str, Any], str]] = {
+    "it is built already": ({"build": {}}, "build must not be given with an image as source"),
+    "its repository is there already": (
+        {"registry": {}},
+        "registry must not be given with an image as source: the repository is another stack's",
+    ),
+    "it is released": ({"stages": []}, "stages must be one or more with an image as source, got none"),
+    "it has no code": (
+        {"codeScans": [{"name": "lint", "commands": ["true"]}]},
+        "codeScans must be none with an image as source, got ['lint']: there is no code",
+    ),
+    "no build wrote what the ECS action takes": (
+        {"stages": [{"name": "a"}, {"strategy": {"rolling": {"ecsAction": True}}}]},
+        "stages must not have ecsAction with an image as source, as in ['prod']: CodePipeline's ECS action takes what "
+        "a build wrote",
+    ),
+    "it is of no feature branch": (
+        {"featureBranch": {}},
+        "source must not be an image with featureBranch, which builds its own",
+    ),
+}
+
+
+@pytest.mark.parametrize(("overrides", "line"), OF_IMAGES.values(), ids=OF_IMAGES)
+def test_what_does_not_go_with_an_image_is_told(overrides: dict[str, Any], line: str) -> None:
+    assert told({"source": IMAGE, **overrides}, "prod") == [f"slipway:{line}"]
+
+
 def test_all_mistakes_are_told_at_once() -> None:
     message, made = refuse_stack_file(
         "prod",
         {
             "slipway:source": None,
             "slipway:service": {"port": 0, "cpu": "256", "tasks": {"min": 0}},
-            "slipway:stages": [{"strategy": {"canary": {}}, "tests": {}}],
+            "slipway:stages": [
+                {"strategy": {"canary": {"percent": 0}}, "tests": {}},
+                {"name": "EU", "window": {"cron": "x"}},
+            ],
+            "slipway:notifications": {"slack": {"teamId": "T0", "channelId": "#ops"}},
             "slipway:token": "hunter2",
         },
         ["slipway:token"],
     )
     lines = message.split("\n")
-    assert lines[0] == "7 mistakes in the configuration (Pulumi.yaml, Pulumi.prod.yaml):"
+    assert lines[0] == "10 mistakes in the configuration (Pulumi.yaml, Pulumi.prod.yaml):"
     assert sorted(lines[1:]) == [
+        "  slipway:notifications.slack.channelId must be an id, got '#ops'",
         '  slipway:service.cpu must be a valid integer, got "256"',
         "  slipway:service.port must be between 1 and 65535, got 0",
         "  slipway:service.tasks.min must be between 1 and 5000, got 0",
         "  slipway:source is required",
-        "  slipway:stages[0].strategy.canary is not a key; possible here: rolling",
-        "  slipway:stages[0].tests is not a key; possible here: name, approval, strategy",
+        "  slipway:stages[0].strategy.canary.percent must be between 0.1 and 100, with at most one decimal, got 0.0",
+        "  slipway:stages[0].tests.commands is required",
+        "  slipway:stages[1].name must be 1 to 30 characters of a-z 0-9 -, got 'EU'",
+        "  slipway:stages[1].window.cron must have 6 or 7 fields: seconds (always *), minutes, hours, day of the "
+        "month, month, day of the week, year; got 'x'",
         "  slipway:token must not be secure: it would reach the state; put the value into Secrets Manager or Parameter "
         "Store and refer to it by ARN in slipway:service.secrets",
     ]
     assert made == STACK
 
 
+def test_all_that_does_not_go_together_is_told_at_once() -> None:
+    overrides = {
+        "source": REQUESTED,
+        "featureBranch": {},
+        "registry": {"retain": True, "expireDays": 3},
+        "codeScans": [{"name": "lint", "commands": ["true"]}] * 2,
+        "stages": [
+            {"name": "a", "service": {"port": None}, "strategy": {"blueGreen": {}}},
+            {"name": "a", "strategy": {"canary": {"bakeMinutes": 1}}},
+        ],
+    }
+    assert told(overrides) == [
+        "slipway:stages must be none when pull requests start the pipeline, got ['a']: what a pull request brings was "
+        "not reviewed",
+        "slipway:codeScans must have different names, got ['lint', 'lint']",
+        "slipway:stages must have different names, got ['a', 'a']",
+        "slipway:stages[0].strategy must be Rolling for a service without a port, got BlueGreen: there is no load "
+        "balancer whose traffic could be shifted",
+        "slipway:stages[1].strategy must have bakeMinutes of at least errorAlarm.minutes=2, got 1: the old tasks would "
+        "be gone before the alarm could go off",
+        "slipway:stages must have no name with featureBranch, got ['a', 'a']: it deploys to its own only",
+        "slipway:registry.retain must not be set with featureBranch: its images are short-lived",
+        "slipway:registry.expireDays must not be given with featureBranch: its imageDays say when images expire",
+    ]
+
+
+def test_a_key_that_is_wrong_is_not_told_as_missing_or_by_a_rule_that_its_default_breaks() -> None:
+    assert told({"service": {"cpu": 1024, "memory": "2048"}}) == [
+        'slipway:service.memory must be a valid integer, got "2048"'
+    ]
+    assert told(source(arn=7)) == ["slipway:source.connection.arn must be a valid string, got 7"]
+    assert told({"notifications": {"emails": "ops@example.com"}}) == [
+        'slipway:notifications.emails must be a valid array, got "ops@example.com"'
+    ]
+
+
 @pytest.mark.parametrize(
     ("stages", "line"),
     [
         ([{"name": "Prod EU"}], "stages[0].name must be 1 to 30 characters of a-z 0-9 -, got 'Prod EU'"),
-        ([], "stages must be one deploy stage, got 0"),
+        ([{}, 1], "stages[1] must be an object, got 1"),
     ],
 )
 def test_mistakes_in_the_stages_are_told_with_those_elsewhere(stages: list[Any], line: str) -> None:
@@ -631,10 +1441,11 @@ def test_names_that_some_resource_could_not_have_are_refused(app: str, stack: st
     ]
 
 
-def test_an_environment_that_makes_the_services_name_too_long_is_refused() -> None:
+@pytest.mark.parametrize("environment", ["e" * 30, "e-", "a--b"])
+def test_an_environment_whose_service_could_not_have_its_name_is_refused(environment: str) -> None:
     with pytest.raises(ConfigurationError) as error:
-        settings({**LEAST, "stages": [{"name": "e" * 30}]}, app="s" * 27)
+        settings({**LEAST, "stages": [{"name": environment}]}, app="s" * 27)
     assert str(error.value).split("\n")[1:] == [
-        "  project and slipway:stages[0].name must together have a name of at most 40 characters of a-z 0-9 "
-        f"and single - between them, got '{'s' * 27}-{'e' * 30}'"
+        "  project and name of a stage must together have a name of at most 32 characters of a-z 0-9 and single - "
+        f"between them, not starting with internal-, got '{'s' * 27}-{environment}': shorten {environment!r}"
     ]

@@ -2,11 +2,15 @@ from typing import Any
 
 import pulumi
 import pytest
-from slipway import CodeCommit, Connection
+from slipway import CodeCommit, Connection, EcrImage, Filter, PullRequest, Push, S3Object
 from slipway.iam import Place
 from unit.harness import resolved
 
 GITHUB = "arn:aws:codeconnections:eu-west-1:123456789012:connection/0f-1"
+HOST = "arn:aws:codeconnections:eu-west-1:123456789012:host/ghes-0f1"
+ARCHIVE = "arn:aws:s3:::acme-sources"
+KMS_KEY = "arn:aws:kms:eu-west-1:123456789012:key/k"
+FILTER = Filter(includes=["main"])
 
 
 class Here(pulumi.ComponentResource):
@@ -15,11 +19,67 @@ class Here(pulumi.ComponentResource):
         self.place = Place.of(self)
 
 
+def connection(**told: Any) -> Connection:
+    return Connection(**{"arn": GITHUB, "repository": "acme/storefront", **told})
+
+
+def refusal(source: Any, **told: Any) -> str:
+    with pytest.raises(ValueError) as error:
+        source(**told)
+    return str(error.value)
+
+
+def test_the_providers_are_called_what_codepipeline_calls_them() -> None:
+    assert CodeCommit(repository="x").provider == "CodeCommit"
+    assert connection().provider == "CodeStarSourceConnection"
+    assert S3Object(bucket="acme-sources", key="app.zip").provider == "S3"
+    assert EcrImage(repository="storefront", tag="verified-dev").provider == "ECR"
+
+
+def test_the_revision_of_a_source_is_the_variable_that_its_action_has() -> None:
+    assert CodeCommit(repository="x").revision == "#{Source.CommitId}"
+    assert connection().revision == "#{Source.CommitId}"
+    assert S3Object(bucket="acme-sources", key="app.zip").revision == "s3-#{Source.VersionId}"
+    assert EcrImage(repository="storefront", tag="verified-dev").revision == "#{Source.ImageDigest}"
+
+
+def test_every_source_says_what_starts_the_pipeline() -> None:
+    assert CodeCommit(repository="storefront", branch="release").change == "A push to release of storefront"
+    assert connection().change == "What acme/storefront has for it"
+    assert S3Object(bucket="acme-sources", key="a/b.zip").change == "A new version of a/b.zip in acme-sources"
+    assert EcrImage(repository="storefront", tag="verified-dev").change == "The tag verified-dev of storefront moves"
+
+
 def test_codecommit_is_not_polled() -> None:
-    assert CodeCommit(repository="storefront").configuration() == {
+    assert CodeCommit(repository="storefront", branch="release").configuration() == {
         "RepositoryName": "storefront",
-        "BranchName": "main",
+        "BranchName": "release",
         "PollForSourceChanges": "false",
+    }
+
+
+def test_an_archive_is_not_polled() -> None:
+    assert S3Object(bucket="acme-sources", key="storefront/source.zip").configuration() == {
+        "S3Bucket": "acme-sources",
+        "S3ObjectKey": "storefront/source.zip",
+        "PollForSourceChanges": "false",
+    }
+
+
+def test_an_image_is_taken_by_its_tag() -> None:
+    assert EcrImage(repository="storefront-dev", tag="verified-dev").configuration() == {
+        "RepositoryName": "storefront-dev",
+        "ImageTag": "verified-dev",
+    }
+
+
+def test_a_connection_leaves_the_start_to_the_trigger() -> None:
+    assert resolved(lambda: connection(branch="release").configuration()) == {
+        "ConnectionArn": GITHUB,
+        "FullRepositoryId": "acme/storefront",
+        "BranchName": "release",
+        "OutputArtifactFormat": "CODE_ZIP",
+        "DetectChanges": "false",
     }
 
 
@@ -39,6 +99,47 @@ def test_codecommit_needs_its_one_repository() -> None:
     ]
 
 
+@pytest.mark.parametrize("prefix", ["codeconnections", "codestar-connections"])
+def test_a_connection_may_be_used_under_either_prefix_and_no_other_one(prefix: str) -> None:
+    source = connection(arn=f"arn:aws:{prefix}:eu-west-1:123456789012:connection/0f-1")
+    assert resolved(lambda: source.statements(Here().place)) == [
+        {"Effect": "Allow", "Action": ["codeconnections:UseConnection"], "Resource": GITHUB},
+        {
+            "Effect": "Allow",
+            "Action": ["codestar-connections:UseConnection"],
+            "Resource": "arn:aws:codestar-connections:eu-west-1:123456789012:connection/0f-1",
+        },
+    ]
+
+
+def test_an_archive_needs_its_one_object_and_to_look_at_its_bucket() -> None:
+    assert resolved(lambda: S3Object(bucket="acme-sources", key="a/b.zip").statements(Here().place)) == [
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:GetObjectVersion"], "Resource": f"{ARCHIVE}/a/b.zip"},
+        {
+            "Effect": "Allow",
+            "Action": ["s3:GetBucketVersioning", "s3:GetBucketAcl", "s3:GetBucketLocation"],
+            "Resource": ARCHIVE,
+        },
+    ]
+
+
+def test_an_archive_that_is_encrypted_needs_its_key() -> None:
+    source = S3Object(bucket="acme-sources", key="a/b.zip", kms_key_arn=KMS_KEY)
+    decrypt = {"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": KMS_KEY}
+    plain = resolved(lambda: S3Object(bucket="acme-sources", key="a/b.zip").statements(Here().place))
+    assert resolved(lambda: source.statements(Here().place)) == [*plain, decrypt]
+
+
+def test_an_image_needs_to_be_seen_in_its_one_repository() -> None:
+    assert resolved(lambda: EcrImage(repository="storefront", tag="verified-dev").statements(Here().place)) == [
+        {
+            "Effect": "Allow",
+            "Action": ["ecr:DescribeImages"],
+            "Resource": "arn:aws:ecr:eu-west-1:123456789012:repository/storefront",
+        }
+    ]
+
+
 def test_the_event_of_codecommit_is_a_push_to_that_branch_of_that_repository() -> None:
     assert resolved(lambda: CodeCommit(repository="storefront", branch="release").event_pattern(Here().place)) == {
         "source": ["aws.codecommit"],
@@ -52,66 +153,211 @@ def test_the_event_of_codecommit_is_a_push_to_that_branch_of_that_repository() -
     }
 
 
-def test_a_connection_leaves_the_start_to_the_trigger() -> None:
-    assert Connection(arn=GITHUB, repository="acme/storefront").configuration() == {
-        "ConnectionArn": GITHUB,
-        "FullRepositoryId": "acme/storefront",
-        "BranchName": "main",
-        "OutputArtifactFormat": "CODE_ZIP",
-        "DetectChanges": "false",
+def test_the_event_of_an_archive_is_an_upload_of_that_key_to_that_bucket() -> None:
+    assert resolved(lambda: S3Object(bucket="acme-sources", key="a/b.zip").event_pattern(Here().place)) == {
+        "source": ["aws.s3"],
+        "detail-type": ["Object Created"],
+        "detail": {"bucket": {"name": ["acme-sources"]}, "object": {"key": ["a/b.zip"]}},
     }
 
 
-@pytest.mark.parametrize("prefix", ["codeconnections", "codestar-connections"])
-def test_a_connection_may_be_used_under_either_prefix_and_no_other_one(prefix: str) -> None:
-    arn = f"arn:aws:{prefix}:eu-west-1:123456789012:connection/0f-1"
-    source = Connection(arn=arn, repository="acme/storefront")
-    assert resolved(lambda: source.statements(Here().place)) == [
-        {"Effect": "Allow", "Action": ["codeconnections:UseConnection"], "Resource": GITHUB},
-        {
-            "Effect": "Allow",
-            "Action": ["codestar-connections:UseConnection"],
-            "Resource": "arn:aws:codestar-connections:eu-west-1:123456789012:connection/0f-1",
+def test_the_event_of_an_image_is_a_push_of_that_tag_to_that_repository_that_succeeded() -> None:
+    assert resolved(lambda: EcrImage(repository="storefront", tag="verified-dev").event_pattern(Here().place)) == {
+        "source": ["aws.ecr"],
+        "detail-type": ["ECR Image Action"],
+        "detail": {
+            "action-type": ["PUSH"],
+            "result": ["SUCCESS"],
+            "repository-name": ["storefront"],
+            "image-tag": ["verified-dev"],
         },
-    ]
+    }
 
 
-def test_the_providers_are_called_what_codepipeline_calls_them() -> None:
-    assert CodeCommit(repository="x").provider == "CodeCommit"
-    assert Connection(arn=GITHUB, repository="acme/x").provider == "CodeStarSourceConnection"
+def test_a_connection_has_no_event_beside_its_trigger() -> None:
+    assert resolved(lambda: connection().event_pattern(Here().place) is None) is True
+
+
+def test_pushes_to_its_branch_start_the_pipeline_of_a_connection() -> None:
+    assert connection(branch="release").starts() == ([Push(branches=Filter(includes=["release"]))], [])
+
+
+def test_pushes_that_are_told_start_the_pipeline_instead_of_those_to_the_branch() -> None:
+    push = [Push(tags=Filter(includes=["v*"])), Push(branches=Filter(excludes=["wip/*"]))]
+    assert connection(push=push).starts() == (push, ())
+
+
+def test_pull_requests_that_are_told_start_the_pipeline_instead_of_pushes() -> None:
+    requests = [PullRequest(branches=FILTER)]
+    assert connection(pull_requests=requests).starts() == ((), requests)
+
+
+def test_a_pull_request_counts_when_it_is_opened_and_when_it_is_changed() -> None:
+    assert PullRequest(branches=FILTER).events == ("OPEN", "UPDATED")
+
+
+def test_a_source_is_taken_from_main_unless_it_is_told() -> None:
+    assert (CodeCommit(repository="x").branch, connection().branch) == ("main", "main")
 
 
 @pytest.mark.parametrize("repository", ["acme/storefront", "group/sub-group/storefront.web"])
 def test_repositories_with_and_without_groups_are_accepted(repository: str) -> None:
-    assert Connection(arn=GITHUB, repository=repository).repository == repository
+    assert connection(repository=repository).repository == repository
 
 
 @pytest.mark.parametrize("branch", ["main", "feature/x_1.2-y", "release@2"])
 def test_names_of_branches_are_accepted(branch: str) -> None:
-    assert CodeCommit(repository="x", branch=branch).branch == branch
+    assert (CodeCommit(repository="x", branch=branch).branch, connection(branch=branch).branch) == (branch, branch)
 
 
-BRANCH = "branch must be the name of one branch, without spaces and patterns, since what matches is released, got "
+@pytest.mark.parametrize("provider", ["Bitbucket", "GitHub", "GitLab", "AzureDevOps"])
+def test_a_new_connection_can_be_made_to_each_provider_that_needs_no_host(provider: str) -> None:
+    assert connection(arn=None, provider_type=provider).provider_type == provider
+
+
+def test_a_new_connection_can_be_made_to_a_host() -> None:
+    assert connection(arn=None, host_arn=HOST).host_arn == HOST
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (CodeCommit, {"repository": "a" * 100}),
+        (CodeCommit, {"repository": "A.b_c-9"}),
+        (S3Object, {"bucket": "abc", "key": ".zip"}),
+        (S3Object, {"bucket": "a.b-" + "9" * 59, "key": "k" * 996 + ".zip"}),
+        (S3Object, {"bucket": "abc", "key": "a.zip", "kms_key_arn": KMS_KEY}),
+        (EcrImage, {"repository": "ab", "tag": "1"}),
+        (EcrImage, {"repository": "team/" + "a" * 251, "tag": "_" + "a" * 127}),
+        (Filter, {"includes": ["a"] * 0, "excludes": [str(number) for number in range(8)]}),
+        (Filter, {"includes": [str(number) for number in range(7)] + ["a" * 255]}),
+        (PullRequest, {"events": ["OPEN", "UPDATED", "CLOSED"], "file_paths": FILTER}),
+        (Push, {"branches": FILTER, "file_paths": FILTER}),
+        (Push, {"file_paths": FILTER}),
+        (Push, {"tags": FILTER}),
+    ],
+)
+def test_what_is_just_within_the_rules_is_accepted(source: Any, told: dict[str, Any]) -> None:
+    made = source(**told)
+    assert {name: getattr(made, name) for name in told} == told
+
+
+def test_up_to_three_pushes_and_three_pull_requests_are_accepted() -> None:
+    filters = [Filter(includes=[name]) for name in "abc"]
+    push, requests = [Push(tags=each) for each in filters], [PullRequest(branches=each) for each in filters]
+    assert connection(push=push, pull_requests=requests).starts() == (push, requests)
+
+
+BRANCH = "branch must be the name of one branch, without spaces and patterns, got "
+WAYS = (
+    "arn, provider_type and host_arn must be one of the three: a connection that exists, or what to make one to, got "
+)
+CONNECTION = "arn must be the ARN of a connection, arn:aws:codeconnections:<region>:<account>:connection/<id>, got "
+BUCKET = "bucket must be the name of an S3 bucket, got "
+KEY = "key must be the key of a .zip archive, got "
+ECR = "repository must be the name of an ECR repository, got "
+EVENTS = "events must be some of ['OPEN', 'UPDATED', 'CLOSED'], got "
 
 
 @pytest.mark.parametrize(
     ("source", "told", "message"),
     [
         (CodeCommit, {"repository": "a/b"}, "repository must be 1 to 100 characters of A-Z a-z 0-9 . _ -, got 'a/b'"),
+        (CodeCommit, {"repository": ""}, "repository must be 1 to 100 characters of A-Z a-z 0-9 . _ -, got ''"),
+        (
+            CodeCommit,
+            {"repository": "a" * 101},
+            f"repository must be 1 to 100 characters of A-Z a-z 0-9 . _ -, got '{'a' * 101}'",
+        ),
         (CodeCommit, {"repository": "a", "branch": "main*"}, BRANCH + "'main*'"),
         (CodeCommit, {"repository": "a", "branch": ""}, BRANCH + "''"),
         (CodeCommit, {"repository": "a", "branch": "a b"}, BRANCH + "'a b'"),
+        (CodeCommit, {"repository": "a", "branch": "a{b"}, BRANCH + "'a{b'"),
+        (connection, {"branch": "a}b"}, BRANCH + "'a}b'"),
+        (connection, {"arn": "github"}, CONNECTION + "'github'"),
+        (connection, {"arn": HOST}, CONNECTION + repr(HOST)),
+        (connection, {"arn": None}, WAYS + "0"),
+        (connection, {"provider_type": "GitHub"}, WAYS + "2"),
+        (connection, {"host_arn": HOST}, WAYS + "2"),
+        (connection, {"arn": None, "provider_type": "GitHub", "host_arn": HOST}, WAYS + "2"),
         (
-            Connection,
-            {"arn": "github", "repository": "a/b"},
-            "arn must be the ARN of a connection, arn:aws:codeconnections:<region>:<account>:connection/<id>, "
-            "got 'github'",
+            connection,
+            {"arn": None, "provider_type": "GitHubEnterpriseServer"},
+            "provider_type must be one of ['Bitbucket', 'GitHub', 'GitLab', 'AzureDevOps'], "
+            "got 'GitHubEnterpriseServer'",
         ),
-        (Connection, {"arn": GITHUB, "repository": "b"}, "repository must be <owner>/<repository>, got 'b'"),
-        (Connection, {"arn": GITHUB, "repository": "a/b", "branch": "v[0-9]"}, BRANCH + "'v[0-9]'"),
+        (
+            connection,
+            {"arn": None, "host_arn": GITHUB},
+            f"host_arn must be the ARN of a host of CodeConnections, got {GITHUB!r}",
+        ),
+        (connection, {"repository": "b"}, "repository must be <owner>/<repository>, got 'b'"),
+        (connection, {"repository": "acme/"}, "repository must be <owner>/<repository>, got 'acme/'"),
+        (connection, {"branch": "v[0-9]"}, BRANCH + "'v[0-9]'"),
+        (
+            connection,
+            {"push": [Push(tags=Filter(includes=[name])) for name in "abcd"]},
+            "push must be at most 3, got 4",
+        ),
+        (
+            connection,
+            {"pull_requests": [PullRequest(branches=Filter(includes=[name])) for name in "abcd"]},
+            "pull_requests must be at most 3, got 4",
+        ),
+        (connection, {"push": [Push(tags=FILTER)] * 2}, "push must be different, got the same one twice"),
+        (
+            connection,
+            {"pull_requests": [PullRequest(branches=FILTER)] * 2},
+            "pull_requests must be different, got the same one twice",
+        ),
+        (Filter, {}, "includes or excludes must name a pattern, got none"),
+        (Filter, {"includes": "main"}, "includes must be a list of patterns, got 'main'"),
+        (Filter, {"excludes": list("abcdefghi")}, "excludes must be at most 8 patterns, got 9"),
+        (Filter, {"includes": list("abcdefghi")}, "includes must be at most 8 patterns, got 9"),
+        (Filter, {"includes": ["a", ""]}, "includes must be patterns of 1 to 255 characters, got ['']"),
+        (Filter, {"excludes": ["a" * 256]}, f"excludes must be patterns of 1 to 255 characters, got ['{'a' * 256}']"),
+        (Filter, {"includes": ["a", "a"]}, "includes must be different patterns, got ['a', 'a']"),
+        (Push, {}, "branches, file_paths or tags must be given, got none"),
+        *(
+            (
+                Push,
+                {"tags": FILTER, other: FILTER},
+                "tags must not be combined with branches or file_paths: a push is either of a tag or of a branch, "
+                "so nothing would ever match; write two entries",
+            )
+            for other in ("branches", "file_paths")
+        ),
+        (PullRequest, {}, "branches or file_paths must be given, got none"),
+        (PullRequest, {"branches": FILTER, "events": []}, EVENTS + "[]"),
+        (PullRequest, {"branches": FILTER, "events": ["OPEN", "MERGED"]}, EVENTS + "['OPEN', 'MERGED']"),
+        (S3Object, {"bucket": "ab", "key": "a.zip"}, BUCKET + "'ab'"),
+        (S3Object, {"bucket": "a" * 64, "key": "a.zip"}, BUCKET + f"'{'a' * 64}'"),
+        (S3Object, {"bucket": "Sources", "key": "a.zip"}, BUCKET + "'Sources'"),
+        (S3Object, {"bucket": "sources-", "key": "a.zip"}, BUCKET + "'sources-'"),
+        (S3Object, {"bucket": "abc", "key": "a.tar"}, KEY + "'a.tar'"),
+        (S3Object, {"bucket": "abc", "key": "/a.zip"}, KEY + "'/a.zip'"),
+        (S3Object, {"bucket": "abc", "key": "k" * 997 + ".zip"}, KEY + f"'{'k' * 997}.zip'"),
+        (
+            S3Object,
+            {"bucket": "abc", "key": "a.zip", "kms_key_arn": "alias/k"},
+            "kms_key_arn must be the ARN of a KMS key, got 'alias/k'",
+        ),
+        (EcrImage, {"repository": "a", "tag": "x"}, ECR + "'a'"),
+        (EcrImage, {"repository": "Storefront", "tag": "x"}, ECR + "'Storefront'"),
+        (EcrImage, {"repository": "a" * 257, "tag": "x"}, ECR + f"'{'a' * 257}'"),
+        (EcrImage, {"repository": "ab", "tag": ""}, "tag must be a tag of an image, got ''"),
+        (EcrImage, {"repository": "ab", "tag": "-x"}, "tag must be a tag of an image, got '-x'"),
+        (EcrImage, {"repository": "ab", "tag": "verified-*"}, "tag must be a tag of an image, got 'verified-*'"),
+        (EcrImage, {"repository": "ab", "tag": "a" * 129}, f"tag must be a tag of an image, got '{'a' * 129}'"),
     ],
 )
-def test_what_is_no_source_is_refused_with_the_rule(source: Any, told: dict[str, str], message: str) -> None:
-    with pytest.raises(ValueError) as error:
-        source(**told)
-    assert str(error.value) == message
+def test_what_is_no_source_is_refused_with_the_rule(source: Any, told: dict[str, Any], message: str) -> None:
+    assert refusal(source, **told) == message
+
+
+def test_all_rules_that_a_source_breaks_are_told_at_once() -> None:
+    assert refusal(S3Object, bucket="A", key="b") == f"{BUCKET}'A'\n{KEY}'b'"
+    assert refusal(EcrImage, repository="A", tag="") == f"{ECR}'A'\ntag must be a tag of an image, got ''"
+    assert refusal(connection, repository="b", branch="") == (
+        f"repository must be <owner>/<repository>, got 'b'\n{BRANCH}''"
+    )

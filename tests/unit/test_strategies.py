@@ -1,5 +1,29 @@
+from typing import Any
+
 import pytest
-from slipway import Rolling
+from slipway import BlueGreen, Canary, CodeDeployBlueGreen, Hook, Linear, Rolling
+
+FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:check"
+STAGES = (
+    "['RECONCILE_SERVICE', 'PRE_SCALE_UP', 'POST_SCALE_UP', 'TEST_TRAFFIC_SHIFT', 'POST_TEST_TRAFFIC_SHIFT', "
+    "'PRODUCTION_TRAFFIC_SHIFT', 'POST_PRODUCTION_TRAFFIC_SHIFT']"
+)
+CONFIGS = (
+    "['CodeDeployDefault.ECSAllAtOnce', 'CodeDeployDefault.ECSCanary10Percent5Minutes', "
+    "'CodeDeployDefault.ECSCanary10Percent15Minutes', 'CodeDeployDefault.ECSLinear10PercentEvery1Minutes', "
+    "'CodeDeployDefault.ECSLinear10PercentEvery3Minutes']"
+)
+PAUSE = Hook(stages=["PRE_SCALE_UP"], timeout_minutes=1)
+
+
+def hook(**told: Any) -> Hook:
+    return Hook(**{"stages": ["PRE_SCALE_UP"], **told})
+
+
+def refusal(strategy: Any, **told: Any) -> str:
+    with pytest.raises(ValueError) as error:
+        strategy(**told)
+    return str(error.value)
 
 
 def test_by_default_no_capacity_is_lost_during_a_deployment() -> None:
@@ -11,23 +35,291 @@ def test_by_default_no_capacity_is_lost_during_a_deployment() -> None:
     ("least", "most", "deadline"), [(0, 100, 3), (99, 100, 10), (100, 101, 10), (100, 200, 180), (0, 200, 10)]
 )
 def test_what_lets_ecs_replace_tasks_is_accepted(least: int, most: int, deadline: int) -> None:
-    Rolling(minimum_healthy_percent=least, maximum_percent=most, deadline_minutes=deadline)
+    rolling = Rolling(minimum_healthy_percent=least, maximum_percent=most, deadline_minutes=deadline)
+    assert rolling.configuration() == {
+        "strategy": "ROLLING",
+        "minimumHealthyPercent": least,
+        "maximumPercent": most,
+    }
+    assert rolling.total_minutes == deadline
+
+
+def test_codepipelines_own_action_waits_an_hour_at_most() -> None:
+    assert Rolling().ecs_action is False
+    assert Rolling(ecs_action=True, deadline_minutes=60).ecs_action is True
+    assert refusal(Rolling, ecs_action=True, deadline_minutes=61) == (
+        "deadline_minutes must be at most 60 with ecs_action, got 61: CodePipeline's ECS action waits no longer"
+    )
 
 
 def test_each_broken_rule_is_told_with_what_was_got() -> None:
-    with pytest.raises(ValueError) as error:
-        Rolling(minimum_healthy_percent=101, maximum_percent=99, deadline_minutes=181)
-    assert str(error.value).split("\n") == [
+    told = {"minimum_healthy_percent": 101, "maximum_percent": 99, "deadline_minutes": 181}
+    assert refusal(Rolling, **told).split("\n") == [
         "minimum_healthy_percent must be between 0 and 100, got 101",
         "maximum_percent must be between 100 and 200, got 99",
         "deadline_minutes must be between 3 and 180, got 181",
     ]
+    told = {"minimum_healthy_percent": -1, "maximum_percent": 201, "deadline_minutes": 2}
+    assert refusal(Rolling, **told).split("\n") == [
+        "minimum_healthy_percent must be between 0 and 100, got -1",
+        "maximum_percent must be between 100 and 200, got 201",
+        "deadline_minutes must be between 3 and 180, got 2",
+    ]
 
 
 def test_a_deployment_that_could_neither_stop_nor_start_a_task_is_refused() -> None:
-    with pytest.raises(ValueError) as error:
-        Rolling(minimum_healthy_percent=100, maximum_percent=100)
-    assert str(error.value) == (
+    assert refusal(Rolling, minimum_healthy_percent=100, maximum_percent=100) == (
         "maximum_percent must be above 100 with minimum_healthy_percent=100, got 100: "
         "ECS could neither stop an old task nor start a new one"
     )
+
+
+def test_a_blue_green_deployment_shifts_at_once_and_bakes() -> None:
+    assert BlueGreen(bake_minutes=7).configuration() == {
+        "strategy": "BLUE_GREEN",
+        "bakeTimeInMinutes": 7,
+        "minimumHealthyPercent": 100,
+        "maximumPercent": 200,
+    }
+
+
+def test_a_canary_gets_a_share_first() -> None:
+    assert Canary(percent=12.5, canary_bake_minutes=4, bake_minutes=7).configuration() == {
+        "strategy": "CANARY",
+        "bakeTimeInMinutes": 7,
+        "minimumHealthyPercent": 100,
+        "maximumPercent": 200,
+        "canaryConfiguration": {"canaryPercent": 12.5, "canaryBakeTimeInMinutes": 4},
+    }
+
+
+def test_a_linear_deployment_shifts_in_steps() -> None:
+    assert Linear(step_percent=12.5, step_bake_minutes=4, bake_minutes=7).configuration() == {
+        "strategy": "LINEAR",
+        "bakeTimeInMinutes": 7,
+        "minimumHealthyPercent": 100,
+        "maximumPercent": 200,
+        "linearConfiguration": {"stepPercent": 12.5, "stepBakeTimeInMinutes": 4},
+    }
+
+
+def test_what_ecs_is_told_by_default() -> None:
+    both = {"bakeTimeInMinutes": 10, "minimumHealthyPercent": 100, "maximumPercent": 200}
+    canary = {"canaryConfiguration": {"canaryPercent": 10, "canaryBakeTimeInMinutes": 10}}
+    linear = {"linearConfiguration": {"stepPercent": 10, "stepBakeTimeInMinutes": 6}}
+    assert Rolling().configuration() == {
+        "strategy": "ROLLING",
+        "minimumHealthyPercent": 100,
+        "maximumPercent": 200,
+    }
+    assert BlueGreen().configuration() == {"strategy": "BLUE_GREEN", **both}
+    assert Canary().configuration() == {"strategy": "CANARY", **both, **canary}
+    assert Linear().configuration() == {"strategy": "LINEAR", **both, **linear}
+
+
+def test_codedeploy_leaves_nothing_to_tell_ecs() -> None:
+    assert CodeDeployBlueGreen().configuration() == {}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "shift", "total"),
+    [
+        (BlueGreen(), 0, 20),
+        (BlueGreen(bake_minutes=0, deadline_minutes=3), 0, 3),
+        (BlueGreen(hooks=[hook(stages=["PRE_SCALE_UP", "POST_SCALE_UP"], timeout_minutes=30), hook()]), 0, 140),
+        (Canary(), 10, 30),
+        (Canary(canary_bake_minutes=4, bake_minutes=1, deadline_minutes=3, hooks=[PAUSE]), 4, 9),
+        # 10, 20 ... 90 percent each wait; the tenth step is the last.
+        (Linear(), 54, 74),
+        (Linear(step_percent=100), 0, 20),
+        (Linear(step_percent=50, step_bake_minutes=7), 7, 27),
+        # 33.4, 66.8 and the rest.
+        (Linear(step_percent=33.4, step_bake_minutes=5), 10, 30),
+        # 33.3, 66.6, 99.9 and the rest.
+        (Linear(step_percent=33.3, step_bake_minutes=5), 15, 35),
+        (Linear(step_percent=3, step_bake_minutes=1, bake_minutes=0, deadline_minutes=3), 33, 36),
+    ],
+)
+def test_a_deployment_is_late_after_all_that_it_waits_for(strategy: BlueGreen, shift: int, total: int) -> None:
+    assert (strategy.shift_minutes, strategy.total_minutes) == (shift, total)
+
+
+@pytest.mark.parametrize(
+    ("told", "total"),
+    [
+        ({}, 25),
+        ({"deployment_config": "CodeDeployDefault.ECSAllAtOnce"}, 20),
+        ({"deployment_config": "CodeDeployDefault.ECSCanary10Percent15Minutes"}, 35),
+        ({"deployment_config": "CodeDeployDefault.ECSLinear10PercentEvery1Minutes"}, 29),
+        ({"deployment_config": "CodeDeployDefault.ECSLinear10PercentEvery3Minutes"}, 47),
+        ({"on_ready": "STOP_DEPLOYMENT", "wait_minutes": 1, "termination_minutes": 0, "deadline_minutes": 3}, 9),
+        ({"on_ready": "STOP_DEPLOYMENT", "wait_minutes": 600}, 625),
+        # Just within what one action can wait for.
+        ({"termination_minutes": 645}, 660),
+    ],
+)
+def test_a_deployment_of_codedeploy_is_late_after_all_its_timers(told: dict[str, Any], total: int) -> None:
+    assert CodeDeployBlueGreen(**told).total_minutes == total
+
+
+def test_a_hook_waits_an_hour_and_then_rolls_back_unless_it_is_told() -> None:
+    assert (hook().timeout_minutes, hook().on_timeout) == (60, "ROLLBACK")
+    assert hook(timeout_minutes=1440, on_timeout="CONTINUE").on_timeout == "CONTINUE"
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "RECONCILE_SERVICE",
+        "PRE_SCALE_UP",
+        "POST_SCALE_UP",
+        "POST_TEST_TRAFFIC_SHIFT",
+        "POST_PRODUCTION_TRAFFIC_SHIFT",
+    ],
+)
+def test_a_deployment_can_pause_where_it_does_not_shift_traffic(stage: str) -> None:
+    assert Hook(stages=[stage]).function_arn is None
+
+
+@pytest.mark.parametrize("stage", ["TEST_TRAFFIC_SHIFT", "PRODUCTION_TRAFFIC_SHIFT"])
+def test_a_deployment_cannot_pause_while_it_shifts_traffic_but_can_ask_a_function(stage: str) -> None:
+    assert Hook(stages=[stage], function_arn=FUNCTION).stages == [stage]
+    assert refusal(Hook, stages=["PRE_SCALE_UP", stage]) == (
+        "stages of a hook without function_arn, a pause, must not be "
+        f"['TEST_TRAFFIC_SHIFT', 'PRODUCTION_TRAFFIC_SHIFT'], got ['{stage}']: "
+        "ECS cannot pause while it shifts traffic; pause at POST_TEST_TRAFFIC_SHIFT instead"
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"stages": []}, f"stages must be some of {STAGES}, got none"),
+        (
+            {"stages": ["PRE_SCALE_UP", "PRE_PRODUCTION_TRAFFIC_SHIFT"]},
+            f"stages must be some of {STAGES}, got ['PRE_PRODUCTION_TRAFFIC_SHIFT']",
+        ),
+        ({"function_arn": "check"}, "function_arn must be the ARN of a Lambda function, got 'check'"),
+        ({"function_arn": FUNCTION[:-5]}, f"function_arn must be the ARN of a Lambda function, got {FUNCTION[:-5]!r}"),
+        ({"timeout_minutes": 0}, "timeout_minutes must be between 1 and 1440, got 0"),
+        ({"timeout_minutes": 1441}, "timeout_minutes must be between 1 and 1440, got 1441"),
+        ({"on_timeout": "FAIL"}, "on_timeout must be one of ['ROLLBACK', 'CONTINUE'], got 'FAIL'"),
+    ],
+)
+def test_what_is_no_hook_is_refused_with_the_rule(told: dict[str, Any], message: str) -> None:
+    assert refusal(hook, **told) == message
+
+
+TOGETHER = (
+    "bake_minutes, deadline_minutes and the other timers must be at most 660 together, got {}: the action that waits "
+    "for the deployment, and for the one that puts the last image back if it fails, ends after 24 hours"
+)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "told"),
+    [
+        (BlueGreen, {"bake_minutes": 650}),
+        (BlueGreen, {"bake_minutes": 0, "deadline_minutes": 180, "hooks": [hook(timeout_minutes=48)] * 10}),
+        (Canary, {"percent": 0.1, "canary_bake_minutes": 640}),
+        (Canary, {"percent": 100, "canary_bake_minutes": 0}),
+        (Linear, {"step_percent": 3, "step_bake_minutes": 0}),
+        (Linear, {"step_percent": 99.9, "step_bake_minutes": 640}),
+    ],
+)
+def test_what_is_just_within_the_rules_of_a_shift_is_accepted(strategy: Any, told: dict[str, Any]) -> None:
+    made = strategy(**told)
+    assert {name: getattr(made, name) for name in told} == told
+
+
+@pytest.mark.parametrize(
+    ("strategy", "told", "messages"),
+    [
+        *(
+            (strategy, told, messages)
+            for strategy in (BlueGreen, Canary, Linear)
+            for told, messages in (
+                ({"bake_minutes": -1}, ["bake_minutes must be between 0 and 1440, got -1"]),
+                ({"deadline_minutes": 2}, ["deadline_minutes must be between 3 and 180, got 2"]),
+                ({"deadline_minutes": 181}, ["deadline_minutes must be between 3 and 180, got 181"]),
+                ({"hooks": [PAUSE] * 11}, ["hooks must be at most 10, got 11"]),
+            )
+        ),
+        (BlueGreen, {"bake_minutes": 651}, [TOGETHER.format(661)]),
+        (
+            BlueGreen,
+            {"bake_minutes": 1441},
+            ["bake_minutes must be between 0 and 1440, got 1441", TOGETHER.format(1451)],
+        ),
+        (BlueGreen, {"hooks": [hook(stages=["PRE_SCALE_UP"] * 641, timeout_minutes=1)]}, [TOGETHER.format(661)]),
+        (Canary, {"canary_bake_minutes": 641}, [TOGETHER.format(661)]),
+        (Canary, {"canary_bake_minutes": -1}, ["canary_bake_minutes must be between 0 and 1440, got -1"]),
+        (
+            Canary,
+            {"canary_bake_minutes": 1441},
+            ["canary_bake_minutes must be between 0 and 1440, got 1441", TOGETHER.format(1461)],
+        ),
+        *(
+            (Canary, {"percent": percent}, [message + str(percent)])
+            for message in ("percent must be between 0.1 and 100, with at most one decimal, got ",)
+            for percent in (0, 0.09, 100.1, 12.34)
+        ),
+        (Linear, {"step_percent": 50, "step_bake_minutes": 641}, [TOGETHER.format(661)]),
+        (
+            Linear,
+            {"step_percent": 100, "step_bake_minutes": 1441},
+            ["step_bake_minutes must be between 0 and 1440, got 1441"],
+        ),
+        (Linear, {"step_bake_minutes": -1}, ["step_bake_minutes must be between 0 and 1440, got -1"]),
+        *(
+            (Linear, {"step_percent": percent}, [message + str(percent)])
+            for message in ("step_percent must be between 3 and 100, with at most one decimal, got ",)
+            for percent in (2.9, 0, -1, 100.1, 12.34, float("nan"))
+        ),
+    ],
+)
+def test_what_is_no_shift_is_refused_with_the_rules(strategy: Any, told: dict[str, Any], messages: list[str]) -> None:
+    assert refusal(strategy, **told).split("\n") == messages
+
+
+CODEDEPLOY_TOGETHER = (
+    "deadline_minutes, wait_minutes, termination_minutes and the shift must be at most 660 together, got {}: "
+    "the action that waits for a deployment ends after 24 hours"
+)
+
+
+@pytest.mark.parametrize(
+    ("told", "messages"),
+    [
+        (
+            {"deployment_config": "CodeDeployDefault.OneAtATime"},
+            [f"deployment_config must be one of {CONFIGS}, got 'CodeDeployDefault.OneAtATime'"],
+        ),
+        (
+            {"on_ready": "WAIT", "wait_minutes": 5},
+            ["on_ready must be one of ['CONTINUE_DEPLOYMENT', 'STOP_DEPLOYMENT'], got 'WAIT'"],
+        ),
+        (
+            {"wait_minutes": 1},
+            ["wait_minutes must be 0 with on_ready=CONTINUE_DEPLOYMENT, got 1: CodeDeploy waits only to stop"],
+        ),
+        *(
+            (
+                {"on_ready": "STOP_DEPLOYMENT", "wait_minutes": wait},
+                [f"wait_minutes must be between 1 and 600 with on_ready=STOP_DEPLOYMENT, got {wait}"],
+            )
+            for wait in (0, 601)
+        ),
+        ({"termination_minutes": -1}, ["termination_minutes must be between 0 and 2880, got -1"]),
+        (
+            {"termination_minutes": 2881},
+            ["termination_minutes must be between 0 and 2880, got 2881", CODEDEPLOY_TOGETHER.format(2896)],
+        ),
+        ({"termination_minutes": 2880}, [CODEDEPLOY_TOGETHER.format(2895)]),
+        ({"termination_minutes": 646}, [CODEDEPLOY_TOGETHER.format(661)]),
+        ({"deadline_minutes": 2}, ["deadline_minutes must be between 3 and 60, got 2"]),
+        ({"deadline_minutes": 61}, ["deadline_minutes must be between 3 and 60, got 61"]),
+    ],
+)
+def test_what_codedeploy_cannot_do_is_refused_with_the_rules(told: dict[str, Any], messages: list[str]) -> None:
+    assert refusal(CodeDeployBlueGreen, **told).split("\n") == messages

@@ -1,0 +1,55 @@
+"""The examples on the real engine: each is made, found unchanged, and removed; and its head says why it is so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from standin.tools import registry
+from standin.world import ROOT, World, stack_file
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+
+
+@pytest.fixture
+def account(engine: Path) -> Iterator[World]:
+    with registry() as address, World(address, {}, engine) as made:
+        made.ecr.create_repository({"repositoryName": "storefront-dev"})  # dev's, which promotion.yaml takes from
+        yield made
+
+
+def configuration(example: Path) -> dict[str, Any]:
+    """All that an example says, and nothing of the stack file that it stands for."""
+    return {**dict.fromkeys(stack_file("dev")), **yaml.safe_load(example.read_text())["config"]}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
+def test_a_stack_is_made_of_the_example(account: World, example: Path) -> None:
+    stack = "prod" if example.stem == "promotion" else "dev"
+    told = {**dict.fromkeys(stack_file(stack)), **configuration(example)}
+    workspace = account.workspace(stack, told)
+    assert workspace.preview().summary == workspace.up().summary
+    assert workspace.preview(refresh=True).changes == []
+    if example.stem in ("promotion", "staging-and-production"):  # a balancer that is protected
+        told["slipway:loadBalancer"] = None
+    workspace.destroy()
+    left = {resource.type for resource in account.aws.resources.values()}
+    assert left <= {"aws:codeconnections/connection:Connection"}
+
+
+def test_there_are_eight_and_the_page_lists_them() -> None:
+    listed = re.findall(r"\| \[([\w-]+\.yaml)\]\(\1\) \|", (ROOT / "examples" / "README.md").read_text())
+    assert sorted(listed) == [example.name for example in EXAMPLES]
+    assert len(listed) == 8
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
+def test_the_head_says_why_in_about_ten_lines(example: Path) -> None:
+    head = example.read_text().partition("\nconfig:")[0].splitlines()
+    assert all(line.startswith("#") and len(line) <= 120 for line in head)
+    assert "# Why so: " in "\n".join(head)
+    assert 10 <= len(head) <= 14

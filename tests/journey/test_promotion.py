@@ -1,0 +1,226 @@
+"""From dev to prod: prod builds nothing, takes the image that dev verified, asks, and releases it as a canary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pulumi.automation import CommandError
+from standin.world import World, stack_file
+
+from .conftest import Stack, ended, failures
+
+Make = Callable[..., Stack]
+PROD = ("Source", "Inspect", "Approve", "Deploy")
+
+
+def settled(stack: Stack) -> Any:
+    """The one execution that events have started."""
+    [execution] = stack.account.codepipeline.settle()
+    return execution
+
+
+def dev_and_prod(stack: Make) -> tuple[Stack, Stack]:
+    return stack("dev"), stack("prod")
+
+
+def test_what_dev_verified_reaches_prod_unchanged_by_canary(stack: Make) -> None:
+    dev, prod = dev_and_prod(stack)
+    first = dev.push()
+    to_prod = settled(prod)
+    assert (to_prod.pipeline, ended(to_prod)) == ("storefront-prod", dict.fromkeys(PROD, "Succeeded"))
+    assert (prod.image, prod.counts, prod.bounds) == (f"@{first.digest}", (2, 2), (2, 6))
+    assert prod.traffic == {first.digest: 100}
+    assert prod.register("verified")["release"]["commit"] == first.variables["Source.CommitId"]
+
+    second = dev.release("Second commit")
+    shares: list[dict[str, int]] = []
+    seen = prod.account.clock.sleep
+
+    def look(seconds: float) -> None:
+        seen(seconds)
+        if shares[-1:] != [prod.traffic]:
+            shares.append(prod.traffic)
+
+    prod.account.clock.sleep = look  # type: ignore[method-assign]
+    began = prod.account.clock.now()
+    assert failures(settled(prod)) == []
+    prod.account.clock.sleep = seen  # type: ignore[method-assign]
+    assert shares == [{first.digest: 100}, {first.digest: 90, second.digest: 10}, {second.digest: 100}]
+    # Ten minutes with a tenth of the traffic, ten more before the old tasks go.
+    assert 20 * 60 <= prod.account.clock.now() - began <= 25 * 60
+    assert (prod.image, prod.counts) == (f"@{second.digest}", (2, 2))
+    assert prod.moving() == {
+        **{tag: second.digest for tag in ("live-dev", "verified-dev", "live-prod", "verified-prod")},
+        **{f"verified-{environment}-0": first.digest for environment in ("dev", "prod")},
+        **{f"verified-{environment}-1": second.digest for environment in ("dev", "prod")},
+    }
+
+
+def test_a_release_to_prod_is_no_change_for_pulumi_and_none_for_the_traffic(stack: Make) -> None:
+    dev, prod = dev_and_prod(stack)
+    dev.push()
+    settled(prod)
+    dev.release("Second commit")
+    settled(prod)
+    assert prod.weights == [100, 0] or prod.weights == [0, 100]
+    before = prod.weights
+    assert prod.workspace.preview(refresh=True).changes == []
+    assert prod.workspace.up().changes == []
+    prod.workspace.refresh()
+    assert prod.workspace.up().changes == []
+    assert prod.weights == before
+
+
+def test_an_approval_says_what_is_released_instead_of_what_and_where_to_see_it(stack: Make) -> None:
+    dev, prod = dev_and_prod(stack)
+    first = dev.push()
+    settled(prod)
+    second = dev.release("Second commit")
+    asked: list[dict[str, str]] = []
+
+    def approve(execution: Any, action: Any) -> bool:
+        asked.append(action.configuration)
+        return True
+
+    prod.account.codepipeline.approve = approve
+    to_prod = settled(prod)
+    commits = [execution.variables["Source.CommitId"] for execution in (first, second)]
+    console = "https://eu-west-1.console.aws.amazon.com"
+    assert asked == [
+        {
+            "CustomData": f"Release to prod: commit {commits[1]} instead of {commits[0]}, image {second.digest} "
+            f"instead of {first.digest}. {console}/codesuite/codepipeline/pipelines/storefront-prod/"
+            f"executions/{to_prod.id}/visualization",
+            "ExternalEntityLink": f"{console}/ecr/repositories/private/123456789012/storefront-dev/_/image/"
+            f"{second.digest}/details",
+        }
+    ]
+
+
+@pytest.mark.parametrize(("answer", "said"), [(False, "Approval rejected"), (None, "expired")])
+def test_an_approval_that_is_refused_or_that_expires_releases_nothing(
+    stack: Make, answer: bool | None, said: str
+) -> None:
+    dev, prod = dev_and_prod(stack)
+    prod.account.codepipeline.approve = lambda execution, action: answer
+    dev.push()
+    began = prod.account.clock.now()
+    refused = settled(prod)
+    assert ended(refused) == {"Source": "Succeeded", "Inspect": "Succeeded", "Approve": "Failed"}
+    assert said in refused.action("Approve").message
+    assert (prod.image, prod.counts, prod.register("wanted")) == (":unreleased", (0, 0), None)
+    waited = prod.account.clock.now() - began
+    assert waited < 60 if answer is False else 86_400 <= waited < 86_500
+
+
+def test_an_image_that_is_verified_while_prod_waits_for_an_approval_is_the_one_that_is_released(stack: Make) -> None:
+    dev, prod = dev_and_prod(stack)
+    dev.push()
+    asked: list[str] = []
+
+    def approve(execution: Any, action: Any) -> bool:
+        if not asked:
+            asked.append(execution.id)
+            dev.release("Verified meanwhile")
+        return True
+
+    prod.account.codepipeline.approve = approve
+    first, second = prod.account.codepipeline.settle()
+    # What was approved is what was deployed, though the tag had moved by then; what it moved to came next.
+    assert (failures(first), failures(second)) == ([], [])
+    older, newer = (run.variables["Inspect-prod.IMAGE_DIGEST"] for run in (first, second))
+    assert f"runs {older} in 2 tasks" in first.action("Deploy").message
+    assert older != newer == dev.tags()["verified-dev"]
+    assert prod.image == f"@{newer}"
+
+
+def test_a_digest_of_before_is_released_to_prod_again(stack: Make) -> None:
+    dev, prod = dev_and_prod(stack)
+    first = dev.push()
+    settled(prod)
+    dev.release("Second commit")
+    settled(prod)
+    again = prod.start(revision=first.digest)
+    assert ended(again) == dict.fromkeys(PROD, "Succeeded")
+    assert prod.image == f"@{first.digest}"
+    assert prod.register("verified")["release"]["commit"] == first.variables["Source.CommitId"]
+
+
+def test_prod_waits_for_the_repository_of_dev_and_says_so_before_anything_is_made(stack: Make, account: World) -> None:
+    with pytest.raises(CommandError) as failure:
+        stack("prod")
+    assert account.aws.resources == {}
+    assert "reading ECR Repository (storefront-dev): RepositoryNotFoundException" in str(failure.value)
+
+
+def test_a_canary_that_fails_is_taken_back_and_the_pipeline_is_red_with_the_reason(stack: Make) -> None:
+    dev, prod = dev_and_prod(stack)
+    good = dev.push()
+    settled(prod)
+    prod.account.ecs.fault = lambda definition: (
+        "exit 1" if "storefront-prod" in definition["family"] and good.digest not in str(definition) else None
+    )
+    bad = dev.release("Works in dev only")
+    began = prod.account.clock.now()
+    refused = settled(prod)
+    assert ended(refused)["Deploy"] == "Failed"
+    message = refused.action("Deploy").message
+    assert "container app exited with 1" in message
+    assert f"The last verified image is put back: {prod.register('verified')['release']['image']}" in message
+    # Long before the deadline, though ECS's circuit breaker does not watch over canaries.
+    assert prod.account.clock.now() - began < 5 * 60
+    prod.account.clock.sleep(120)
+    assert (prod.image, prod.counts, prod.traffic) == (f"@{good.digest}", (2, 2), {good.digest: 100})
+    assert prod.tags()["verified-prod"] == good.digest != bad.digest
+    assert prod.workspace.preview(refresh=True).changes == []
+
+
+def test_a_canary_whose_requests_fail_is_taken_back_by_the_alarm(stack: Make) -> None:
+    dev, prod = dev_and_prod(stack)
+    good = dev.push()
+    settled(prod)
+    dev.release("Answers with errors")
+    alarm = prod.account.aws.find("aws:cloudwatch/metricAlarm:MetricAlarm", "storefront-prod-errors").inputs["name"]
+    sleep = prod.account.clock.sleep
+
+    def errors_once_it_has_traffic(seconds: float) -> None:
+        sleep(seconds)
+        if len(prod.traffic) > 1:
+            prod.account.ecs.alarms.add(alarm)
+
+    prod.account.clock.sleep = errors_once_it_has_traffic  # type: ignore[method-assign]
+    refused = settled(prod)
+    assert ended(refused)["Deploy"] == "Failed"
+    assert f"alarms: {alarm}" in refused.action("Deploy").message
+    prod.account.clock.sleep = sleep  # type: ignore[method-assign]
+    sleep(120)
+    assert (prod.traffic, prod.image) == ({good.digest: 100}, f"@{good.digest}")
+
+
+def test_a_change_of_settings_of_prod_is_released_as_a_canary_in_the_same_up_with_the_image_that_is_live(
+    stack: Make,
+) -> None:
+    dev, prod = dev_and_prod(stack)
+    live = dev.push()
+    settled(prod)
+    began = prod.account.clock.now()
+    changed = prod.up(cpu=1024, memory=2048)
+    assert {step.name for step in changed.changes} == {
+        "storefront-prod-template",
+        "storefront-prod-release-settings",
+        *(f"storefront-prod-release-rollout-{part}" for part in (1, 2, 3)),
+    }
+    assert 20 * 60 <= prod.account.clock.now() - began <= 25 * 60
+    assert (prod.image, prod.running["cpu"], prod.traffic) == (f"@{live.digest}", "1024", {live.digest: 100})
+    assert prod.workspace.preview(refresh=True).changes == []
+
+
+def test_the_stage_of_prod_is_as_its_file_says() -> None:
+    assert stack_file("prod")["slipway:stages"] == [
+        {
+            "approval": {"timeoutMinutes": 1440},
+            "strategy": {"canary": {"percent": 10, "canaryBakeMinutes": 10, "bakeMinutes": 10}},
+        }
+    ]

@@ -1,0 +1,120 @@
+"""How a pipeline begins: by a tag, by the files that a push changes, by an archive in S3, and for pull requests."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+from pulumi.automation import CommandError
+from standin.provider import Resource
+from standin.world import ROOT, World, sample_app
+
+from .conftest import RELEASED, Stack, ended, failures
+
+Make = Callable[..., Stack]
+GITHUB = "arn:aws:codeconnections:eu-west-1:123456789012:connection/0f-1"
+
+
+def by_connection(stack: Make, name: str = "dev", **told: Any) -> Stack:
+    source = {"connection": {"arn": GITHUB, "repository": "acme/storefront", **told}}
+    made = stack(name, config={"slipway:source": source})
+    made.account.codepipeline.repositories["acme/storefront"] = made.repository.folder
+    return made
+
+
+def test_a_push_starts_the_pipeline_only_if_it_changes_what_the_trigger_names(stack: Make) -> None:
+    push = [{"branches": {"includes": ["main"]}, "filePaths": {"includes": ["app/**"], "excludes": ["app/NOTES"]}}]
+    dev = by_connection(stack, push=push)
+    pipeline = dev.account.codepipeline
+    assert pipeline.push("acme/storefront", "main", files=["docs/a.md"]) == []
+    assert pipeline.push("acme/storefront", "main", files=["app/NOTES"]) == []
+    assert pipeline.push("acme/storefront", "other", files=["app/server.py"]) == []
+    [execution] = pipeline.push("acme/storefront", "main", files=["app/server.py"])
+    assert ended(execution) == RELEASED
+
+
+def test_a_tag_starts_the_pipeline_and_its_commit_is_released(stack: Make) -> None:
+    dev = by_connection(stack, push=[{"tags": {"includes": ["v*"], "excludes": ["v*-rc*"]}}])
+    pipeline = dev.account.codepipeline
+    assert pipeline.push("acme/storefront", "main") == []
+    assert pipeline.push_tag("acme/storefront", "v2-rc1") == []
+    dev.repository.tag("v2")
+    [execution] = pipeline.push_tag("acme/storefront", "v2")
+    assert failures(execution) == []
+    assert (ended(execution), dev.image) == (RELEASED, f"@{execution.digest}")
+
+
+def test_a_new_connection_is_pending_and_up_says_where_to_finish_it(stack: Make) -> None:
+    source = {"connection": {"providerType": "GitHub", "repository": "acme/storefront"}}
+    dev = stack()
+    dev.workspace.configure({"slipway:source": source})
+    said = dev.workspace.up().text
+    arn = dev.account.aws.find("aws:codeconnections/connection:Connection").outputs["arn"]
+    assert (
+        f"the connection {arn} is PENDING, and the pipeline storefront-dev cannot start: finish its handshake at "
+        "https://eu-west-1.console.aws.amazon.com/codesuite/settings/connections, then start the pipeline"
+    ) in said
+    # Somebody has finished it.
+    assert "PENDING" not in dev.workspace.up(refresh=True).text
+    assert dev.workspace.preview(refresh=True).changes == []
+
+
+def test_an_upload_to_s3_is_built_under_its_version_and_released(stack: Make, account: World) -> None:
+    s3 = account.client("s3")
+    s3.create_bucket(Bucket="acme-sources", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    s3.put_bucket_versioning(Bucket="acme-sources", VersioningConfiguration={"Status": "Enabled"})
+    notification = "aws:s3/bucketNotification:BucketNotification"
+    told = {"bucket": "acme-sources", "eventbridge": True}
+    account.aws.resources["sources"] = Resource("urn::sources", notification, "acme-sources", told, told)
+    dev = stack(config={"slipway:source": {"s3": {"bucket": "acme-sources", "key": "shop/source.zip"}}})
+
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        for path, text in sample_app().items():
+            archive.writestr(path, text)
+    version = s3.put_object(Bucket="acme-sources", Key="shop/source.zip", Body=body.getvalue())["VersionId"]
+    account.codepipeline.uploaded("acme-sources", "shop/source.zip")
+    [execution] = account.codepipeline.settle()
+    assert (ended(execution), dev.image) == (RELEASED, f"@{execution.digest}")
+    assert dev.tags()[f"s3-{version}"] == execution.digest
+    assert dev.register("verified")["release"]["commit"] == f"s3-{version}"
+
+
+def test_a_pull_request_is_built_in_a_repository_of_its_own_and_reaches_nobody(stack: Make) -> None:
+    dev = stack()
+    live = dev.push()
+    tags = dev.tags()
+    example: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "pull-requests.yaml").read_text())["config"]
+    scans = [{"name": "semgrep", "commands": ["test -f app/server.py"]}]
+    config = {key: value for key, value in example.items() if key != "slipway:build"}
+    feature = stack("feature", config={**config, "slipway:codeScans": scans})
+    feature.account.codepipeline.repositories["acme/shop"] = feature.repository.folder
+    feature.commit("Not reviewed")
+
+    assert feature.account.codepipeline.pull_request("acme/shop", "CLOSED") == []
+    [built] = feature.account.codepipeline.pull_request("acme/shop", "OPEN", source="main")
+    assert built.pipeline == "storefront-feature"
+    assert (list(ended(built)), failures(built)) == (["Source", "Build", "semgrep", "Image"], [])
+    images = feature.account.ecr.describe_images({"repositoryName": "storefront-feature"})["imageDetails"]
+    assert built.digest in [image["imageDigest"] for image in images]
+    assert (dev.image, dev.tags()) == (f"@{live.digest}", tags)
+
+    # What acts for the feature stack touches nothing of dev's.
+    mine = [call for call in feature.account.api.calls if "storefront-feature" in call.principal]
+    assert mine != []
+    assert [call for call in mine if "storefront-dev" in json.dumps(call.params)] == []
+    pushes = {str(c.params.get("repositoryName")) for c in mine if c.service == "ecr" and "repositoryName" in c.params}
+    assert pushes == {"storefront-feature"}
+
+
+def test_pull_requests_start_no_pipeline_that_deploys(stack: Make, account: World) -> None:
+    with pytest.raises(CommandError) as refused:
+        by_connection(stack, pullRequests=[{"branches": {"includes": ["main"]}}])
+    said = "slipway:stages must be none when pull requests start the pipeline, got ['dev']"
+    assert said in str(refused.value)
+    assert account.aws.resources == {}

@@ -1,0 +1,964 @@
+"""What else the stand-in claims of pipelines: their sources, triggers, conditions, approvals, builds and notices."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from standin.api import AwsError
+from standin.ecr import Scan
+from standin.events import Topic, glob
+from standin.executor import Action, Execution, within
+from standin.tools import registry
+from standin.world import World
+
+from .accounts import ROLE, STARTER, Account, action
+
+RULE, TARGET = "aws:cloudwatch/eventRule:EventRule", "aws:cloudwatch/eventTarget:EventTarget"
+NOTICES, POLICY = "aws:codestarnotifications/notificationRule:NotificationRule", "aws:sns/topicPolicy:TopicPolicy"
+BUILDER = "arn:aws:iam::123456789012:role/builder"
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:topic"
+INDEX = "application/vnd.oci.image.index.v1+json"
+
+
+@pytest.fixture
+def account() -> Iterator[Account]:
+    with World("registry.invalid", {}, Path("pulumi")) as world:
+        yield Account(world)
+
+
+@pytest.fixture
+def stocked() -> Iterator[Account]:
+    """An account with a real registry, and a repository `web` in it."""
+    with registry() as address, World(address, {}, Path("pulumi")) as world:
+        world.client("ecr").create_repository(repositoryName="web", imageScanningConfiguration={"scanOnPush": True})
+        yield Account(world)
+
+
+def put_image(account: Account, text: str, tag: str) -> str:
+    manifest = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [], "annotations": {"text": text}}
+    asked = {"repositoryName": "web", "imageManifest": json.dumps(manifest), "imageTag": tag}
+    answer = account.world.client("ecr").put_image(**asked)
+    return str(answer["image"]["imageId"]["imageDigest"])
+
+
+def ecr(**configuration: str) -> dict[str, Any]:
+    told = {"RepositoryName": "web", "ImageTag": "latest", **configuration}
+    return action("Source", "ECR", configuration=told, outputArtifacts=["Image"], namespace="Source")
+
+
+def s3(**configuration: str) -> dict[str, Any]:
+    told = {"S3Bucket": "sources", "S3ObjectKey": "app.zip", **configuration}
+    return action("Source", "S3", configuration=told, outputArtifacts=["Code"], namespace="Source")
+
+
+def connection(**more: Any) -> dict[str, Any]:
+    told = {"FullRepositoryId": "me/shop", "BranchName": "main", "DetectChanges": "false", "ConnectionArn": "arn:c"}
+    given = {"configuration": told, "outputArtifacts": ["Code"], "namespace": "Source"}
+    return action("Source", "CodeStarSourceConnection", **given, **more)
+
+
+def artifact(account: Account, execution: Execution, name: str) -> dict[str, bytes]:
+    found = account.world.client("s3").get_object(Bucket="artifacts", Key=execution.artifacts[name])
+    with zipfile.ZipFile(io.BytesIO(found["Body"].read())) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def zipped(**files: str) -> bytes:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name.replace("__", "."), text)
+    return body.getvalue()
+
+
+def bucket(account: Account, status: str = "Enabled") -> Any:
+    client = account.world.client("s3")
+    client.create_bucket(Bucket="sources", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    client.put_bucket_versioning(Bucket="sources", VersioningConfiguration={"Status": status})
+    return client
+
+
+def calls(account: Account, principal: str) -> list[tuple[str, str]]:
+    return [(call.service, call.operation) for call in account.world.api.calls if call.principal == principal]
+
+
+# Sources
+
+
+def test_an_ecr_source_hands_over_what_the_tag_points_at(stocked: Account) -> None:
+    digest = put_image(stocked, "one", "latest")
+    stocked.pipeline([ecr()])
+    execution = stocked.run()
+    uri = f"{stocked.world.ecr._registry}/web@{digest}"
+    assert execution.variables == {
+        "Source.ImageDigest": digest,
+        "Source.ImageTag": "latest",
+        "Source.ImageURI": uri,
+        "Source.RegistryId": "123456789012",
+        "Source.RepositoryName": "web",
+    }
+    assert json.loads(artifact(stocked, execution, "Image")["imageDetail.json"]) == {
+        "ImageSizeInBytes": "0",
+        "ImageDigest": digest,
+        "Version": "1.0",
+        "ImagePushedAt": "Thu Jan 01 00:00:00 UTC 2026",
+        "RegistryId": "123456789012",
+        "RepositoryName": "web",
+        "ImageURI": uri,
+        "ImageTags": ["latest"],
+    }
+    assert calls(stocked, ROLE) == [("ecr", "DescribeImages"), ("s3", "PutObject")]
+
+
+def test_an_ecr_source_takes_the_tag_latest_unless_it_is_told_another(stocked: Account) -> None:
+    digest = put_image(stocked, "one", "v1")
+    stocked.pipeline([ecr(ImageTag="v1")])
+    assert stocked.run().variables["Source.ImageDigest"] == digest
+    stocked.pipeline([action("Source", "ECR", configuration={"RepositoryName": "web"})])
+    told = stocked.run().action("Source").message
+    assert "ImageNotFoundException" in told
+    assert "{'imageTag': 'latest'}" in told
+
+
+def test_an_ecr_source_fails_where_there_is_no_repository(stocked: Account) -> None:
+    stocked.pipeline([ecr(RepositoryName="other")])
+    execution = stocked.run()
+    assert execution.status == "Failed"
+    assert "RepositoryNotFoundException" in execution.action("Source").message
+
+
+def test_a_digest_can_be_released_instead_of_what_the_tag_has_now(stocked: Account) -> None:
+    first = put_image(stocked, "one", "latest")
+    put_image(stocked, "two", "latest")
+    stocked.pipeline([ecr()])
+    assert stocked.pipelines.start("pipeline", revision=first).variables["Source.ImageDigest"] == first
+
+
+def test_an_s3_source_hands_over_the_object_and_its_version(account: Account) -> None:
+    body = zipped(a__txt="a")
+    put = bucket(account).put_object(Bucket="sources", Key="app.zip", Body=body)
+    account.pipeline([s3()])
+    execution = account.run()
+    assert execution.variables == {
+        "Source.BucketName": "sources",
+        "Source.ETag": put["ETag"].strip('"'),
+        "Source.ObjectKey": "app.zip",
+        "Source.VersionId": put["VersionId"],
+    }
+    assert artifact(account, execution, "Code") == {"a.txt": b"a"}
+
+
+def test_an_s3_source_needs_a_versioned_bucket(account: Account) -> None:
+    bucket(account, "Suspended").put_object(Bucket="sources", Key="app.zip", Body=zipped(a="a"))
+    account.pipeline([s3()])
+    told = "The bucket sources is not versioned: versioning is required of a source"
+    assert account.run().action("Source").message == told
+
+
+def test_an_s3_source_fails_without_its_object(account: Account) -> None:
+    bucket(account)
+    account.pipeline([s3()])
+    assert "NoSuchKey" in account.run().action("Source").message
+
+
+def test_a_version_of_an_object_can_be_released_instead_of_the_newest(account: Account) -> None:
+    client = bucket(account)
+    first = client.put_object(Bucket="sources", Key="app.zip", Body=zipped(a="1"))["VersionId"]
+    client.put_object(Bucket="sources", Key="app.zip", Body=zipped(a="2"))
+    account.pipeline([s3()])
+    execution = account.pipelines.start("pipeline", revision=first)
+    assert execution.variables["Source.VersionId"] == first
+    assert artifact(account, execution, "Code") == {"a": b"1"}
+
+
+# Events
+
+
+def rule(account: Account, pattern: dict[str, Any], **target: Any) -> None:
+    account.put(RULE, "rule", eventPattern=json.dumps(pattern))
+    account.put(TARGET, "target", rule="rule", **{"arn": "arn:pipeline", "roleArn": STARTER, **target})
+
+
+def test_an_image_that_is_put_starts_what_a_rule_says_once_the_run_is_over(stocked: Account) -> None:
+    detail = {"action-type": ["PUSH"], "result": ["SUCCESS"], "repository-name": ["web"], "image-tag": ["latest"]}
+    stocked.pipeline([ecr()])
+    rule(stocked, {"source": ["aws.ecr"], "detail-type": ["ECR Image Action"], "detail": detail})
+    put_image(stocked, "one", "other")
+    assert stocked.pipelines.settle() == []
+    digest = put_image(stocked, "one", "latest")
+    assert [execution.actions for execution in stocked.pipelines.executions] == [[]]
+    [execution] = stocked.pipelines.settle()
+    assert (execution.status, execution.variables["Source.ImageDigest"]) == ("Succeeded", digest)
+    assert calls(stocked, STARTER) == [("codepipeline", "StartPipelineExecution")]
+    assert execution.trigger == ("CloudWatchEvent", "arn:aws:events:eu-west-1:123456789012:rule/rule")
+    assert stocked.pipelines.settle() == []
+
+
+def test_a_target_can_name_the_digest_of_the_event(stocked: Account) -> None:
+    stocked.pipeline([ecr()])
+    revision = {"actionName": "Source", "revisionType": "IMAGE_DIGEST", "revisionValue": "<digest>"}
+    template = json.dumps({"sourceRevisions": [revision]})
+    transformer = {"inputPaths": {"digest": "$.detail.image-digest"}, "inputTemplate": template}
+    rule(stocked, {"source": ["aws.ecr"]}, inputTransformer=transformer)
+    digests = [put_image(stocked, text, "latest") for text in ("one", "two")]
+    assert [e.variables["Source.ImageDigest"] for e in stocked.pipelines.settle()] == digests
+
+
+def test_an_upload_starts_what_a_rule_says_if_the_bucket_tells_of_it(account: Account) -> None:
+    bucket(account).put_object(Bucket="sources", Key="app.zip", Body=zipped(a="a"))
+    account.pipeline([s3()])
+    detail = {"bucket": {"name": ["sources"]}, "object": {"key": ["app.zip"]}}
+    rule(account, {"source": ["aws.s3"], "detail-type": ["Object Created"], "detail": detail})
+    account.pipelines.uploaded("sources", "app.zip")
+    account.put("aws:s3/bucketNotification:BucketNotification", "notification", bucket="sources", eventbridge=False)
+    account.pipelines.uploaded("sources", "app.zip")
+    assert account.pipelines.settle() == []
+    account.put("aws:s3/bucketNotification:BucketNotification", "notification", bucket="sources", eventbridge=True)
+    account.pipelines.uploaded("sources", "app.zip")
+    assert [execution.status for execution in account.pipelines.settle()] == ["Succeeded"]
+
+
+def test_a_target_without_a_role_and_a_rule_that_is_off_start_nothing(account: Account) -> None:
+    pattern = {"source": ["aws.s3"]}
+    account.put("aws:s3/bucketNotification:BucketNotification", "notification", bucket="sources", eventbridge=True)
+    bucket(account).put_object(Bucket="sources", Key="app.zip", Body=zipped(a="a"))
+    account.pipeline([s3()])
+    rule(account, pattern, roleArn=None)
+    account.pipelines.uploaded("sources", "app.zip")
+    rule(account, pattern)
+    account.put(RULE, "rule", eventPattern=json.dumps(pattern), state="DISABLED")
+    account.pipelines.uploaded("sources", "app.zip")
+    assert account.pipelines.settle() == []
+
+
+def test_an_event_that_leaves_a_variable_without_a_value_starts_nothing(stocked: Account) -> None:
+    stocked.pipeline([ecr()], variables=[{"name": "SIZE"}])
+    rule(stocked, {"source": ["aws.ecr"]})
+    put_image(stocked, "one", "latest")
+    assert (stocked.pipelines.settle(), stocked.pipelines.executions) == ([], [])
+
+
+# Triggers
+
+
+@pytest.fixture
+def shop(account: Account, tmp_path: Path) -> Account:
+    """A repository with a branch `feature/x` and a tag `v1`, and a pipeline that tells of what started it."""
+    made = account.world.repository("me/shop", tmp_path)
+    made.commit("First", {"a.txt": "a"})
+    made._git("tag", "v1")
+    made._git("switch", "--quiet", "--create", "feature/x")
+    made.commit("Second", {"a.txt": "b"})
+    made._git("switch", "--quiet", "main")
+    return account
+
+
+def trigger(account: Account, **events: Any) -> None:
+    account.pipeline([connection()], triggers=[{"gitConfiguration": {"sourceActionName": "Source", **events}}])
+
+
+def test_a_trigger_takes_branches_by_pattern_and_excludes_come_first(shop: Account) -> None:
+    trigger(shop, pushes=[{"branches": {"includes": ["feature/**", "main"], "excludes": ["main"]}}])
+    [execution] = shop.pipelines.push("me/shop", "feature/x")
+    assert execution.variables["Source.BranchName"] == "feature/x"
+    assert execution.variables["Source.CommitMessage"] == "Second"
+    assert execution.trigger == ("WebhookV2", "me/shop")
+    assert shop.pipelines.push("me/shop", "main") == []
+
+
+def test_what_one_filter_says_must_all_hold_and_one_filter_of_several_is_enough(shop: Account) -> None:
+    trigger(
+        shop,
+        pushes=[
+            {"branches": {"includes": ["main"]}, "filePaths": {"includes": ["app/**"]}},
+            {"branches": {"includes": ["feature/*"]}},
+        ],
+    )
+    started = [
+        len(shop.pipelines.push("me/shop", *pushed))
+        for pushed in (("main", ["app/x/y"]), ("main", ["docs/x"]), ("feature/x", ["docs/x"]), ("other", ["app/x"]))
+    ]
+    assert started == [1, 0, 1, 0]
+
+
+def test_files_count_if_one_of_the_first_hundred_is_included_and_not_excluded(shop: Account) -> None:
+    trigger(shop, pushes=[{"filePaths": {"includes": ["app/**"], "excludes": ["**/README.md"]}}])
+    assert shop.pipelines.push("me/shop", files=["app/README.md"]) == []
+    assert len(shop.pipelines.push("me/shop", files=["app/README.md", "app/server.py"])) == 1
+    assert shop.pipelines.push("me/shop", files=[*["docs/x"] * 100, "app/server.py"]) == []
+
+
+def test_a_tag_starts_what_names_tags_and_nothing_that_names_branches(shop: Account) -> None:
+    trigger(shop, pushes=[{"branches": {"includes": ["**"]}}, {"tags": {"includes": ["v*"], "excludes": ["v2"]}}])
+    [execution] = shop.pipelines.push_tag("me/shop", "v1")
+    assert execution.variables == {
+        "Source.CommitId": execution.variables["Source.CommitId"],
+        "Source.CommitMessage": "First",
+        "Source.FullRepositoryName": "me/shop",
+        "Source.TagName": "v1",
+    }
+    assert shop.pipelines.push_tag("me/shop", "v2") == []
+    assert len(shop.pipelines.push("me/shop")) == 1
+
+
+def test_a_pull_request_starts_what_names_its_event_and_its_destination(shop: Account) -> None:
+    trigger(shop, pullRequests=[{"events": ["OPEN"], "branches": {"includes": ["main"]}}])
+    [execution] = shop.pipelines.pull_request("me/shop", "OPEN", source="feature/x")
+    assert execution.variables == {
+        "Source.BranchName": "feature/x",
+        "Source.CommitId": execution.variables["Source.CommitId"],
+        "Source.CommitMessage": "Second",
+        "Source.DestinationBranchName": "main",
+        "Source.FullRepositoryName": "me/shop",
+        "Source.PullRequestId": "1",
+        "Source.PullRequestTitle": "feature/x into main",
+        "Source.SourceBranchName": "feature/x",
+    }
+    assert shop.pipelines.pull_request("me/shop", "CLOSED", source="feature/x") == []
+    assert shop.pipelines.pull_request("me/shop", "OPEN", branch="other", source="feature/x") == []
+    assert shop.pipelines.push("me/shop") == []
+
+
+def test_a_connection_is_used_by_the_role_of_the_pipeline(shop: Account) -> None:
+    shop.pipeline([connection()])
+    assert shop.run().variables["Source.BranchName"] == "main"
+    assert calls(shop, ROLE)[0] == ("codestar-connections", "UseConnection")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fits", "misfits"),
+    [
+        ("feature/*", "feature/a", "feature/a/b"),
+        ("feature/**", "feature/a/b", "features/a"),
+        ("v?", "v1", "v12"),
+        ("*.{js,ts}", "a.ts", "a.py"),
+        ("v[12]", "v2", "v3"),
+        (r"a\*b", "a*b", "axb"),
+        ("a,b.c", "a,b.c", "a,bxc"),
+    ],
+)
+def test_a_pattern_is_a_glob(pattern: str, fits: str, misfits: str) -> None:
+    assert (glob(pattern, fits), glob(pattern, misfits)) == (True, False)
+
+
+# Variables
+
+
+def test_a_variable_is_what_was_given_or_else_its_default(account: Account) -> None:
+    told = {"CustomData": "#{variables.COLOR} #{variables.SIZE}"}
+    declared = [{"name": "COLOR", "defaultValue": "blue"}, {"name": "SIZE"}]
+    account.pipeline([action("Approve", configuration=told)], variables=declared)
+    execution = account.pipelines.start("pipeline", variables={"SIZE": "4"})
+    assert execution.action("Approve").configuration == {"CustomData": "blue 4"}
+
+
+def test_a_variable_without_a_default_must_be_given_and_an_unknown_one_must_not(account: Account) -> None:
+    account.pipeline([action("Approve")], variables=[{"name": "SIZE"}])
+    for given in ({}, {"SIZE": "4", "SHAPE": "round"}):
+        with pytest.raises(AwsError, match="ValidationException"):
+            account.pipelines.start("pipeline", variables=given)
+    assert account.pipelines.executions == []
+
+
+def test_a_source_action_resolves_no_variables(account: Account) -> None:
+    told = {"CustomData": "#{codepipeline.PipelineExecutionId}"}
+    account.pipeline([action("Source", configuration=told, category="Source")])
+    assert account.run().action("Source").configuration == told
+
+
+# Conditions
+
+
+def condition(result: str, provider: str, **configuration: str) -> dict[str, Any]:
+    given = {"name": "Check", "ruleTypeId": {"provider": provider}, "configuration": configuration}
+    return {"condition": {"result": result, "rules": [given]}}
+
+
+def guarded(account: Account, result: str, provider: str, **configuration: str) -> Execution:
+    account.pipeline([action("First")], [action("Second")], [action("Third")])
+    stages = account.world.aws.resources["pipeline"].inputs["stages"]
+    stages[1]["beforeEntry"] = condition(result, provider, **configuration)
+    return account.run()
+
+
+def ran(execution: Execution) -> list[str]:
+    return [a.name for a in execution.actions]
+
+
+def test_a_stage_whose_condition_is_met_is_entered(account: Account) -> None:
+    execution = guarded(account, "FAIL", "DeploymentWindow", Cron="* * 0-8 ? * THU")
+    assert (execution.status, ran(execution)) == ("Succeeded", ["First", "Second", "Third"])
+
+
+def test_a_condition_that_is_not_met_fails_its_stage(account: Account) -> None:
+    execution = guarded(account, "FAIL", "DeploymentWindow", Cron="* * 9-17 ? * MON-FRI", TimeZone="Europe/Berlin")
+    assert (execution.status, ran(execution)) == ("Failed", ["First"])
+    assert execution.message == "Stage1, rule Check: 2026-01-01T01:00+0100 is outside of * * 9-17 ? * MON-FRI"
+
+
+def test_a_condition_that_is_not_met_can_skip_its_stage(account: Account) -> None:
+    execution = guarded(account, "SKIP", "VariableCheck", Variable="a", Operator="EQ", Value="b")
+    assert (execution.status, ran(execution)) == ("Succeeded", ["First", "Third"])
+
+
+def test_a_retry_looks_at_the_condition_again(account: Account) -> None:
+    execution = guarded(account, "FAIL", "DeploymentWindow", Cron="* * 9-17 ? * *")
+    assert account.pipelines.retry(execution, "Stage1").status == "Failed"
+    account.world.clock.sleep(9 * 3600)
+    assert account.pipelines.retry(execution, "Stage1").status == "Succeeded"
+    assert (ran(execution), execution.message) == (["First", "Second", "Third"], "")
+
+
+def test_a_rule_of_an_unknown_kind_fails_its_stage(account: Account) -> None:
+    execution = guarded(account, "FAIL", "CloudWatchAlarm")
+    assert execution.message == "Stage1, rule Check: not in the stand-in: CloudWatchAlarm"
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "met"),
+    [
+        ("EQ", "shop", True),
+        ("EQ", "sho", False),
+        ("NE", "shop", False),
+        ("NE", "sho", True),
+        ("CONTAINS", "ho", True),
+        ("CONTAINS", "x", False),
+        ("MATCHES", "s.*p", True),
+        ("MATCHES", "s.*o", False),
+    ],
+)
+def test_a_variable_is_compared_by_its_operator(account: Account, operator: str, value: str, met: bool) -> None:
+    execution = guarded(account, "FAIL", "VariableCheck", Variable="shop", Operator=operator, Value=value)
+    assert (execution.status == "Succeeded") == met
+
+
+@pytest.mark.parametrize(
+    ("cron", "inside"),
+    [
+        ("* 30 9 * * *", True),
+        ("* 31 9 * * *", False),
+        ("* * 9-17 ? * MON-FRI", True),
+        ("* * 10-17 ? * MON-FRI", False),
+        ("* * 9 ? * 2", True),
+        ("* * 9 ? * SUN,SAT", False),
+        ("* 0/15 9 * * ?", True),
+        ("* 5/15 9 * * ?", False),
+        ("* */10 * 5 JAN ? 2026", True),
+        ("* * * * FEB-DEC ?", False),
+        ("* * * * * * 2027-2030", False),
+    ],
+)
+def test_a_window_is_a_cron_expression(cron: str, inside: bool) -> None:
+    assert within(cron, datetime(2026, 1, 5, 9, 30, tzinfo=UTC)) == inside  # a Monday
+
+
+# Approvals
+
+
+def test_an_approval_that_nobody_gives_expires(account: Account) -> None:
+    account.pipelines.approve = lambda execution, action: None
+    account.pipeline([action("Approve")])
+    began = account.world.clock.now()
+    assert account.run().action("Approve").message == "The approval expired: nobody responded to it in time"
+    assert 0 <= account.world.clock.now() - began - 7 * 24 * 3600 < 1
+
+
+def test_an_approval_can_be_given_less_time(account: Account) -> None:
+    account.pipelines.approve = lambda execution, action: None
+    account.pipeline([action("Approve", timeoutInMinutes=60)])
+    began = account.world.clock.now()
+    assert account.run().status == "Failed"
+    assert 0 <= account.world.clock.now() - began - 3600 < 1
+
+
+def test_an_approval_tells_its_topic_what_is_approved(account: Account) -> None:
+    told = {"NotificationArn": TOPIC, "CustomData": "#{variables.A}", "ExternalEntityLink": "https://x/#{variables.A}"}
+    account.pipeline([action("Approve", configuration=told)], variables=[{"name": "A", "defaultValue": "b"}])
+    account.run()
+    [sent] = account.pipelines.published
+    token = sent["message"]["approval"].pop("token")
+    link = "https://console.aws.amazon.com/codepipeline/home?region=eu-west-1#/view/pipeline"
+    assert sent == {
+        "topic": TOPIC,
+        "message": {
+            "region": "eu-west-1",
+            "consoleLink": link,
+            "approval": {
+                "pipelineName": "pipeline",
+                "stageName": "Stage0",
+                "actionName": "Approve",
+                "expires": "2026-01-08T00:00Z",
+                "externalEntityLink": "https://x/b",
+                "approvalReviewLink": f"{link}/Stage0/Approve/approve/{token}",
+                "customData": "b",
+            },
+        },
+    }
+    assert calls(account, ROLE) == [("sns", "Publish")]
+
+
+# Modes
+
+
+def test_in_queued_mode_all_executions_wait_and_run_in_their_order(account: Account) -> None:
+    inside, go_on, order = threading.Event(), threading.Event(), []
+
+    def approve(execution: Execution, action: Action) -> bool:
+        order.append(execution.number)
+        if execution.number == 0:
+            inside.set()
+            assert go_on.wait(20)
+        return True
+
+    account.pipelines.approve = approve
+    account.pipeline([action("Approve")], executionMode="QUEUED")
+    threads = [threading.Thread(target=account.run) for _ in range(4)]
+    threads[0].start()
+    assert inside.wait(20)
+    for number in (1, 2, 3):
+        threads[number].start()
+        while number not in [e.number for e in account.pipelines._waiting[("pipeline", "Stage0")]]:
+            assert threads[number].is_alive()
+            time.sleep(0.001)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert [execution.status for execution in account.pipelines.executions] == ["Succeeded"] * 4
+    assert order == [0, 1, 2, 3]
+
+
+# The ECS action
+
+
+def service(account: Account, **container: Any) -> None:
+    ecs = account.world.client("ecs")
+    ecs.create_cluster(clusterName="main")
+    container = {"name": "app", "image": "other/web:1", "portMappings": [{"containerPort": 80}], **container}
+    sidecar = {"name": "log", "image": "other/log:1", "essential": False}
+    made = ecs.register_task_definition(
+        family="web", cpu="256", containerDefinitions=[container, sidecar], tags=[{"key": "a", "value": "b"}]
+    )
+    arn = made["taskDefinition"]["taskDefinitionArn"]
+    breaker = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
+    asked = {"taskDefinition": arn, "desiredCount": 2, "deploymentConfiguration": breaker}
+    ecs.create_service(cluster="main", serviceName="web", **asked)
+    account.world.clock.sleep(60)
+
+
+def deploy(account: Account, image: str, name: str = "app", **configuration: str) -> Execution:
+    """A pipeline of a source in S3, and the ECS action."""
+    definitions = json.dumps([{"name": name, "imageUri": image}])
+    if "sources" not in [b["Name"] for b in account.world.client("s3").list_buckets()["Buckets"]]:
+        bucket(account)
+    body = zipped(imagedefinitions__json=definitions)
+    account.world.client("s3").put_object(Bucket="sources", Key="app.zip", Body=body)
+    told = {"ClusterName": "main", "ServiceName": "web", **configuration}
+    account.pipeline([s3()], [action("Deploy", "ECS", configuration=told, inputArtifacts=["Code"])])
+    account.world.api.calls.clear()
+    return account.run()
+
+
+def test_the_ecs_action_deploys_the_revision_of_the_service_with_another_image(account: Account) -> None:
+    service(account)
+    unused = {"name": "app", "image": "unused"}
+    account.world.client("ecs").register_task_definition(family="web", containerDefinitions=[unused])
+    assert deploy(account, "other/web:2").status == "Succeeded"
+    ecs = account.world.client("ecs")
+    found = ecs.describe_services(cluster="main", services=["web"])["services"][0]
+    assert [d["status"] for d in found["deployments"]] == ["PRIMARY"]
+    made = ecs.describe_task_definition(taskDefinition=found["taskDefinition"], include=["TAGS"])
+    images = [container["image"] for container in made["taskDefinition"]["containerDefinitions"]]
+    assert (made["taskDefinition"]["revision"], made["taskDefinition"]["cpu"]) == (3, "256")
+    assert (images, made["tags"]) == (["other/web:2", "other/log:1"], [{"key": "a", "value": "b"}])
+    made_calls = dict.fromkeys(operation for service, operation in calls(account, ROLE) if service == "ecs")
+    assert list(made_calls) == ["DescribeServices", "DescribeTaskDefinition", "RegisterTaskDefinition", "UpdateService"]
+
+
+def test_the_ecs_action_does_not_notice_a_rollback_and_waits_until_its_time_is_over(account: Account) -> None:
+    service(account)
+    account.world.ecs.fault = lambda definition: "exit 1" if "other/web:2" in str(definition) else None
+    began = account.world.clock.now()
+    execution = deploy(account, "other/web:2", DeploymentTimeout="30")
+    told = "The Amazon ECS service did not reach a steady state within 30 minutes"
+    assert execution.action("Deploy").message == told
+    assert 1800 <= account.world.clock.now() - began < 1860
+    assert deploy(account, "other/web:2").action("Deploy").message == told.replace("30", "60")
+
+
+def test_the_ecs_action_waits_until_the_tasks_before_are_gone(account: Account) -> None:
+    service(account)
+    account.world.ecs.start_seconds = 12  # a look of the action sees them run, and not healthy
+    account.world.ecs.fault = lambda definition: "health check" if "other/web:2" in str(definition) else None
+    assert deploy(account, "other/web:2").status == "Failed"
+
+
+def test_the_ecs_action_fails_without_its_file_its_service_or_the_container(account: Account) -> None:
+    service(account)
+    execution = deploy(account, "other/web:2", FileName="images.json")
+    key = execution.artifacts["Code"]
+    assert execution.action("Deploy").message == (
+        "Did not find the image definition file images.json in the input artifacts ZIP file. Verify the file is "
+        f"stored in your pipeline's Amazon S3 artifact bucket: artifacts key: {key}"
+    )
+    told = deploy(account, "other/web:2", ServiceName="shop").action("Deploy").message
+    assert told == "The service shop is not in the cluster main"
+    told = deploy(account, "other/web:2", name="web").action("Deploy").message
+    assert told == "No container of the task definition is called web"
+
+
+# Builds
+
+
+def project(account: Account, *commands: str, source: str = "NO_SOURCE", **phases: list[str]) -> None:
+    spec = {"version": 0.2, "phases": {"build": {"commands": list(commands)}}, "env": {"exported-variables": ["OUT"]}}
+    spec["phases"] |= {name: {"commands": lines} for name, lines in phases.items()}  # type: ignore[operator]
+    account.put(
+        "aws:codebuild/project:Project",
+        "project",
+        source={"type": source, "buildspec": json.dumps(spec, indent=1)},
+        serviceRole=BUILDER,
+        environment={
+            **{"type": "LINUX_CONTAINER", "image": "aws/codebuild/standard:7.0", "computeType": "BUILD_GENERAL1_SMALL"},
+            "environmentVariables": [{"name": "SERVICE_URL", "value": "http://old"}, {"name": "A", "value": "a"}],
+        },
+    )
+
+
+def begin(account: Account, **asked: Any) -> str:
+    answer = account.world.client("codebuild").start_build(projectName="project", **asked)
+    return str(answer["build"]["id"])
+
+
+def look(account: Account, id: str) -> dict[str, Any]:
+    [found] = account.world.client("codebuild").batch_get_builds(ids=[id])["builds"]
+    build: dict[str, Any] = found
+    return build
+
+
+def test_a_build_is_in_progress_first_and_then_ends_as_its_commands_do(account: Account) -> None:
+    project(account, 'export OUT="$CODEBUILD_BUILD_ID to $SERVICE_URL"', install=["true"])
+    override = {"name": "SERVICE_URL", "value": "http://new", "type": "PLAINTEXT"}
+    id = begin(account, environmentVariablesOverride=[override])
+    first, then = look(account, id), look(account, id)
+    assert (first["buildStatus"], first["buildComplete"]) == ("IN_PROGRESS", False)
+    assert (then["buildStatus"], then["buildComplete"], then["buildNumber"]) == ("SUCCEEDED", True, 1)
+    assert then["exportedEnvironmentVariables"] == [{"name": "OUT", "value": f"{id} to http://new"}]
+    assert [(p["phaseType"], p["phaseStatus"]) for p in then["phases"]] == [
+        ("INSTALL", "SUCCEEDED"),
+        ("PRE_BUILD", "SUCCEEDED"),
+        ("BUILD", "SUCCEEDED"),
+        ("POST_BUILD", "SUCCEEDED"),
+    ]
+    assert then["environment"]["environmentVariables"] == [override, {"name": "A", "value": "a"}]
+    stream = id.removeprefix("project:")
+    assert (then["logs"]["groupName"], then["logs"]["streamName"]) == ("/aws/codebuild/project", stream)
+    assert stream in then["logs"]["deepLink"]
+    assert look(account, begin(account))["buildNumber"] == 2
+
+
+@pytest.mark.parametrize("command", ["test -f nothing", "exit 1"])
+def test_a_build_that_fails_says_in_which_phase_and_by_which_command(account: Account, command: str) -> None:
+    project(account, "true", command)
+    id = begin(account)
+    look(account, id)
+    failed = look(account, id)
+    assert failed["buildStatus"] == "FAILED"
+    told = f"Error while executing command: {command}. Reason: exit status 1"
+    assert [(p["phaseType"], p["contexts"]) for p in failed["phases"] if p["phaseStatus"] == "FAILED"] == [
+        ("BUILD", [{"statusCode": "COMMAND_EXECUTION_ERROR", "message": told}])
+    ]
+
+
+def test_a_build_takes_its_source_from_s3_as_the_role_of_its_project(account: Account) -> None:
+    project(account, "export OUT=$(cat a.txt)", source="CODEPIPELINE")
+    bucket(account).put_object(Bucket="sources", Key="app.zip", Body=zipped(a__txt="text"))
+    id = begin(account, sourceTypeOverride="S3", sourceLocationOverride="sources/app.zip")
+    look(account, id)
+    assert look(account, id)["exportedEnvironmentVariables"] == [{"name": "OUT", "value": "text"}]
+    assert calls(account, BUILDER) == [("s3", "GetObject")]
+    id = begin(account, sourceTypeOverride="S3", sourceLocationOverride="sources/other.zip")
+    look(account, id)
+    assert [(p["phaseType"], p["phaseStatus"]) for p in look(account, id)["phases"]] == [("DOWNLOAD_SOURCE", "FAILED")]
+
+
+def test_a_project_of_a_pipeline_cannot_be_built_without_another_source(account: Account) -> None:
+    project(account, "true", source="CODEPIPELINE")
+    with pytest.raises(ClientError, match="InvalidInputException.*is built by pipelines only"):
+        begin(account)
+
+
+def test_the_same_token_is_the_same_build_for_five_minutes(account: Account) -> None:
+    project(account, "true")
+    first = begin(account, idempotencyToken="t")
+    assert begin(account, idempotencyToken="t") == first
+    assert begin(account, idempotencyToken="u") != first
+    account.world.clock.sleep(300)
+    assert begin(account, idempotencyToken="t") != first
+
+
+def test_a_build_that_is_stopped_does_not_run(account: Account, tmp_path: Path) -> None:
+    project(account, f"touch {tmp_path}/ran")
+    id = begin(account)
+    account.world.client("codebuild").stop_build(id=id)
+    assert [look(account, id)["buildStatus"] for _ in range(2)] == ["STOPPED", "STOPPED"]
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_build_can_be_made_to_end_as_a_test_needs_it(account: Account) -> None:
+    project(account, "true")
+    account.world.codebuild.end = lambda project: "TIMED_OUT"
+    id = begin(account)
+    assert [look(account, id)["buildStatus"] for _ in range(2)] == ["IN_PROGRESS", "TIMED_OUT"]
+
+
+def test_what_is_not_there_is_not_built_and_not_found(account: Account) -> None:
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        begin(account)
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        account.world.client("codebuild").stop_build(id="project:1")
+    answer = account.world.client("codebuild").batch_get_builds(ids=["project:1"])
+    assert (answer["builds"], answer["buildsNotFound"]) == ([], ["project:1"])
+
+
+def test_a_secret_is_read_by_the_role_of_the_project(account: Account) -> None:
+    project(account, 'export OUT="$A, $B"')
+    arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf"
+    given = [{"name": "A", "value": f"{arn}:password", "type": "SECRETS_MANAGER"}]
+    given += [{"name": "B", "value": "/shop/key", "type": "PARAMETER_STORE"}]
+    id = begin(account, environmentVariablesOverride=given)
+    look(account, id)
+    [out] = look(account, id)["exportedEnvironmentVariables"]
+    assert out["value"] == f"secret of {arn}:password, secret of /shop/key"
+    read = [(c.operation, c.params) for c in account.world.api.calls if c.principal == BUILDER]
+    assert read == [
+        ("GetSecretValue", {"SecretId": arn}),
+        ("GetParameters", {"Names": ["/shop/key"], "WithDecryption": True}),
+    ]
+
+
+def test_an_action_of_the_category_test_is_a_build(account: Account) -> None:
+    project(account, "test $(cat a.txt) = text", source="CODEPIPELINE")
+    bucket(account).put_object(Bucket="sources", Key="app.zip", Body=zipped(a__txt="text"))
+    test = action("Test", "CodeBuild", category="Test", configuration={"ProjectName": "project"})
+    account.pipeline([s3()], [test | {"inputArtifacts": ["Code"]}])
+    assert account.run().status == "Succeeded"
+
+
+# Scans
+
+
+def findings(account: Account, digest: str, **asked: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = account.world.client("ecr").describe_image_scan_findings(
+        repositoryName="web", imageId={"imageDigest": digest}, **asked
+    )
+    return answer
+
+
+def test_a_scan_begins_some_time_after_the_push_and_ends_later(stocked: Account) -> None:
+    digest = put_image(stocked, "one", "latest")
+    stocked.world.clock.sleep(9)
+    with pytest.raises(ClientError, match="ScanNotFoundException"):
+        findings(stocked, digest)
+    stocked.world.clock.sleep(2)
+    assert findings(stocked, digest)["imageScanStatus"]["status"] == "IN_PROGRESS"
+    stocked.world.clock.sleep(10)
+    done = findings(stocked, digest)
+    assert (done["imageScanStatus"]["status"], done["imageScanFindings"]["findings"]) == ("COMPLETE", [])
+
+
+def test_an_image_is_not_scanned_where_the_repository_does_not_scan_on_push(stocked: Account) -> None:
+    off = {"scanOnPush": False}
+    stocked.world.client("ecr").create_repository(repositoryName="web", imageScanningConfiguration=off)
+    digest = put_image(stocked, "one", "latest")
+    stocked.world.clock.sleep(60)
+    with pytest.raises(ClientError, match="ScanNotFoundException"):
+        findings(stocked, digest)
+    scanning = {"imageScanningConfiguration": {"scanOnPush": True}}
+    stocked.put("aws:ecr/repository:Repository", "web", **scanning)
+    assert findings(stocked, digest)["imageScanStatus"]["status"] == "COMPLETE"
+
+
+def test_findings_come_in_pages_and_are_counted(stocked: Account) -> None:
+    digest = put_image(stocked, "one", "latest")
+    found = [{"name": f"CVE-{n}", "severity": "HIGH" if n else "LOW", "uri": "https://x"} for n in range(3)]
+    stocked.world.ecr.scan = lambda of: Scan(findings=found) if of == digest else Scan()
+    stocked.world.clock.sleep(20)
+    first = findings(stocked, digest, maxResults=2)
+    then = findings(stocked, digest, maxResults=2, nextToken=first["nextToken"])
+    assert [f["name"] for f in first["imageScanFindings"]["findings"]] == ["CVE-0", "CVE-1"]
+    assert [f["name"] for f in then["imageScanFindings"]["findings"]] == ["CVE-2"]
+    assert first["imageScanFindings"]["findingSeverityCounts"] == {"LOW": 1, "HIGH": 2}
+    assert "nextToken" not in then
+
+
+def test_findings_of_inspector_stand_in_place_of_the_basic_ones(stocked: Account) -> None:
+    digest = put_image(stocked, "one", "latest")
+    found = [{"title": "CVE-1", "severity": "CRITICAL"}]
+    stocked.world.ecr.scan = lambda of: Scan("ACTIVE", enhanced=found, description="Continuous scan is selected.")
+    stocked.world.clock.sleep(20)
+    answer = findings(stocked, digest)
+    assert answer["imageScanStatus"] == {"status": "ACTIVE", "description": "Continuous scan is selected."}
+    assert answer["imageScanFindings"] == {"enhancedFindings": found, "findingSeverityCounts": {"CRITICAL": 1}}
+
+
+# Functions
+
+
+def test_a_function_hands_over_an_artifact_with_the_credentials_of_its_job(account: Account) -> None:
+    account.function(
+        'place = job["data"]["outputArtifacts"][0]\n'
+        '    keys, where = job["data"]["artifactCredentials"], place["location"]["s3Location"]\n'
+        '    s3 = boto3.client("s3", aws_access_key_id=keys["accessKeyId"],\n'
+        '        aws_secret_access_key=keys["secretAccessKey"], aws_session_token=keys["sessionToken"])\n'
+        '    s3.put_object(Bucket=where["bucketName"], Key=where["objectKey"], Body=b"made")\n'
+        '    told = {"ABOUT": json.dumps([place["name"], place["revision"], place["location"]["type"]])}\n'
+        '    client.put_job_success_result(jobId=job["id"], outputVariables=told)'
+    )
+    made = action("Make", "Lambda", configuration={"FunctionName": "function"}, namespace="Made")
+    account.pipeline([made | {"outputArtifacts": ["Thing"]}], [action("Look", inputArtifacts=["Thing"])])
+    execution = account.run()
+    assert json.loads(execution.variables["Made.ABOUT"]) == ["Thing", None, "S3"]
+    where, key = execution.action("Look").inputs["Thing"]
+    assert account.world.client("s3").get_object(Bucket=where, Key=key)["Body"].read() == b"made"
+    assert calls(account, f"{ROLE}/artifacts") == [("s3", "PutObject")]
+
+
+# History and notices
+
+
+def test_executions_are_listed_the_newest_first_and_in_pages(account: Account) -> None:
+    account.pipelines.approve = lambda execution, action: execution.number == 0
+    account.pipeline([action("Approve")])
+    executions = [account.run(), account.run()]
+    client = account.world.client("codepipeline")
+    [first] = (page := client.list_pipeline_executions(pipelineName="pipeline", maxResults=1))[
+        "pipelineExecutionSummaries"
+    ]
+    rest = client.list_pipeline_executions(pipelineName="pipeline", nextToken=page["nextToken"])
+    [then] = rest["pipelineExecutionSummaries"]
+    assert (first["pipelineExecutionId"], first["status"]) == (executions[1].id, "Failed")
+    assert (then["pipelineExecutionId"], then["status"]) == (executions[0].id, "Succeeded")
+    assert first["trigger"]["triggerType"] == "StartPipelineExecution"
+    assert "nextToken" not in rest
+    with pytest.raises(ClientError, match="PipelineNotFoundException"):
+        client.list_pipeline_executions(pipelineName="other")
+
+
+def test_history_says_why_an_action_failed(account: Account) -> None:
+    account.pipelines.approve = lambda execution, action: False
+    account.pipeline([action("Approve")])
+    account.run()
+    history = account.world.client("codepipeline").list_action_executions(pipelineName="pipeline")
+    [shown] = history["actionExecutionDetails"]
+    assert shown["output"]["executionResult"]["externalExecutionSummary"] == "Approval rejected"
+
+
+NOTIFIER = """
+import boto3
+def handler(event, context):
+    detail = event["detail"]
+    found = boto3.client("codepipeline").list_pipeline_executions(pipelineName=detail["pipeline"])
+    statuses = [summary["status"] for summary in found["pipelineExecutionSummaries"]]
+    told = [event["source"], event["detail-type"], detail["state"], detail["execution-id"], statuses]
+    boto3.client("s3").put_object(Bucket="artifacts", Key=detail["state"], Body=repr(told).encode())
+"""
+
+
+def notifier(account: Account) -> None:
+    code = {"assets": {"index.py": {"text": NOTIFIER}}}
+    told = {"code": code, "handler": "index.handler", "role": "arn:aws:iam::123456789012:role/n", "timeout": 60.0}
+    account.put("aws:lambda/function:Function", "notifier", **told)
+    function = "arn:aws:lambda:eu-west-1:123456789012:function:notifier"
+    rule(account, {"source": ["aws.codepipeline"]}, arn=function, roleArn=None)
+
+
+def heard(account: Account) -> set[str]:
+    found = account.world.client("s3").list_objects_v2(Bucket="artifacts").get("Contents", [])
+    return {entry["Key"] for entry in found}
+
+
+def test_a_function_hears_of_executions_if_events_may_invoke_it(account: Account) -> None:
+    account.pipelines.approve = lambda execution, action: False
+    account.pipeline([action("Approve")])
+    notifier(account)
+    may = {"action": "lambda:InvokeFunction", "principal": "events.amazonaws.com", "function": "notifier"}
+    account.put("aws:lambda/permission:Permission", "permission", **may, sourceArn="arn:another")
+    account.run()
+    assert heard(account) == set()
+    account.put("aws:lambda/permission:Permission", "permission", **may, sourceArn="arn:rule")
+    execution = account.run()
+    assert heard(account) == {"STARTED", "FAILED"}
+    told = account.world.client("s3").get_object(Bucket="artifacts", Key="FAILED")["Body"].read().decode()
+    kind = "CodePipeline Pipeline Execution State Change"
+    assert told == repr(["aws.codepipeline", kind, "FAILED", execution.id, ["Failed", "Failed"]])
+    account.pipelines.approve = lambda execution, action: True
+    account.pipelines.retry(execution, "Stage0")
+    assert heard(account) == {"STARTED", "FAILED", "RESUMED", "SUCCEEDED"}
+
+
+def notices(account: Account, **policy: Any) -> None:
+    needed = ["codepipeline-pipeline-pipeline-execution-failed", "codepipeline-pipeline-manual-approval-needed"]
+    targets = [{"address": TOPIC, "type": "SNS"}]
+    account.put(NOTICES, "notices", resource="arn:pipeline", eventTypeIds=needed, targets=targets)
+    service = {"Service": "codestar-notifications.amazonaws.com"}
+    said = {"Effect": "Allow", "Principal": service, "Action": "sns:Publish", "Resource": TOPIC, **policy}
+    account.put(POLICY, "policy", arn=TOPIC, policy=json.dumps({"Statement": [said]}))
+
+
+def test_a_notification_rule_tells_its_topic_of_the_events_it_names(account: Account) -> None:
+    account.pipelines.approve = lambda execution, action: execution.number == 0
+    account.pipeline([action("Approve")])
+    notices(account)
+    executions = [account.run(), account.run()]
+    told = [(sent["topic"], sent["message"]["detail"]) for sent in account.pipelines.published]
+    assert [(topic, detail["execution-id"], detail["state"]) for topic, detail in told] == [
+        (TOPIC, executions[0].id, "STARTED"),
+        (TOPIC, executions[1].id, "STARTED"),
+        (TOPIC, executions[1].id, "FAILED"),
+    ]
+    assert told[0][1]["actionName"] == "Approve"
+
+
+@pytest.mark.parametrize(
+    "policy", [{"Principal": {"Service": "events.amazonaws.com"}}, {"Action": "sns:Subscribe"}, {"Effect": "Deny"}]
+)
+def test_a_topic_that_does_not_let_the_service_publish_hears_nothing(account: Account, policy: dict[str, Any]) -> None:
+    account.pipeline([action("Approve")])
+    notices(account, **policy)
+    account.run()
+    assert account.pipelines.published == []
+
+
+def test_a_notification_rule_that_is_off_or_of_another_pipeline_tells_nothing(account: Account) -> None:
+    account.pipeline([action("Approve")])
+    notices(account)
+    rule = account.world.aws.resources["notices"].inputs
+    rule["status"] = "DISABLED"
+    account.run()
+    rule |= {"status": "ENABLED", "resource": "arn:other"}
+    account.run()
+    assert account.pipelines.published == []
+
+
+def test_a_topic_is_sent_what_a_function_publishes(account: Account) -> None:
+    made = Topic(account.world.client("sns")).create("topic", {"name": "topic"})
+    client = account.world.client("sns")
+    client.publish(TopicArn=TOPIC, Subject="red", Message="it failed")
+    assert (made, account.pipelines.published) == (
+        ("", {"arn": TOPIC}),
+        [{"topic": TOPIC, "message": "it failed", "subject": "red"}],
+    )
+    Topic(client).delete(TOPIC, {})
+    with pytest.raises(ClientError, match="NotFound"):
+        client.publish(TopicArn=TOPIC, Message="it failed")
+    assert len(account.pipelines.published) == 1

@@ -1,0 +1,319 @@
+"""Blue/green, canary, linear and CodeDeploy: releases, settings, failures, and what the next `pulumi up` sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from standin.executor import Execution
+
+from .conftest import ACTIONS, RELEASED, Stack, ended, failures
+
+Make = Callable[..., Stack]
+MANAGED = (*ACTIONS[:-1], "Prepare", "Deploy", "Finish")
+QUICK: dict[str, dict[str, Any]] = {
+    "blueGreen": {"bakeMinutes": 5},
+    "canary": {"percent": 20, "canaryBakeMinutes": 5, "bakeMinutes": 5},
+    "linear": {"stepPercent": 50, "stepBakeMinutes": 5, "bakeMinutes": 5},
+}
+SHARES: dict[str, list[int]] = {"blueGreen": [100], "canary": [20, 100], "linear": [50, 100]}
+every_shift = pytest.mark.parametrize("kind", QUICK)
+
+
+def made_with(stack: Make, **strategy: dict[str, Any]) -> Stack:
+    [stage] = [{"strategy": strategy, "tests": {"commands": ['curl -fsS "$SERVICE_URL/healthz"']}}]
+    return stack(config={"slipway:stages": [stage]})
+
+
+@contextmanager
+def watching(stack: Stack, look: Callable[[], None]) -> Iterator[None]:
+    """Look after each moment that passes."""
+    sleep = stack.account.clock.sleep
+
+    def sleep_and_look(seconds: float) -> None:
+        sleep(seconds)
+        look()
+
+    stack.account.clock.sleep = sleep_and_look  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        stack.account.clock.sleep = sleep  # type: ignore[method-assign]
+
+
+def shares(stack: Stack, digest: str, act: Callable[[], Any]) -> list[int]:
+    """The shares of the traffic that an image has while something happens, one after the other."""
+    seen: list[int] = []
+
+    def look() -> None:
+        share = stack.traffic.get(digest, 0)
+        if seen[-1:] != [share]:
+            seen.append(share)
+
+    with watching(stack, look):
+        act()
+    return seen
+
+
+def image_of(stack: Stack, execution: Execution) -> str:
+    assert failures(execution) == []
+    assert stack.image == f"@{execution.digest}"
+    return execution.digest
+
+
+@every_shift
+def test_a_release_shifts_the_traffic_as_its_strategy_says_and_pulumi_leaves_it_there(stack: Make, kind: str) -> None:
+    dev = made_with(stack, **{kind: QUICK[kind]})
+    assert (dev.image, dev.counts, dev.workspace.preview(refresh=True).changes) == (":unreleased", (0, 0), [])
+    first = dev.push()
+    assert ended(first) == RELEASED
+    assert (dev.traffic, dev.bounds) == ({first.digest: 100}, (1, 2))
+
+    began, weights = dev.account.clock.now(), dev.weights
+    seen = shares(dev, first.digest, lambda: image_of(dev, dev.release("Second commit")))
+    assert seen == [100, *(100 - share for share in SHARES[kind])]
+    minutes = sum(value for key, value in QUICK[kind].items() if key.endswith("Minutes"))
+    assert minutes * 60 <= dev.account.clock.now() - began <= (minutes + 3) * 60
+    assert dev.weights == weights[::-1]
+
+    assert dev.workspace.preview().changes == []
+    assert dev.workspace.preview(refresh=True).changes == []
+    dev.workspace.refresh()
+    assert dev.workspace.up().changes == []
+    assert dev.weights == weights[::-1]
+
+
+@every_shift
+def test_a_change_of_settings_shifts_to_the_same_image_in_the_same_up(stack: Make, kind: str) -> None:
+    dev = made_with(stack, **{kind: QUICK[kind]})
+    live = dev.push()
+    weights = dev.weights
+    dev.up(cpu=512, memory=1024)
+    assert (dev.image, dev.running["cpu"], dev.counts) == (f"@{live.digest}", "512", (1, 1))
+    assert (dev.traffic, dev.weights) == ({live.digest: 100}, weights[::-1])
+    # Timers are settings too; to change them, nothing is deployed.
+    revision = dev.running["revision"]
+    dev.strategy(**{kind: {**QUICK[kind], "bakeMinutes": 7}})
+    dev.workspace.up()
+    assert dev.service["deploymentConfiguration"]["bakeTimeInMinutes"] == 7
+    assert (dev.running["revision"], dev.workspace.preview(refresh=True).changes) == (revision, [])
+
+
+@every_shift
+def test_tasks_that_do_not_start_get_no_traffic_and_the_release_is_red(stack: Make, kind: str) -> None:
+    dev = made_with(stack, **{kind: QUICK[kind]})
+    good = dev.push()
+    dev.account.ecs.fault = lambda definition: None if good.digest in str(definition) else "exit 1"
+    dev.commit("Does not start")
+    seen = shares(dev, good.digest, lambda: dev.push())
+    bad = dev.account.codepipeline.executions[-1]
+    assert (seen, ended(bad)["Deploy"]) == ([100], "Failed")
+    assert "container app exited with 1" in bad.action("Deploy").message
+    dev.account.clock.sleep(120)
+    assert (dev.image, dev.counts, dev.traffic) == (f"@{good.digest}", (1, 1), {good.digest: 100})
+    assert dev.register("wanted") == dev.register("verified")["release"]
+    assert dev.workspace.preview(refresh=True).changes == []
+
+
+@every_shift
+def test_a_first_release_that_fails_leaves_no_tasks(stack: Make, kind: str) -> None:
+    dev = made_with(stack, **{kind: QUICK[kind]})
+    dev.account.ecs.fault = lambda definition: "exit 1"
+    assert ended(dev.push())["Deploy"] == "Failed"
+    assert (dev.counts, dev.register("wanted")) == ((0, 0), None)
+    dev.account.ecs.fault = lambda definition: None
+    assert failures(dev.push()) == []
+    assert dev.traffic == {dev.image.removeprefix("@"): 100}
+
+
+def test_the_strategy_of_a_running_service_is_changed_in_one_up_and_the_traffic_stays_with_its_image(
+    stack: Make,
+) -> None:
+    dev = stack()
+    dev.push()
+    for kind in ("canary", "blueGreen", "rolling", "linear", "rolling"):
+        dev.strategy(**{kind: QUICK.get(kind, {})})
+        seen = shares(dev, dev.image.removeprefix("@"), lambda: dev.workspace.up())
+        assert set(seen) <= {100}, kind
+        assert dev.service["deploymentConfiguration"]["strategy"] == {"blueGreen": "BLUE_GREEN"}.get(kind, kind.upper())
+        assert dev.workspace.preview(refresh=True).changes == []
+        released = dev.release(f"By {kind}")
+        assert (dev.image, dev.traffic) == (f"@{released.digest}", {released.digest: 100})
+        assert dev.workspace.preview(refresh=True).changes == []
+
+
+def test_an_alarm_takes_a_release_back_and_names_itself(stack: Make) -> None:
+    dev = made_with(stack, blueGreen=QUICK["blueGreen"])
+    good = dev.push()
+    dev.commit("Answers with errors")
+    alarm = dev.account.aws.find("aws:cloudwatch/metricAlarm:MetricAlarm").inputs["name"]
+
+    def go_off() -> None:
+        if good.digest not in dev.traffic:
+            dev.account.ecs.alarms.add(alarm)
+
+    with watching(dev, go_off):
+        bad = dev.push()
+    assert ended(bad)["Deploy"] == "Failed"
+    assert f"alarms: {alarm}" in bad.action("Deploy").message
+    dev.account.clock.sleep(120)
+    assert (dev.image, dev.traffic) == (f"@{good.digest}", {good.digest: 100})
+
+
+@pytest.mark.parametrize(("action", "status"), [("CONTINUE", "Succeeded"), ("ROLLBACK", "Failed")])
+def test_a_pause_waits_for_somebody_and_the_action_says_how_to_go_on(stack: Make, action: str, status: str) -> None:
+    hook = {"stages": ["POST_TEST_TRAFFIC_SHIFT"], "timeoutMinutes": 120}
+    dev = made_with(stack, blueGreen={**QUICK["blueGreen"], "hooks": [hook]})
+
+    def answer() -> None:
+        of = {"cluster": "storefront-dev", "service": "storefront-dev"}
+        listed = dev.account.ecs.list_service_deployments(of)["serviceDeployments"]
+        arns = [brief["serviceDeploymentArn"] for brief in listed]
+        for deployment in dev.account.ecs.describe_service_deployments({"serviceDeploymentArns": arns})[
+            "serviceDeployments"
+        ]:
+            for paused in deployment.get("lifecycleHookDetails", []):
+                # Somebody comes after half an hour.
+                late = dev.account.clock.now() > deployment["createdAt"] + 1800
+                if paused["status"] == "AWAITING_ACTION" and deployment["status"] == "IN_PROGRESS" and late:
+                    arn = deployment["serviceDeploymentArn"]
+                    told = {"serviceDeploymentArn": arn, "hookId": paused["hookId"], "action": action}
+                    dev.account.ecs.continue_service_deployment(told)
+
+    # The service was made without its hooks, so that nothing waited when there was nothing to release.
+    assert dev.workspace.preview(refresh=True).changes == []
+    began = dev.account.clock.now()
+    with watching(dev, answer):
+        released = dev.push()
+    assert ended(released)["Deploy"] == status
+    assert dev.account.clock.now() - began > 1800
+    log = dev.account.lambdas.log_path.read_text()
+    assert "it is paused until somebody runs aws ecs continue-service-deployment --action CONTINUE --hook-id" in log
+    assert dev.counts == ((1, 1) if action == "CONTINUE" else (0, 0))
+
+
+def test_a_settings_change_in_the_middle_of_a_canary_ends_with_the_newest_image_and_the_newest_settings(
+    stack: Make,
+) -> None:
+    dev = made_with(stack, canary=QUICK["canary"])
+    good = dev.push()
+    done: list[str] = []
+
+    def change() -> None:
+        if not done and dev.traffic.get(good.digest) == 80:
+            done.append("changed")
+            sleep, dev.account.clock.sleep = dev.account.clock.sleep, original  # type: ignore[method-assign]
+            dev.up(cpu=512, memory=1024)
+            dev.account.clock.sleep = sleep  # type: ignore[method-assign]
+
+    original = dev.account.clock.sleep
+    with watching(dev, change):
+        second = dev.release("Second commit")
+    assert (done, dev.image, dev.running["cpu"]) == (["changed"], f"@{second.digest}", "512")
+    assert (dev.traffic, dev.counts) == ({second.digest: 100}, (1, 1))
+    assert dev.workspace.preview(refresh=True).changes == []
+
+
+def test_codedeploy_shifts_what_the_function_prepared_and_pulumi_leaves_it_there(stack: Make) -> None:
+    dev = made_with(stack, codeDeployBlueGreen={"terminationMinutes": 5})
+    assert (dev.counts, dev.workspace.preview(refresh=True).changes) == ((0, 0), [])
+    first = dev.push()
+    assert (ended(first), failures(first)) == (dict.fromkeys(MANAGED, "Succeeded"), [])
+    assert (dev.image, dev.counts, dev.bounds, dev.traffic) == (f"@{first.digest}", (1, 1), (1, 2), {first.digest: 100})
+
+    weights = dev.weights
+    seen = shares(dev, first.digest, lambda: dev.release("Second commit"))
+    assert seen == [100, 90, 0]
+    second = dev.account.codepipeline.executions[-1]
+    assert (dev.image, dev.traffic, dev.weights) == (f"@{second.digest}", {second.digest: 100}, weights[::-1])
+    assert dev.moving()["verified-dev"] == second.digest
+    assert dev.workspace.preview(refresh=True).changes == []
+    dev.workspace.refresh()
+    assert dev.workspace.up().changes == []
+    assert dev.weights == weights[::-1]
+
+
+def test_with_codedeploy_a_change_of_settings_is_a_deployment_of_the_function_with_the_image_that_is_live(
+    stack: Make,
+) -> None:
+    dev = made_with(stack, codeDeployBlueGreen={"terminationMinutes": 5})
+    live = dev.push()
+    dev.up(cpu=512, memory=1024)
+    assert (dev.image, dev.running["cpu"], dev.counts) == (f"@{live.digest}", "512", (1, 1))
+    assert dev.traffic == {live.digest: 100}
+    assert dev.workspace.preview(refresh=True).changes == []
+    # Counts need no deployment, however old the tasks are.
+    dev.account.clock.sleep(86_400)
+    dev.up(cpu=512, memory=1024, tasks={"min": 2, "max": 4})
+    assert (dev.counts, dev.bounds) == ((2, 2), (2, 4))
+    # The next release is prepared from the newest settings.
+    newer = dev.release("Second commit")
+    assert (dev.image, dev.running["cpu"]) == (f"@{newer.digest}", "512")
+
+
+def test_a_release_that_codedeploy_rolls_back_is_red_and_the_next_up_brings_the_verified_image_with_new_settings(
+    stack: Make,
+) -> None:
+    dev = made_with(stack, codeDeployBlueGreen={"terminationMinutes": 5})
+    good = dev.push()
+    dev.account.ecs.fault = lambda definition: None if good.digest in str(definition) else "exit 1"
+    dev.commit("Does not start")
+    bad = dev.push()
+    assert ended(bad) == {**dict.fromkeys(MANAGED[:-2], "Succeeded"), "Deploy": "Failed"}
+    dev.account.clock.sleep(600)
+    assert (dev.image, dev.counts, dev.traffic) == (f"@{good.digest}", (1, 1), {good.digest: 100})
+    assert dev.workspace.preview(refresh=True).changes == []
+    dev.up(cpu=512, memory=1024)
+    assert (dev.image, dev.running["cpu"], dev.traffic) == (f"@{good.digest}", "512", {good.digest: 100})
+    assert dev.register("wanted") == dev.register("verified")["release"]
+
+
+def test_with_codedeploy_tests_that_fail_bring_the_verified_image_back(stack: Make) -> None:
+    dev = made_with(stack, codeDeployBlueGreen={"terminationMinutes": 5})
+    good = dev.push()
+    dev.commit("Breaks the tests", {"broken": "yes"})
+    stage = {
+        "strategy": {"codeDeployBlueGreen": {"terminationMinutes": 5}},
+        "tests": {"commands": ["test ! -f broken"]},
+    }
+    dev.workspace.configure({"slipway:stages": [stage]})
+    dev.workspace.up()
+    bad = dev.push()
+    assert ended(bad) == {**dict.fromkeys(MANAGED[:-1], "Succeeded"), "Finish": "Failed"}
+    assert "the tests of dev ended FAILED" in bad.action("Finish").message.replace("The tests", "the tests")
+    assert (dev.image, dev.traffic) == (f"@{good.digest}", {good.digest: 100})
+    assert dev.moving()["verified-dev"] == good.digest
+
+
+def test_codepipelines_own_ecs_action_deploys_and_the_function_finishes(stack: Make) -> None:
+    dev = made_with(stack, rolling={"ecsAction": True})
+    actions = (*ACTIONS, "Finish")
+    first = dev.push()
+    assert (ended(first), failures(first)) == (dict.fromkeys(actions, "Succeeded"), [])
+    assert (dev.image, dev.counts, dev.bounds) == (f"@{first.digest}", (1, 1), (1, 2))
+    second = dev.release("Second commit")
+    revision = dev.running["revision"]
+    assert (dev.image, dev.moving()["verified-dev"]) == (f"@{second.digest}", second.digest)
+    # The action's revision says what the template says, so that the function deploys no second one.
+    assert f"storefront-dev:{revision}" in second.action("Finish").message
+    calls = [c for c in dev.account.api.calls if c.operation == "RegisterTaskDefinition" and "pipeline" in c.principal]
+    assert len(calls) == 2
+    assert dev.workspace.preview(refresh=True).changes == []
+
+
+def test_the_ecs_action_does_not_notice_a_rollback_and_is_red_at_its_timeout_as_is_written_beside_it(
+    stack: Make,
+) -> None:
+    dev = made_with(stack, rolling={"ecsAction": True})
+    good = dev.push()
+    dev.account.ecs.fault = lambda definition: None if good.digest in str(definition) else "exit 1"
+    dev.commit("Does not start")
+    began = dev.account.clock.now()
+    bad = dev.push()
+    assert ended(bad)["Deploy"] == "Failed"
+    assert 600 <= dev.account.clock.now() - began <= 660
+    assert (dev.image, dev.traffic) == (f"@{good.digest}", {good.digest: 100})
+    dev.up(cpu=512, memory=1024)
+    assert (dev.image, dev.running["cpu"]) == (f"@{good.digest}", "512")

@@ -1,0 +1,373 @@
+import json
+from functools import cache
+from typing import Any
+
+import pytest
+from slipway import CodeScan, command_project
+from slipway.command_project import CommandSettings, buildspec
+from unit.examples import VPC
+from unit.examples import command_project as made
+from unit.harness import Resource, deploy, named, only, resolved, statements, trusted
+
+PROJECT = "aws:codebuild/project:Project"
+PLACE = "eu-west-1:123456789012"
+KEY = f"arn:aws:kms:{PLACE}:key/given-shop-lint-key"
+SECRET = f"arn:aws:secretsmanager:{PLACE}:secret:sonar-AbC123"
+PARAMETER = f"arn:aws:ssm:{PLACE}:parameter/shop/token"
+WRITE_LOG = {
+    "Effect": "Allow",
+    "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+    "Resource": f"arn:aws:logs:{PLACE}:log-group:/aws/codebuild/shop-lint:*",
+}
+READ_ARTIFACTS = [
+    {
+        "Effect": "Allow",
+        "Action": ["s3:GetObject", "s3:GetObjectVersion"],
+        "Resource": "arn:aws:s3:::given-shop-lint/*",
+        "Condition": {"StringEquals": {"aws:ResourceAccount": "123456789012"}},
+    },
+    {
+        "Effect": "Allow",
+        "Action": ["kms:Decrypt"],
+        "Resource": KEY,
+        "Condition": {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}},
+    },
+]
+
+
+def scan(**told: Any) -> CodeScan:
+    return CodeScan(**{"name": "lint", "commands": ["make lint"], **told})
+
+
+def for_stage(**told: Any) -> Any:
+    """Called by another name, or pytest would take the class for tests."""
+    return command_project.StageTests(**{"commands": ["make smoke"], **told})
+
+
+def deployed(**args: Any) -> list[Resource]:
+    return deploy(lambda: made("shop-lint", **args)) if args else by_default()
+
+
+@cache
+def by_default() -> list[Resource]:
+    return deploy(lambda: made("shop-lint"))
+
+
+def refusal(settings: Any, **told: Any) -> str:
+    with pytest.raises(ValueError) as error:
+        settings(**told)
+    return str(error.value)
+
+
+def test_the_project_runs_its_commands_on_what_the_pipeline_brings() -> None:
+    assert only(deployed(), PROJECT).inputs == {
+        "name": "shop-lint",
+        "description": "Lints",
+        "serviceRole": "arn:aws:iam::123456789012:role/shop-lint-role",
+        "buildTimeout": 15,
+        "encryptionKey": KEY,
+        "source": {"type": "CODEPIPELINE", "buildspec": buildspec(scan())},
+        "artifacts": {"type": "CODEPIPELINE"},
+        "environment": {
+            "type": "LINUX_CONTAINER",
+            "image": "aws/codebuild/amazonlinux-x86_64-standard:6.0",
+            "computeType": "BUILD_GENERAL1_SMALL",
+            "imagePullCredentialsType": "CODEBUILD",
+            "privilegedMode": False,
+            "environmentVariables": [],
+        },
+        "logsConfig": {"cloudwatchLogs": {"groupName": "/aws/codebuild/shop-lint"}},
+    }
+
+
+def test_a_project_that_the_release_function_starts_has_no_source_of_its_own() -> None:
+    project = only(deployed(settings=for_stage(), in_pipeline=False), PROJECT).inputs
+    assert project["source"] == {"type": "NO_SOURCE", "buildspec": buildspec(for_stage())}
+    assert project["artifacts"] == {"type": "NO_ARTIFACTS"}
+
+
+def test_the_project_is_made_after_its_role_can_do_its_work() -> None:
+    assert only(deployed(), PROJECT).depends_on == {
+        "given-shop-lint-key",
+        "shop-lint-logs",
+        "shop-lint-policy",
+        "shop-lint-role",
+    }
+
+
+def test_the_commands_run_one_after_the_other_with_bash_and_nothing_is_kept() -> None:
+    assert json.loads(buildspec(scan(commands=["npm ci", "npm run lint"]))) == {
+        "version": 0.2,
+        "env": {"shell": "bash"},
+        "phases": {"build": {"commands": ["npm ci", "npm run lint"]}},
+    }
+
+
+def test_commands_can_have_another_size_and_time_and_docker_and_a_log_of_another_length() -> None:
+    told = scan(compute_type="BUILD_GENERAL1_LARGE", timeout_minutes=90, privileged=True, log_retention_days=7)
+    resources = deployed(settings=told, description="Looks")
+    project = only(resources, PROJECT).inputs
+    assert (project["environment"]["computeType"], project["environment"]["privilegedMode"]) == (
+        "BUILD_GENERAL1_LARGE",
+        True,
+    )
+    assert (project["buildTimeout"], project["description"]) == (90, "Looks")
+    assert only(resources, "aws:cloudwatch/logGroup:LogGroup").inputs == {
+        "name": "/aws/codebuild/shop-lint",
+        "retentionInDays": 7,
+    }
+
+
+def test_an_image_that_is_not_codebuilds_is_pulled_by_the_projects_role() -> None:
+    environment = only(deployed(settings=scan(image="sonarsource/sonar-scanner-cli:11")), PROJECT).inputs["environment"]
+    assert (environment["image"], environment["imagePullCredentialsType"]) == (
+        "sonarsource/sonar-scanner-cli:11",
+        "SERVICE_ROLE",
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "container"),
+    [
+        ("aws/codebuild/amazonlinux-aarch64-standard:3.0", "ARM_CONTAINER"),
+        ("aws/codebuild/amazonlinux-x86_64-standard:6.0", "LINUX_CONTAINER"),
+        ("semgrep/semgrep:1", "LINUX_CONTAINER"),
+    ],
+)
+def test_an_image_for_arm_runs_in_a_container_for_arm(image: str, container: str) -> None:
+    environment = only(deployed(settings=scan(image=image)), PROJECT).inputs["environment"]
+    assert (environment["image"], environment["type"]) == (image, container)
+
+
+def test_secrets_are_references_and_only_what_is_no_secret_is_plain() -> None:
+    told = scan(
+        environment={"STAGE": "dev", "DEBUG": "1"},
+        secrets={
+            "TOKEN": SECRET,
+            "PASSWORD": f"{SECRET}:password::",
+            "DEEP": PARAMETER,
+            "FLAT": f"arn:aws:ssm:{PLACE}:parameter/token",
+        },
+    )
+    assert only(deployed(settings=told), PROJECT).inputs["environment"]["environmentVariables"] == [
+        {"name": "DEBUG", "value": "1", "type": "PLAINTEXT"},
+        {"name": "STAGE", "value": "dev", "type": "PLAINTEXT"},
+        {"name": "DEEP", "value": "/shop/token", "type": "PARAMETER_STORE"},
+        {"name": "FLAT", "value": "token", "type": "PARAMETER_STORE"},
+        {"name": "PASSWORD", "value": f"{SECRET}:password::", "type": "SECRETS_MANAGER"},
+        {"name": "TOKEN", "value": SECRET, "type": "SECRETS_MANAGER"},
+    ]
+
+
+def test_the_role_is_for_this_project_alone() -> None:
+    assert trusted(deployed(), "shop-lint-role") == [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "codebuild.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {
+                "StringEquals": {"aws:SourceAccount": "123456789012"},
+                "ArnLike": {"aws:SourceArn": f"arn:aws:codebuild:{PLACE}:project/shop-lint"},
+            },
+        }
+    ]
+
+
+def test_commands_may_write_their_log_and_read_artifacts_and_nothing_else() -> None:
+    resources = deployed()
+    assert named(resources, "shop-lint-policy").inputs["role"] == "shop-lint-role"
+    assert statements(resources, "shop-lint-policy") == [WRITE_LOG, *READ_ARTIFACTS]
+
+
+def test_commands_may_read_the_secrets_and_parameters_that_they_name_each_once() -> None:
+    other = f"arn:aws:secretsmanager:{PLACE}:secret:a-1"
+    flat = f"arn:aws:ssm:{PLACE}:parameter/token"
+    told = scan(
+        secrets={
+            "A": f"{SECRET}:password::",
+            "B": f"{SECRET}:user:AWSCURRENT:",
+            "C": other,
+            "D": flat,
+            "E": PARAMETER,
+            "F": flat,
+        }
+    )
+    assert statements(deployed(settings=told), "shop-lint-policy") == [
+        WRITE_LOG,
+        *READ_ARTIFACTS,
+        {"Effect": "Allow", "Action": ["secretsmanager:GetSecretValue"], "Resource": [other, SECRET]},
+        {"Effect": "Allow", "Action": ["ssm:GetParameters"], "Resource": [PARAMETER, flat]},
+    ]
+
+
+def test_commands_may_decrypt_with_the_keys_of_their_secrets_and_no_others() -> None:
+    key = f"arn:aws:kms:{PLACE}:key/k"
+    told = scan(secrets={"A": SECRET}, secrets_kms_key_arns=[key])
+    assert statements(deployed(settings=told), "shop-lint-policy") == [
+        WRITE_LOG,
+        *READ_ARTIFACTS,
+        {"Effect": "Allow", "Action": ["secretsmanager:GetSecretValue"], "Resource": [SECRET]},
+        {"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": [key]},
+    ]
+
+
+def test_commands_in_a_vpc_may_place_interfaces_in_its_subnets_for_codebuild() -> None:
+    assert statements(deployed(vpc=VPC), "shop-lint-policy") == [
+        WRITE_LOG,
+        *READ_ARTIFACTS,
+        {
+            "Effect": "Allow",
+            "Action": [
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeSubnets",
+                "ec2:DescribeSecurityGroups",
+                "ec2:DescribeDhcpOptions",
+                "ec2:DescribeVpcs",
+                "ec2:CreateNetworkInterface",
+                "ec2:DeleteNetworkInterface",
+            ],
+            "Resource": "*",
+        },
+        {
+            "Effect": "Allow",
+            "Action": ["ec2:CreateNetworkInterfacePermission"],
+            "Resource": f"arn:aws:ec2:{PLACE}:network-interface/*",
+            "Condition": {
+                "StringEquals": {"ec2:AuthorizedService": "codebuild.amazonaws.com"},
+                "ArnEquals": {
+                    "ec2:Subnet": [f"arn:aws:ec2:{PLACE}:subnet/subnet-3", f"arn:aws:ec2:{PLACE}:subnet/subnet-4"]
+                },
+            },
+        },
+    ]
+
+
+def test_commands_in_a_vpc_have_the_security_group_that_they_are_given_and_none_of_their_own() -> None:
+    resources = deployed(vpc=VPC)
+    assert only(resources, PROJECT).inputs["vpcConfig"] == {
+        "vpcId": "vpc-1",
+        "subnets": ["subnet-3", "subnet-4"],
+        "securityGroupIds": ["sg-1"],
+    }
+    assert {resource.type for resource in resources} == {resource.type for resource in deployed()}
+
+
+def test_commands_outside_a_vpc_have_nothing_of_one() -> None:
+    assert "vpcConfig" not in only(deployed(), PROJECT).inputs
+
+
+def test_who_runs_the_commands_may_start_follow_and_stop_those_of_this_project() -> None:
+    assert resolved(lambda: made("shop-lint").run_statements()) == [
+        {
+            "Effect": "Allow",
+            "Action": ["codebuild:StartBuild", "codebuild:BatchGetBuilds", "codebuild:StopBuild"],
+            "Resource": f"arn:aws:codebuild:{PLACE}:project/shop-lint",
+        }
+    ]
+
+
+def test_tests_of_a_stage_run_outside_the_vpc_unless_they_are_told() -> None:
+    assert (for_stage().in_vpc, for_stage(in_vpc=True).in_vpc) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"timeout_minutes": 5},
+        {"timeout_minutes": 480},
+        {"log_retention_days": 1},
+        {"commands": ["make lint\nmake test"]},
+        {"environment": {"_A1": "x"}, "secrets": {"b": PARAMETER}},
+        {"secrets": {"A": f"{SECRET}:key:AWSPREVIOUS:"}},
+        {"secrets": {"A": SECRET.replace("arn:aws:", "arn:aws-cn:")}},
+    ],
+)
+def test_commands_within_the_rules_are_accepted(told: dict[str, Any]) -> None:
+    settings = {"commands": ["make"], **told}
+    built = CommandSettings(**settings)
+    assert {name: getattr(built, name) for name in told} == told
+
+
+NAMES = "environment and secrets must have names of A-Z a-z 0-9 _ that do not begin with CODEBUILD_, got wrong ones: "
+ARNS = "secrets must be ARNs of secrets or parameters, and these are not: "
+COMPUTE = (
+    "compute_type must be one of ['BUILD_GENERAL1_SMALL', 'BUILD_GENERAL1_MEDIUM', 'BUILD_GENERAL1_LARGE', "
+    "'BUILD_GENERAL1_XLARGE'], got "
+)
+LOG_DAYS = (
+    "log_retention_days must be one of [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, "
+    "2192, 2557, 2922, 3288, 3653], got "
+)
+
+
+@pytest.mark.parametrize("settings", [scan, for_stage])
+@pytest.mark.parametrize(
+    ("told", "messages"),
+    [
+        ({"commands": "make"}, ["commands must be a list of commands, got 'make'"]),
+        ({"commands": []}, ["commands must be one or more commands, got []"]),
+        ({"commands": ["make", " "]}, ["commands must be one or more commands, got ['make', ' ']"]),
+        (
+            {"environment": {"A-B": "1", "1A": "1", "CODEBUILD_SRC_DIR": "1"}, "secrets": {"C D": SECRET}},
+            [NAMES + "['A-B', '1A', 'CODEBUILD_SRC_DIR', 'C D']"],
+        ),
+        (
+            {"environment": {"B": "1", "A": "1", "C": "1"}, "secrets": {"B": SECRET, "A": SECRET}},
+            ["environment must not have the names that secrets has, got ['A', 'B'] in both"],
+        ),
+        # What stands there may be the secret itself.
+        ({"secrets": {"TOKEN": "hunter2", "A": "arn:aws:s3:::bucket"}}, [ARNS + "['A', 'TOKEN']"]),
+        ({"secrets": {"TOKEN": f"{SECRET}:password"}}, [ARNS + "['TOKEN']"]),
+        ({"compute_type": "small"}, [COMPUTE + "'small'"]),
+        ({"timeout_minutes": 4}, ["timeout_minutes must be between 5 and 480, got 4"]),
+        ({"timeout_minutes": 481}, ["timeout_minutes must be between 5 and 480, got 481"]),
+        ({"log_retention_days": 2}, [LOG_DAYS + "2"]),
+        (
+            {"commands": [], "timeout_minutes": 0},
+            ["commands must be one or more commands, got []", "timeout_minutes must be between 5 and 480, got 0"],
+        ),
+    ],
+)
+def test_what_are_no_commands_is_refused_with_the_rules(
+    settings: Any, told: dict[str, Any], messages: list[str]
+) -> None:
+    assert refusal(settings, **told).split("\n") == messages
+
+
+GIVEN = "environment and secrets must not have ['SERVICE_URL', 'ENVIRONMENT', 'IMAGE_DIGEST', 'COMMIT_ID', "
+GIVEN += "'PIPELINE_EXECUTION_ID'], "
+
+
+@pytest.mark.parametrize("name", ["SERVICE_URL", "ENVIRONMENT", "IMAGE_DIGEST", "COMMIT_ID", "PIPELINE_EXECUTION_ID"])
+@pytest.mark.parametrize("where", [{"environment": "x"}, {"secrets": SECRET}], ids=["environment", "secrets"])
+def test_tests_cannot_have_a_variable_of_their_own_that_they_are_given(where: dict[str, str], name: str) -> None:
+    told = {key: {name: value, "A": value} for key, value in where.items()}
+    assert refusal(for_stage, **told) == f"{GIVEN}which every test is given, got [{name!r}]"
+    # A scan is given none of them.
+    assert [getattr(scan(**told), key) for key in told] == list(told.values())
+
+
+@pytest.mark.parametrize("name", ["a", "sonarqube1", "a-b-c", "1"])
+def test_names_of_scans_are_accepted(name: str) -> None:
+    assert scan(name=name).name == name
+
+
+@pytest.mark.parametrize("name", ["", "Lint", "a_b", "-a", "a-", "a--b", "a" * 11])
+def test_what_is_no_name_of_a_scan_is_refused(name: str) -> None:
+    assert refusal(scan, name=name) == (
+        f"name must be 1 to 10 characters of a-z 0-9 and single - between them, got {name!r}"
+    )
+
+
+def test_a_scan_cannot_have_the_name_of_a_stages_tests() -> None:
+    assert refusal(scan, name="tests") == ("name must not be tests, which is what the tests of a stage are called")
+
+
+@pytest.mark.parametrize("name", ["a", "-api", "Api", "a_b", "a" * 52])
+def test_what_is_no_name_of_a_project_is_refused(name: str) -> None:
+    with pytest.raises(ValueError) as error:
+        deploy(lambda: made(name))
+    assert str(error.value) == (
+        "a project's name must be 2 to 51 characters of a-z 0-9 and single - between them, starting with a letter, "
+        f"got {name!r}"
+    )

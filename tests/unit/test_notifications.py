@@ -1,0 +1,374 @@
+import json
+from collections.abc import Callable
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from slipway import Notifications, Slack, Teams
+from slipway._function import MODULES
+from slipway.runtime.release import recovery
+from unit.examples import PIPELINE, notifier
+from unit.harness import Resource, deploy, named, of_type, only, statements, trusted
+
+FUNCTION = "aws:lambda/function:Function"
+PLACE = "eu-west-1:123456789012"
+TOPIC = f"arn:aws:sns:{PLACE}:shop-news"
+SLACK = Slack(team_id="T0", channel_id="C0")
+TEAMS = Teams(tenant_id="tenant", team_id="team", channel_id="19%3ab6ef@thread.tacv2")
+RECOVERY = "shop-news-again"
+
+
+def deployed(**told: Any) -> list[Resource]:
+    return deploy(lambda: notifier("shop-news", **told)) if told else by_default()
+
+
+@cache
+def by_default() -> list[Resource]:
+    return deploy(lambda: notifier("shop-news"))
+
+
+def telling(**told: Any) -> list[Resource]:
+    return deployed(notifications=Notifications(**told))
+
+
+def refusal(settings: Any, **told: Any) -> str:
+    with pytest.raises(ValueError) as error:
+        settings(**told)
+    return str(error.value)
+
+
+# What AWS itself tells of.
+
+
+def test_the_topic_is_not_encrypted_with_a_key_that_the_notification_service_cannot_use() -> None:
+    assert named(deployed(), "shop-news", "Topic").inputs == {}
+
+
+def test_the_notification_service_may_publish_to_the_topic_and_nobody_else() -> None:
+    policy = named(deployed(), "shop-news-policy", "TopicPolicy")
+    assert policy.inputs["arn"] == TOPIC
+    assert policy.json("policy") == {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "codestar-notifications.amazonaws.com"},
+                "Action": "sns:Publish",
+                "Resource": TOPIC,
+            }
+        ],
+    }
+
+
+def test_failures_and_approvals_are_told_and_nothing_else() -> None:
+    rule = only(deployed(), "aws:codestarnotifications/notificationRule:NotificationRule")
+    assert rule.inputs == {
+        "resource": PIPELINE,
+        "eventTypeIds": [
+            "codepipeline-pipeline-pipeline-execution-failed",
+            "codepipeline-pipeline-manual-approval-needed",
+        ],
+        "detailType": "BASIC",
+        "targets": [{"address": TOPIC, "type": "SNS"}],
+    }
+    # Without the policy, what is told first would be lost.
+    assert rule.depends_on == {"shop-news", "shop-news-policy"}
+
+
+def test_a_notifier_says_what_its_topic_is() -> None:
+    assert only(deployed(), "slipway:index:Notifier").outputs == {"topic_arn": TOPIC}
+
+
+# Who is told.
+
+
+def test_each_address_is_asked_by_mail() -> None:
+    resources = telling(emails=["ops@example.com", "dev@example.com"])
+    assert {s.name: s.inputs for s in of_type(resources, "aws:sns/topicSubscription:TopicSubscription")} == {
+        f"shop-news-{address}": {"topic": TOPIC, "protocol": "email", "endpoint": address}
+        for address in ("dev@example.com", "ops@example.com")
+    }
+
+
+def chats(resources: list[Resource]) -> dict[str, Any]:
+    return {r.name: r.inputs for r in resources if r.type.startswith("aws:chatbot/")}
+
+
+SLACK_CHANNEL = {
+    "configurationName": "shop-news",
+    "slackTeamId": "T0",
+    "slackChannelId": "C0",
+    "region": "us-east-2",
+    "iamRoleArn": "arn:aws:iam::123456789012:role/shop-news-chat-role",
+    "guardrailPolicyArns": ["arn:aws:iam::aws:policy/AWSDenyAll"],
+    "snsTopicArns": [TOPIC],
+}
+TEAMS_CHANNEL = {
+    "configurationName": "shop-news-teams",
+    "tenantId": "tenant",
+    "teamId": "team",
+    "channelId": "19%3ab6ef@thread.tacv2",
+    "region": "us-east-2",
+    "iamRoleArn": "arn:aws:iam::123456789012:role/shop-news-chat-role",
+    "guardrailPolicyArns": ["arn:aws:iam::aws:policy/AWSDenyAll"],
+    "snsTopicArns": [TOPIC],
+}
+
+
+@pytest.mark.parametrize(
+    ("told", "channels"),
+    [
+        ({"slack": SLACK}, {"shop-news-slack": SLACK_CHANNEL}),
+        ({"teams": TEAMS}, {"shop-news-teams": TEAMS_CHANNEL}),
+        ({"slack": SLACK, "teams": TEAMS}, {"shop-news-slack": SLACK_CHANNEL, "shop-news-teams": TEAMS_CHANNEL}),
+    ],
+)
+def test_a_channel_shows_what_is_told_and_whoever_writes_there_can_do_nothing(
+    told: dict[str, Any], channels: dict[str, Any]
+) -> None:
+    resources = telling(**told)
+    assert chats(resources) == channels
+    assert trusted(resources, "shop-news-chat-role") == [
+        {"Effect": "Allow", "Principal": {"Service": "chatbot.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    ]
+    # The role has no policy at all.
+    policies = of_type(resources, "aws:iam/rolePolicy:RolePolicy")
+    assert [policy.name for policy in policies] == [f"{RECOVERY}-policy"]
+    assert of_type(resources, "aws:iam/rolePolicyAttachment:RolePolicyAttachment") == []
+    assert of_type(resources, "aws:sns/topicSubscription:TopicSubscription") == []
+
+
+def test_without_a_channel_there_is_nothing_for_one() -> None:
+    resources = telling(emails=["ops@example.com"])
+    assert chats(resources) == {}
+    assert [role.name for role in of_type(resources, "aws:iam/role:Role")] == [f"{RECOVERY}-role"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (Notifications, {"emails": ["dev.lead+slipway@mail.example.com"]}),
+        (Notifications, {"slack": SLACK}),
+        (Notifications, {"teams": TEAMS}),
+        (Slack, {"team_id": "T0123ABC4", "channel_id": "C0123abc4"}),
+        (Slack, {"team_id": "T" * 255, "channel_id": "C" * 255}),
+    ],
+)
+def test_those_who_can_be_told_are_accepted(settings: Any, told: dict[str, Any]) -> None:
+    made = settings(**told)
+    assert {name: getattr(made, name) for name in told} == told
+
+
+@pytest.mark.parametrize(
+    ("settings", "told", "message"),
+    [
+        (Notifications, {}, "emails, slack or teams must be given, got none"),
+        (
+            Notifications,
+            {"emails": ["ops@example.com", "ops", "@example.com", "o ps@example.com", "ops@example"]},
+            "emails must be e-mail addresses, got ['ops', '@example.com', 'o ps@example.com', 'ops@example']",
+        ),
+        (
+            Notifications,
+            {"emails": ["ops@example.com", "ops@example.com"]},
+            "emails must be different, got ['ops@example.com', 'ops@example.com']",
+        ),
+        (Slack, {"team_id": "acme", "channel_id": "C0"}, "team_id must be an id, got 'acme'"),
+        (Slack, {"team_id": "", "channel_id": "C0"}, "team_id must be an id, got ''"),
+        (Slack, {"team_id": "T" * 256, "channel_id": "C0"}, f"team_id must be an id, got '{'T' * 256}'"),
+        (Slack, {"team_id": "T0", "channel_id": "#releases"}, "channel_id must be an id, got '#releases'"),
+        (Slack, {"team_id": "T0", "channel_id": ""}, "channel_id must be an id, got ''"),
+        (Slack, {"team_id": "T0", "channel_id": "C" * 256}, f"channel_id must be an id, got '{'C' * 256}'"),
+        (Slack, {"team_id": "", "channel_id": ""}, "team_id must be an id, got ''\nchannel_id must be an id, got ''"),
+    ],
+)
+def test_what_is_nobody_to_tell_is_refused_with_the_rule(settings: Any, told: dict[str, Any], message: str) -> None:
+    assert refusal(settings, **told) == message
+
+
+# The function that tells of recoveries.
+
+
+def test_the_function_publishes_to_the_topic() -> None:
+    resources = deployed(log_retention_days=7)
+    function = only(resources, FUNCTION)
+    assert function.inputs.pop("code").assets.keys() == {f"release/{module}" for module in MODULES}
+    assert function.inputs == {
+        "name": RECOVERY,
+        "description": "Tells of the first success of a pipeline after a failure",
+        "runtime": "python3.13",
+        "architectures": ["arm64"],
+        "handler": "release.recovery.handler",
+        "role": f"arn:aws:iam::123456789012:role/{RECOVERY}-role",
+        "timeout": 900,
+        "memorySize": 256,
+        "environment": {"variables": {"TOPIC": TOPIC}},
+        "loggingConfig": {"logFormat": "Text", "logGroup": f"/aws/lambda/{RECOVERY}"},
+    }
+    assert only(resources, "aws:cloudwatch/logGroup:LogGroup").inputs == {
+        "name": f"/aws/lambda/{RECOVERY}",
+        "retentionInDays": 7,
+    }
+
+
+def test_the_function_may_look_at_its_pipeline_and_publish_to_its_topic_and_nothing_else() -> None:
+    resources = deployed()
+    assert trusted(resources, f"{RECOVERY}-role") == [
+        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    ]
+    assert named(resources, f"{RECOVERY}-policy").inputs["role"] == f"{RECOVERY}-role"
+    assert statements(resources, f"{RECOVERY}-policy") == [
+        {
+            "Effect": "Allow",
+            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+            "Resource": f"arn:aws:logs:{PLACE}:log-group:/aws/lambda/{RECOVERY}:*",
+        },
+        {"Effect": "Allow", "Action": ["codepipeline:ListPipelineExecutions"], "Resource": PIPELINE},
+        {"Effect": "Allow", "Action": ["sns:Publish"], "Resource": TOPIC},
+    ]
+
+
+def test_each_success_of_the_pipeline_starts_the_function() -> None:
+    resources = deployed()
+    rule = named(resources, RECOVERY, "EventRule")
+    assert rule.inputs.keys() == {"description", "eventPattern"}
+    assert rule.inputs["description"] == "The pipeline succeeded"
+    assert rule.json("eventPattern") == {
+        "source": ["aws.codepipeline"],
+        "detail-type": ["CodePipeline Pipeline Execution State Change"],
+        "detail": {"pipeline": ["given"], "state": ["SUCCEEDED"]},
+    }
+    target = named(resources, f"{RECOVERY}-target")
+    assert target.inputs == {"rule": RECOVERY, "arn": f"arn:aws:lambda:{PLACE}:function:{RECOVERY}"}
+    # An event that comes before the permission would be lost.
+    assert f"{RECOVERY}-permission" in target.depends_on
+
+
+def test_that_rule_alone_may_invoke_the_function() -> None:
+    assert named(deployed(), f"{RECOVERY}-permission").inputs == {
+        "action": "lambda:InvokeFunction",
+        "function": RECOVERY,
+        "principal": "events.amazonaws.com",
+        "sourceArn": f"arn:aws:events:{PLACE}:rule/{RECOVERY}",
+    }
+
+
+# What it does.
+
+Pages = list[list[tuple[str, str]]]
+
+
+class CodePipeline:
+    """CodePipeline with a history in pages, the newest first."""
+
+    def __init__(self, pages: Pages) -> None:
+        self.pages = pages
+
+    def get_paginator(self, operation: str) -> Any:
+        assert operation == "list_pipeline_executions"
+
+        def paginate(*, pipelineName: str) -> list[dict[str, Any]]:
+            assert pipelineName == "shop"
+            return [
+                {"pipelineExecutionSummaries": [{"pipelineExecutionId": id, "status": status} for id, status in page]}
+                for page in self.pages
+            ]
+
+        return SimpleNamespace(paginate=paginate)
+
+
+def recovered(*pages: list[tuple[str, str]]) -> bool:
+    return recovery.recovered(CodePipeline(list(pages)), "shop", "now")
+
+
+def test_the_first_success_after_a_failure_is_a_recovery() -> None:
+    assert recovered([("now", "Succeeded"), ("2", "Failed"), ("1", "Succeeded")]) is True
+
+
+def test_the_second_success_after_a_failure_says_nothing() -> None:
+    assert recovered([("now", "Succeeded"), ("2", "Succeeded"), ("1", "Failed")]) is False
+
+
+@pytest.mark.parametrize("status", ["Superseded", "Stopped", "Stopping", "Cancelled", "InProgress"])
+def test_what_was_not_decided_in_between_says_nothing_of_the_pipeline(status: str) -> None:
+    assert recovered([("now", "Succeeded"), ("3", status), ("2", status), ("1", "Failed")]) is True
+    assert recovered([("now", "Succeeded"), ("3", status), ("2", "Succeeded"), ("1", "Failed")]) is False
+
+
+def test_what_came_after_this_success_does_not_count() -> None:
+    assert recovered([("later", "Failed"), ("now", "Succeeded"), ("1", "Succeeded")]) is False
+    assert recovered([("later", "Succeeded"), ("now", "Succeeded"), ("1", "Failed")]) is True
+
+
+def test_a_failure_on_another_page_counts() -> None:
+    assert recovered([("now", "Succeeded")], [], [("2", "Stopped")], [("1", "Failed")]) is True
+
+
+def test_the_first_execution_of_all_is_no_recovery() -> None:
+    assert recovered([("now", "Succeeded")]) is False
+    assert recovered([("now", "Succeeded"), ("1", "Superseded")]) is False
+
+
+def test_an_execution_that_the_history_does_not_show_is_no_recovery() -> None:
+    assert recovered([("2", "Failed"), ("1", "Failed")]) is False
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
+    """What the function publishes when an execution succeeds."""
+
+    def publish(
+        status_before: str, region: str = "eu-west-1", partition: str = "aws", **detail: float
+    ) -> list[dict[str, Any]]:
+        messages: list[dict[str, Any]] = []
+        clients = {
+            "codepipeline": CodePipeline([[("now", "Succeeded"), ("1", status_before)]]),
+            "sns": SimpleNamespace(publish=lambda **message: messages.append(message)),
+        }
+        monkeypatch.setattr(boto3, "client", lambda service, **_: clients[service])
+        monkeypatch.setenv("TOPIC", TOPIC)
+        event = {
+            "region": region,
+            "resources": [f"arn:{partition}:codepipeline:{region}:123456789012:shop"],
+            "detail": {"pipeline": "shop", "execution-id": "now", "state": "SUCCEEDED", **detail},
+        }
+        recovery.handler(event, None)
+        return messages
+
+    return publish
+
+
+def test_a_recovery_is_told_to_each_kind_of_subscriber_in_its_own_form(published: Any) -> None:
+    link = "https://eu-west-1.console.aws.amazon.com/codesuite/codepipeline/pipelines/shop/executions/now/timeline"
+    [message] = published("Failed")
+    assert message.keys() == {"TopicArn", "Subject", "MessageStructure", "Message"}
+    assert (message["TopicArn"], message["Subject"]) == (TOPIC, "The pipeline shop works again")
+    assert message["MessageStructure"] == "json"
+    told = json.loads(message["Message"])
+    assert told.keys() == {"default", "email"}
+    assert told["email"] == f"The pipeline shop works again: {link}"
+    assert json.loads(told["default"]) == {
+        "version": "1.0",
+        "source": "custom",
+        "content": {"textType": "client-markdown", "title": "The pipeline shop works again", "description": link},
+    }
+
+
+def test_a_success_that_is_no_recovery_is_not_told(published: Any) -> None:
+    assert published("Succeeded") == []
+
+
+def test_an_execution_that_succeeds_when_it_is_retried_is_a_recovery(published: Any) -> None:
+    [message] = published("Succeeded", **{"pipeline-execution-attempt": 2.0})
+    assert message == published("Failed")[0]
+    assert published("Succeeded", **{"pipeline-execution-attempt": 1.0}) == []
+
+
+def test_the_link_is_to_the_console_of_the_partition(published: Any) -> None:
+    [message] = published("Failed", "cn-north-1", "aws-cn")
+    assert json.loads(message["Message"])["email"] == (
+        "The pipeline shop works again: "
+        "https://cn-north-1.console.amazonaws.cn/codesuite/codepipeline/pipelines/shop/executions/now/timeline"
+    )

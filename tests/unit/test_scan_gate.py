@@ -1,0 +1,708 @@
+import io
+import json
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from slipway import AllowedFinding, Registry, ScanGate, scan_gate
+from slipway._function import MODULES
+from slipway.runtime.release import jobs
+from slipway.runtime.release import scan_gate as runtime
+from slipway.runtime.release.jobs import Refused
+from slipway.runtime.release.scan_gate import Finding, Policy, rank
+from unit.examples import PIPELINE
+from unit.examples import scan_gate as made
+from unit.harness import Resource, deploy, named, only, resolved, statements, trusted
+
+FUNCTION = "aws:lambda/function:Function"
+PLACE = "eu-west-1:123456789012"
+URL = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/storefront"
+WRITE_LOG = {
+    "Effect": "Allow",
+    "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+    "Resource": f"arn:aws:logs:{PLACE}:log-group:/aws/lambda/shop-scan-gate:*",
+}
+READ_SCANS = {
+    "Effect": "Allow",
+    "Action": ["ecr:BatchGetImage", "ecr:DescribeImageScanFindings"],
+    "Resource": f"arn:aws:ecr:{PLACE}:repository/given-shop-scan-gate",
+}
+CONFIRM = {"Effect": "Allow", "Action": ["codepipeline:ListActionExecutions"], "Resource": PIPELINE}
+ANSWER = {
+    "Effect": "Allow",
+    "Action": ["codepipeline:PutJobSuccessResult", "codepipeline:PutJobFailureResult"],
+    "Resource": "*",
+}
+SEVERITIES = ["INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL"]
+
+
+def deployed(**told: Any) -> list[Resource]:
+    return deploy(lambda: made("shop-scan-gate", **told)) if told else by_default()
+
+
+@cache
+def by_default() -> list[Resource]:
+    return deploy(lambda: made("shop-scan-gate"))
+
+
+def allowed(id: str = "CVE-2026-1", **told: Any) -> AllowedFinding:
+    return AllowedFinding(**{"id": id, "reason": "not reachable here", "until": date(2026, 3, 31), **told})
+
+
+def refusal(settings: Any, **told: Any) -> str:
+    with pytest.raises(ValueError) as error:
+        settings(**told)
+    return str(error.value)
+
+
+# The component.
+
+
+def test_the_function_is_for_one_repository_and_container() -> None:
+    resources = deployed(container_name="web", log_retention_days=7)
+    function = only(resources, FUNCTION)
+    assert {name: value for name, value in function.inputs.items() if name != "code"} == {
+        "name": "shop-scan-gate",
+        "description": "Lets an image of given-shop-scan-gate pass when its scan is clean",
+        "runtime": "python3.13",
+        "architectures": ["arm64"],
+        "handler": "release.scan_gate.handler",
+        "role": "arn:aws:iam::123456789012:role/shop-scan-gate-role",
+        "timeout": 900,
+        "memorySize": 256,
+        "environment": {
+            "variables": {
+                "REPOSITORY_URL": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/given-shop-scan-gate",
+                "CONTAINER": "web",
+            }
+        },
+        "loggingConfig": {"logFormat": "Text", "logGroup": "/aws/lambda/shop-scan-gate"},
+    }
+    assert only(resources, "aws:cloudwatch/logGroup:LogGroup").inputs == {
+        "name": "/aws/lambda/shop-scan-gate",
+        "retentionInDays": 7,
+    }
+
+
+def test_the_function_is_made_after_its_role_can_do_its_work() -> None:
+    assert only(deployed(), FUNCTION).depends_on == {
+        "given-shop-scan-gate",
+        "shop-scan-gate-logs",
+        "shop-scan-gate-policy",
+        "shop-scan-gate-role",
+    }
+
+
+def test_the_function_is_what_every_function_is_and_its_policy_in_a_file() -> None:
+    gate = ScanGate(threshold="MEDIUM", timeout_minutes=7, allow=[allowed("CVE-2026-2"), allowed("CVE-2026-1")])
+    assets = only(deployed(gate=gate), FUNCTION).inputs["code"].assets
+    assert assets.keys() == {*(f"release/{module}" for module in MODULES), "release/scan_policy.json"}
+    assert json.loads(assets["release/scan_policy.json"].text) == {
+        "threshold": "MEDIUM",
+        "timeout_minutes": 7,
+        "allow": [
+            {"id": "CVE-2026-1", "reason": "not reachable here", "until": "2026-03-31"},
+            {"id": "CVE-2026-2", "reason": "not reachable here", "until": "2026-03-31"},
+        ],
+    }
+
+
+def test_by_default_high_findings_stop_after_at_most_twenty_minutes() -> None:
+    assert json.loads(scan_gate.policy(ScanGate())) == {"threshold": "HIGH", "timeout_minutes": 20, "allow": []}
+
+
+def test_the_order_of_what_is_allowed_is_no_change_of_the_function() -> None:
+    one, other = allowed("CVE-2026-1"), allowed("CVE-2026-2")
+    assert scan_gate.policy(ScanGate(allow=[one, other])) == scan_gate.policy(ScanGate(allow=[other, one]))
+
+
+def test_the_role_is_for_functions() -> None:
+    assert trusted(deployed(), "shop-scan-gate-role") == [
+        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    ]
+
+
+def test_the_function_may_read_scans_and_answer_its_pipeline_and_nothing_else() -> None:
+    resources = deployed()
+    assert named(resources, "shop-scan-gate-policy").inputs["role"] == "shop-scan-gate-role"
+    assert statements(resources, "shop-scan-gate-policy") == [WRITE_LOG, READ_SCANS, CONFIRM, ANSWER]
+
+
+def test_enhanced_scans_take_the_right_to_read_what_inspector_found() -> None:
+    inspector = {"Effect": "Allow", "Action": ["inspector2:ListFindings", "inspector2:ListCoverage"], "Resource": "*"}
+    assert statements(deployed(gate=ScanGate(enhanced=True)), "shop-scan-gate-policy") == [
+        WRITE_LOG,
+        READ_SCANS,
+        inspector,
+        CONFIRM,
+        ANSWER,
+    ]
+
+
+def test_who_invokes_the_function_may_invoke_it_alone() -> None:
+    assert resolved(lambda: made("shop-scan-gate").invoke_statement()) == {
+        "Effect": "Allow",
+        "Action": ["lambda:InvokeFunction"],
+        "Resource": f"arn:aws:lambda:{PLACE}:function:shop-scan-gate",
+    }
+
+
+@pytest.mark.parametrize("name", ["a", "-gate", "Gate", "a_b", "a" * 52])
+def test_what_is_no_name_of_a_function_is_refused(name: str) -> None:
+    with pytest.raises(ValueError) as error:
+        deploy(lambda: made(name, registry=Registry("given")))
+    assert str(error.value) == (
+        "a scan gate's name must be 2 to 51 characters of a-z 0-9 and single - between them, starting with a letter, "
+        f"got {name!r}"
+    )
+
+
+@pytest.mark.parametrize("id", ["CVE-2026-12345", "GHSA-xxxx-yyyy-zzzz", "SNYK:x.1", "abcd", "a" * 100])
+def test_ids_of_findings_are_accepted(id: str) -> None:
+    assert allowed(id).id == id
+
+
+@pytest.mark.parametrize("minutes", [1, 1200])
+def test_a_gate_can_wait_from_a_minute_to_twenty_hours(minutes: int) -> None:
+    assert ScanGate(timeout_minutes=minutes).timeout_minutes == minutes
+
+
+@pytest.mark.parametrize("threshold", SEVERITIES)
+def test_every_severity_can_be_the_threshold(threshold: str) -> None:
+    assert ScanGate(threshold=threshold).threshold == threshold
+
+
+def test_a_reason_can_be_short_but_must_be_one() -> None:
+    assert allowed(reason="0123456789").reason == "0123456789"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told", "message"),
+    [
+        (allowed, {"id": "CVE"}, "id must be that of a finding, got 'CVE'"),
+        (allowed, {"id": "CVE 2026"}, "id must be that of a finding, got 'CVE 2026'"),
+        (allowed, {"id": "a" * 101}, f"id must be that of a finding, got '{'a' * 101}'"),
+        (
+            allowed,
+            {"reason": " 123456789 "},
+            "reason must say why, in 10 characters or more, got ' 123456789 '",
+        ),
+        (
+            ScanGate,
+            {"threshold": "high"},
+            "threshold must be one of ['INFORMATIONAL', 'LOW', 'MEDIUM', 'HIGH', 'CRITICAL'], got 'high'",
+        ),
+        (
+            ScanGate,
+            {"allow": [allowed("CVE-2026-1"), allowed("CVE-2026-2"), allowed("CVE-2026-1", until=date(2027, 1, 1))]},
+            "allow must name each finding once, got ['CVE-2026-1', 'CVE-2026-2', 'CVE-2026-1']",
+        ),
+        (ScanGate, {"timeout_minutes": 0}, "timeout_minutes must be between 1 and 1200, got 0"),
+        (ScanGate, {"timeout_minutes": 1201}, "timeout_minutes must be between 1 and 1200, got 1201"),
+        (
+            allowed,
+            {"id": "", "reason": ""},
+            "id must be that of a finding, got ''\nreason must say why, in 10 characters or more, got ''",
+        ),
+    ],
+)
+def test_what_is_no_gate_is_refused_with_the_rule(settings: Any, told: dict[str, Any], message: str) -> None:
+    assert refusal(settings, **told) == message
+
+
+# The function: what its policy says of findings.
+
+TODAY = date(2026, 3, 31)
+
+
+def policy(threshold: str = "HIGH", *allow: AllowedFinding, timeout_minutes: int = 20) -> Policy:
+    """What the function reads of what a stack says."""
+    gate = ScanGate(threshold=threshold, allow=allow, timeout_minutes=timeout_minutes)
+    return Policy.read(scan_gate.policy(gate))
+
+
+def test_the_function_reads_what_the_component_wrote() -> None:
+    assert policy("LOW", allowed("CVE-2026-2"), timeout_minutes=7) == Policy(
+        "LOW", 7, {"CVE-2026-2": (date(2026, 3, 31), "not reachable here")}
+    )
+
+
+def test_the_function_and_the_component_know_the_same_severities() -> None:
+    assert list(runtime.SEVERITIES) == list(scan_gate.SEVERITIES) == SEVERITIES
+
+
+def test_severities_rank_from_informational_to_what_nobody_knows() -> None:
+    assert [rank(severity) for severity in SEVERITIES] == [0, 1, 2, 3, 4]
+    assert [rank(severity) for severity in ("UNDEFINED", "UNTRIAGED")] == [2, 2]
+    assert [rank(severity) for severity in ("", "high", "SEVERE")] == [5, 5, 5]
+
+
+@pytest.mark.parametrize("threshold", SEVERITIES)
+def test_what_is_as_severe_as_the_threshold_stops_and_what_is_less_does_not(threshold: str) -> None:
+    findings = [Finding(f"CVE-{severity}", severity) for severity in SEVERITIES]
+    worst_first = SEVERITIES[SEVERITIES.index(threshold) :][::-1]
+    assert policy(threshold).judge(findings, TODAY) == (
+        [f"CVE-{severity} ({severity})" for severity in worst_first],
+        [],
+    )
+
+
+def test_what_nobody_has_assessed_counts_as_medium_and_what_nobody_knows_as_the_worst() -> None:
+    findings = [Finding("CVE-1", "UNDEFINED"), Finding("CVE-2", "UNTRIAGED"), Finding("CVE-3", "SEVERE")]
+    assert policy("MEDIUM").judge(findings, TODAY)[0] == ["CVE-3 (SEVERE)", "CVE-1 (UNDEFINED)", "CVE-2 (UNTRIAGED)"]
+    assert policy("HIGH").judge(findings, TODAY)[0] == ["CVE-3 (SEVERE)"]
+    assert policy("CRITICAL").judge(findings, TODAY)[0] == ["CVE-3 (SEVERE)"]
+
+
+def test_a_finding_that_several_packages_have_is_told_once() -> None:
+    findings = [Finding("CVE-2", "HIGH"), Finding("CVE-1", "HIGH"), Finding("CVE-2", "HIGH")]
+    assert policy().judge(findings, TODAY) == (["CVE-1 (HIGH)", "CVE-2 (HIGH)"], [])
+
+
+def test_an_allowed_finding_passes_to_the_end_of_its_last_day_and_says_why() -> None:
+    findings = [Finding("CVE-2026-1", "CRITICAL"), Finding("CVE-2026-9", "HIGH")]
+    passes = ["CVE-2026-1 (CRITICAL; until 2026-03-31: not reachable here)"]
+    for today in (date(2026, 1, 1), date(2026, 3, 31)):
+        assert policy("HIGH", allowed()).judge(findings, today) == (["CVE-2026-9 (HIGH)"], passes)
+
+
+def test_an_allowed_finding_stops_from_the_next_day_on() -> None:
+    assert policy("HIGH", allowed()).judge([Finding("CVE-2026-1", "CRITICAL")], date(2026, 4, 1)) == (
+        ["CVE-2026-1 (CRITICAL; allowed until 2026-03-31, which is over)"],
+        [],
+    )
+
+
+def test_an_allowed_finding_below_the_threshold_is_not_told() -> None:
+    assert policy("HIGH", allowed()).judge([Finding("CVE-2026-1", "MEDIUM")], date(2026, 4, 1)) == ([], [])
+
+
+# The function: what it does with the scan of an image.
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+DIGEST = "sha256:" + "a" * 64
+AMD, ARM, ATTESTATION = ("sha256:" + letter * 64 for letter in "bcd")
+JOB = "11111111-abcd-1111-abcd-111111abcdef"
+ARTIFACT = ("artifacts", "storefront/Build/1")
+BEGAN = datetime(2026, 3, 31, 12, tzinfo=UTC).timestamp()
+PARAMETERS = json.dumps({"step": "scan", "pipeline": "shop", "execution": "execution-1", "commit": "c0ffee"})
+
+
+class ScanNotFoundException(Exception):
+    pass
+
+
+class Ecr:
+    """ECR with one image, whose scans stand as they are told: one status after the other, the last one for ever."""
+
+    exceptions = SimpleNamespace(ScanNotFoundException=ScanNotFoundException)
+
+    def __init__(self) -> None:
+        self.image: dict[str, Any] | None = {"imageManifestMediaType": MANIFEST, "imageManifest": "{}"}
+        self.statuses: dict[str, list[str]] = {DIGEST: ["COMPLETE"]}
+        self.findings: dict[str, list[dict[str, Any]]] = {}
+        """Pages of findings."""
+
+    def is_index(self, media_type: str, *entries: dict[str, Any]) -> None:
+        self.image = {"imageManifestMediaType": media_type, "imageManifest": json.dumps({"manifests": entries})}
+
+    def batch_get_image(self, *, repositoryName: str, imageIds: list[dict[str, str]]) -> dict[str, Any]:
+        assert (repositoryName, imageIds) == ("storefront", [{"imageDigest": DIGEST}])
+        return {"images": [self.image] if self.image else []}
+
+    def describe_image_scan_findings(
+        self, *, repositoryName: str, imageId: dict[str, str], maxResults: int
+    ) -> dict[str, Any]:
+        assert repositoryName == "storefront"
+        statuses = self.statuses[imageId["imageDigest"]]
+        status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
+        if status == "NO SCAN":
+            raise ScanNotFoundException
+        # Of more than the status there may be more than one page.
+        return {"imageScanStatus": {"status": status}} if status else {}
+
+    def get_paginator(self, operation: str) -> Any:
+        assert operation == "describe_image_scan_findings"
+
+        def paginate(*, repositoryName: str, imageId: dict[str, str]) -> list[dict[str, Any]]:
+            assert repositoryName == "storefront"
+            assert self.statuses[imageId["imageDigest"]][0] in ("COMPLETE", "ACTIVE")
+            return [
+                {"imageScanFindings": page} if page else {} for page in self.findings.get(imageId["imageDigest"], [{}])
+            ]
+
+        return SimpleNamespace(paginate=paginate)
+
+
+class CodePipeline:
+    """CodePipeline with one action in progress, and what it was answered."""
+
+    exceptions = SimpleNamespace(InvalidJobStateException=KeyError, JobNotFoundException=KeyError)
+
+    def __init__(self) -> None:
+        self.function = "shop-scan-gate"
+        self.answers: list[tuple[str, dict[str, Any]]] = []
+
+    def get_paginator(self, operation: str) -> Any:
+        assert operation == "list_action_executions"
+        asked = {
+            "actionTypeId": {"provider": "Lambda"},
+            "configuration": {"FunctionName": self.function, "UserParameters": PARAMETERS},
+            "inputArtifacts": [{"s3location": {"bucket": ARTIFACT[0], "key": ARTIFACT[1]}}],
+        }
+
+        def paginate(*, pipelineName: str, filter: dict[str, str]) -> list[dict[str, Any]]:
+            assert (pipelineName, filter) == ("shop", {"pipelineExecutionId": "execution-1"})
+            return [{"actionExecutionDetails": [{"status": "InProgress", "input": asked}]}]
+
+        return SimpleNamespace(paginate=paginate)
+
+    def put_job_success_result(self, **told: Any) -> None:
+        self.answers.append(("success", told))
+
+    def put_job_failure_result(self, **told: Any) -> None:
+        self.answers.append(("failure", told))
+
+
+class Clock:
+    """Time that only sleeping takes."""
+
+    def __init__(self) -> None:
+        self.now = BEGAN
+        self.slept: list[float] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+class World:
+    """What the function sees, and one run of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ecr, self.codepipeline, self.clock = Ecr(), CodePipeline(), Clock()
+        self.policy = policy()
+        clients: dict[str, Callable[[], Any]] = {
+            "ecr": lambda: self.ecr,
+            "codepipeline": lambda: self.codepipeline,
+            "s3": lambda: SimpleNamespace(get_object=self.artifact),
+        }
+        monkeypatch.setattr(boto3, "client", lambda service, **_: clients[service]())
+        monkeypatch.setattr(runtime, "time", self.clock)
+        monkeypatch.setattr(jobs, "time", self.clock)
+
+    def artifact(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        assert (Bucket, Key) == ARTIFACT
+        body = io.BytesIO()
+        with zipfile.ZipFile(body, "w") as archive:
+            named = [{"name": "app", "imageUri": f"{URL}@{DIGEST}"}]
+            archive.writestr("imagedefinitions.json", json.dumps(named))
+        return {"Body": io.BytesIO(body.getvalue())}
+
+    def job(self, token: str | None) -> dict[str, Any]:
+        bucket, key = ARTIFACT
+        data: dict[str, Any] = {
+            "actionConfiguration": {"configuration": {"FunctionName": "x", "UserParameters": PARAMETERS}},
+            "inputArtifacts": [{"location": {"s3Location": {"bucketName": bucket, "objectKey": key}}}],
+            "artifactCredentials": {"accessKeyId": "a", "secretAccessKey": "s", "sessionToken": "t"},
+        }
+        return {"id": JOB, "data": {**data, **({"continuationToken": token} if token else {})}}
+
+    def look(self, token: str | None = None) -> tuple[str, dict[str, Any]]:
+        """How the function answers to one event."""
+        gate = runtime.ScanGate({"REPOSITORY_URL": URL, "CONTAINER": "app"}, self.policy)
+        gate.look(self.job(token), "shop-scan-gate")
+        answer = self.codepipeline.answers.pop()
+        assert self.codepipeline.answers == []
+        return answer
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+def passed(summary: str, allowed: int = 0) -> tuple[str, dict[str, Any]]:
+    told = {"IMAGE_DIGEST": DIGEST, "ALLOWED": str(allowed)}
+    return "success", {"jobId": JOB, "executionDetails": {"summary": summary}, "outputVariables": told}
+
+
+def stopped(message: str) -> tuple[str, dict[str, Any]]:
+    return "failure", {"jobId": JOB, "failureDetails": {"type": "JobFailed", "message": message}}
+
+
+def goes_on(since: float, summary: str) -> tuple[str, dict[str, Any]]:
+    token = json.dumps({"since": since})
+    return "success", {"jobId": JOB, "continuationToken": token, "executionDetails": {"summary": summary}}
+
+
+def basic(*findings: tuple[str, str]) -> dict[str, Any]:
+    return {"findings": [{"name": name, "severity": severity} for name, severity in findings]}
+
+
+CLEAN = passed("no finding of HIGH or more among 0")
+MEND = ". Mend them, or allow them for a time in slipway:scanGate.allow"
+
+
+@pytest.mark.parametrize("status", ["COMPLETE", "ACTIVE"])
+def test_an_image_passes_when_its_scan_is_finished_and_clean(world: World, status: str) -> None:
+    world.ecr.statuses[DIGEST] = [status]
+    assert world.look() == CLEAN
+    assert world.clock.slept == []
+
+
+def test_findings_below_the_threshold_let_an_image_pass(world: World) -> None:
+    world.ecr.findings[DIGEST] = [basic(("CVE-1", "LOW"), ("CVE-2", "MEDIUM"))]
+    assert world.look() == passed("no finding of HIGH or more among 2")
+
+
+def test_findings_of_the_threshold_stop_the_release_by_name(world: World) -> None:
+    world.ecr.findings[DIGEST] = [basic(("CVE-1", "LOW"), ("CVE-2", "HIGH"), ("CVE-3", "CRITICAL"))]
+    assert world.look() == stopped(
+        f"findings of HIGH or more stop the release of {DIGEST}: CVE-3 (CRITICAL); CVE-2 (HIGH){MEND}"
+    )
+
+
+def test_findings_on_every_page_count(world: World) -> None:
+    world.ecr.findings[DIGEST] = [basic(("CVE-1", "LOW")), {}, basic(("CVE-2", "HIGH"))]
+    assert world.look() == stopped(f"findings of HIGH or more stop the release of {DIGEST}: CVE-2 (HIGH){MEND}")
+
+
+def test_a_finding_without_a_severity_was_not_assessed(world: World) -> None:
+    world.policy = policy("MEDIUM")
+    world.ecr.findings[DIGEST] = [{"findings": [{"name": "CVE-1"}], "enhancedFindings": [{"title": "CVE-2"}]}]
+    assert world.look() == stopped(
+        f"findings of MEDIUM or more stop the release of {DIGEST}: CVE-1 (UNDEFINED); CVE-2 (UNDEFINED){MEND}"
+    )
+
+
+def test_enhanced_findings_count_while_they_are_active(world: World) -> None:
+    details = {"vulnerabilityId": "CVE-1"}
+    world.ecr.statuses[DIGEST] = ["ACTIVE"]
+    world.ecr.findings[DIGEST] = [
+        {
+            "enhancedFindings": [
+                {"severity": "HIGH", "status": "ACTIVE", "packageVulnerabilityDetails": details, "title": "CVE-1 - x"},
+                {"severity": "CRITICAL", "status": "SUPPRESSED", "packageVulnerabilityDetails": details},
+                {"severity": "CRITICAL", "status": "CLOSED", "packageVulnerabilityDetails": details},
+            ]
+        }
+    ]
+    assert world.look() == stopped(f"findings of HIGH or more stop the release of {DIGEST}: CVE-1 (HIGH){MEND}")
+
+
+def test_enhanced_findings_without_an_id_stop_by_their_title_or_their_arn(world: World) -> None:
+    world.ecr.findings[DIGEST] = [
+        {
+            "enhancedFindings": [
+                {"severity": "HIGH", "title": "A key in a layer"},
+                {"severity": "HIGH", "findingArn": "arn:f"},
+            ]
+        }
+    ]
+    assert world.look() == stopped(
+        f"findings of HIGH or more stop the release of {DIGEST}: A key in a layer (HIGH); arn:f (HIGH){MEND}"
+    )
+
+
+def test_allowed_findings_let_an_image_pass_and_are_told(world: World) -> None:
+    world.policy = policy("HIGH", allowed())
+    world.ecr.findings[DIGEST] = [basic(("CVE-2026-1", "CRITICAL"), ("CVE-2", "LOW"))]
+    assert world.look() == passed(
+        "no finding of HIGH or more among 2, but for what is allowed for now: "
+        "CVE-2026-1 (CRITICAL; until 2026-03-31: not reachable here)",
+        allowed=1,
+    )
+
+
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where it is tomorrow already."""
+    with monkeypatch.context() as there:
+        there.setenv("TZ", "Pacific/Kiritimati")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_east")
+def test_the_last_day_of_an_allowed_finding_ends_at_midnight_utc(world: World) -> None:
+    world.policy = policy("HIGH", allowed())
+    world.ecr.findings[DIGEST] = [basic(("CVE-2026-1", "CRITICAL"))]
+    midnight = datetime(2026, 4, 1, tzinfo=UTC).timestamp()
+    world.clock.now = midnight - 1
+    assert world.look()[0] == "success"
+    world.clock.now = midnight
+    assert world.look() == stopped(
+        f"findings of HIGH or more stop the release of {DIGEST}: "
+        f"CVE-2026-1 (CRITICAL; allowed until 2026-03-31, which is over){MEND}"
+    )
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        "FAILED",
+        "UNSUPPORTED_IMAGE",
+        "SCAN_ELIGIBILITY_EXPIRED",
+        "FINDINGS_UNAVAILABLE",
+        "LIMIT_EXCEEDED",
+        "IMAGE_ARCHIVED",
+        "SOMETHING_NEW",
+        "complete",
+    ],
+)
+def test_whatever_is_not_a_finished_scan_stops_the_release(world: World, status: str) -> None:
+    world.ecr.statuses[DIGEST] = [status]
+    assert world.look() == stopped(
+        f"the image was not let through: its scan ended {status} (sha256:aaaaaaaaaaaa), "
+        "and only a finished scan lets it pass"
+    )
+
+
+def test_a_scan_without_a_status_stops_the_release(world: World) -> None:
+    world.ecr.statuses[DIGEST] = [""]
+    assert world.look() == stopped(
+        "the image was not let through: its scan ended UNKNOWN (sha256:aaaaaaaaaaaa), "
+        "and only a finished scan lets it pass"
+    )
+
+
+@pytest.mark.parametrize("status", ["IN_PROGRESS", "PENDING", "NO SCAN"])
+def test_a_scan_that_is_on_its_way_is_waited_for(world: World, status: str) -> None:
+    world.ecr.statuses[DIGEST] = [status, status, "COMPLETE"]
+    assert world.look() == CLEAN
+    assert world.clock.slept == [5, 5]
+
+
+def test_a_run_hands_over_to_the_next_with_the_time_that_the_first_began(world: World) -> None:
+    world.ecr.statuses[DIGEST] = ["IN_PROGRESS"]
+    waiting = goes_on(BEGAN, "waiting for the scan: IN_PROGRESS (sha256:aaaaaaaaaaaa)")
+    assert world.look() == waiting
+    # Looks until less than one pause of its 50 seconds is left.
+    assert world.clock.slept == [5] * 10
+    world.clock.now += 30
+    assert world.look(json.dumps({"since": BEGAN})) == waiting
+    world.ecr.statuses[DIGEST] = ["COMPLETE"]
+    assert world.look(json.dumps({"since": BEGAN})) == CLEAN
+
+
+@pytest.mark.parametrize(("status", "told"), [("IN_PROGRESS", "IN_PROGRESS"), ("NO SCAN", "NOT_STARTED")])
+def test_a_scan_that_never_finishes_stops_the_release_after_the_time_for_it(
+    world: World, status: str, told: str
+) -> None:
+    world.policy = policy(timeout_minutes=7)
+    world.ecr.statuses[DIGEST] = [status]
+    since = json.dumps({"since": BEGAN})
+    world.clock.now = BEGAN + 7 * 60
+    # To the second: the last look is after the time, and not at its end.
+    message = (
+        f"the image was not let through: its scan did not finish in 7 minutes, and is {told} (sha256:aaaaaaaaaaaa). "
+        "Is scanning on for storefront in the registry's settings?"
+    )
+    assert world.look(since) == stopped(message)
+    assert world.clock.slept == [5]
+
+
+def test_a_scan_that_finishes_late_still_counts(world: World) -> None:
+    world.clock.now = BEGAN + 21 * 60
+    assert world.look(json.dumps({"since": BEGAN})) == CLEAN
+
+
+def platform(digest: str, architecture: str) -> dict[str, Any]:
+    return {"digest": digest, "mediaType": MANIFEST, "platform": {"architecture": architecture, "os": "linux"}}
+
+
+@pytest.mark.parametrize("media_type", [INDEX, LIST])
+def test_of_an_index_each_image_is_judged_and_what_is_attested_is_not(world: World, media_type: str) -> None:
+    world.ecr.is_index(media_type, platform(AMD, "amd64"), platform(ARM, "arm64"), platform(ATTESTATION, "unknown"))
+    # Of the index itself, and of what is attested, there is no scan to ask for.
+    world.ecr.statuses = {AMD: ["COMPLETE"], ARM: ["COMPLETE"]}
+    world.ecr.findings = {AMD: [basic(("CVE-1", "LOW"))], ARM: [basic(("CVE-2", "HIGH"))]}
+    assert world.look() == stopped(f"findings of HIGH or more stop the release of {DIGEST}: CVE-2 (HIGH){MEND}")
+    world.ecr.findings[ARM] = [basic(("CVE-2", "LOW"))]
+    assert world.look() == passed("no finding of HIGH or more among 2")
+
+
+def test_an_image_of_an_index_without_a_platform_is_judged(world: World) -> None:
+    world.ecr.is_index(INDEX, {"digest": AMD})
+    world.ecr.statuses = {AMD: ["COMPLETE"]}
+    world.ecr.findings = {AMD: [basic(("CVE-1", "HIGH"))]}
+    assert world.look()[0] == "failure"
+
+
+def test_an_index_waits_for_all_of_its_images(world: World) -> None:
+    world.ecr.is_index(INDEX, platform(AMD, "amd64"), platform(ARM, "arm64"))
+    world.ecr.statuses = {AMD: ["COMPLETE"], ARM: ["IN_PROGRESS", "COMPLETE"]}
+    assert world.look() == CLEAN
+    assert world.clock.slept == [5]
+
+
+def test_one_image_of_an_index_that_cannot_be_scanned_stops_the_release_at_once(world: World) -> None:
+    world.ecr.is_index(INDEX, platform(AMD, "amd64"), platform(ARM, "arm64"))
+    world.ecr.statuses = {AMD: ["IN_PROGRESS"], ARM: ["UNSUPPORTED_IMAGE"]}
+    assert world.look() == stopped(
+        "the image was not let through: its scan ended UNSUPPORTED_IMAGE (sha256:cccccccccccc), "
+        "and only a finished scan lets it pass"
+    )
+    assert world.clock.slept == []
+
+
+def test_an_index_that_names_no_image_stops_the_release(world: World) -> None:
+    world.ecr.is_index(INDEX, platform(ATTESTATION, "unknown"))
+    assert world.look() == stopped(f"the image was not let through: the index {DIGEST} names no image")
+
+
+def test_an_image_that_is_gone_stops_the_release(world: World) -> None:
+    world.ecr.image = None
+    assert world.look() == stopped(
+        f"the image was not let through: the image {DIGEST} is not in the repository storefront"
+    )
+
+
+def test_an_error_of_any_kind_stops_the_release(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**_: Any) -> Iterator[None]:
+        raise OSError("no route to ECR")
+
+    monkeypatch.setattr(world.ecr, "describe_image_scan_findings", broken)
+    assert world.look() == stopped("the image was not let through: no route to ECR")
+
+
+def test_an_event_that_codepipeline_does_not_confirm_is_refused_before_ecr_is_asked(world: World) -> None:
+    world.codepipeline.function = "another-function"
+    world.ecr.image = None
+    # It is not answered: Lambda sends a genuine event again, when the history shows its action.
+    with pytest.raises(Refused) as error:
+        world.look()
+    assert str(error.value) == (
+        "refused: the execution execution-1 of the pipeline shop has no action in progress that invokes shop-scan-gate "
+        "with this artifact; nothing was changed"
+    )
+    assert world.codepipeline.answers == []
+
+
+def test_lambda_runs_it_with_the_policy_beside_the_code(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gate = ScanGate(threshold="LOW")
+    (tmp_path / "scan_policy.json").write_text(scan_gate.policy(gate))
+    monkeypatch.setattr(runtime, "__file__", str(tmp_path / "scan_gate.py"))
+    monkeypatch.setenv("REPOSITORY_URL", URL)
+    monkeypatch.setenv("CONTAINER", "app")
+    world.ecr.findings[DIGEST] = [basic(("CVE-1", "LOW"))]
+    runtime.handler({"CodePipeline.job": world.job(None)}, SimpleNamespace(function_name="shop-scan-gate"))
+    assert world.codepipeline.answers == [
+        stopped(f"findings of LOW or more stop the release of {DIGEST}: CVE-1 (LOW){MEND}")
+    ]
