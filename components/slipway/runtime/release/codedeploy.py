@@ -69,6 +69,8 @@ class CodeDeployDeployments(Service):
             return self._settle(service, settings, wanted, primary)
         if after and (deployment := self._deployment(after))["status"] in FAILED:
             return self._failure(deployment, service, definition)
+        if not after and self._failed_unseen(wanted, primary):
+            return self._drop(wanted)
         revision = self.definitions.register(definition)
         content = json.dumps(self._appspec(revision, settings), sort_keys=True)
         try:
@@ -79,19 +81,21 @@ class CodeDeployDeployments(Service):
             return Progress("running", "waiting for another deployment of CodeDeploy", after)
         return Progress("running", f"asked CodeDeploy to deploy {short(revision)}", answer["deploymentId"])
 
-    def drop_what_failed(self) -> str:
-        """CodePipeline's action deploys without the function, so that its failure is seen here, by the next rollout."""
-        wanted, verified = self.registers.wanted(), self.registers.verified()
-        if wanted is None or wanted == (verified and verified.release) or self._deployments(UNDER_WAY):
-            return ""
-        primary = self._primary(self.describe())
+    def _failed_unseen(self, wanted: Release, primary: dict[str, Any] | None) -> bool:
+        """Whether the wanted image failed in CodePipeline's action, which deploys without the function."""
+        verified = self.registers.verified()
+        if wanted == (verified and verified.release):
+            return False
         if primary and self.definitions.image(primary["taskDefinition"]) == wanted.image:
-            return ""
-        if not self._deployments(FAILED, since=wanted.begun):
-            return ""
+            return False
+        return bool(self._deployments(FAILED, since=wanted.begun))
+
+    def _drop(self, wanted: Release) -> Progress:
+        """Want the last verified image again."""
+        verified = self.registers.verified()
         self.registers.want(verified.release if verified else None)
         back = verified.release.image if verified else "no image"
-        return f"CodeDeploy could not deploy {wanted.image}; {back} is wanted again"
+        return Progress("running", f"CodeDeploy could not deploy {wanted.image}; {back} is wanted again")
 
     def _serves(self, primary: dict[str, Any], definition: dict[str, Any], settings: Settings) -> bool:
         network = primary["networkConfiguration"]["awsvpcConfiguration"]
@@ -162,7 +166,8 @@ class CodeDeployDeployments(Service):
     def _deployments(self, statuses: list[str], since: float = 0) -> list[str]:
         """Ids of deployments of the group, in no order that is documented."""
         ids: list[str] = []
-        span = {"createTimeRange": {"start": datetime.fromtimestamp(since, UTC)}} if since else {}
+        # Whole seconds: a datetime rounds to microseconds, which may be later than the time it is made from.
+        span = {"createTimeRange": {"start": datetime.fromtimestamp(int(since), UTC)}} if since else {}
         pages = self.codedeploy.get_paginator("list_deployments")
         for page in pages.paginate(**self.group, includeOnlyStatuses=statuses, **span):
             ids += page["deployments"]

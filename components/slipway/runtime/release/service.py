@@ -77,10 +77,6 @@ class Service:
         """Whether a first release failed, and whoever undid it was cut off."""
         raise NotImplementedError
 
-    def drop_what_failed(self) -> str:
-        """Want the last verified image again if the wanted one failed where the function did not see it; says so."""
-        return ""
-
     def describe(self) -> dict[str, Any]:
         answer = self.ecs.describe_services(cluster=self.names.cluster, services=[self.names.service])
         services: list[dict[str, Any]] = [s for s in answer["services"] if s["status"] == "ACTIVE"]
