@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -277,3 +278,17 @@ def test_tasks_that_failed_before_the_release_began_do_not_end_it(aws: Aws) -> N
     aws.service["runningCount"] = 1
     aws.tasks = [failed_task(created=999.0)] * 9
     assert by_codedeploy(aws).advance(None, give_up=False).state == "running"
+
+
+def test_failed_deployments_count_from_the_whole_second_in_which_the_release_began(aws: Aws) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def paginate(**told: Any) -> list[dict[str, Any]]:
+        asked.append(told)
+        return [{"deployments": ["d-1"]}]
+
+    service = by_codedeploy(aws)
+    service.codedeploy = SimpleNamespace(get_paginator=lambda _: SimpleNamespace(paginate=paginate))
+    assert service._deployments(["Failed"], since=1767226271.8618157) == ["d-1"]
+    start = datetime.fromtimestamp(1767226271, UTC)
+    assert asked == [{"includeOnlyStatuses": ["Failed"], "createTimeRange": {"start": start}}]
