@@ -7,6 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from slipway.runtime.release import handler
 from slipway.runtime.release.handler import Function, State
 from slipway.runtime.release.jobs import Answer, Order
@@ -297,6 +298,25 @@ def test_an_image_whose_tests_failed_is_taken_back_and_the_last_verified_one_wan
         "(commit c0ffee). That is done: Shop-dev:6 runs it in 2 tasks.",
     )
     assert world.function.registers.wanted() == Release(OTHER, "c0ffee", "execution-0", NOW)
+
+
+def test_tests_that_cannot_be_stopped_do_not_keep_the_service_from_being_put_back(world: World) -> None:
+    def refuse(id: str) -> None:
+        world.stopped.append(id)
+        raise ClientError({"Error": {"Code": "InvalidInputException"}}, "StopBuild")
+
+    world.want()
+    world.function.tests.start(replace(ORDER, tests="shop-dev-tests"), IMAGE, "c0ffee")
+    world.function.tests.codebuild.stop_build = refuse
+    rolled_back = Progress("failed", "the alarm went off", before=OTHER)
+    back = Progress("done", "shop-dev:6 runs it in 2 tasks", image=OTHER)
+    kind, told = world.deploys(state(build=BUILD), rolled_back, back, tests="shop-dev-tests")
+    assert (kind, told["failureDetails"]["message"]) == (
+        "failure",
+        f"The alarm went off. No image was verified before; the one that ran is put back: {OTHER}. "
+        "That is done: Shop-dev:6 runs it in 2 tasks.",
+    )
+    assert (world.stopped, world.function.registers.wanted()) == ([BUILD], Release(OTHER, "", "execution-1"))
 
 
 def test_a_release_is_late_until_its_tests_have_begun(world: World) -> None:
