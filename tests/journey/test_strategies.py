@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from pulumi.automation import CommandError
 from standin.executor import Execution
 
 from .conftest import ACTIONS, RELEASED, Stack, ended, failures
@@ -266,6 +267,21 @@ def test_a_release_that_codedeploy_rolls_back_is_red_and_the_next_up_brings_the_
     assert (dev.image, dev.counts, dev.traffic) == (f"@{good.digest}", (1, 1), {good.digest: 100})
     assert dev.workspace.preview(refresh=True).changes == []
     dev.up(cpu=512, memory=1024)
+    assert (dev.image, dev.running["cpu"], dev.traffic) == (f"@{good.digest}", "512", {good.digest: 100})
+    assert dev.register("wanted") == dev.register("verified")["release"]
+
+
+def test_an_up_while_codedeploy_still_rolls_back_is_red_and_the_one_after_it_brings_the_verified_image(
+    stack: Make,
+) -> None:
+    dev = made_with(stack, codeDeployBlueGreen={"terminationMinutes": 5})
+    good = dev.push()
+    dev.account.ecs.fault = lambda definition: None if good.digest in str(definition) else "exit 1"
+    dev.commit("Does not start")
+    assert ended(dev.push())["Deploy"] == "Failed"
+    with pytest.raises(CommandError, match="ended Failed: The deployment timed out"):
+        dev.up(cpu=512, memory=1024)
+    dev.workspace.up()
     assert (dev.image, dev.running["cpu"], dev.traffic) == (f"@{good.digest}", "512", {good.digest: 100})
     assert dev.register("wanted") == dev.register("verified")["release"]
 
