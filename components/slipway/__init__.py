@@ -2,13 +2,13 @@
 
 from slipway.artifacts import ArtifactStore
 from slipway.build import Build, BuildArgs
-from slipway.code_deploy import CodeDeploy
 from slipway.command_project import CodeScan, CommandProject, StageTests
 from slipway.load_balancer import LoadBalancer, LoadBalancerArgs, TestListener
 from slipway.notifications import Notifications, Notifier, Slack, Teams
 from slipway.pipeline import Pipeline, PipelineArgs
 from slipway.registry import ExistingRegistry, Registry, RegistryArgs
-from slipway.release_function import ReleaseFunction
+from slipway.release.code_deploy import CodeDeploy
+from slipway.release.component import ReleaseFunction
 from slipway.scan_gate import AllowedFinding, ScanGate, ScanGateFunction
 from slipway.service import ErrorAlarm, Service, ServiceArgs, Tasks
 from slipway.sources import CodeCommit, Connection, EcrImage, Filter, PullRequest, Push, S3Object

@@ -10,9 +10,9 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
-from slipway._function import function
 from slipway._rules import refuse
 from slipway.iam import Place, allow, document
+from slipway.release.lambda_function import function
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 CHAT_REGION = "us-east-2"

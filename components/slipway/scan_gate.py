@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import pulumi
 
-from slipway._function import function
 from slipway._rules import check_name, refuse
 from slipway.iam import Statement, allow
 from slipway.registry import Repository
+from slipway.release.lambda_function import function
 
 SEVERITIES = ("INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL")
 

@@ -25,11 +25,11 @@ from slipway._rules import check_name, refuse
 from slipway._scaling import scale
 from slipway._secrets import secret_rules, secret_statements
 from slipway.build import LOG_DAYS
-from slipway.code_deploy import CodeDeploy, CodeDeployArgs
 from slipway.iam import Place, Statement, allow
 from slipway.load_balancer import LoadBalancer
 from slipway.registry import Repository
-from slipway.release_function import ReleaseFunction, ReleaseFunctionArgs, register_statements
+from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
+from slipway.release.component import ReleaseFunction, ReleaseFunctionArgs, register_statements
 from slipway.strategies import BlueGreen, CodeDeployBlueGreen, Rolling, Strategy
 
 ENVIRONMENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,29}")

@@ -41,10 +41,10 @@ from slipway import (
     Teams,
     TestListener,
 )
-from slipway.code_deploy import CodeDeployArgs
 from slipway.command_project import CommandProjectArgs, VpcPlace
 from slipway.notifications import NotifierArgs
-from slipway.release_function import ReleaseFunctionArgs
+from slipway.release.code_deploy import CodeDeployArgs
+from slipway.release.component import ReleaseFunctionArgs
 from slipway.scan_gate import ScanGateFunctionArgs
 
 Opts = pulumi.ResourceOptions | None

@@ -4,7 +4,7 @@ import random
 from typing import Any
 
 import pytest
-from slipway.runtime.release.definitions import canonical, named
+from slipway.release.function.task_definitions import canonical, named
 from unit.examples import service
 from unit.harness import deploy, only
 

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from slipway.runtime.release.codedeploy import CodeDeployDeployments
-from slipway.runtime.release.deployments import EcsDeployments
-from slipway.runtime.release.registers import Registers, Release, Settings
-from slipway.runtime.release.service import Names, Progress
+from slipway.release.function.codedeploy import CodeDeployDeployments
+from slipway.release.function.ecs import EcsDeployments
+from slipway.release.function.reconcile import Names, Progress
+from slipway.release.function.state import Registers, Release, Settings
 
 URL = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/shop"
 NEW, OLD = f"{URL}@sha256:{'a' * 64}", f"{URL}@sha256:{'b' * 64}"

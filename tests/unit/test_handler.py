@@ -8,11 +8,11 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from slipway.runtime.release import handler
-from slipway.runtime.release.handler import Function, State
-from slipway.runtime.release.jobs import Answer, Order
-from slipway.runtime.release.registers import Release, Settings
-from slipway.runtime.release.service import Progress
+from slipway.release.function import handler
+from slipway.release.function.handler import Function, State
+from slipway.release.function.pipeline_job import Answer, Order
+from slipway.release.function.reconcile import Progress
+from slipway.release.function.state import Release, Settings
 
 URL = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/shop"
 IMAGE, OTHER = f"{URL}@sha256:{'a' * 64}", f"{URL}@sha256:{'b' * 64}"

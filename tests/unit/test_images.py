@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from slipway.runtime.release.images import Images
+from slipway.release.function.images import Images
 
 COMMIT, OLDER = "c0ffee" + "0" * 34, "0ff1ce" + "0" * 34
 DIGEST = "sha256:" + "a" * 64

@@ -7,8 +7,8 @@ from typing import Any
 import boto3
 import pytest
 from slipway import Notifications, Slack, Teams
-from slipway._function import MODULES
-from slipway.runtime.release import recovery
+from slipway.release.function import recovery
+from slipway.release.lambda_function import MODULES
 from unit.examples import PIPELINE, notifier
 from unit.harness import Resource, deploy, named, of_type, only, statements, trusted
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from slipway.build import own_buildspec
-from slipway.runtime.release.codedeploy import CodeDeployDeployments
-from slipway.runtime.release.registers import Registers, Release
-from slipway.runtime.release.service import Names
+from slipway.release.function.codedeploy import CodeDeployDeployments
+from slipway.release.function.reconcile import Names
+from slipway.release.function.state import Registers, Release
 from unit import schema, shapes
 from unit.harness import Resource, deploy, deploy_stack_file, main, named, of_type, only, program, stack_file
 from unit.names import misfits

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from slipway.runtime.release.registers import Registers, Release, Settings, Verified, remember
+from slipway.release.function.state import Registers, Release, Settings, Verified, remember
 
 RELEASE = Release("url@sha256:aa", "c0ffee", "execution-1", 1_700_000_000.5)
 BALANCED = {"targetGroupArn": "arn:g", "containerName": "app", "containerPort": 8080}

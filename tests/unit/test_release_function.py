@@ -12,8 +12,8 @@ import pulumi
 import pulumi_aws as aws
 import pytest
 from slipway import BlueGreen, Canary, CodeDeployBlueGreen, Hook, Linear, ReleaseFunction, Rolling, Tasks
-from slipway._function import MODULES, code
-from slipway.runtime.release.registers import Registers, Settings
+from slipway.release.function.state import Registers, Settings
+from slipway.release.lambda_function import MODULES, code
 from slipway.strategies import Strategy
 from unit.examples import TARGET_GROUP, TEST_LISTENER, load_balancer, release_function, service
 from unit.harness import VERSIONS, Resource, deploy, named, of_type, only, resolved, statements, trusted
@@ -26,7 +26,7 @@ ELB = f"arn:aws:elasticloadbalancing:{PLACE}"
 GROUPS = [f"{ELB}:targetgroup/api-tg-a/1", f"{ELB}:targetgroup/api-tg-b/1"]
 ROLE = "arn:aws:iam::123456789012:role"
 PARAMETERS = f"arn:aws:ssm:{PLACE}:parameter/slipway/api-release/"
-IN_RUNTIME = files.files("slipway.runtime").joinpath("release")
+IN_RUNTIME = files.files("slipway.release.function")
 
 
 def of_service(**told: Any) -> list[Resource]:

@@ -12,11 +12,11 @@ from typing import Any
 import boto3
 import pytest
 from slipway import AllowedFinding, Registry, ScanGate, scan_gate
-from slipway._function import MODULES
-from slipway.runtime.release import jobs
-from slipway.runtime.release import scan_gate as runtime
-from slipway.runtime.release.jobs import Refused
-from slipway.runtime.release.scan_gate import Finding, Policy, rank
+from slipway.release.function import pipeline_job as jobs
+from slipway.release.function import scan_gate as runtime
+from slipway.release.function.pipeline_job import Refused
+from slipway.release.function.scan_gate import Finding, Policy, rank
+from slipway.release.lambda_function import MODULES
 from unit.examples import PIPELINE
 from unit.examples import scan_gate as made
 from unit.harness import Resource, deploy, named, only, resolved, statements, trusted

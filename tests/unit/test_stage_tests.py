@@ -2,9 +2,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from slipway.runtime.release import stage_tests
-from slipway.runtime.release.jobs import Order
-from slipway.runtime.release.service import Progress
+from slipway.release.function import stage_tests
+from slipway.release.function.pipeline_job import Order
+from slipway.release.function.reconcile import Progress
 
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/storefront@sha256:aa"
 BUILD = "storefront-tests:0f1"

@@ -1,1 +1,1 @@
-"""What runs on AWS: the build script and the release function. Nothing here imports Pulumi."""
+"""What runs on AWS: the build script."""

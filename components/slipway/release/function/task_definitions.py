@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .registers import Settings
+from .state import Settings
 
 # What DescribeTaskDefinition returns and RegisterTaskDefinition takes; the rest is ECS's own.
 # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html

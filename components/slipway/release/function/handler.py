@@ -14,13 +14,13 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from . import jobs
+from . import pipeline_job as jobs
 from .codedeploy import CodeDeployDeployments
-from .deployments import EcsDeployments
+from .ecs import EcsDeployments
 from .images import Images
-from .registers import Registers, Release, Verified, remember
-from .service import Names, Progress, Service
+from .reconcile import Names, Progress, Service
 from .stage_tests import StageTests
+from .state import Registers, Release, Verified, remember
 
 POLL_SECONDS = 5
 RUN_SECONDS = 50

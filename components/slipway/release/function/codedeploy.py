@@ -13,9 +13,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from .definitions import short
-from .registers import Registers, Release, Settings
-from .service import Names, Progress, Service, joined, network_of, seconds
+from .reconcile import Names, Progress, Service, joined, network_of, seconds
+from .state import Registers, Release, Settings
+from .task_definitions import short
 
 UNDER_WAY = ["Created", "Queued", "InProgress", "Baking", "Ready"]
 FAILED = ["Failed", "Stopped"]

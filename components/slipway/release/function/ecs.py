@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .definitions import short
-from .registers import Release, Settings
-from .service import Progress, Service, joined, network_of, seconds
+from .reconcile import Progress, Service, joined, network_of, seconds
+from .state import Release, Settings
+from .task_definitions import short
 
 UNDER_WAY = ("PENDING", "IN_PROGRESS", "STOP_REQUESTED")
 RULES = ("productionListenerRule", "testListenerRule", "roleArn")

@@ -15,16 +15,16 @@ from slipway.iam import Statement
 MODULES = (
     "__init__.py",
     "codedeploy.py",
-    "definitions.py",
-    "deployments.py",
+    "ecs.py",
     "handler.py",
     "images.py",
-    "jobs.py",
+    "pipeline_job.py",
+    "reconcile.py",
     "recovery.py",
-    "registers.py",
     "scan_gate.py",
-    "service.py",
     "stage_tests.py",
+    "state.py",
+    "task_definitions.py",
 )
 """The files of the code, by name: the hash of a whole folder would change with what Python caches in it."""
 RUN_MINUTES = 15
@@ -79,6 +79,6 @@ def function(
 
 def code(files: Mapping[str, str]) -> pulumi.AssetArchive:
     """The modules and what `files` has, as text: where they are installed does not matter to the preview."""
-    folder = resources.files("slipway.runtime").joinpath("release")
+    folder = resources.files("slipway.release.function")
     texts = {**{module: folder.joinpath(module).read_text() for module in MODULES}, **files}
     return pulumi.AssetArchive({f"release/{name}": pulumi.StringAsset(text) for name, text in texts.items()})

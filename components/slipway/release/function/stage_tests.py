@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .jobs import Order
-from .service import Progress
+from .pipeline_job import Order
+from .reconcile import Progress
 
 
 class StageTests:

@@ -10,10 +10,10 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
-from slipway._function import RUN_MINUTES, function
-from slipway.code_deploy import CodeDeploy
 from slipway.iam import Place, Statement, allow
 from slipway.registry import Repository
+from slipway.release.code_deploy import CodeDeploy
+from slipway.release.lambda_function import RUN_MINUTES, function
 from slipway.strategies import Strategy
 
 

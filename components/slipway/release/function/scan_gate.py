@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from . import jobs
+from . import pipeline_job as jobs
 from .handler import POLL_SECONDS, RUN_SECONDS, client
 
 # From least to most. UNDEFINED (basic scans) and UNTRIAGED (enhanced ones) were not assessed yet, and count as MEDIUM.

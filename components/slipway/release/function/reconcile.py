@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from .definitions import Definitions, short
-from .registers import Registers, Release, Settings
+from .state import Registers, Release, Settings
+from .task_definitions import Definitions, short
 
 
 @dataclass(frozen=True)
