@@ -13,7 +13,7 @@ from standin.ecs import Ecs
 from standin.elb import Elb
 from standin.provider import Aws
 
-from .test_standin_rules import BREAKER, WHERE, Params, StandIn, refused
+from .test_ecs import BREAKER, WHERE, Params, StandIn, refused
 
 A, B, OTHER = "arn:a", "arn:b", "arn:other"
 PRODUCTION, TEST = (f"arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener-rule/app/{n}" for n in "pt")
