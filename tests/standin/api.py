@@ -32,13 +32,16 @@ Params = dict[str, Any]
 ACCOUNT = "123456789012"  # also moto's default
 REGION = "eu-west-1"
 MOTO = ("ssm", "s3", "sts", "sns")
+REST = ("lambda",)
+"""Ours whose operation is in the method and the path of a request."""
 NOT_HERE = "NotInTheStandIn"
 
 
 class AwsError(Exception):
-    def __init__(self, code: str, message: str, status: int = 400) -> None:
+    def __init__(self, code: str, message: str, status: int = 400, **more: Any) -> None:
+        """`more` are further members of the error, as botocore's model has them."""
         super().__init__(f"{code}: {message}")
-        self.code, self.message, self.status = code, message, status
+        self.code, self.message, self.status, self.more = code, message, status, more
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class Api:
                 error = next(filter(None, found.groups())) if found else response.status
         except AwsError as problem:
             error = problem.code
-            response = _json({"__type": error, "message": problem.message}, problem.status)
+            response = _json({"__type": error, "message": problem.message, **problem.more}, problem.status)
             response.headers["x-amzn-errortype"] = error
         self.calls.append(
             Call(self._principals.get(key, "unknown"), service, operation, params, self._clock.now(), error)
@@ -126,7 +129,7 @@ class Api:
 
 def _request(service: str, request: Request) -> tuple[str, Params]:
     """Operation and parameters, as AWS's protocols carry them."""
-    if service in MOTO:
+    if service in MOTO + REST:
         model = get_service_model(service)
         moto_operation, uri = get_service_router(service).match(request)
         parser = PROTOCOL_PARSERS[determine_request_protocol(model, request.content_type)](moto_operation)

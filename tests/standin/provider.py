@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from importlib import metadata
 from itertools import count
 from typing import Any
@@ -49,6 +50,7 @@ codedeploy/application | codedeploy:application:{name} | {uuid}:{name} | compute
 codedeploy/deploymentGroup | codedeploy:deploymentgroup:{appName}/{deploymentGroupName} | {uuid} | appName |
 codepipeline/pipeline | codepipeline:{name} | | |
 codestarnotifications/notificationRule | codestar-notifications:notificationrule/{uuid} | {arn} | resource |
+dynamodb/table | dynamodb:table/{name} | | hashKey rangeKey |
 ec2/securityGroup | ec2:security-group/sg-0{hex} | sg-0{hex} | name description vpcId |
 ecr/lifecyclePolicy | | {repository} | repository |
 ecr/repository | ecr:repository/{name} | | encryptionConfigurations \
@@ -66,6 +68,7 @@ iam/rolePolicyAttachment | | {role}/{policyArn} | role policyArn |
 kms/alias | kms:{name} | | |
 kms/key | kms:key/{uuid} | {uuid} | | keyId={uuid}
 lambda/function | lambda:function:{name} | | packageType | version=$LATEST qualifiedArn={arn}:$LATEST \
+    lastModified={moment} \
     invokeArn=arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/{arn}/invocations
 lambda/invocation | | {functionName}_{qualifier}_{md5} | functionName qualifier triggers input | result=null
 lambda/permission | | {statementId} | * | statementId=terraform-{hex}
@@ -88,7 +91,7 @@ _ROWS = {kind: cells for kind, *cells in ([c.strip() for c in row.split("|")] fo
 # JSON may arrive as objects, and is compared as JSON.
 _JSON = {"policy", "assumeRolePolicy", "containerDefinitions", "eventPattern"}
 # Outputs that an update makes anew.
-_FRESH = {"version", "result"}
+_FRESH = {"version", "result", "lastModified"}
 # The longest names that are made up, where that is not 255.
 _LONGEST = {"lb/loadBalancer": 32, "lb/targetGroup": 32, "iam/role": 64, "lambda/function": 64, "s3/bucket": 63}
 
@@ -309,6 +312,8 @@ class Aws(ResourceProviderServicer):
         facts: dict[str, str] = defaultdict(_Text, account=ACCOUNT, region=self.region, path="/", qualifier="$LATEST")
         facts |= {"service": service, "kind": kind, "logical": request.name, "slashed": "/" + name.lstrip("/")}
         facts |= {"hex": secrets.token_hex(8), "uuid": str(uuid.uuid4()), "serial": str(serial)}
+        # By the clock of this machine; the last three digits are of the resource, so that no two updates have the same.
+        facts["moment"] = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}.{serial % 1000:03d}+0000"
         facts["md5"] = hashlib.md5(str(inputs.get("input")).encode()).hexdigest()
         facts["registry"] = self._registry or f"{ACCOUNT}.dkr.ecr.{self.region}.amazonaws.com"
         facts |= {key: _Text(value) for key, value in inputs.items() if isinstance(value, str)}

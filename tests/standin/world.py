@@ -12,16 +12,18 @@ from typing import Any
 import boto3
 import yaml
 
-from standin import codedeploy, live, tools
+from standin import codedeploy, live, tables, tools
 from standin.api import REGION, Api, AwsError
 from standin.clock import Clock
 from standin.codebuild import CodeBuild, shell_environment
 from standin.codedeploy import CodeDeploy
+from standin.dynamodb import DynamoDb
 from standin.ecr import Ecr
 from standin.ecs import Autoscaling, Ecs
 from standin.elb import Elb
 from standin.events import Events, Topic
 from standin.executor import CodePipeline
+from standin.functions import Functions
 from standin.lambdas import Lambdas
 from standin.provider import Aws, Live, Props
 from standin.workspace import Workspace
@@ -41,6 +43,7 @@ class World:
         self.elb = Elb(self.clock, self.api.calls)
         self.ecs = Ecs(self.clock, self.ecr.image_exists, self.elb)
         self.autoscaling = Autoscaling(self.ecs)
+        self.dynamodb = DynamoDb(self.clock)
         self.live: dict[str, Live] = {}
         self.aws = Aws(self.live, {"aws:ecr/getRepository:getRepository": self._get_repository}, registry)
         self.lambdas = Lambdas(self.aws, self.api, self.clock)
@@ -59,6 +62,7 @@ class World:
         isolate()
         services: dict[str, object] = {"ecs": self.ecs, "ecr": self.ecr, "application-autoscaling": self.autoscaling}
         services |= {"codepipeline": self.codepipeline, "codebuild": self.codebuild, "codedeploy": self.codedeploy}
+        services |= {"dynamodb": self.dynamodb, "lambda": Functions(self.aws)}
         for name, service in services.items():
             self.api.register(name, service)
         self._stack.enter_context(self.api)
@@ -76,6 +80,7 @@ class World:
             "aws:appautoscaling/target:Target": live.ScalableTarget(self.autoscaling),
             "aws:sns/topic:Topic": Topic(self.client("sns")),
             codedeploy.GROUP: codedeploy.Group(),
+            "aws:dynamodb/table:Table": tables.Table(self.dynamodb),
             "aws:lambda/invocation:Invocation": live.Invocation(self.lambdas),
         }
         self.providers = self._stack.enter_context(self.aws.serve())
