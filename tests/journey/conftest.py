@@ -114,9 +114,23 @@ class Stack:
         targets = self.account.autoscaling.describe_scalable_targets({"ResourceIds": [id]})["ScalableTargets"]
         return targets[0]["MinCapacity"], targets[0]["MaxCapacity"]
 
-    def register(self, name: str) -> Any:
-        parameter = f"/slipway/{self.service_name}-release/{name}"
-        return json.loads(self.account.client("ssm").get_parameter(Name=parameter)["Parameter"]["Value"])
+    def state(self, part: str) -> Any:
+        """A part of the release state: `settings`, `claim` or `verified`; None if there is none."""
+        key = {"item": {"S": "release"}, "at": {"S": "-"}}
+        table = self.account.client("dynamodb").get_item(TableName=f"{self.service_name}-release", Key=key)
+        return json.loads(table["Item"][part]["S"]) if part in table.get("Item", {}) else None
+
+    def history(self) -> list[dict[str, str]]:
+        """How releases ended, the newest first."""
+        asked = {
+            "KeyConditionExpression": "#i = :history",
+            "ExpressionAttributeNames": {"#i": "item"},
+            "ExpressionAttributeValues": {":history": {"S": "history"}},
+        }
+        found = self.account.client("dynamodb").query(
+            TableName=f"{self.service_name}-release", ScanIndexForward=False, **asked
+        )
+        return [{name: value["S"] for name, value in item.items()} for item in found["Items"]]
 
     def tags(self) -> dict[str, str]:
         """The digest that each tag of the repository points at."""

@@ -32,7 +32,7 @@ def test_what_dev_verified_reaches_prod_unchanged_by_canary(stack: Make) -> None
     assert (to_prod.pipeline, ended(to_prod)) == ("storefront-prod", dict.fromkeys(PROD, "Succeeded"))
     assert (prod.image, prod.counts, prod.bounds) == (f"@{first.digest}", (2, 2), (2, 6))
     assert prod.traffic == {first.digest: 100}
-    assert prod.register("verified")["release"]["commit"] == first.variables["Source.CommitId"]
+    assert prod.state("verified")["commit"] == first.variables["Source.CommitId"]
 
     second = dev.release("Second commit")
     shares: list[dict[str, int]] = []
@@ -145,7 +145,7 @@ def test_a_digest_of_before_is_released_to_prod_again(stack: Make) -> None:
     again = prod.start(revision=first.digest)
     assert ended(again) == dict.fromkeys(PROD, "Succeeded")
     assert prod.image == f"@{first.digest}"
-    assert prod.register("verified")["release"]["commit"] == first.variables["Source.CommitId"]
+    assert prod.state("verified")["commit"] == first.variables["Source.CommitId"]
 
 
 def test_prod_waits_for_the_repository_of_dev_and_says_so_before_anything_is_made(stack: Make, account: World) -> None:

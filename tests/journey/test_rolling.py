@@ -39,7 +39,7 @@ def test_a_commit_goes_live_and_so_does_the_next(stack: Make) -> None:
     second = dev.release("Second commit")
     assert second.digest != first.digest
     assert (dev.image, dev.counts, dev.bounds) == (f"@{second.digest}", (1, 1), (1, 2))
-    assert dev.register("verified")["release"]["commit"] == second.variables["Source.CommitId"]
+    assert dev.state("verified")["commit"] == second.variables["Source.CommitId"]
 
 
 def test_a_release_moves_the_tags_that_keep_its_image_and_the_ones_before_from_expiring(stack: Make) -> None:
@@ -108,7 +108,7 @@ def test_releases_that_ecs_rolls_back_are_red_within_a_minute_with_the_reason_of
 
         dev.account.clock.sleep(120)
         assert (dev.image, dev.counts) == (f"@{good.digest}", (1, 1))
-        assert dev.register("wanted") == dev.register("verified")["release"]
+        assert dev.register("wanted") == dev.state("verified")
         assert dev.tags()["verified-dev"] == dev.tags()["live-dev"] == good.digest
     assert dev.workspace.preview(refresh=True).changes == []
 
@@ -301,7 +301,7 @@ def test_a_change_of_settings_during_a_release_ends_with_the_newest_of_both(stac
     changes.join()
     assert changed == [True]
     assert (dev.image, dev.running["cpu"], dev.counts) == (f"@{second.digest}", "512", (1, 1))
-    assert dev.register("verified")["release"]["image"].endswith(second.digest)
+    assert dev.state("verified")["image"].endswith(second.digest)
     assert dev.workspace.preview(refresh=True).changes == []
 
 

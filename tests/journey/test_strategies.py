@@ -114,7 +114,7 @@ def test_tasks_that_do_not_start_get_no_traffic_and_the_release_is_red(stack: Ma
     assert "container app exited with 1" in bad.action("Deploy").message
     dev.account.clock.sleep(120)
     assert (dev.image, dev.counts, dev.traffic) == (f"@{good.digest}", (1, 1), {good.digest: 100})
-    assert dev.register("wanted") == dev.register("verified")["release"]
+    assert dev.register("wanted") == dev.state("verified")
     assert dev.workspace.preview(refresh=True).changes == []
 
 
@@ -268,7 +268,7 @@ def test_a_release_that_codedeploy_rolls_back_is_red_and_the_next_up_brings_the_
     assert dev.workspace.preview(refresh=True).changes == []
     dev.up(cpu=512, memory=1024)
     assert (dev.image, dev.running["cpu"], dev.traffic) == (f"@{good.digest}", "512", {good.digest: 100})
-    assert dev.register("wanted") == dev.register("verified")["release"]
+    assert dev.register("wanted") == dev.state("verified")
 
 
 def test_an_up_while_codedeploy_still_rolls_back_is_red_and_the_one_after_it_brings_the_verified_image(
@@ -283,7 +283,7 @@ def test_an_up_while_codedeploy_still_rolls_back_is_red_and_the_one_after_it_bri
         dev.up(cpu=512, memory=1024)
     dev.workspace.up()
     assert (dev.image, dev.running["cpu"], dev.traffic) == (f"@{good.digest}", "512", {good.digest: 100})
-    assert dev.register("wanted") == dev.register("verified")["release"]
+    assert dev.register("wanted") == dev.state("verified")
 
 
 def test_with_codedeploy_tests_that_fail_bring_the_verified_image_back(stack: Make) -> None:

@@ -171,7 +171,7 @@ class CodeDeployDeployments(Service):
         primary = self._primary(service)
         before = str(primary["taskDefinition"]) if primary else None
         before = before if before and self.definitions.is_released(before) else None
-        message = f"CodeDeploy's deployment {deployment['deploymentId']} ended {deployment['status']}: {why}."
+        message = f"CodeDeploy's deployment {deployment['deploymentId']} failed ({deployment['status']}): {why}."
         runs = before is not None and self.definitions.image(before) == str(image) and service["runningCount"] > 0
         return Broken(message + self._explain_settings_change(before, target), image_at_fault=not runs)
 

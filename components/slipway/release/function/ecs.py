@@ -350,7 +350,7 @@ class EcsDeployments(Service):
             reasons.append(f"alarms: {', '.join(alarms)}")
         reasons += self._stopped_tasks(target) or self._health_check_events(created)
         why = joined(reasons) or "ECS gave no reason"
-        message = f"the deployment of {short(target)} ended {deployment['status']}: {why}."
+        message = f"the deployment of {short(target)} failed ({deployment['status']}): {why}."
         ended = rollback.get("startedAt") or deployment.get("stoppedAt") or time.time()
         # A second less, since AWS's times are rounded.
         if seconds(ended) - created >= settings.deadline_minutes * 60 - 1:

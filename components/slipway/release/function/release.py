@@ -317,7 +317,7 @@ class Release:
             case Phase.FAILED:
                 rolled_back = look.seen is Seen.RUNS
                 outcome = "Rolled back: " if rolled_back else "The rollback failed too: "
-                now = replace(now, reason=f"{claim.reason} {outcome}{sentence(look.message)[:REASON_LIMIT]}")
+                now = replace(now, reason=f"{claim.reason} {outcome}{look.message[:REASON_LIMIT].rstrip('.')}.")
                 written = self.table.write(state, replace(state, claim=now), now)
             case _:
                 written = self.table.write(state, replace(state, claim=now))
