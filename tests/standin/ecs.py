@@ -3,8 +3,7 @@
 Operations take and return dicts in the API's own shape. What happens by itself (tasks start and fail, deployments end)
 is worked out from the clock whenever anything is asked. A rule names the AWS page it stands on (API: AmazonECS/latest/
 APIReference, DG: AmazonECS/latest/developerguide); UNCONFIRMED is what no page says. Not here: the pauses between
-attempts (DG service-throttle-logic), placement, percentages other than 100/200, the bake time that ECS gives alarms of
-rolling deployments. What is not ROLLING: strategies.py.
+attempts (DG service-throttle-logic), placement, percentages other than 100/200. What is not ROLLING: strategies.py.
 """
 
 import copy
@@ -22,7 +21,7 @@ from moto.core.utils import get_service_model
 from standin.api import ACCOUNT, REGION, AwsError, Params
 from standin.clock import Clock
 from standin.elb import Elb
-from standin.strategies import Failed, Stages, check
+from standin.strategies import Failed, Stages, check, check_migration
 
 NEVER = math.inf
 ARN = f"arn:aws:ecs:{REGION}:{ACCOUNT}:"
@@ -32,6 +31,7 @@ DEPLOYING = {"taskDefinition", "networkConfiguration", "platformVersion", "loadB
 DEPLOYING |= {"serviceConnectConfiguration", "volumeConfigurations", "vpcLatticeConfigurations"}
 PROGRESSING = ("PENDING", "IN_PROGRESS")
 SCHEDULER = "ServiceSchedulerInitiated"
+DEFAULT_ALARM_MINUTES = 5.0
 
 
 @dataclass(eq=False)
@@ -48,6 +48,8 @@ class Deployment:
     """Where it is; a rolling one has none."""
     watched: frozenset[str] = frozenset()
     """Alarms that end it."""
+    bake: float = 0.0
+    """Seconds for which ECS watches them after the old tasks are gone."""
 
     @property
     def status(self) -> str:
@@ -128,13 +130,23 @@ def operation(method: Operation) -> Operation:
 
 
 class Ecs:
-    def __init__(self, clock: Clock, image_exists: Callable[[str], bool], elb: Elb | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        image_exists: Callable[[str], bool],
+        elb: Elb | None = None,
+        deployed_alarm: Callable[[str], float | None] = lambda name: None,
+    ) -> None:
+        """`deployed_alarm` has the minutes that an alarm of CloudWatch looks at; None where nobody deployed it."""
         self.fault: Callable[[Params], str | None] = lambda task_definition: None
         """What is wrong with the tasks of a task definition: None, "exit N", "health check",
         "CannotPullContainerError", or "flapping" (healthy, then gone, for ever)."""
         self.hook: Callable[[str, str], str] = lambda arn, stage: "SUCCEEDED"
         """The hookStatus that a Lambda function answers at a stage. It must not ask ECS anything."""
+        self.alarm_minutes: dict[str, float] = {}
+        """The minutes that alarms look at which nobody deployed; without an entry, DEFAULT_ALARM_MINUTES."""
         self.elb = elb or Elb(clock, [])
+        self._deployed_alarm = deployed_alarm
         self.start_seconds, self.steady_seconds = 20.0, 10.0
         self.lock = threading.RLock()
         self._clock, self._image_exists, self._numbers = clock, image_exists, itertools.count(1)
@@ -263,16 +275,31 @@ class Ecs:
         if service.codedeploy and (forced or DEPLOYING & changes.keys()):  # API API_UpdateService; UNCONFIRMED message
             raise AwsError("InvalidParameterException", "Use AWS CodeDeploy to trigger a new deployment.")
         deploys = forced or any(service.shown.get(key) != changes[key] for key in DEPLOYING & changes.keys())
+        if "deploymentConfiguration" in changes:
+            # Hooks stay until `lifecycleHooks: []` is said: aws/containers-roadmap 2664. UNCONFIRMED for the other
+            # parts of the configuration, which here are as the last call has them.
+            before, configuration = service.shown["deploymentConfiguration"], changes["deploymentConfiguration"]
+            hooks = configuration.pop("lifecycleHooks", before.get("lifecycleHooks", []))
+            configuration |= {"lifecycleHooks": hooks} if hooks else {}
         after = service.shown | changes
         if deploys:
             self._reachable(after)
         if {"deploymentConfiguration", "loadBalancers"} & changes.keys():
             check(after["deploymentConfiguration"], after["loadBalancers"])
+        if not service.codedeploy:
+            self._check_migration(service, after)
         service.shown |= changes
         if deploys:
             self._deploy(service, "loadBalancers" in changes)
         self._step(service, self._clock.now())
         return {"service": self._described(service)}
+
+    def _check_migration(self, service: Service, after: Params) -> None:
+        goal, ongoing = service.goal, any(deployment.ongoing for deployment in service.deployments)
+        balancers: list[Params] = goal.revision.get("loadBalancers", [])
+        completed = balancers if goal.status == "SUCCESSFUL" else [{} for _ in balancers]
+        before = service.shown["deploymentConfiguration"]
+        check_migration(before, after["deploymentConfiguration"], None if ongoing else completed)
 
     @operation
     def delete_service(self, params: Params) -> Params:
@@ -561,8 +588,16 @@ class Ecs:
         # not monitor alarms for the duration of that deployment".
         if alarms["enable"] and not self._alarms.intersection(alarms["alarmNames"]):
             service.goal.watched = frozenset(alarms["alarmNames"])
+            # The same page: the bake time is computed "based on the alarm configuration", and comes "after a new
+            # service version has scaled out and the old service version has scaled in". UNCONFIRMED: that it is the
+            # longest of the alarms' evaluation periods, computed when the deployment starts.
+            service.goal.bake = 60 * max(map(self._minutes, alarms["alarmNames"]), default=0.0)
         service.steady_since = None
         self._step(service, now)
+
+    def _minutes(self, alarm: str) -> float:
+        found = self._deployed_alarm(alarm)
+        return self.alarm_minutes.get(alarm, DEFAULT_ALARM_MINUTES) if found is None else found
 
     def _serving(self, service: Service) -> Deployment | None:
         """The deployment that the production rule favours (UNCONFIRMED, and of interest when one is overtaken)."""
@@ -578,7 +613,8 @@ class Ecs:
         while service.deployments or service.sets:
             moments = [moment for task in service.tasks for moment in (task.runs, task.healthy, task.stops)]
             moments += [deployment.next[0] for deployment in service.deployments if deployment.next]
-            moments += [service.steady_since + self.steady_seconds] if service.steady_since is not None else []
+            if service.steady_since is not None:
+                moments.append(service.steady_since + self._settles(service))
             for newest in service.deployments[-1:]:
                 moments += [newest.stages.until] if newest.stages else []
                 moments += [service.time + 1] if newest.status in PROGRESSING and newest.watched & self._alarms else []
@@ -657,7 +693,7 @@ class Ecs:
             return
         if service.steady_since is None:
             service.steady_since, service.reported = now, False
-        if service.reported or now < service.steady_since + (self.steady_seconds if desired else 0):
+        if service.reported or now < service.steady_since + self._settles(service):
             return
         ends = {"ROLLBACK_IN_PROGRESS": "ROLLBACK_SUCCESSFUL", **dict.fromkeys(PROGRESSING, "SUCCESSFUL")}
         if newest.status in ends:
@@ -666,6 +702,16 @@ class Ecs:
         if not newest.ongoing:
             service.reported = True
             self._event(service, now, "has reached a steady state.")
+
+    def _settles(self, service: Service) -> float:
+        """Seconds from when only the new tasks run until the deployment is completed.
+
+        UNCONFIRMED: that with zero tasks there is nothing to wait for, as with strategies.py.
+        """
+        newest = service.deployments[-1]
+        baking = newest.status in PROGRESSING and not newest.stages
+        wait = max(self.steady_seconds, newest.bake if baking else 0.0)
+        return wait if service.shown["desiredCount"] else 0.0
 
     def _scale(self, service: Service, deployment: Deployment, now: float, up: bool = True) -> None:
         """To the desired count."""
