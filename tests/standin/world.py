@@ -15,6 +15,7 @@ import yaml
 from standin import codedeploy, live, tools
 from standin.api import REGION, Api, AwsError
 from standin.clock import Clock
+from standin.cloudwatch import CloudWatch
 from standin.codebuild import CodeBuild, shell_environment
 from standin.codedeploy import CodeDeploy
 from standin.ecr import Ecr
@@ -39,10 +40,11 @@ class World:
         self.api = Api(self.clock)
         self.ecr = Ecr(registry, self.clock)
         self.elb = Elb(self.clock, self.api.calls)
-        self.ecs = Ecs(self.clock, self.ecr.image_exists, self.elb)
+        self.ecs = Ecs(self.clock, self.ecr.image_exists, self.elb, lambda name: self.cloudwatch.minutes(name))
         self.autoscaling = Autoscaling(self.ecs)
         self.live: dict[str, Live] = {}
         self.aws = Aws(self.live, {"aws:ecr/getRepository:getRepository": self._get_repository}, registry)
+        self.cloudwatch = CloudWatch(self.aws, self.ecs)
         self.lambdas = Lambdas(self.aws, self.api, self.clock)
         environment = {**shell_environment(builder, Path(sys.executable).parent), **shell}
         self.events = Events(self.aws, self.api, self.clock, self.lambdas)
@@ -59,6 +61,7 @@ class World:
         isolate()
         services: dict[str, object] = {"ecs": self.ecs, "ecr": self.ecr, "application-autoscaling": self.autoscaling}
         services |= {"codepipeline": self.codepipeline, "codebuild": self.codebuild, "codedeploy": self.codedeploy}
+        services |= {"cloudwatch": self.cloudwatch}
         for name, service in services.items():
             self.api.register(name, service)
         self._stack.enter_context(self.api)
