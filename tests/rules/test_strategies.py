@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -568,6 +569,61 @@ def test_after_an_overtaken_deployment_ecs_goes_back_to_what_succeeded_once_it_a
     assert aws.traffic() == {"v2": 100}
     aws.clock.sleep(20)
     assert (aws.traffic(), aws.running()) == ({"v1": 100}, ["v1"])
+
+
+# Roles that are new
+
+
+HOOK_ROLE = "arn:aws:iam::123456789012:role/hook"
+
+
+@pytest.mark.parametrize("code", ["InvalidParameterException", "AccessDeniedException"])
+@pytest.mark.parametrize("role", [INFRASTRUCTURE, HOOK_ROLE])
+def test_a_role_is_refused_for_some_seconds_after_it_is_made(aws: Account, code: str, role: str) -> None:
+    aws.begin(BLUE_GREEN)
+    made = {role: aws.clock.now()}
+    aws.engine._role_made = lambda arn: made.get(arn, 0.0)
+    aws.engine.role_delay, aws.engine.role_error = 10, code
+    lambda_hook = {"hookTargetArn": FUNCTION, "roleArn": HOOK_ROLE, "lifecycleStages": ["POST_SCALE_UP"]}
+    asked: Params = {"loadBalancers": balancers(testListenerRule=TEST)}
+    asked |= {"deploymentConfiguration": BLUE_GREEN | {"lifecycleHooks": [lambda_hook]}}
+    told = f"ECS was unable to assume the configured ECS Infrastructure Role '{role}'. Please verify that the role "
+    told += "being passed has the proper trust relationship with Amazon ECS."
+    assert refused(aws.ecs.update_service, **WHERE, **asked) == (code, told)
+    assert len(aws.deployments()) == 1
+    aws.clock.sleep(10)
+    aws.update(**asked)
+    assert len(aws.deployments()) == 2
+
+
+def test_a_role_of_tasks_is_refused_for_some_seconds_too(aws: Account) -> None:
+    aws.begin(BLUE_GREEN)
+    made, role = aws.clock.now(), "arn:aws:iam::123456789012:role/task"
+    aws.engine._role_made = lambda arn: made if arn == role else 0.0
+    aws.engine.role_delay = 10
+    container = {"name": "app", "image": "v2", "portMappings": [{"containerPort": 8080}]}
+    aws.ecs.register_task_definition(family="web", taskRoleArn=role, containerDefinitions=[container])
+    assert refused(aws.ecs.update_service, **WHERE, taskDefinition="web")[0] == "InvalidParameterException"
+    aws.clock.sleep(10)
+    aws.update(taskDefinition="web")
+    assert len(aws.deployments()) == 2
+
+
+def test_a_role_of_pulumi_is_made_when_pulumi_makes_it(aws: Account) -> None:
+    roles = live.Role(aws.clock)
+    roles.create("task", {"name": "task"})
+    aws.clock.sleep(5)
+    assert roles.made("arn:aws:iam::123456789012:role/path/task") == aws.clock.now() - 5
+    assert roles.made(INFRASTRUCTURE) == -math.inf
+
+
+def test_a_notification_rule_waits_for_the_service_linked_role_of_its_service(aws: Account) -> None:
+    rules = live.NotificationRule(aws.clock)
+    rules.linked_role_from = aws.clock.now() + 900
+    with pytest.raises(RuntimeError, match="^creating CodeStar Notification Rule: ConfigurationException: "):
+        rules.create("rule", {})
+    aws.clock.sleep(900)
+    assert rules.create("rule", {}) == ("", {})
 
 
 # Alarms

@@ -8,6 +8,7 @@ attempts (DG service-throttle-logic), placement, percentages other than 100/200.
 
 import copy
 import itertools
+import json
 import math
 import threading
 from collections import Counter
@@ -32,6 +33,7 @@ DEPLOYING |= {"serviceConnectConfiguration", "volumeConfigurations", "vpcLattice
 PROGRESSING = ("PENDING", "IN_PROGRESS")
 SCHEDULER = "ServiceSchedulerInitiated"
 DEFAULT_ALARM_MINUTES = 5.0
+TASK_DEFINITION_BYTES = 65_536
 
 
 @dataclass(eq=False)
@@ -136,8 +138,11 @@ class Ecs:
         image_exists: Callable[[str], bool],
         elb: Elb | None = None,
         deployed_alarm: Callable[[str], float | None] = lambda name: None,
+        role_made: Callable[[str], float] = lambda arn: -NEVER,
     ) -> None:
-        """`deployed_alarm` has the minutes that an alarm of CloudWatch looks at; None where nobody deployed it."""
+        """`deployed_alarm` has the minutes that an alarm of CloudWatch looks at; None where nobody deployed it.
+        `role_made` has the time at which a role was made, by its ARN.
+        """
         self.fault: Callable[[Params], str | None] = lambda task_definition: None
         """What is wrong with the tasks of a task definition: None, "exit N", "health check",
         "CannotPullContainerError", or "flapping" (healthy, then gone, for ever)."""
@@ -145,7 +150,17 @@ class Ecs:
         """The hookStatus that a Lambda function answers at a stage. It must not ask ECS anything."""
         self.alarm_minutes: dict[str, float] = {}
         """The minutes that alarms look at which nobody deployed; without an entry, DEFAULT_ALARM_MINUTES."""
+        self.role_delay = 0.0
+        """Seconds after a role is made in which ECS cannot use it yet, and says so with `role_error`."""
+        self.role_error = "InvalidParameterException"
+        """Or AccessDeniedException."""
+        self.linked_role_from = -NEVER
+        """From when on the account has the service-linked role of ECS; NEVER is an account without it."""
+        self.shown_digest: Callable[[str], str] = lambda digest: digest
+        """What service revisions show for the digest of an image that was asked for: where it is an index, AWS does
+        not document whether that is the index's or a platform's (aws/amazon-ecs-agent 4226)."""
         self.elb = elb or Elb(clock, [])
+        self._role_made = role_made
         self._deployed_alarm = deployed_alarm
         self.start_seconds, self.steady_seconds = 20.0, 10.0
         self.lock = threading.RLock()
@@ -186,6 +201,12 @@ class Ecs:
 
     @operation
     def register_task_definition(self, params: Params) -> Params:
+        # general/latest/gr/ecs-service: "Task definition size: 64 KB", which is the message as people quote it.
+        # UNCONFIRMED: that it is the size of the JSON without spaces, and that tags do not count.
+        size = len(_json({key: value for key, value in params.items() if key != "tags"}))
+        if size > TASK_DEFINITION_BYTES:
+            told = f"Actual length: '{size}'. Max allowed length is '{TASK_DEFINITION_BYTES}' bytes."
+            raise AwsError("ClientException", told)
         revisions, tags = self._families.setdefault(params["family"], []), params.pop("tags", [])
         revision = len(revisions) + 1  # never one that was used: DG deregister-task-definition-v2
         definition: Params = {"volumes": [], "placementConstraints": []} | params
@@ -247,6 +268,9 @@ class Ecs:
         arn = self._arn(params, params["serviceName"])
         if arn in self._services and self._services[arn].shown["status"] == "ACTIVE":
             raise AwsError("InvalidParameterException", "Creation of service was not idempotent.")
+        if self._clock.now() < self.linked_role_from:  # hashicorp/terraform-provider-aws 11417, pulumi-aws 1041
+            told = "Unable to assume the service linked role. Please verify that the ECS service linked role exists."
+            raise AwsError("InvalidParameterException", told)
         shown: Params = {"desiredCount": 0, "loadBalancers": [], "serviceRegistries": [], "platformVersion": "LATEST"}
         shown |= {"deploymentController": {"type": "ECS"}, "deploymentConfiguration": {}}
         shown |= {
@@ -325,12 +349,28 @@ class Ecs:
         if "taskDefinition" in inputs:
             definition = self._definition(inputs["taskDefinition"])
             inputs["taskDefinition"] = definition["taskDefinitionArn"]
+            self._usable(*(definition.get(key) for key in ("taskRoleArn", "executionRoleArn")))
             if definition["status"] != "ACTIVE":  # API API_DeregisterTaskDefinition
                 raise AwsError("ClientException", "TaskDefinition is inactive")
         if "deploymentConfiguration" in inputs:
             defaults = {"maximumPercent": 200, "minimumHealthyPercent": 100, "strategy": "ROLLING"}
             inputs["deploymentConfiguration"] = defaults | inputs["deploymentConfiguration"]
+            self._usable(*(h.get("roleArn") for h in inputs["deploymentConfiguration"].get("lifecycleHooks", [])))
+        balancers = inputs.get("loadBalancers", [])
+        self._usable(*(balancer.get("advancedConfiguration", {}).get("roleArn") for balancer in balancers))
         return inputs
+
+    def _usable(self, *roles: str | None) -> None:
+        """IAM is eventually consistent: hashicorp/terraform-provider-aws 38538, which has the message.
+
+        UNCONFIRMED: that the role of a hook, or of a task, is refused by this call and in these words; the words of
+        AccessDeniedException.
+        """
+        for role in filter(None, roles):
+            if self._clock.now() < self._role_made(role) + self.role_delay:
+                told = f"ECS was unable to assume the configured ECS Infrastructure Role '{role}'. Please verify that "
+                told += "the role being passed has the proper trust relationship with Amazon ECS."
+                raise AwsError(self.role_error, told)
 
     def _reachable(self, shown: Params) -> None:
         """A load balancer reaches a port that its container has: API API_LoadBalancer, containerPort."""
@@ -572,7 +612,7 @@ class Ecs:
         revision = _known("ServiceRevision", service.shown) | arns
         revision["serviceRevisionArn"] = f"{ARN}service-revision/{path}"
         containers = self._definition(service.shown["taskDefinition"])["containerDefinitions"]
-        revision["containerImages"] = [_image(container) for container in containers]
+        revision["containerImages"] = [self._image(container) for container in containers]
         configuration = service.shown["deploymentConfiguration"]
         revision["resolvedConfiguration"] = {"loadBalancers": _resolved(service.shown, blue, named)}
         shown = arns | {"serviceDeploymentArn": f"{ARN}service-deployment/{path}", "startedAt": now, "updatedAt": now}
@@ -594,6 +634,12 @@ class Ecs:
             service.goal.bake = 60 * max(map(self._minutes, alarms["alarmNames"]), default=0.0)
         service.steady_since = None
         self._step(service, now)
+
+    def _image(self, container: Params) -> Params:
+        image, digest = container["image"], container["image"].partition("@")[2]
+        shown = {"containerName": container["name"], "image": image}
+        # A tag's digest, which ECS looks up, is not known here: releases go by digest.
+        return shown | ({"imageDigest": self.shown_digest(digest)} if digest else {})
 
     def _minutes(self, alarm: str) -> float:
         found = self._deployed_alarm(alarm)
@@ -796,10 +842,8 @@ def _container(container: Params, definition: Params) -> Params:
     return {"cpu": 0, "essential": True, **{key: [] for key in empty}} | container | {"portMappings": ports}
 
 
-def _image(container: Params) -> Params:
-    image = {"containerName": container["name"], "image": container["image"]}
-    # A tag's digest, which ECS looks up, is not known here: releases go by digest.
-    return image | ({"imageDigest": container["image"].partition("@")[2]} if "@" in container["image"] else {})
+def _json(document: Params) -> bytes:
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _counts(tasks: list[Task]) -> dict[str, int]:

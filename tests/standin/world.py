@@ -21,7 +21,7 @@ from standin.codedeploy import CodeDeploy
 from standin.ecr import Ecr
 from standin.ecs import Autoscaling, Ecs
 from standin.elb import Elb
-from standin.events import Events, Topic
+from standin.events import NOTIFICATIONS, Events, Topic
 from standin.executor import CodePipeline
 from standin.lambdas import Lambdas
 from standin.provider import Aws, Live, Props
@@ -40,7 +40,8 @@ class World:
         self.api = Api(self.clock)
         self.ecr = Ecr(registry, self.clock)
         self.elb = Elb(self.clock, self.api.calls)
-        self.ecs = Ecs(self.clock, self.ecr.image_exists, self.elb, lambda name: self.cloudwatch.minutes(name))
+        self.roles, self.notification_rules = live.Role(self.clock), live.NotificationRule(self.clock)
+        self.ecs = Ecs(self.clock, self.ecr.image_exists, self.elb, self._alarm_minutes, self.roles.made)
         self.autoscaling = Autoscaling(self.ecs)
         self.live: dict[str, Live] = {}
         self.aws = Aws(self.live, {"aws:ecr/getRepository:getRepository": self._get_repository}, registry)
@@ -70,6 +71,8 @@ class World:
             "aws:ecs/cluster:Cluster": live.Cluster(self.ecs),
             "aws:ecs/taskDefinition:TaskDefinition": live.TaskDefinition(self.ecs),
             "aws:ecs/service:Service": live.Service(self.ecs),
+            "aws:iam/role:Role": self.roles,
+            NOTIFICATIONS: self.notification_rules,
             "aws:codeconnections/connection:Connection": self.connections,
             "aws:lb/loadBalancer:LoadBalancer": live.LoadBalancer(self.api),
             "aws:lb/listenerRule:ListenerRule": live.ListenerRule(self.ecs),
@@ -86,6 +89,9 @@ class World:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def _alarm_minutes(self, name: str) -> float | None:
+        return self.cloudwatch.minutes(name)
 
     def _repository(self, name: str) -> dict[str, Any]:
         """What Pulumi says of a repository of ECR."""
