@@ -15,13 +15,14 @@ import yaml
 from standin import codedeploy, live, tables, tools
 from standin.api import REGION, Api, AwsError
 from standin.clock import Clock
+from standin.cloudwatch import CloudWatch
 from standin.codebuild import CodeBuild, shell_environment
 from standin.codedeploy import CodeDeploy
 from standin.dynamodb import DynamoDb
 from standin.ecr import Ecr
 from standin.ecs import Autoscaling, Ecs
 from standin.elb import Elb
-from standin.events import Events, Topic
+from standin.events import NOTIFICATIONS, Events, Topic
 from standin.executor import CodePipeline
 from standin.functions import Functions
 from standin.lambdas import Lambdas
@@ -41,11 +42,13 @@ class World:
         self.api = Api(self.clock)
         self.ecr = Ecr(registry, self.clock)
         self.elb = Elb(self.clock, self.api.calls)
-        self.ecs = Ecs(self.clock, self.ecr.image_exists, self.elb)
+        self.roles, self.notification_rules = live.Role(self.clock), live.NotificationRule(self.clock)
+        self.ecs = Ecs(self.clock, self.ecr.image_exists, self.elb, self._alarm_minutes, self.roles.made)
         self.autoscaling = Autoscaling(self.ecs)
         self.dynamodb = DynamoDb(self.clock)
         self.live: dict[str, Live] = {}
         self.aws = Aws(self.live, {"aws:ecr/getRepository:getRepository": self._get_repository}, registry)
+        self.cloudwatch = CloudWatch(self.aws, self.ecs)
         self.lambdas = Lambdas(self.aws, self.api, self.clock)
         environment = {**shell_environment(builder, Path(sys.executable).parent), **shell}
         self.events = Events(self.aws, self.api, self.clock, self.lambdas)
@@ -62,7 +65,7 @@ class World:
         isolate()
         services: dict[str, object] = {"ecs": self.ecs, "ecr": self.ecr, "application-autoscaling": self.autoscaling}
         services |= {"codepipeline": self.codepipeline, "codebuild": self.codebuild, "codedeploy": self.codedeploy}
-        services |= {"dynamodb": self.dynamodb, "lambda": Functions(self.aws)}
+        services |= {"cloudwatch": self.cloudwatch, "dynamodb": self.dynamodb, "lambda": Functions(self.aws)}
         for name, service in services.items():
             self.api.register(name, service)
         self._stack.enter_context(self.api)
@@ -71,6 +74,8 @@ class World:
             "aws:ecs/cluster:Cluster": live.Cluster(self.ecs),
             "aws:ecs/taskDefinition:TaskDefinition": live.TaskDefinition(self.ecs),
             "aws:ecs/service:Service": live.Service(self.ecs),
+            "aws:iam/role:Role": self.roles,
+            NOTIFICATIONS: self.notification_rules,
             "aws:codeconnections/connection:Connection": self.connections,
             "aws:lb/loadBalancer:LoadBalancer": live.LoadBalancer(self.api),
             "aws:lb/listenerRule:ListenerRule": live.ListenerRule(self.ecs),
@@ -88,6 +93,9 @@ class World:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def _alarm_minutes(self, name: str) -> float | None:
+        return self.cloudwatch.minutes(name)
 
     def _repository(self, name: str) -> dict[str, Any]:
         """What Pulumi says of a repository of ECR."""
