@@ -30,7 +30,7 @@ class Lambdas:
         self._lock = threading.Lock()
         self._folder = tempfile.TemporaryDirectory(prefix="slipway-lambda-")
         self.log_path = Path(self._folder.name) / "log"
-        self._log = self.log_path.open("w")
+        self._log = self.log_path.open("a")
 
     def invoke(self, name: str, event: dict[str, Any]) -> Any:
         """Run the function with an event, and wait for it."""
@@ -56,10 +56,16 @@ class Lambdas:
             raise FunctionError(json.dumps(answer.get("error", answer)))
         return answer["result"]
 
+    def rest(self) -> None:
+        """End the warm processes."""
+        with self._lock:
+            for workers in self._idle.values():
+                for worker in workers:
+                    worker.end()
+            self._idle.clear()
+
     def close(self) -> None:
-        for workers in self._idle.values():
-            for worker in workers:
-                worker.end()
+        self.rest()
         self._log.close()
         self._folder.cleanup()
 

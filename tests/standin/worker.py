@@ -20,7 +20,17 @@ from typing import Any, TextIO
 import boto3
 
 # Their models are read once here. What a function asks of others, it reads for itself.
-SERVICES = ("application-autoscaling", "codebuild", "codedeploy", "codepipeline", "ecr", "ecs", "s3", "sns", "ssm")
+SERVICES: tuple[str, ...] = (
+    "application-autoscaling",
+    "codebuild",
+    "codedeploy",
+    "codepipeline",
+    "ecr",
+    "ecs",
+    "s3",
+    "sns",
+    "ssm",
+)
 SERVICES += ("dynamodb", "events")
 
 
