@@ -3,6 +3,7 @@ hand, in a few milliseconds."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable
@@ -44,11 +45,11 @@ def deployment_configuration(strategy: str) -> Params:
     common: Params = {"minimumHealthyPercent": 100, "maximumPercent": 200, "lifecycleHooks": []}
     common["deploymentCircuitBreaker"] = {"enable": breaker, "rollback": breaker}
     common["alarms"] = {"alarmNames": [], "enable": False, "rollback": False}
-    canary = {"canaryPercent": 10.0, "canaryBakeTimeInMinutes": 3}
+    canary = {"canaryPercent": 10.0, "canaryBakeTimeInMinutes": 1}
     own: dict[str, Params] = {
         ROLLING: {"strategy": "ROLLING"},
-        BLUE_GREEN: {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 2},
-        CANARY: {"strategy": "CANARY", "bakeTimeInMinutes": 2, "canaryConfiguration": canary},
+        BLUE_GREEN: {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 1},
+        CANARY: {"strategy": "CANARY", "bakeTimeInMinutes": 1, "canaryConfiguration": canary},
     }
     return common | own[strategy]
 
@@ -67,6 +68,8 @@ class Up:
 
     settings: Params
     number: int
+    began: float
+    over: float = 0
     error: str = ""
     ended: bool = False
     ran: list[tuple[str, int]] = field(default_factory=list)
@@ -94,9 +97,31 @@ class Shop:
         self.releases: list[Release] = []
         self.ups: list[Up] = []
         self.digests: dict[int, str] = {}
+        # Short, so that there are few looks at the same thing.
+        account.ecs.start_seconds, account.ecs.steady_seconds, account.codebuild.build_seconds = 4.0, 3.0, 7.0
+        self.events = "lost"
+        """What becomes of the events of EventBridge, which are sent at best: "lost", "once", "twice", "late"."""
+        self.ended: set[tuple[str, str]] = set()
+        """What events were sent of."""
+        account.scheduler.passed = self.watch
         account.ecs.fault = self._fault
         account.codebuild.end = self._tested
         self._infrastructure()
+
+    def copy(self) -> Shop:
+        """Another one that is as this one is, when nobody is under way."""
+        account = self.account
+        account.scheduler.run()
+        account.executing.clear()
+        account.log.clear()
+        account.made.clear()
+        account.numbers.clear()
+        memo: dict[int, Any] = {id(each): each for each in account.shared()}
+        memo |= {id(each): iter(()) for each in account.ended()}
+        made = copy.deepcopy(self, memo)
+        made.account.codedeploy._alarms = lambda: made.account.ecs.alarms
+        made.account.use()
+        return made
 
     # What Pulumi deploys
 
@@ -149,13 +174,13 @@ class Shop:
         pair["prodTrafficRoute"] = {"listenerArns": [LISTENER]}
         events = ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM", "DEPLOYMENT_STOP_ON_REQUEST"]
         group: Params = {"appName": NAME, "deploymentGroupName": NAME, "serviceRoleArn": ROLE}
-        group["deploymentConfigName"] = "CodeDeployDefault.ECSCanary10Percent5Minutes"
+        group["deploymentConfigName"] = "CodeDeployDefault.ECSAllAtOnce"
         group["ecsService"] = {"clusterName": CLUSTER, "serviceName": NAME}
         group["loadBalancerInfo"] = {"targetGroupPairInfo": pair}
         group["autoRollbackConfiguration"] = {"enabled": True, "events": events}
         group["blueGreenDeploymentConfig"] = {
             "deploymentReadyOption": {"actionOnTimeout": "CONTINUE_DEPLOYMENT"},
-            "terminateBlueInstancesOnDeploymentSuccess": {"action": "TERMINATE", "terminationWaitTimeInMinutes": 2},
+            "terminateBlueInstancesOnDeploymentSuccess": {"action": "TERMINATE", "terminationWaitTimeInMinutes": 1},
         }
         self.account.put(APPLICATION, NAME, {})
         self.account.put(GROUP, f"{NAME}-group", group)
@@ -252,7 +277,7 @@ class Shop:
 
     def _up(self, number: int) -> None:
         function = next(r for r in self.account.aws.resources.values() if r.type == FUNCTION)
-        made = Up(self.settings(number), number)
+        made = Up(self.settings(number), number, self.account.clock.now())
         self.ups.append(made)
         sha256 = hashlib.sha256(json.dumps(made.settings, sort_keys=True).encode()).hexdigest()
         variables = {**function.inputs["environment"]["variables"], "SETTINGS_SHA256": sha256}
@@ -263,12 +288,25 @@ class Shop:
                 self.account.lambdas.invoke(FUNCTION_NAME, event)
         except FunctionError as e:
             made.error = str(e)
-        made.ran, made.ended = self.running(), True
+        made.ran, made.ended, made.over = self.running(), True, self.account.clock.now()
 
     def event(self, source: str = "aws.ecs", label: str = "event") -> Process:
         """An event of EventBridge reaches the function."""
         event = {"source": source, "detail-type": KINDS[source], "detail": {}}
         return self.account.scheduler.spawn(label, lambda: self.account.events.invoke(FUNCTION_NAME, event))
+
+    def watch(self) -> None:
+        """Send the events of deployments and executions that have ended."""
+        if self.events == "lost":
+            return
+        self.account.ecs.live()
+        ended = {("aws.ecs", d.id) for d in self.service.deployments if not d.ongoing}
+        ended |= {("aws.codepipeline", r.execution.id) for r in self.releases if r.execution.status != "InProgress"}
+        for source, id in sorted(ended - self.ended):
+            self.ended.add((source, id))
+            for _ in range(2 if self.events == "twice" else 1):
+                process = self.event(source)
+                process.wake += 90 if self.events == "late" else 0
 
     def run(self) -> None:
         self.account.scheduler.run()

@@ -226,6 +226,26 @@ def _tokens(shape: Any) -> tuple[str, ...]:
     return tuple(n for n, s in shape.members.items() if s.metadata.get("idempotencyToken")) if shape else ()
 
 
+def _check(what: str, values: Params, shape: Any) -> None:
+    """Against botocore's model, once for each form that values have: the check takes longer than all else."""
+    form = shape.name, _form(values)
+    if form in _checked:
+        return
+    if (problems := _validator.validate(values, shape)).has_errors():
+        raise AssertionError(f"{what} {problems.generate_report()}")
+    _checked.add(form)
+
+
+def _form(value: Any) -> Any:
+    """Names and types, without values."""
+    if isinstance(value, dict):
+        return tuple([(name, _form(each)) for name, each in value.items()])
+    if isinstance(value, list | tuple):
+        return frozenset([_form(each) for each in value])
+    return type(value)
+
+
+_checked: set[Any] = set()
 current: "Account | None" = None
 """Whose clients and clock those of this process are."""
 _real_client = boto3.client
@@ -629,6 +649,17 @@ class Account:
         global current
         current = self
 
+    def shared(self) -> list[object]:
+        """What a copy of this account has in common with it; nobody may be under way."""
+        locks = [self.ecs.lock, self.dynamodb._lock, self.codedeploy._lock, self.codebuild._lock]
+        return [*locks, self.clock._lock, self.codepipeline._stages, self.scheduler.hub, self.handler]
+
+    def ended(self) -> list[Iterator[Any]]:
+        """Deployments that have ended are at the end of their way, which is the same for all."""
+        services = self.ecs._services.values()
+        stages = [d.stages._steps for s in services for d in s.deployments if d.stages and not d.ongoing]
+        return [*stages, *(d.steps for d in self.codedeploy.deployments if not d.active)]
+
     def put(self, type: str, name: str, inputs: Params, **outputs: Any) -> Resource:
         """A resource, without Pulumi."""
         urn = f"urn:{type}::{name}"
@@ -657,8 +688,7 @@ class Account:
         """What a client's method does."""
         model, service = _model_of(client, operation), client.meta.service_model.service_name
         params = {**params, **{t: f"token-{len(self.made)}" for t in _tokens(model.input_shape) if t not in params}}
-        if (problems := _validator.validate(params, model.input_shape)).has_errors():
-            raise AssertionError(f"{service}:{operation}: {problems.generate_report()}")
+        _check(f"{service}:{operation} is called with", params, model.input_shape)
         params = params if service == "s3" else _seconds(params)
         if self.inside:
             return self._effect(client, model, service, params)
@@ -704,8 +734,7 @@ class Account:
             raise _error(client, model.name, e) from None
         if model.output_shape is None:
             return {}
-        if (problems := _validator.validate(answer, model.output_shape)).has_errors():
-            raise AssertionError(f"{service}:{model.name} answers {problems.generate_report()}")
+        _check(f"{service}:{model.name} answers", answer, model.output_shape)
         where = _timestamps(model.output_shape)
         found: Params = _with_datetimes(answer, where) if where else answer
         return found
