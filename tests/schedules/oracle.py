@@ -1,0 +1,118 @@
+"""What must be so when a schedule is over: rules R1 to R10 of docs/architecture.md, as far as a schedule can break
+them. R1 is a matter of the engine's tests, R3 is R9's "newest settings", R6 is asserted where digests are released
+again."""
+
+from __future__ import annotations
+
+from schedules.shop import COUNT, NAME, STAGE, Shop
+
+SETTLED_MINUTES = 24 * 60
+"""How long what nobody follows is given to end by itself."""
+
+
+def settle(shop: Shop) -> None:
+    """Let all that is under way come to its end."""
+    account = shop.account
+    account.scheduler.run()
+    until = account.clock.now() + 60 * SETTLED_MINUTES
+    while account.clock.now() < until and (under_way(shop) or not steady(shop)):
+        account.scheduler.run(until=account.clock.now() + 30)
+        account.ecs.live()
+        if account.codedeploy.deployments:
+            account.codedeploy.list_deployments({})
+        if account.clock.now() > until - 60 * (SETTLED_MINUTES - 180) and not under_way(shop):
+            break
+
+
+def under_way(shop: Shop) -> list[str]:
+    """Deployments that have not ended."""
+    found = [f"{d.id} {d.status}" for d in shop.service.deployments if d.ongoing]
+    return found + [d.shown["deploymentId"] for d in shop.account.codedeploy.deployments if d.active]
+
+
+def steady(shop: Shop) -> bool:
+    service, now = shop.service, shop.account.clock.now()
+    return len(service.tasks) == service.shown["desiredCount"] and all(t.healthy <= now for t in service.tasks)
+
+
+def verified_images(shop: Shop) -> list[int]:
+    """Images that the history calls verified, in the order in which their actions began."""
+    items = shop.account.dynamodb.tables[NAME].items.values()
+    found = [item for item in items if item["item"] == {"S": "history"} and item["result"]["S"] == "verified"]
+    return [shop.number_of(f"@{item['digest']['S']}") for item in sorted(found, key=lambda item: item["at"]["S"])]
+
+
+def problems(shop: Shop, known: tuple[int, ...] = ()) -> list[str]:
+    """Each is a line that begins with its rule.
+
+    `known` are images that were verified in a history that was lost.
+    """
+    settle(shop)
+    found = []
+    for process in shop.account.scheduler.processes:
+        found.append(f"R9: {process.label} never ends")
+    running = shop.running()
+    images, settings = {shop.number_of(image) for image, _ in running}, {number for _, number in running}
+    history = verified_images(shop)
+    verified = [*known, *history]
+    state, desired = shop.state(), shop.service.shown["desiredCount"]
+    if going := under_way(shop):
+        found.append(f"R9: a deployment that nobody follows never ends: {going}")
+    for image in images - set(verified):
+        statuses = [r.execution.status for r in shop.releases if r.image == image]
+        found.append(f"R10: image {image} runs, and was never verified; its releases: {statuses}")
+    for image in images & (shop.image_faults.keys() | shop.tests_fail):
+        found.append(f"R10: image {image} runs, which is broken")
+    if not verified and (desired or running):
+        found.append(f"R8: nothing was ever verified, and {desired} tasks are asked for")
+    if verified and images <= set(verified) and images != {verified[-1]}:
+        found.append(f"R9: image {verified[-1]} was verified last, and {sorted(images)} run")
+    if verified and (desired != COUNT or not steady(shop)):
+        found.append(f"R5: {desired} tasks are asked for, {len(running)} are there, steady: {steady(shop)}")
+    if history:
+        found += tag_problems(shop, state)
+    found += settings_problems(shop, settings)
+    for release in shop.releases:
+        status, broken = (
+            release.execution.status,
+            release.image in shop.tests_fail or release.image in shop.image_faults,
+        )
+        if status == "InProgress":
+            found.append(f"R4: the execution of image {release.image} has not ended")
+        if status == "Succeeded" and (broken or release.image not in verified):
+            found.append(f"R4: the execution of image {release.image} succeeded, which is not verified")
+        if status == "Failed" and not any(a.message for a in release.execution.actions if a.status == "Failed"):
+            found.append(f"R4: the execution of image {release.image} failed without a reason")
+    return found
+
+
+def tag_problems(shop: Shop, state: dict[str, object]) -> list[str]:
+    verified = state.get("verified")
+    if not isinstance(verified, dict):
+        return ["R9: the history has a verified image, and the state none"]
+    wanted = {f"verified-{STAGE}-{slot}": digest for digest, slot in verified["slots"]}
+    digest = verified["image"].partition("@")[2]
+    wanted |= {f"verified-{STAGE}": digest, f"live-{STAGE}": digest}
+    tags = shop.tags()
+    wrong = {tag: shop.number_of(f"@{tags.get(tag, '')}") for tag, d in wanted.items() if tags.get(tag) != d}
+    return [f"R7: tags point elsewhere: {wrong}"] if wrong else []
+
+
+def settings_problems(shop: Shop, settings: set[int]) -> list[str]:
+    """The newest settings run, or whoever brought them was told that they do not."""
+    found = []
+    if shop.ups and settings:
+        newest = shop.ups[-1]
+        if settings != {newest.number} and not newest.error:
+            found.append(
+                f"R9: settings {sorted(settings)} run, and those of the last up, {newest.number}, did not fail"
+            )
+        if newest.number in settings and newest.number in shop.settings_faults:
+            found.append(f"R2: settings {newest.number} run, which are broken")
+    for number, up in enumerate(shop.ups):
+        overtaken = any(other.began < up.over for other in shop.ups[number + 1 :])
+        if up.ended and not up.error and not overtaken and {n for _, n in up.ran} - {up.number}:
+            found.append(f"R2: the up of settings {up.number} succeeded while others ran: {up.ran}")
+        if up.ended and not up.error and up.number in shop.settings_faults and up.ran:
+            found.append(f"R2: the up of broken settings {up.number} succeeded")
+    return found

@@ -1,0 +1,184 @@
+"""How schedules are enumerated: a play is run once as it is, and then once for each point at which something can
+happen to it.
+
+Looks that follow each other with nothing written between them see the same thing; of each such run of looks the points
+of the first and of the last are taken.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+
+from schedules.oracle import problems
+from schedules.shop import Shop
+from standin.memory import Made, Stuck
+
+FIRST, LATER = "first", "later"
+"""Starts: nothing is released yet, or image 1 is verified."""
+READS = ("Get", "Describe", "List", "Batch")
+WAYS = ("killed before", "killed after", "throttled", "fault after", "twice")
+
+ran: Counter[str] = Counter()
+"""Schedules that ran, by kind."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    schedule: str
+    found: tuple[str, ...]
+    trace: str
+
+    def __str__(self) -> str:
+        return f"{self.schedule}\n    " + "\n    ".join(self.found)
+
+
+@dataclass
+class Play:
+    """What happens, as it is without anything else; `subject` is the label of whoever something happens to."""
+
+    kind: str
+    strategy: str
+    subject: str
+    act: Callable[[Shop], object]
+    start: str = LATER
+    tests: bool = True
+    known: tuple[int, ...] = ()
+    points: list[Made] = field(default_factory=list)
+
+    def shop(self) -> Shop:
+        return prepared(self.strategy, self.tests, self.start).copy()
+
+    def looked_at(self) -> list[Made]:
+        """The calls of the subject at which something may happen."""
+        if not self.points:
+            shop = self.shop()
+            self.act(shop)
+            shop.run()
+            self.points = distinct([m for m in shop.account.made if m.caller == self.subject])
+        return self.points
+
+    def run(
+        self,
+        name: str,
+        disturb: Callable[[Shop], None],
+        after: Callable[[Shop], None] | None = None,
+        nobody: bool = False,
+    ) -> Iterator[Failure]:
+        """The failure of one schedule, if it fails: `disturb` says what happens when, `after` what comes next."""
+        ran[self.kind] += 1
+        shop = self.shop()
+        found: list[str] = []
+        try:
+            disturb(shop)
+            self.act(shop)
+            shop.run()
+            if after:
+                after(shop)
+                shop.run()
+            # When nobody comes, what should run is there with the next `up`.
+            found = [] if nobody else problems(shop, self.known)
+            if not found:
+                found = [f"after another up: {each}" for each in again(shop, self.known)]
+        except Stuck as e:
+            found = [f"R9: {e}"]
+        if found:
+            yield Failure(f"{self.kind}, {self.strategy}: {name}", tuple(found), shop.account.trace())
+
+
+def again(shop: Shop, known: tuple[int, ...]) -> list[str]:
+    """What another `up` changes, which is nothing, or brings in line."""
+    last = shop.ups[-1].number if shop.ups else 1
+    # As the engine does: an invocation that succeeded is not made again without a change.
+    shop.do(lambda: shop.up(last, "again"))
+    found = problems(shop, known)
+    broken = last in shop.settings_faults
+    if shop.ups[-1].error and not broken:
+        found.append(f"R2: an up of good settings failed: {shop.ups[-1].error}")
+    return found
+
+
+def distinct(made: list[Made]) -> list[Made]:
+    """One cycle of looks at the beginning and one at the end of each time in which nothing is written."""
+    stretches: list[list[Made]] = [[]]
+    for each in made:
+        stretches[-1].append(each)
+        if not each.operation.startswith(READS):
+            stretches.append([])
+    found: list[Made] = []
+    for stretch in stretches:
+        first: dict[str, Made] = {}
+        last: dict[str, Made] = {}
+        for each in stretch:
+            first.setdefault(each.operation, each)
+            last[each.operation] = each
+        found += sorted({m.number: m for m in [*first.values(), *last.values()]}.values(), key=lambda m: m.number)
+    return found
+
+
+def cuts(play: Play, follow: Iterable[str] = ("redelivered", "retried", "an event", "nothing")) -> Iterator[Failure]:
+    """The subject cut at each call, in five ways; after a kill each of several things comes next."""
+    for point in play.looked_at():
+        for way in WAYS:
+            kill = way.startswith("killed")
+            for then in follow if kill else ("redelivered",):
+
+                def disturb(shop: Shop, point: Made = point, way: str = way, then: str = then) -> None:
+                    shop.at(play.subject, point.number, way)
+                    shop.account.redelivered = then == "redelivered"
+                    if then == "an event":
+                        shop.events = "once"
+
+                def after(shop: Shop, then: str = then) -> None:
+                    shop.account.redelivered = True
+                    last = shop.releases[-1]
+                    if then == "retried" and last.execution.status == "Failed":
+                        shop.retry(last)
+
+                name = f"{way} {point.number} {point.service}:{point.operation}, {then}"
+                yield from play.run(name, disturb, after, nobody=then == "nothing")
+
+
+def switches(
+    play: Play, name: str, other: Callable[[Shop], object], stalled: bool, every: int = 1
+) -> Iterator[Failure]:
+    """At each call of the subject somebody else begins; the subject goes on beside, or stands still until that ends."""
+    for point in play.looked_at()[::every]:
+
+        def disturb(shop: Shop, point: Made = point) -> None:
+            def begin() -> None:
+                process = other(shop)
+                if stalled:
+                    shop.account.stall(lambda: bool(getattr(process, "dead", True)))
+
+            shop.at(play.subject, point.number, begin)
+
+        how = "until it ends" if stalled else "beside"
+        yield from play.run(f"{name} at {point.number} {point.service}:{point.operation}, {how}", disturb)
+
+
+@cache
+def prepared(strategy: str, tests: bool, start: str) -> Shop:
+    """An account in which nothing is released yet, or in which images were."""
+    shop = Shop(strategy, tests=tests)
+    shop.do(lambda: shop.up(1, "before"))
+    if start == LATER:
+        shop.do(lambda: shop.release(1, "before"))
+    return shop
+
+
+def report(failures: list[Failure]) -> str:
+    """Grouped by what is found, the shortest name first, with one trace."""
+    if not failures:
+        return ""
+    groups: dict[str, list[Failure]] = {}
+    for failure in failures:
+        groups.setdefault(" | ".join(failure.found), []).append(failure)
+    lines = [f"{len(failures)} schedules fail:"]
+    for found, members in groups.items():
+        lines.append(f"{len(members)} x {found}")
+        lines += [f"    {member.schedule}" for member in members[:4]]
+    shortest = min(failures, key=lambda f: len(f.trace))
+    return "\n".join([*lines, f"The shortest, {shortest}", shortest.trace])

@@ -1,0 +1,371 @@
+"""A service with its release function and its pipeline, in an account in memory: what Slipway deploys, put there by
+hand, in a few milliseconds."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from slipway.release.function.handler import handler
+from standin.api import ACCOUNT, REGION, Params
+from standin.codebuild import PROJECT
+from standin.codedeploy import APPLICATION, GROUP, LISTENER_RULE, TARGET_GROUP
+from standin.executor import PIPELINE, Execution
+from standin.lambdas import FUNCTION, FunctionError
+from standin.memory import REGISTRY, Account, How, Process, source_zip
+
+NAME, CLUSTER, STAGE, CONTAINER, TESTS = "shop", "cluster", "dev", "app", "shop-tests"
+FUNCTION_NAME = f"{NAME}-release"
+REPOSITORY = f"{REGISTRY}/{NAME}"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/role"
+LB = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:"
+GROUPS = [f"{LB}targetgroup/shop-a/1", f"{LB}targetgroup/shop-b/2"]
+LISTENER, RULE = f"{LB}listener/app/shop/1/2", f"{LB}listener-rule/app/shop/1/2/3"
+KEEP = 3
+ROLLING, BLUE_GREEN, CANARY, CODEDEPLOY = "rolling", "blue/green", "canary", "CodeDeploy"
+STRATEGIES = (ROLLING, BLUE_GREEN, CANARY, CODEDEPLOY)
+COUNT = 2
+PARTS = 2
+"""Runs of the function in one `pulumi up`."""
+KINDS = {
+    "aws.ecs": "ECS Deployment State Change",
+    "aws.codepipeline": "CodePipeline Pipeline Execution State Change",
+}
+
+
+def deployment_configuration(strategy: str) -> Params:
+    """As the component hands it to the function."""
+    if strategy == CODEDEPLOY:
+        return {}
+    breaker = strategy != CANARY
+    common: Params = {"minimumHealthyPercent": 100, "maximumPercent": 200, "lifecycleHooks": []}
+    common["deploymentCircuitBreaker"] = {"enable": breaker, "rollback": breaker}
+    common["alarms"] = {"alarmNames": [], "enable": False, "rollback": False}
+    canary = {"canaryPercent": 10.0, "canaryBakeTimeInMinutes": 1}
+    own: dict[str, Params] = {
+        ROLLING: {"strategy": "ROLLING"},
+        BLUE_GREEN: {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 1},
+        CANARY: {"strategy": "CANARY", "bakeTimeInMinutes": 1, "canaryConfiguration": canary},
+    }
+    return common | own[strategy]
+
+
+def load_balancers(strategy: str) -> list[Params]:
+    balancer: Params = {"targetGroupArn": GROUPS[0], "containerName": CONTAINER, "containerPort": 8080}
+    if strategy in (BLUE_GREEN, CANARY):
+        advanced = {"alternateTargetGroupArn": GROUPS[1], "productionListenerRule": RULE, "roleArn": ROLE}
+        balancer["advancedConfiguration"] = advanced
+    return [balancer]
+
+
+@dataclass
+class Up:
+    """A `pulumi up`, and how it ended."""
+
+    settings: Params
+    number: int
+    began: float
+    over: float = 0
+    error: str = ""
+    ended: bool = False
+    ran: list[tuple[str, int]] = field(default_factory=list)
+    """What ran when it ended: image and number of the settings of each task."""
+
+
+@dataclass
+class Release:
+    """An execution of the pipeline that releases an image."""
+
+    image: int
+    execution: Execution
+
+
+class Shop:
+    """`image_faults` and `settings_faults` are by number; what fails is as in Ecs.fault."""
+
+    def __init__(self, strategy: str, tests: bool = False, **given: Any) -> None:
+        self.strategy, self.tests = strategy, tests
+        self.account = account = Account(handler, **given)
+        account.use()
+        self.image_faults: dict[int, str] = {}
+        self.settings_faults: dict[int, str] = {}
+        self.tests_fail: set[int] = set()
+        self.releases: list[Release] = []
+        self.ups: list[Up] = []
+        self.digests: dict[int, str] = {}
+        # Short, so that there are few looks at the same thing.
+        account.ecs.start_seconds, account.ecs.steady_seconds, account.codebuild.build_seconds = 4.0, 3.0, 7.0
+        self.events = "lost"
+        """What becomes of the events of EventBridge, which are sent at best: "lost", "once", "twice", "late"."""
+        self.ended: set[tuple[str, str]] = set()
+        """What events were sent of."""
+        account.scheduler.passed = self.watch
+        account.ecs.fault = self._fault
+        account.codebuild.end = self._tested
+        self._infrastructure()
+
+    def copy(self) -> Shop:
+        """Another one that is as this one is, when nobody is under way."""
+        account = self.account
+        account.scheduler.run()
+        account.executing.clear()
+        account.log.clear()
+        account.made.clear()
+        account.numbers.clear()
+        memo: dict[int, Any] = {id(each): each for each in account.shared()}
+        memo |= {id(each): iter(()) for each in account.ended()}
+        made = copy.deepcopy(self, memo)
+        made.account.codedeploy._alarms = lambda: made.account.ecs.alarms
+        made.account.use()
+        return made
+
+    # What Pulumi deploys
+
+    def _infrastructure(self) -> None:
+        account = self.account
+        account.ecs.create_cluster({"clusterName": CLUSTER})
+        excluded = [{"filterType": "WILDCARD", "filter": f"{kind}-*"} for kind in ("live", "verified")]
+        repository: Params = {"repositoryName": NAME, "imageTagMutability": "IMMUTABLE_WITH_EXCLUSION"}
+        account.ecr.create_repository(repository | {"imageTagMutabilityExclusionFilters": excluded})
+        self.make_table()
+        for letter, group in zip("ab", GROUPS, strict=True):
+            account.put(TARGET_GROUP, f"shop-{letter}", {}, arn=group)
+        weights = [{"arn": GROUPS[0], "weight": 100}, {"arn": GROUPS[1], "weight": 0}]
+        weights = weights[:1] if self.strategy in (ROLLING, CODEDEPLOY) else weights
+        account.elb.set(RULE, [{"type": "forward", "forward": {"targetGroups": weights}}])
+        account.put(LISTENER_RULE, "rule", {"listenerArn": LISTENER}, arn=RULE)
+        account.ecs.create_service(self._service_as_made())
+        if self.strategy == CODEDEPLOY:
+            self._codedeploy()
+        image = {"type": "LINUX_CONTAINER", "image": "standard", "computeType": "BUILD_GENERAL1_SMALL"}
+        account.put(PROJECT, TESTS, {"source": {"type": "NO_SOURCE"}, "environment": image, "serviceRole": ROLE})
+        function = {"timeout": 900, "role": ROLE, "handler": "h", "environment": {"variables": self._variables()}}
+        account.put(FUNCTION, FUNCTION_NAME, function, lastModified="2026-01-01T00:00:00.001+0000")
+        pipeline = {"roleArn": ROLE, "artifactStores": [{"location": "artifacts"}], "stages": self._stages()}
+        account.put(PIPELINE, NAME, pipeline, arn=f"arn:aws:codepipeline:{REGION}:{ACCOUNT}:{NAME}")
+
+    def make_table(self) -> None:
+        keys = [{"AttributeName": "item", "KeyType": "HASH"}, {"AttributeName": "at", "KeyType": "RANGE"}]
+        types = [{"AttributeName": each["AttributeName"], "AttributeType": "S"} for each in keys]
+        asked = {"TableName": NAME, "KeySchema": keys, "AttributeDefinitions": types}
+        self.account.dynamodb.create_table(asked)
+
+    def _service_as_made(self) -> Params:
+        """With the strategy, and without bakes and hooks."""
+        service: Params = {"cluster": CLUSTER, "serviceName": NAME, "desiredCount": 0, "launchType": "FARGATE"}
+        service["taskDefinition"] = self.register_template(0)
+        service["networkConfiguration"] = {"awsvpcConfiguration": network()}
+        service["loadBalancers"] = load_balancers(self.strategy)
+        if self.strategy == CODEDEPLOY:
+            return service | {"deploymentController": {"type": "CODE_DEPLOY"}}
+        made = deployment_configuration(self.strategy)
+        made = {key: value for key, value in made.items() if key not in ("alarms", "lifecycleHooks")}
+        made |= {key: 0 for key in made if key == "bakeTimeInMinutes"}
+        if "canaryConfiguration" in made:
+            made["canaryConfiguration"] = {**made["canaryConfiguration"], "canaryBakeTimeInMinutes": 0}
+        return service | {"deploymentConfiguration": made}
+
+    def _codedeploy(self) -> None:
+        pair: Params = {"targetGroups": [{"name": "shop-a"}, {"name": "shop-b"}]}
+        pair["prodTrafficRoute"] = {"listenerArns": [LISTENER]}
+        events = ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM", "DEPLOYMENT_STOP_ON_REQUEST"]
+        group: Params = {"appName": NAME, "deploymentGroupName": NAME, "serviceRoleArn": ROLE}
+        group["deploymentConfigName"] = "CodeDeployDefault.ECSAllAtOnce"
+        group["ecsService"] = {"clusterName": CLUSTER, "serviceName": NAME}
+        group["loadBalancerInfo"] = {"targetGroupPairInfo": pair}
+        group["autoRollbackConfiguration"] = {"enabled": True, "events": events}
+        group["blueGreenDeploymentConfig"] = {
+            "deploymentReadyOption": {"actionOnTimeout": "CONTINUE_DEPLOYMENT"},
+            "terminateBlueInstancesOnDeploymentSuccess": {"action": "TERMINATE", "terminationWaitTimeInMinutes": 1},
+        }
+        self.account.put(APPLICATION, NAME, {})
+        self.account.put(GROUP, f"{NAME}-group", group)
+
+    def _variables(self) -> dict[str, str]:
+        return {
+            "CLUSTER": CLUSTER,
+            "SERVICE": NAME,
+            "FAMILY": NAME,
+            "CONTAINER": CONTAINER,
+            "ENVIRONMENT": STAGE,
+            "REPOSITORY_URL": REPOSITORY,
+            "KEEP_VERIFIED": str(KEEP),
+            "TABLE": NAME,
+            "SETTINGS_SHA256": "none",
+            "SERVICE_URL": "http://shop.example.com",
+            "AWS_REGION": REGION,
+            "CODEDEPLOY_GROUP": NAME if self.strategy == CODEDEPLOY else "",
+        }
+
+    def _stages(self) -> list[Params]:
+        source = action("Source", "Source", "S3", {"S3Bucket": "source", "S3ObjectKey": "build.zip"})
+        source |= {"outputArtifacts": ["Built"], "namespace": "Source"}
+        actions = []
+        if self.strategy == CODEDEPLOY:
+            actions.append(self._invoke("Prepare", "prepare") | {"outputArtifacts": ["Deploy"], "runOrder": 1})
+            deploy = {"ApplicationName": NAME, "DeploymentGroupName": NAME, "Image1ContainerName": "IMAGE1_NAME"}
+            parts = ("TaskDefinitionTemplateArtifact", "AppSpecTemplateArtifact", "Image1ArtifactName")
+            deploy |= dict.fromkeys(parts, "Deploy")
+            shift = action("CodeDeploy", "Deploy", "CodeDeployToECS", deploy)
+            actions.append(shift | {"inputArtifacts": ["Deploy"], "runOrder": 2})
+        actions.append(self._invoke("Deploy", "deploy") | {"runOrder": 3, "namespace": "Deployed"})
+        return [{"name": "Source", "actions": [source]}, {"name": STAGE, "actions": actions}]
+
+    def _invoke(self, name: str, step: str) -> Params:
+        asked = {"step": step, "pipeline": NAME, "execution": "#{codepipeline.PipelineExecutionId}"}
+        asked |= {"commit": "#{Source.VersionId}"} | ({"tests": TESTS} if self.tests else {})
+        configuration = {"FunctionName": FUNCTION_NAME, "UserParameters": json.dumps(asked)}
+        return action(name, "Invoke", "Lambda", configuration) | {"inputArtifacts": ["Built"]}
+
+    # Settings
+
+    def register_template(self, number: int) -> str:
+        container: Params = {"name": CONTAINER, "image": f"{REPOSITORY}:unreleased"}
+        container["portMappings"] = [{"containerPort": 8080}]
+        container["environment"] = [{"name": "SETTINGS", "value": str(number)}]
+        asked: Params = {"family": f"{NAME}-template", "containerDefinitions": [container], "networkMode": "awsvpc"}
+        asked |= {"cpu": "256", "memory": "512", "requiresCompatibilities": ["FARGATE"]}
+        return str(self.account.ecs.register_task_definition(asked)["taskDefinition"]["taskDefinitionArn"])
+
+    def settings(self, number: int) -> Params:
+        return {
+            "template": self.register_template(number),
+            "minimum": COUNT,
+            "maximum": COUNT,
+            "deadline_minutes": 30,
+            "subnets": network()["subnets"],
+            "security_groups": network()["securityGroups"],
+            "load_balancers": load_balancers(self.strategy),
+            "target_groups": GROUPS[:1] if self.strategy == ROLLING else GROUPS,
+            "deployment": deployment_configuration(self.strategy),
+            "availability_zone_rebalancing": "DISABLED" if self.strategy == CODEDEPLOY else "ENABLED",
+        }
+
+    # What people do
+
+    def image(self, number: int) -> str:
+        """URI of the image of a build, which is pushed if it is not there."""
+        if number not in self.digests:
+            manifest: Params = {"config": {"digest": f"sha256:{number:064d}", "size": 1}, "layers": []}
+            manifest |= {"annotations": {"org.opencontainers.image.revision": f"commit-{number}"}}
+            self.digests[number] = self.account.ecr.push(NAME, f"commit-{number}", manifest)
+        return f"{REPOSITORY}@{self.digests[number]}"
+
+    def number_of(self, image: str) -> int:
+        """-1 is none that was built here."""
+        digest = image.partition("@")[2]
+        return next((number for number, known in self.digests.items() if known == digest), -1)
+
+    def release(self, image: int, label: str = "release") -> Process:
+        """Start the pipeline for an image."""
+        body = source_zip(CONTAINER, self.image(image))
+        version = self.account.s3.put_object({"Bucket": "source", "Key": "build.zip", "Body": body})["VersionId"]
+        process, execution = self.account.start(label, NAME, revision=version)
+        self.releases.append(Release(image, execution))
+        return process
+
+    def retry(self, release: Release, label: str = "retry") -> Process:
+        return self.account.retry(label, release.execution, STAGE)
+
+    def up(self, number: int, label: str = "up") -> Process:
+        """`pulumi up` with these settings."""
+        return self.account.scheduler.spawn(label, lambda: self._up(number))
+
+    def _up(self, number: int) -> None:
+        function = next(r for r in self.account.aws.resources.values() if r.type == FUNCTION)
+        made = Up(self.settings(number), number, self.account.clock.now())
+        self.ups.append(made)
+        sha256 = hashlib.sha256(json.dumps(made.settings, sort_keys=True).encode()).hexdigest()
+        variables = {**function.inputs["environment"]["variables"], "SETTINGS_SHA256": sha256}
+        function.inputs["environment"] = {"variables": variables}
+        try:
+            for part in range(1, PARTS + 1):
+                event = {"rollout": {"settings": made.settings}, "part": part, "parts": PARTS}
+                self.account.lambdas.invoke(FUNCTION_NAME, event)
+        except FunctionError as e:
+            made.error = str(e)
+        made.ran, made.ended, made.over = self.running(), True, self.account.clock.now()
+
+    def event(self, source: str = "aws.ecs", label: str = "event") -> Process:
+        """An event of EventBridge reaches the function."""
+        event = {"source": source, "detail-type": KINDS[source], "detail": {}}
+        return self.account.scheduler.spawn(label, lambda: self.account.events.invoke(FUNCTION_NAME, event))
+
+    def watch(self) -> None:
+        """Send the events of deployments and executions that have ended."""
+        if self.events == "lost":
+            return
+        self.account.ecs.live()
+        ended = {("aws.ecs", d.id) for d in self.service.deployments if not d.ongoing}
+        ended |= {("aws.codepipeline", r.execution.id) for r in self.releases if r.execution.status != "InProgress"}
+        for source, id in sorted(ended - self.ended):
+            self.ended.add((source, id))
+            for _ in range(2 if self.events == "twice" else 1):
+                process = self.event(source)
+                process.wake += 90 if self.events == "late" else 0
+
+    def run(self) -> None:
+        self.account.scheduler.run()
+
+    def at(self, caller: str, number: int, how: How) -> None:
+        self.account.at[caller, number] = how
+
+    def do(self, *steps: Callable[[], object]) -> None:
+        """Each after the end of the one before."""
+        for step in steps:
+            step()
+            self.run()
+
+    # What there is
+
+    @property
+    def service(self) -> Any:
+        [found] = self.account.ecs._services.values()
+        return found
+
+    def running(self) -> list[tuple[str, int]]:
+        """Image and number of the settings of each task."""
+        self.account.ecs.live()
+        found = []
+        for task in self.service.tasks:
+            container = self.account.ecs._definition(task.shown["taskDefinitionArn"])["containerDefinitions"][0]
+            found.append((str(container["image"]), int(container["environment"][0]["value"])))
+        return sorted(found)
+
+    def state(self) -> dict[str, Any]:
+        """The item of the release state, parsed."""
+        for item in self.account.dynamodb.tables[NAME].items.values():
+            if item["item"] == {"S": "release"}:
+                values = {key: next(iter(value.values())) for key, value in item.items()}
+                return {key: json.loads(value) for key, value in values.items() if key not in ("item", "at")}
+        return {}
+
+    def tags(self) -> dict[str, str]:
+        return self.account.ecr.tags.get(NAME, {})
+
+    def _fault(self, definition: Params) -> str | None:
+        container = definition["containerDefinitions"][0]
+        settings = int(container["environment"][0]["value"])
+        return self.settings_faults.get(settings) or self.image_faults.get(self.number_of(container["image"]))
+
+    def _tested(self, project: str) -> str | None:
+        """How tests end: as the image that they are about says."""
+        for build in self.account.codebuild.builds.values():
+            if not build["buildComplete"]:
+                variables = {v["name"]: v["value"] for v in build["environment"]["environmentVariables"]}
+                if self.number_of(f"@{variables['IMAGE_DIGEST']}") in self.tests_fail:
+                    return "FAILED"
+        return None
+
+
+def network() -> Params:
+    return {"subnets": ["subnet-1", "subnet-2"], "securityGroups": ["sg-1"], "assignPublicIp": "DISABLED"}
+
+
+def action(name: str, category: str, provider: str, configuration: Params) -> Params:
+    kind = {"category": category, "owner": "AWS", "version": "1", "provider": provider}
+    return {"name": name, "configuration": configuration, **kind}
