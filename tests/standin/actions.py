@@ -183,7 +183,10 @@ class Actions:
         told = execution.event or {"BranchName": action.configuration["BranchName"]}
         ref = told.get("TagName") or told.get("SourceBranchName") or told["BranchName"]
         commit = git("rev-parse", f"{execution.commit or ref}^{{commit}}").decode().strip()
-        self._put(execution, action, role, bucket, git("archive", "--format=zip", commit))
+        # CP troubleshooting, "File permissions are not retained on source files from GitHub when ZIP does not preserve
+        # external attributes": no file is executable, and a symbolic link is a file with its target in it. UNCONFIRMED:
+        # that this is so for all providers.
+        self._put(execution, action, role, bucket, zipped(unzip(git("archive", "--format=zip", commit))))
         message = git("log", "-1", "--format=%B", commit).decode().strip()
         return {"CommitId": commit, "CommitMessage": message, **told}
 
@@ -220,7 +223,11 @@ class Actions:
             self._events.note(role, "codebuild", operation, {"projectName": name})
         # CP action-reference-CodeBuild
         variables = json.loads(action.configuration.get("EnvironmentVariables", "[]"))
-        built = self._builds.run(name, self._get(role, *action.inputs.values()), variables)
+        try:
+            built = self._builds.run(name, self._get(role, *action.inputs.values()), variables)
+        except AwsError as e:  # as people quote it
+            told = f"(Service: AWSCodeBuild; Status Code: 400; Error Code: {e.code})"
+            raise ActionFailed(f"Error calling startBuild: {e.message} {told}") from None
         action.log = built.log
         if not built.succeeded:
             raise ActionFailed(f"Build terminated with state: FAILED. {built.log.strip().splitlines()[-1]}")
