@@ -224,12 +224,12 @@ def test_an_action_that_is_abandoned_has_a_job_that_takes_no_answer(account: Acc
 
 
 def test_a_stage_is_free_as_soon_as_its_execution_is_abandoned(account: Account) -> None:
-    waits, go_on = threading.Event(), threading.Event()
+    waits, go_on, in_time = threading.Event(), threading.Event(), list[bool]()
 
     def approve(execution: Execution, action: Action) -> bool:
         if execution.number == 0:
             waits.set()
-            assert go_on.wait(10)
+            in_time.append(go_on.wait(5))
         return True
 
     account.pipelines.approve = approve
@@ -242,6 +242,7 @@ def test_a_stage_is_free_as_soon_as_its_execution_is_abandoned(account: Account)
     assert account.run().status == "Succeeded"
     go_on.set()
     thread.join()
+    assert in_time == [True]
     assert (first.status, first.action("First").status) == ("Stopped", "Abandoned")
 
 
