@@ -879,7 +879,8 @@ def notifier(account: Account) -> None:
     told = {"code": code, "handler": "index.handler", "role": "arn:aws:iam::123456789012:role/n", "timeout": 60.0}
     account.put("aws:lambda/function:Function", "notifier", **told)
     function = "arn:aws:lambda:eu-west-1:123456789012:function:notifier"
-    rule(account, {"source": ["aws.codepipeline"]}, arn=function, roleArn=None)
+    kind = "CodePipeline Pipeline Execution State Change"
+    rule(account, {"source": ["aws.codepipeline"], "detail-type": [kind]}, arn=function, roleArn=None)
 
 
 def heard(account: Account) -> set[str]:

@@ -983,7 +983,7 @@ def test_a_rule_is_read_and_written_after_what_has_happened_by_then(aws: Account
     assert aws.statuses()[0] == "SUCCESSFUL"
     aws.update(taskDefinition=aws.define("v3"))
     aws.clock.sleep(30)
-    rule.update(PRODUCTION, {"actions": forward(a=1)}, {"actions": forward(a=0, b=100)})
+    rule.update(PRODUCTION, {"actions": forward(a=1)}, {"listenerArn": "arn:l", "actions": forward(a=0, b=100)})
     assert aws.traffic() == {"v2": 100}
 
 

@@ -77,6 +77,8 @@ class Execution:
     artifacts: dict[str, str] = field(default_factory=dict)
     """Keys in the artifact bucket, by the artifact's name."""
     attempts: int = 0
+    stop: str = ""
+    """`wait` or `abandon`, once somebody has asked to stop it."""
     began: float = 0.0
     ended: float = 0.0
 
@@ -141,6 +143,17 @@ class Actions:
         body: bytes = self._as(role, "s3").get_object(Bucket=location[0], Key=location[1])["Body"].read()
         return body
 
+    def deliver(self) -> None:
+        """Deliver the events that are due."""
+
+    def _wait(self, seconds: float, action: Action) -> None:
+        """Let time pass, events come, and an action that was abandoned meanwhile go."""
+        if seconds:
+            self._clock.sleep(seconds)
+        self.deliver()
+        if action.status == "Abandoned":
+            raise ActionFailed("The action was abandoned")
+
     # Sources
 
     def _codecommit(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
@@ -170,7 +183,10 @@ class Actions:
         told = execution.event or {"BranchName": action.configuration["BranchName"]}
         ref = told.get("TagName") or told.get("SourceBranchName") or told["BranchName"]
         commit = git("rev-parse", f"{execution.commit or ref}^{{commit}}").decode().strip()
-        self._put(execution, action, role, bucket, git("archive", "--format=zip", commit))
+        # CP troubleshooting, "File permissions are not retained on source files from GitHub when ZIP does not preserve
+        # external attributes": no file is executable, and a symbolic link is a file with its target in it. UNCONFIRMED:
+        # that this is so for all providers.
+        self._put(execution, action, role, bucket, zipped(unzip(git("archive", "--format=zip", commit))))
         message = git("log", "-1", "--format=%B", commit).decode().strip()
         return {"CommitId": commit, "CommitMessage": message, **told}
 
@@ -207,7 +223,11 @@ class Actions:
             self._events.note(role, "codebuild", operation, {"projectName": name})
         # CP action-reference-CodeBuild
         variables = json.loads(action.configuration.get("EnvironmentVariables", "[]"))
-        built = self._builds.run(name, self._get(role, *action.inputs.values()), variables)
+        try:
+            built = self._builds.run(name, self._get(role, *action.inputs.values()), variables)
+        except AwsError as e:  # as people quote it
+            told = f"(Service: AWSCodeBuild; Status Code: 400; Error Code: {e.code})"
+            raise ActionFailed(f"Error calling startBuild: {e.message} {told}") from None
         action.log = built.log
         if not built.succeeded:
             raise ActionFailed(f"Build terminated with state: FAILED. {built.log.strip().splitlines()[-1]}")
@@ -281,7 +301,7 @@ class Actions:
         minutes = int(told.get("DeploymentTimeout", 60))
         deadline = self._clock.now() + 60 * minutes
         while self._clock.now() < deadline:
-            self._clock.sleep(POLL_SECONDS)
+            self._wait(POLL_SECONDS, action)
             service = look()
             primary, *others = service["deployments"]
             steady = primary["runningCount"] == service["desiredCount"] and not others
@@ -324,7 +344,7 @@ class Actions:
                 raise ActionFailed(found["errorInformation"]["message"])
             if found["status"] == "Succeeded":
                 return {}
-            self._clock.sleep(POLL_SECONDS)
+            self._wait(POLL_SECONDS, action)
 
     def _read(self, role: str, artifact: tuple[str, str], name: str, complaint: str, limit: int = 0) -> str:
         body = self._get(role, artifact)
@@ -347,16 +367,17 @@ class Actions:
             self._events.note(role, "lambda", "InvokeFunction", {"functionName": function})
             self.events.append(event := {"CodePipeline.job": _event(id, job, keys)})
             action.log += self._events.invoke(function, event, lambda: job.result is not None)
+            self._wait(0, action)
             if job.result == "failure":
                 raise ActionFailed(job.message)
             if job.result is None:
-                self._clock.sleep(SILENCE_SECONDS)
+                self._wait(SILENCE_SECONDS, action)
                 raise ActionFailed("The AWS Lambda function failed to return a result. The job timed out.")
             if job.token is None:
                 action.message = job.message
                 execution.artifacts |= {name: key for name, (_, key) in outputs.items()}
                 return job.variables
-            self._clock.sleep(CONTINUE_SECONDS)
+            self._wait(CONTINUE_SECONDS, action)
 
     def put_job_success_result(self, params: Params) -> Params:
         job = self._job(params)

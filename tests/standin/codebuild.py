@@ -1,10 +1,15 @@
 """CodeBuild: runs a project's build, as the project is deployed, with the real shell and the real builder.
 
 A rule names the AWS page it stands on (CB: codebuild/latest/userguide); UNCONFIRMED is what no page says.
+
+Archives: CodeBuild unpacks what a zip says of modes and symbolic links, and its artifacts keep the modes of their files
+(awslabs/aws-codebuild-jenkins-plugin 46); links are followed unless `enable-symlinks` is said. What a source action of
+a git repository stores says nothing of either: actions.py.
 """
 
 import io
 import os
+import stat
 import subprocess
 import tempfile
 import threading
@@ -57,6 +62,10 @@ class CodeBuild:
         self._environment = environment
         self.end: Callable[[str], str | None] = lambda project: None
         """How builds of a project that StartBuild begins end, if not as their commands do: TIMED_OUT, FAULT, ..."""
+        self.quota: int | None = None
+        """How many builds may run at once: 1 or 0 in new accounts (landing-zone-accelerator 249, 1013). No documented
+        page says which builds count; here all that StartBuild or a pipeline began and that are not over."""
+        self._running, self._counting = 0, threading.Lock()
         self._builds: list[Build] = []
         self._lock = threading.RLock()
 
@@ -65,7 +74,25 @@ class CodeBuild:
         """What StartBuild began, by id."""
         return {build.shown["id"]: build.shown for build in self._builds}
 
-    def run(self, project: str, source: bytes, overrides: list[Params], id: str = "") -> Built:
+    def run(self, project: str, source: bytes, overrides: list[Params]) -> Built:
+        """What a pipeline has built: as `_run`, if the quota has room for it."""
+        with self._counting:
+            self._check_quota()
+            self._running += 1
+        try:
+            return self._run(project, source, overrides)
+        finally:
+            with self._counting:
+                self._running -= 1
+
+    def _check_quota(self) -> None:
+        """API_StartBuild: "An Amazon Web Services service limit was exceeded", and the message as people quote it."""
+        running = self._running + sum(not build.shown["buildComplete"] for build in self._builds)
+        if self.quota is not None and running >= self.quota:
+            told = f"Cannot have more than {self.quota} builds in queue for the account"
+            raise AwsError("AccountLimitExceededException", told)
+
+    def _run(self, project: str, source: bytes, overrides: list[Params], id: str = "") -> Built:
         """Run the build of a source, a zip or nothing, with environment variables laid over the project's."""
         given = self._project(project)
         with tempfile.TemporaryDirectory(prefix="slipway-build-") as folder:
@@ -73,10 +100,10 @@ class CodeBuild:
             work.mkdir()
             temporary.mkdir()
             if source:
-                with zipfile.ZipFile(io.BytesIO(source)) as archive:
-                    archive.extractall(work)
+                unpack(source, work)
             buildspec = yaml.safe_load(_buildspec(given["source"].get("buildspec", "buildspec.yml"), work))
-            variables = [*given["environment"].get("environmentVariables", []), *overrides]
+            # CB build-spec-ref, env: StartBuild's value wins, then the project's, then the buildspec's.
+            variables = [*_declared(buildspec), *given["environment"].get("environmentVariables", []), *overrides]
             # https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html
             environment = {
                 **self._environment,
@@ -88,7 +115,8 @@ class CodeBuild:
                 "CODEBUILD_BUILD_ID": id or f"{project}:1",
                 **self._api.credentials_for(given["serviceRole"]),
             }
-            environment |= {v["name"]: self._value(v, given["serviceRole"]) for v in variables}
+            chosen = {v["name"]: v for v in variables}
+            environment |= {name: self._value(v, given["serviceRole"]) for name, v in chosen.items()}
             began = time.monotonic()
             exported = Path(folder, "exported")
             done = subprocess.run(
@@ -109,7 +137,7 @@ class CodeBuild:
                 done.returncode == 0,
                 done.stdout,
                 {name: values[name] for name in names if name in values},
-                _artifact(work, buildspec.get("artifacts", {}).get("files", [])),
+                _artifact(work, buildspec.get("artifacts", {})),
                 _phases(buildspec, values.get("slipway_phases", "")),
             )
 
@@ -149,6 +177,7 @@ class CodeBuild:
             raise AwsError("InvalidInputException", "A project whose source is CODEPIPELINE is built by pipelines only")
         if kind not in ("S3", "NO_SOURCE"):
             raise AwsError("InvalidInputException", f"not in the stand-in: source {kind}")
+        self._check_quota()
         id = f"{name}:{uuid.uuid4()}"
         group, stream = f"/aws/codebuild/{name}", id.partition(":")[2]
         link = f"https://console.aws.amazon.com/cloudwatch/home?region={REGION}#logEvent:group={group};stream={stream}"
@@ -199,7 +228,7 @@ class CodeBuild:
             build.shown["phases"] = [failed]
             self._close(build, "FAILED")
             return
-        built = self.run(name, source, build.variables, build.shown["id"])
+        built = self._run(name, source, build.variables, build.shown["id"])
         build.log, build.shown["phases"] = built.log, built.phases
         variables = [{"name": key, "value": value} for key, value in built.exported.items()]
         build.shown["exportedEnvironmentVariables"] = variables
@@ -265,13 +294,50 @@ def _buildspec(given: str, work: Path) -> str:
     return given if "\n" in given else (work / given).read_text()
 
 
-def _artifact(work: Path, files: list[str]) -> bytes:
-    """What is there of the artifact's files; UPLOAD_ARTIFACTS is attempted whatever happened before."""
+def unpack(body: bytes, folder: Path) -> None:
+    """As `unzip` does, with the execute bits and symbolic links that the archive has."""
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        for entry in archive.infolist():
+            path, mode = Path(archive.extract(entry, folder)), entry.external_attr >> 16
+            if stat.S_ISLNK(mode):
+                target = path.read_text()
+                path.unlink()
+                path.symlink_to(target)
+            elif mode & 0o111 and path.is_file():
+                path.chmod(path.stat().st_mode | 0o111)
+
+
+def _declared(buildspec: Params) -> list[Params]:
+    """The variables of a buildspec's `env`, as a project declares them: CB build-spec-ref."""
+    env = buildspec.get("env") or {}
+    kinds = {"variables": "PLAINTEXT", "parameter-store": "PARAMETER_STORE", "secrets-manager": "SECRETS_MANAGER"}
+    return [
+        {"name": name, "value": value, "type": kind}
+        for key, kind in kinds.items()
+        for name, value in (env.get(key) or {}).items()
+    ]
+
+
+def _artifact(work: Path, artifacts: Params) -> bytes:
+    """What is there of the artifact's files; UPLOAD_ARTIFACTS is attempted whatever happened before.
+
+    CB build-spec-ref, artifacts: a location is a file, `**/*` (all files), `folder/*` (those in it) or `folder/**/*`
+    (all below it), relative to `base-directory`. UNCONFIRMED: that one text is as good as a list of one, and that a
+    directory which is named has no files in the artifact.
+    """
+    wanted, base = artifacts.get("files") or [], work / artifacts.get("base-directory", ".")
+    patterns = [wanted] if isinstance(wanted, str) else wanted
+    found = {path: None for pattern in patterns for path in sorted(base.glob(pattern)) if path.is_file()}
     body = io.BytesIO()
     with zipfile.ZipFile(body, "w") as archive:
-        for name in files:
-            if (work / name).exists():
-                archive.write(work / name, name)
+        for path in found:
+            name = path.name if artifacts.get("discard-paths") in (True, "yes") else path.relative_to(base)
+            if path.is_symlink() and artifacts.get("enable-symlinks") in (True, "yes"):
+                entry = zipfile.ZipInfo(str(name))
+                entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+                archive.writestr(entry, str(path.readlink()))
+            else:
+                archive.write(path, name)
     return body.getvalue()
 
 

@@ -148,6 +148,9 @@ class Ecs:
         "CannotPullContainerError", or "flapping" (healthy, then gone, for ever)."""
         self.hook: Callable[[str, str], str] = lambda arn, stage: "SUCCEEDED"
         """The hookStatus that a Lambda function answers at a stage. It must not ask ECS anything."""
+        self.emit: Callable[[str, str, str, str, float], None] = lambda name, service, deployment, reason, at: None
+        """Told of changes of a deployment's state: name of the event, ARN of the service, id of the deployment, reason,
+        and time. It is called while ECS is locked, and must leave the event for later: Events.post does."""
         self.alarm_minutes: dict[str, float] = {}
         """The minutes that alarms look at which nobody deployed; without an entry, DEFAULT_ALARM_MINUTES."""
         self.role_delay = 0.0
@@ -597,6 +600,10 @@ class Ecs:
         event["message"] = f"(service {service.shown['serviceName']}) {text}"
         service.shown["events"] = [event, *service.shown["events"][:99]]
 
+    def _emit(self, service: Service, now: float, what: str, deployment: Deployment, reason: str) -> None:
+        """DG ecs_service_deployment_events, which has the reasons."""
+        self.emit(f"SERVICE_DEPLOYMENT_{what}", service.shown["serviceArn"], deployment.id, reason, now)
+
     # What happens by itself
 
     def _deploy(self, service: Service, named: bool = False) -> None:
@@ -622,6 +629,8 @@ class Ecs:
         shown["sourceServiceRevisions"] = [_summary(service, service.goal)] if service.deployments else []
         service.goal = Deployment(f"ecs-svc/{number:019d}", shown, revision, (now + 1, "IN_PROGRESS"))
         service.deployments.append(service.goal)
+        told = f"ECS deployment {service.goal.id} in progress."
+        self._emit(service, now, "IN_PROGRESS", service.goal, told)
         if configuration["strategy"] != "ROLLING":
             service.goal.stages = Stages(service, service.goal, blue, self.elb, lambda *call: self.hook(*call))
         # DG deployment-alarm-failure: if one "is in the ALARM state at the beginning of a deployment, Amazon ECS will
@@ -714,6 +723,12 @@ class Ecs:
     def _fail(self, service: Service, now: float, why: str, told: str, back: bool = True) -> None:
         newest = service.deployments[-1]
         self._event(service, now, f"(deployment {newest.id}) deployment failed: {told}")
+        # UNCONFIRMED: the reason where it is not the circuit breaker, and the event itself where hooks fail.
+        breaker = told.startswith("tasks")
+        reason = (
+            "ECS deployment circuit breaker: task failed to start." if breaker else f"ECS deployment failed: {told}"
+        )
+        self._emit(service, now, "FAILED", newest, reason)
         if back:  # DG service-deployment: not by way of ROLLBACK_REQUESTED
             self._roll_back(service, now, "ROLLBACK_IN_PROGRESS", why)
         else:  # the same page: "the rollback option is not in use"
@@ -745,6 +760,7 @@ class Ecs:
         if newest.status in ends:
             newest.to(ends[newest.status], now)
             self._event(service, now, f"(deployment {goal.id}) deployment completed.")
+            self._emit(service, now, "COMPLETED", goal, f"ECS deployment {goal.id} completed.")
         if not newest.ongoing:
             service.reported = True
             self._event(service, now, "has reached a steady state.")
@@ -781,6 +797,8 @@ class Ecs:
         rollback = {"reason": reason, "startedAt": now, "serviceRevisionArn": to}
         newest.to(status, now, "ROLLBACK_IN_PROGRESS", statusReason=reason, rollback=rollback)
         self._event(service, now, f"rolling back to deployment {service.goal.id}.")
+        told = f"ECS deployment circuit breaker: rolling back to deploymentId {service.goal.id}."
+        self._emit(service, now, "IN_PROGRESS", service.goal, told)
 
 
 def _rollout(service: Service, deployment: Deployment) -> Params:

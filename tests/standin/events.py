@@ -6,6 +6,7 @@ codepipeline/latest/userguide); UNCONFIRMED is what no page says.
 
 import json
 import re
+import threading
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -27,6 +28,17 @@ NOTIFIER = "codestar-notifications.amazonaws.com"
 class Events:
     def __init__(self, aws: Aws, api: Api, clock: Clock, lambdas: Lambdas) -> None:
         self._aws, self._api, self._clock, self._lambdas = aws, api, clock, lambdas
+        self.live: Callable[[], None] = lambda: None
+        """What makes services say what has happened by now, before events are delivered."""
+        self.lost: Callable[[Params], bool] = lambda event: False
+        self.delay: Callable[[Params], float] = lambda event: 0.0
+        self.copies: Callable[[Params], int] = lambda event: 1
+        """EB eb-service-event-delivery: services send on a best-effort or an at-least-once basis. Which events that are
+        posted get lost, how many seconds late they are, and how often they come; `event` is the whole event."""
+        self.posted: list[Params] = []
+        """Every event that was posted, lost or not."""
+        self._due: list[tuple[float, Params]] = []
+        self._delivering = threading.Lock()
 
     @property
     def published(self) -> list[Params]:
@@ -46,10 +58,54 @@ class Events:
         self._api.calls.append(Call(principal, service, operation, params, self._clock.now(), None))
 
     def emit(self, source: str, detail_type: str, detail: Params, *resources: str) -> list[tuple[Resource, Params]]:
-        """Tell the functions that rules name of an event. For targets of other kinds, what they are given."""
-        event: Params = {"version": "0", "id": str(uuid.uuid4()), "detail-type": detail_type, "source": source}
-        event |= {"account": ACCOUNT, "region": REGION, "time": self.time(), "detail": detail}
-        event["resources"] = list(resources)
+        """Tell the functions that rules name of an event, at once. For targets of other kinds, what they are given."""
+        return self._give(self._event(source, detail_type, detail, self._clock.now(), *resources))
+
+    def post(self, source: str, kind: str, detail: Params, resource: str, at: float | None = None) -> None:
+        """Leave an event to be delivered by `deliver`.
+
+        This calls nobody, so that a service may post while it holds its own lock: a function that the event wakes, and
+        that asks the same service, is run by whoever calls `deliver` without that lock. CodePipeline does whenever it
+        waits and whenever something of an execution begins or ends; a test does by World.deliver.
+        """
+        event = self._event(source, kind, detail, self._clock.now() if at is None else at, resource)
+        self.posted.append(event)
+        if not self.lost(event):
+            self._due += [(self._clock.now() + self.delay(event), event)] * self.copies(event)
+
+    def deliver(self) -> list[tuple[Resource, Params]]:
+        """Tell of the events that are due, the oldest first, and of those that this leads to; answers as `emit` does.
+
+        Whoever comes while this goes on leaves the events to it, also a function that it runs.
+        """
+        told: list[tuple[Resource, Params]] = []
+        if not self._delivering.acquire(blocking=False):
+            return told
+        try:
+            while True:
+                self.live()
+                due = [entry for entry in self._due if entry[0] <= self._clock.now()]
+                if not due:
+                    return told
+                entry = min(due, key=lambda entry: entry[0])
+                self._due.remove(entry)
+                told += self._give(entry[1])
+        finally:
+            self._delivering.release()
+
+    def deployment(self, name: str, service: str, deployment: str, reason: str, at: float) -> None:
+        """Post what ECS says of a deployment: AmazonECS developerguide ecs_service_deployment_events."""
+        kind = "ERROR" if name == "SERVICE_DEPLOYMENT_FAILED" else "INFO"
+        detail = {"eventType": kind, "eventName": name, "deploymentId": deployment, "reason": reason}
+        detail["updatedAt"] = stamp(at, "%Y-%m-%dT%H:%M:%SZ")
+        self.post("aws.ecs", "ECS Deployment State Change", detail, service, at)
+
+    def _event(self, source: str, kind: str, detail: Params, at: float, *resources: str) -> Params:
+        event: Params = {"version": "0", "id": str(uuid.uuid4()), "detail-type": kind, "source": source}
+        event |= {"account": ACCOUNT, "region": REGION, "time": stamp(at, "%Y-%m-%dT%H:%M:%SZ"), "detail": detail}
+        return event | {"resources": list(resources)}
+
+    def _give(self, event: Params) -> list[tuple[Resource, Params]]:
         rules = [rule for rule in self.all(RULE) if "eventPattern" in rule.inputs]
         patterns = {
             rule.inputs["name"]: rule for rule in rules if matches(json.loads(rule.inputs["eventPattern"]), event)

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from standin.actions import PIPELINE, Action, ActionFailed, Actions, Execution
 from standin.api import ACCOUNT, REGION, AwsError, Params
 from standin.events import triggered
+from standin.provider import Resource
 
 __all__ = ["PIPELINE", "Action", "CodePipeline", "Execution"]
 
@@ -33,6 +34,8 @@ class CodePipeline(Actions):
         self.executions: list[Execution] = []
         self.pending: list[Execution] = []
         """What events have started while something else ran: `settle` runs it."""
+        self.history_lag = 0.0
+        """Seconds after which ListActionExecutions shows that an action has begun, and that it has ended."""
         self._stages = threading.Condition()
         self._inside: dict[tuple[str, str], Execution] = {}
         self._waiting: dict[tuple[str, str], list[Execution]] = {}
@@ -125,10 +128,17 @@ class CodePipeline(Actions):
         self.executions.append(execution)
         return execution
 
+    def deliver(self) -> None:
+        """Deliver the events that are due; `settle` runs the executions that they start."""
+        self.pending += self._started(self._events.deliver())
+
     def _happened(self, source: str, kind: str, detail: Params, resource: str) -> list[Execution]:
+        return self._started(self._events.emit(source, kind, detail, resource))
+
+    def _started(self, targets: list[tuple[Resource, Params]]) -> list[Execution]:
         started = []
         pipelines = {p.outputs["arn"]: p.inputs["name"] for p in self._events.all(PIPELINE)}
-        for target, told in self._events.emit(source, kind, detail, resource):
+        for target, told in targets:
             name, role = pipelines.get(target.inputs["arn"]), target.inputs.get("roleArn")
             # eventbridge/latest/APIReference/API_PutTargets: a target that is a pipeline needs a role.
             if name is None or role is None:
@@ -164,15 +174,19 @@ class CodePipeline(Actions):
 
     def _run(self, execution: Execution, first: int, retried: bool = False) -> Execution:
         definition = self._pipeline(execution.pipeline).inputs
-        execution.status, execution.attempts = "InProgress", execution.attempts + 1
+        if execution.stop and not retried:  # before it began
+            return execution
+        execution.status, execution.attempts, execution.stop = "InProgress", execution.attempts + 1, ""
         self._tell(execution, "RESUMED" if retried else "STARTED")
         for number, stage in enumerate(definition["stages"]):
             if number < first:
                 continue
             if not self._enter(execution, stage["name"], definition.get("executionMode", "SUPERSEDED")):
-                return self._end(execution, "Superseded")
+                return self._end(execution, "Stopped" if execution.stop else "Superseded")
+            outcome = "FAILED"
             try:
                 succeeded = {a.name for a in execution.actions if a.stage == stage["name"] and a.status == "Succeeded"}
+                self._tell_stage(execution, stage["name"], "RESUMED" if retried and number == first else "STARTED")
                 # "Actions with the same number run in parallel", lower numbers first; ours are all in sequence.
                 # CP action-requirements
                 actions = sorted(stage["actions"], key=lambda a: int(a.get("runOrder", 1)))
@@ -180,15 +194,28 @@ class CodePipeline(Actions):
                     # "Retry only the failed actions": those that succeeded are not run again.
                     if not (retried and number == first and action["name"] in succeeded):
                         self._act(execution, definition, stage["name"], action)
+                    if execution.stop:
+                        break
+                outcome = "STOPPED" if execution.stop else "SUCCEEDED"
             except ActionFailed:
-                return self._end(execution, "Failed")
+                # UNCONFIRMED: that an execution which is stopped is Stopped, though its last action failed.
+                outcome = "STOPPED" if execution.stop else "FAILED"
             finally:
-                with self._stages:
-                    self._inside.pop((execution.pipeline, stage["name"]), None)
-                    self._stages.notify_all()
+                self._leave(execution, stage["name"])
+                self._tell_stage(execution, stage["name"], outcome)
+            if outcome != "SUCCEEDED":
+                return self._end(execution, outcome.title())
         return self._end(execution, "Succeeded")
 
+    def _leave(self, execution: Execution, stage: str) -> None:
+        with self._stages:
+            if self._inside.get((execution.pipeline, stage)) is execution:
+                del self._inside[execution.pipeline, stage]
+            self._stages.notify_all()
+
     def _end(self, execution: Execution, status: str) -> Execution:
+        if execution.status == status == "Stopped":  # abandoned, and told already
+            return execution
         execution.status, execution.ended = status, self._clock.now()
         self._tell(execution, status.upper())
         return execution
@@ -196,9 +223,25 @@ class CodePipeline(Actions):
     def _tell(self, execution: Execution, state: str) -> None:
         """CP detect-state-changes-cloudwatch-events; DT concepts for the names of notifications."""
         pipeline, detail = self._pipeline(execution.pipeline), self._detail(execution, state)
-        kind = "CodePipeline Pipeline Execution State Change"
-        self.pending += self._happened("aws.codepipeline", kind, detail, pipeline.outputs["arn"])
+        self._post(execution, "Pipeline", detail)
         self._events.notify(pipeline, f"codepipeline-pipeline-pipeline-execution-{state.lower()}", detail)
+
+    def _tell_stage(self, execution: Execution, stage: str, state: str) -> None:
+        self._post(execution, "Stage", self._detail(execution, state) | {"stage": stage})
+
+    def _tell_action(self, execution: Execution, action: Action, state: str) -> None:
+        """The same page. UNCONFIRMED: that it has the id of the action execution."""
+        kind = {key: action.given[key] for key in ("owner", "category", "provider", "version")}
+        detail = self._detail(execution, state) | {"stage": action.stage, "action": action.name, "type": kind}
+        detail |= {"region": REGION, "action-execution-id": action.id}
+        if action.ended:
+            detail["execution-result"] = {"external-execution-summary": action.message}
+        self._post(execution, "Action", detail)
+
+    def _post(self, execution: Execution, level: str, detail: Params) -> None:
+        arn = self._pipeline(execution.pipeline).outputs["arn"]
+        self._events.post("aws.codepipeline", f"CodePipeline {level} Execution State Change", detail, arn)
+        self.deliver()
 
     def _enter(self, execution: Execution, stage: str, mode: str) -> bool:
         """One execution at a time in a stage; in SUPERSEDED mode, a newer one that waits replaces one that waits.
@@ -212,13 +255,17 @@ class CodePipeline(Actions):
             if mode == "SUPERSEDED":
                 waiting[:] = [max(waiting, key=lambda e: e.number)]
             self._stages.notify_all()
-            while execution in waiting and (
-                key in self._inside or execution is not min(waiting, key=lambda e: e.number)
+            while (
+                not execution.stop
+                and execution in waiting
+                and (key in self._inside or execution is not min(waiting, key=lambda e: e.number))
             ):
                 self._stages.wait()
             if execution not in waiting:
                 return False
             waiting.remove(execution)
+            if execution.stop:  # an inbound execution: CP pipelines-stop
+                return False
             self._inside[key] = execution
             return True
 
@@ -257,6 +304,7 @@ class CodePipeline(Actions):
         action = Action(stage, given["name"], given, began=self._clock.now())
         bucket = definition["artifactStores"][0]["location"]
         execution.actions.append(action)
+        self._tell_action(execution, action, "STARTED")
         self.watch(execution, action)
         run = getattr(self, f"_{given['provider'].lower()}", None)
         try:
@@ -269,14 +317,19 @@ class CodePipeline(Actions):
                 raise ActionFailed(f"not in the stand-in: {given['provider']}")
             variables = run(execution, action, definition["roleArn"], bucket)
         except (ActionFailed, ClientError) as e:
-            action.status, action.message = "Failed", str(e)
+            if action.status != "Abandoned":
+                action.status, action.message = "Failed", str(e)
             raise ActionFailed(str(e)) from e
         else:
+            if action.status == "Abandoned":
+                return
             action.status = "Succeeded"
             if "namespace" in given:
                 execution.variables |= {f"{given['namespace']}.{k}": v for k, v in variables.items()}
         finally:
-            action.ended = self._clock.now()
+            if action.status != "Abandoned":
+                action.ended = self._clock.now()
+                self._tell_action(execution, action, action.status.upper())
             self.watch(execution, action)
 
     def _resolved(self, execution: Execution, value: str) -> str:
@@ -289,6 +342,51 @@ class CodePipeline(Actions):
             return known[match.group(1)]
 
         return re.sub(r"#\{([\w.@-]+)\}", look_up, value)
+
+    # The API of executions: CP pipelines-stop, APIReference/API_StopPipelineExecution, API_GetPipelineExecution
+
+    def stop_pipeline_execution(self, params: Params) -> Params:
+        """Wait for the action in progress and begin no other, or abandon it: then its job takes no answer any more.
+
+        What an abandoned action has begun goes on all the same, as a function or a build. UNCONFIRMED: that the stage
+        of an execution that waits to be stopped says STOPPING.
+        """
+        execution, abandon = self._execution(params), params.get("abandon", False)
+        with self._stages:
+            if execution.ended or execution.status not in ("InProgress", "Stopping"):
+                told = f"The pipeline execution is {execution.status}."
+                raise AwsError("PipelineExecutionNotStoppableException", told)
+            if execution.stop and not abandon:
+                told = "The pipeline execution is already in a Stopping state."
+                raise AwsError("DuplicatedStopRequestException", told)
+            execution.stop, execution.status = "abandon" if abandon else "wait", "Stopping"
+            execution.message = params.get("reason", "")
+            current = [action for action in execution.actions if action.status == "InProgress"]
+            for action in current if abandon else []:
+                action.status, action.ended = "Abandoned", self._clock.now()
+            self._stages.notify_all()
+        self._tell(execution, "STOPPING")
+        if abandon or not execution.attempts:
+            for action in current:
+                self._leave(execution, action.stage)
+                self._tell_action(execution, action, "ABANDONED")
+            self._end(execution, "Stopped")
+        return {"pipelineExecutionId": execution.id}
+
+    def get_pipeline_execution(self, params: Params) -> Params:
+        execution = self._execution(params)
+        shown: Params = {"pipelineName": execution.pipeline, "pipelineExecutionId": execution.id, "pipelineVersion": 1}
+        shown |= {"status": execution.status, "statusSummary": execution.message}
+        shown["executionMode"] = self._pipeline(execution.pipeline).inputs.get("executionMode", "SUPERSEDED")
+        shown["trigger"] = dict(zip(("triggerType", "triggerDetail"), execution.trigger, strict=True))
+        return {"pipelineExecution": shown}
+
+    def _execution(self, params: Params) -> Execution:
+        name, id = self._pipeline(params["pipelineName"]).inputs["name"], params["pipelineExecutionId"]
+        found = [e for e in self.executions if (e.pipeline, e.id) == (name, id)]
+        if not found:
+            raise AwsError("PipelineExecutionNotFoundException", "The pipeline execution could not be found.")
+        return found[0]
 
     # The API of history
 
@@ -313,6 +411,12 @@ class CodePipeline(Actions):
     def list_action_executions(self, params: Params) -> Params:
         wanted = params.get("filter", {}).get("pipelineExecutionId")
         self._pipeline(params["pipelineName"])
+        seen = self._clock.now() - self.history_lag
+
+        def known(action: Action) -> bool:
+            """Whether its end is shown."""
+            return action.status != "InProgress" and action.ended <= seen
+
         return {
             "actionExecutionDetails": [
                 {
@@ -320,8 +424,9 @@ class CodePipeline(Actions):
                     "actionExecutionId": action.id,
                     "stageName": action.stage,
                     "actionName": action.name,
-                    "status": action.status,
+                    "status": action.status if known(action) else "InProgress",
                     "startTime": action.began,
+                    "lastUpdateTime": action.ended if known(action) else action.began,
                     "input": {
                         "actionTypeId": {k: action.given[k] for k in ("category", "owner", "provider", "version")},
                         "configuration": action.given.get("configuration", {}),
@@ -331,11 +436,14 @@ class CodePipeline(Actions):
                             for name, (bucket, key) in action.inputs.items()
                         ],
                     },
-                    "output": {"executionResult": {"externalExecutionSummary": action.message}},
+                    "output": {
+                        "executionResult": {"externalExecutionSummary": action.message if known(action) else ""}
+                    },
                 }
                 for execution in reversed(self.executions)
                 if execution.pipeline == params["pipelineName"] and wanted in (None, execution.id)
                 for action in reversed(execution.actions)
+                if action.began <= seen
             ]
         }
 

@@ -3,6 +3,7 @@
 import json
 import math
 import secrets
+import threading
 from typing import Any
 
 from standin.api import Api
@@ -178,18 +179,39 @@ class LoadBalancer(Live):
         return "", {"dnsName": f"{inputs['name']}.localhost:{port}"}
 
 
+RULES_PER_LOAD_BALANCER, VALUES_PER_RULE, VALUE_CHARACTERS = 100, 5, 128
+
+
 class ListenerRule(Live):
-    """Its update names the actions only if they changed, as that of the service."""
+    """Its update names the actions only if they changed, as that of the service.
+
+    Refused is what Elastic Load Balancing refuses (elasticloadbalancing/latest): more than 100 rules of a load balancer
+    or 5 values of a rule (application/load-balancer-limits), a host or path pattern of more than 128 characters
+    (APIReference/API_RuleCondition), a priority that another rule of the listener has (API_CreateRule).
+    """
 
     def __init__(self, ecs: Ecs) -> None:
         self._ecs, self._elb = ecs, ecs.elb
+        self._rules: dict[str, tuple[str, Any]] = {}
+        """Listener and priority of each."""
+        self._lock = threading.Lock()
 
     def create(self, name: str, inputs: Props) -> tuple[str, Props]:
         arn = f"{inputs['listenerArn'].replace(':listener/', ':listener-rule/')}/{secrets.token_hex(8)}"
+        with self._lock:
+            self._check(arn, inputs)
+            balancer = _balancer(inputs["listenerArn"])
+            if sum(_balancer(listener) == balancer for listener, _ in self._rules.values()) >= RULES_PER_LOAD_BALANCER:
+                told = f"The maximum number of rules has been reached for load balancer '{balancer}'"
+                raise RuntimeError(f"creating ELBv2 Listener Rule: TooManyRules: {told}")
+            self._keep(arn, inputs)
         self._elb.set(arn, inputs["actions"])
         return arn, {"arn": arn}
 
     def update(self, id: str, olds: Props, news: Props) -> Props:
+        with self._lock:
+            self._check(id, news)
+            self._keep(id, news)
         if olds["actions"] != news["actions"]:
             self._ecs.live()
             self._elb.set(id, news["actions"])
@@ -201,7 +223,31 @@ class ListenerRule(Live):
         return None if actions is None else {"actions": actions}
 
     def delete(self, id: str, state: Props) -> None:
+        self._rules.pop(id, None)
         self._elb.remove(id)
+
+    def _check(self, arn: str, inputs: Props) -> None:
+        listener, priority = inputs["listenerArn"], inputs.get("priority")
+        others = [rule for other, rule in self._rules.items() if other != arn]
+        if priority is not None and (listener, float(priority)) in others:
+            raise RuntimeError(f"ELBv2 Listener Rule: PriorityInUse: Priority '{int(priority)}' is currently in use")
+        kinds = [part for condition in inputs.get("conditions", []) for part in condition.values()]
+        values = [value for part in kinds if isinstance(part, dict) for value in part.get("values", [])]
+        if len(values) > VALUES_PER_RULE:
+            told = f"The rule has {len(values)} condition values: the maximum is {VALUES_PER_RULE}"  # UNCONFIRMED
+            raise RuntimeError(f"ELBv2 Listener Rule: ValidationError: {told}")
+        for value in values:
+            if isinstance(value, str) and len(value) > VALUE_CHARACTERS:
+                told = f"Condition value '{value}' is too long: the maximum is {VALUE_CHARACTERS}"  # UNCONFIRMED
+                raise RuntimeError(f"ELBv2 Listener Rule: ValidationError: {told} characters")
+
+    def _keep(self, arn: str, inputs: Props) -> None:
+        priority = inputs.get("priority")
+        self._rules[arn] = inputs["listenerArn"], None if priority is None else float(priority)
+
+
+def _balancer(listener: str) -> str:
+    return "/".join(listener.split("/")[1:4])
 
 
 class Repository(Live):

@@ -59,6 +59,7 @@ class World:
         self.codedeploy = CodeDeploy(self.api, self.clock, self.events, self.elb, lambda: self.ecs.alarms)
         of = self.aws, self.api, self.clock, self.lambdas, self.codebuild, self.events, registry
         self.codepipeline = CodePipeline(*of)
+        self.ecs.emit, self.events.live = self.events.deployment, self.ecs.live
         self.api.web = self._web
         self.connections = live.Connection()
         self.ecr.pushed, self.ecr.deployed = self.codepipeline.pushed, self._repository
@@ -102,6 +103,11 @@ class World:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def deliver(self) -> None:
+        """Deliver the events that are due, and run the executions that they start."""
+        self.codepipeline.deliver()
+        self.codepipeline.settle()
 
     def _alarm_minutes(self, name: str) -> float | None:
         return self.cloudwatch.minutes(name)

@@ -1,0 +1,158 @@
+"""The rules that the stand-in claims CodeBuild follows: quota, variables, artifacts, archives."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from standin.codebuild import Built
+from standin.world import World
+
+from .accounts import Account, action
+
+ROLE = "arn:aws:iam::123456789012:role/builder"
+MACHINE = {"type": "LINUX_CONTAINER", "image": "aws/codebuild/standard:7.0", "computeType": "BUILD_GENERAL1_SMALL"}
+
+
+@pytest.fixture
+def account() -> Iterator[Account]:
+    with World("registry.invalid", {}, Path("pulumi")) as world:
+        yield Account(world)
+
+
+def project(account: Account, *commands: str, variables: dict[str, str] | None = None, **spec: Any) -> None:
+    spec = {"version": 0.2, "phases": {"build": {"commands": list(commands)}}, **spec}
+    account.put(
+        "aws:codebuild/project:Project",
+        "project",
+        source={"type": "NO_SOURCE", "buildspec": json.dumps(spec, indent=1)},
+        serviceRole=ROLE,
+        environment={
+            **MACHINE,
+            "environmentVariables": [{"name": name, "value": value} for name, value in (variables or {}).items()],
+        },
+    )
+
+
+def built(account: Account, source: bytes = b"", **overrides: str) -> Built:
+    variables = [{"name": name, "value": value} for name, value in overrides.items()]
+    done = account.world.codebuild.run("project", source, variables)
+    assert done.succeeded, done.log
+    return done
+
+
+def names(body: bytes) -> list[str]:
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        return sorted(archive.namelist())
+
+
+# Quota
+
+
+def test_a_build_above_the_quota_is_not_started(account: Account) -> None:
+    project(account, "true")
+    client, account.world.codebuild.quota = account.world.client("codebuild"), 1
+    first = client.start_build(projectName="project")["build"]["id"]
+    with pytest.raises(ClientError) as caught:
+        client.start_build(projectName="project")
+    told = "Cannot have more than 1 builds in queue for the account"
+    assert caught.value.response["Error"] == {"Code": "AccountLimitExceededException", "Message": told}
+    for _ in range(2):
+        client.batch_get_builds(ids=[first])
+    assert client.start_build(projectName="project")["build"]["buildStatus"] == "IN_PROGRESS"
+
+
+def test_a_build_of_a_pipeline_above_the_quota_fails_its_action(account: Account, tmp_path: Path) -> None:
+    project(account, "true")
+    account.world.codebuild.quota = 0
+    account.world.repository("shop", tmp_path).commit("One", {"a.txt": "a"})
+    source = {"configuration": {"RepositoryName": "shop", "BranchName": "main"}, "outputArtifacts": ["Code"]}
+    build = {"configuration": {"ProjectName": "project"}, "inputArtifacts": ["Code"]}
+    of = action("Source", "CodeCommit", **source) | {"category": "Source"}
+    account.pipeline([of], [action("Build", "CodeBuild", **build)])
+    message = account.run().action("Build").message
+    told = "Cannot have more than 0 builds in queue for the account"
+    why = "(Service: AWSCodeBuild; Status Code: 400; Error Code: AccountLimitExceededException)"
+    assert message == f"Error calling startBuild: {told} {why}"
+    account.world.codebuild.quota = 1
+    assert account.run().status == "Succeeded"
+
+
+# Variables
+
+
+def test_a_variable_is_that_of_the_start_then_the_project_s_then_the_buildspec_s(account: Account) -> None:
+    env = {"variables": {"A": "spec", "B": "spec", "C": "spec"}, "exported-variables": ["A", "B", "C"]}
+    project(account, "true", variables={"A": "project", "B": "project"}, env=env)
+    assert built(account, A="start").exported == {"A": "start", "B": "project", "C": "spec"}
+
+
+def test_what_a_buildspec_refers_to_is_read_by_the_project_s_role(account: Account) -> None:
+    env = {"parameter-store": {"P": "/shop/key"}, "secrets-manager": {"S": "shop:password"}}
+    project(account, "true", env=env | {"exported-variables": ["P", "S"]})
+    assert built(account).exported == {"P": "secret of /shop/key", "S": "secret of shop:password"}
+    read = [(c.principal, c.operation, c.params) for c in account.world.api.calls if c.principal == ROLE]
+    assert read == [
+        (ROLE, "GetParameters", {"Names": ["/shop/key"], "WithDecryption": True}),
+        (ROLE, "GetSecretValue", {"SecretId": "shop"}),
+    ]
+
+
+# Artifacts
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "kept"),
+    [
+        ({"files": "one.txt"}, ["one.txt"]),
+        ({"files": ["one.txt", "missing.txt"]}, ["one.txt"]),
+        ({"files": "**/*"}, ["a/b/three.txt", "a/two.txt", "one.txt"]),
+        ({"files": ["a/*"]}, ["a/two.txt"]),
+        ({"files": ["a/**/*"]}, ["a/b/three.txt", "a/two.txt"]),
+        ({"files": "**/*", "base-directory": "a"}, ["b/three.txt", "two.txt"]),
+        ({"files": "a/**/*", "discard-paths": "yes"}, ["three.txt", "two.txt"]),
+        ({}, []),
+    ],
+)
+def test_artifacts_have_the_files_of_their_locations(
+    account: Account, artifacts: dict[str, Any], kept: list[str]
+) -> None:
+    project(account, "mkdir -p a/b && touch one.txt a/two.txt a/b/three.txt", artifacts=artifacts)
+    assert names(built(account).artifact) == kept
+
+
+# Archives
+
+SHOW = "test -x run.sh && OUT=executable || OUT=plain; test -L link && OUT=$OUT,link || OUT=$OUT,file; export OUT"
+
+
+def test_a_source_of_git_loses_execute_bits_and_symbolic_links(account: Account, tmp_path: Path) -> None:
+    repository = account.world.repository("shop", tmp_path)
+    (tmp_path / "run.sh").write_text("true")
+    (tmp_path / "run.sh").chmod(0o755)
+    (tmp_path / "link").symlink_to("run.sh")
+    repository.commit("One", {"a/b.txt": "b"})
+    project(account, SHOW, "test $(cat link) = run.sh", "test $(cat a/b.txt) = b", env={"exported-variables": ["OUT"]})
+    source = {"configuration": {"RepositoryName": "shop", "BranchName": "main"}, "outputArtifacts": ["Code"]}
+    build = {"configuration": {"ProjectName": "project"}, "inputArtifacts": ["Code"], "namespace": "Build"}
+    of = action("Source", "CodeCommit", **source) | {"category": "Source"}
+    account.pipeline([of], [action("Build", "CodeBuild", **build)])
+    execution = account.run()
+    assert (execution.status, execution.variables["Build.OUT"]) == ("Succeeded", "plain,file")
+
+
+@pytest.mark.parametrize(("symlinks", "seen"), [("yes", "executable,link"), ("no", "executable,file")])
+def test_an_artifact_of_a_build_keeps_execute_bits_and_links_if_it_is_asked_to(
+    account: Account, symlinks: str, seen: str
+) -> None:
+    make = "echo true >run.sh && chmod +x run.sh && ln -s run.sh link"
+    project(account, make, artifacts={"files": "**/*", "enable-symlinks": symlinks})
+    artifact = built(account).artifact
+    project(account, SHOW, env={"exported-variables": ["OUT"]})
+    assert built(account, artifact).exported == {"OUT": seen}
