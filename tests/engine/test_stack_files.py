@@ -44,7 +44,7 @@ def test_a_stack_is_made_found_unchanged_and_removed(account: World, stack: str,
     assert [arn.rpartition("/")[2] for arn in families] == [f"storefront-{stack}-template:1"]
 
 
-ROLLOUT = {"storefront-dev-release-rollout-1": "replace", "storefront-dev-release-settings": "update"}
+ROLLOUT = {"storefront-dev-release-rollout-1": "replace", "storefront-dev-release": "update"}
 TEMPLATE = {**ROLLOUT, "storefront-dev-template": "replace"}
 
 

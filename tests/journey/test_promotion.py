@@ -209,7 +209,7 @@ def test_a_change_of_settings_of_prod_is_released_as_a_canary_in_the_same_up_wit
     changed = prod.up(cpu=1024, memory=2048)
     assert {step.name for step in changed.changes} == {
         "storefront-prod-template",
-        "storefront-prod-release-settings",
+        "storefront-prod-release",
         *(f"storefront-prod-release-rollout-{part}" for part in (1, 2, 3)),
     }
     assert 20 * 60 <= prod.account.clock.now() - began <= 25 * 60

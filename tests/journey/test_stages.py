@@ -97,7 +97,7 @@ def test_a_setting_of_one_stage_is_rolled_out_to_that_stage_alone(stack: Make) -
     changed = {step.name for step in staging.workspace.up().changes}
     assert changed == {
         "storefront-production-template",
-        "storefront-production-release-settings",
+        "storefront-production-release",
         "storefront-production-release-rollout-1",
     }
     assert (production.running["cpu"], production.image) == ("1024", f"@{live.digest}")
@@ -124,7 +124,7 @@ def test_tests_that_fail_put_the_last_verified_image_back_once_and_leave_its_tag
     message = bad.action("Deploy").message
     assert message.startswith("The tests of dev ended FAILED: ")
     assert message.count("Rolling back to the last verified image") == 1
-    assert f"Storefront-dev:3 runs {good.digest} in 1 tasks" in message
+    assert f"storefront-dev:3 is running {good.digest} (1 task)" in message
     # Once there, once back.
     assert len([call for call in deployments if "taskDefinition" in call]) == 2
     assert (dev.image, dev.counts, dev.moving()) == (f"@{good.digest}", (1, 1), tags)
