@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from pulumi.automation import CommandError
 from standin.executor import Execution
 
 from .conftest import ACTIONS, RELEASED, Stack, ended, failures
