@@ -145,8 +145,10 @@ class Scheduler:
             else:
                 if until != float("inf"):
                     self.clock.advance(max(until - now, 0))
-                    self.passed()
-                return
+                before = len(self.processes)
+                self.passed()
+                if len(self.processes) == before:
+                    return
         raise Stuck(f"no end is in sight of {[p.label for p in self.processes]}")
 
 
@@ -612,6 +614,7 @@ class Account:
     def __post_init__(self) -> None:
         self.clock = VirtualClock()
         self.began, self.scheduler, self.inside = self.clock.now(), self.clock.scheduler, False
+        self._tokens = 0
         self.log: list[str] = []
         self.made: list[Made] = []
         self.numbers: Counter[str] = Counter()
@@ -687,7 +690,9 @@ class Account:
     def call(self, client: BaseClient, operation: str, params: Params) -> Params:
         """What a client's method does."""
         model, service = _model_of(client, operation), client.meta.service_model.service_name
-        params = {**params, **{t: f"token-{len(self.made)}" for t in _tokens(model.input_shape) if t not in params}}
+        for token in _tokens(model.input_shape):
+            self._tokens += 1
+            params = {token: f"token-{self._tokens}", **params}
         _check(f"{service}:{operation} is called with", params, model.input_shape)
         params = params if service == "s3" else _seconds(params)
         if self.inside:
