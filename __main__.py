@@ -79,4 +79,4 @@ pulumi.export("repository", registry.url)
 for stage in stages:
     service, suffix = stage.service, "" if len(stages) == 1 else f"-{stage.service.environment_name}"
     pulumi.export(f"url{suffix}", service.url)
-    pulumi.export(f"verified{suffix}", service.release_function.verified_parameter)
+    pulumi.export(f"releaseState{suffix}", service.release_function.table_name)

@@ -15,7 +15,7 @@ from standin import tools
 from standin.world import Workshop, workshop
 
 ROOT = Path(__file__).parents[1]
-TIERS = ("unit", "engine", "journey")
+TIERS = ("unit", "rules", "engine", "journey")
 spent: dict[str, float] = defaultdict(float)
 
 

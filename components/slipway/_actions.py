@@ -16,6 +16,7 @@ import pulumi_aws as aws
 from slipway.build import Build
 from slipway.command_project import CommandProject
 from slipway.iam import Place
+from slipway.release.function.contract import IMAGE_PLACEHOLDER, Exported, Step, UserParameters, document
 from slipway.scan_gate import ScanGateFunction
 from slipway.service import Service
 from slipway.sources import Connection, Filter, PullRequest, Push, Source
@@ -101,7 +102,7 @@ def code_scan_action(name: str, project: CommandProject, variables: Mapping[str,
 
 
 def scan_gate_action(gate: ScanGateFunction, release: Release) -> Action:
-    return function_action("Image", gate.function_name, "scan", release, namespace=SCAN)
+    return function_action("Image", gate.function_name, Step.SCAN, release, namespace=SCAN)
 
 
 def release_actions(
@@ -113,21 +114,21 @@ def release_actions(
     digest = {} if release.digest is None else {"digest": release.digest}
 
     if stage.approval is not None:
-        actions.append(function_action("Inspect", function, "inspect", release, f"Inspect-{of}", 1, **digest))
+        actions.append(function_action("Inspect", function, Step.INSPECT, release, f"Inspect-{of}", 1, **digest))
         actions.append(approval_action(stage.approval, service, release, topic, order=2))
         # What was approved is what is deployed.
-        digest = {"digest": f"#{{Inspect-{of}.IMAGE_DIGEST}}"}
+        digest = {"digest": f"#{{Inspect-{of}.{Exported.IMAGE_DIGEST}}}"}
     if service.code_deploy is not None:
         order, prepared = len(actions) + 1, f"Deployment-{of}"
         # Just before the deployment, from the newest settings.
-        prepare = function_action("Prepare", function, "prepare", release, None, order, [prepared], **digest)
+        prepare = function_action("Prepare", function, Step.PREPARE, release, None, order, [prepared], **digest)
         actions += [prepare, codedeploy_action(service.code_deploy.application_name, prepared, order + 1)]
     if isinstance(service.strategy, Rolling) and service.strategy.ecs_action:
         actions.append(ecs_action(service, service.strategy, release, len(actions) + 1))
     name = "Finish" if actions and actions[-1].provider in ("ECS", "CodeDeployToECS") else "Deploy"
     tested = {"tests": tests.project_name} if tests else {}
     order = len(actions) + 1
-    actions.append(function_action(name, function, "deploy", release, f"Deploy-{of}", order, **digest, **tested))
+    actions.append(function_action(name, function, Step.DEPLOY, release, f"Deploy-{of}", order, **digest, **tested))
     return actions
 
 
@@ -142,13 +143,14 @@ def function_action(
     **more: str,
 ) -> Action:
     """A step of a release, done by a function, which reports how it ended."""
-    parameters = {
-        "step": step,
-        "pipeline": release.pipeline,
-        "execution": "#{codepipeline.PipelineExecutionId}",
-        "commit": release.revision,
+    parameters = document(
+        UserParameters,
+        step=step,
+        pipeline=release.pipeline,
+        execution="#{codepipeline.PipelineExecutionId}",
+        commit=release.revision,
         **more,
-    }
+    )
     inputs = [release.artifact]
     if "tests" in more and release.source:
         inputs.append(release.source)
@@ -171,12 +173,14 @@ def approval_action(
 ) -> Action:
     """Says what is to be released instead of what, and where to see it."""
     seen = f"Inspect-{service.environment_name}"
-    commit, live, digest = (f"#{{{seen}.{name}}}" for name in ("COMMIT_ID", "LIVE_COMMIT_ID", "IMAGE_DIGEST"))
+    commit, live, digest = (
+        f"#{{{seen}.{name}}}" for name in (Exported.COMMIT_ID, Exported.LIVE_COMMIT_ID, Exported.IMAGE_DIGEST)
+    )
     console = pulumi.Output.concat("https://", release.place.region, ".console.aws.amazon.com")
     execution = "#{codepipeline.PipelineExecutionId}"
     message = pulumi.Output.concat(
         f"Release to {service.environment_name}: commit {commit} instead of {live}, image {digest} instead of "
-        f"#{{{seen}.LIVE_DIGEST}}. ",
+        f"#{{{seen}.{Exported.LIVE_DIGEST}}}. ",
         console,
         f"/codesuite/codepipeline/pipelines/{release.pipeline}/executions/{execution}/visualization",
     )
@@ -218,7 +222,7 @@ def codedeploy_action(application: str, artifact: str, order: int) -> Action:
             "TaskDefinitionTemplateArtifact": artifact,
             "AppSpecTemplateArtifact": artifact,
             "Image1ArtifactName": artifact,
-            "Image1ContainerName": "IMAGE1_NAME",
+            "Image1ContainerName": IMAGE_PLACEHOLDER,
         },
         input_artifacts=[artifact],
         run_order=order,

@@ -52,8 +52,10 @@ def deployment_configuration(
         "deploymentCircuitBreaker": {"enable": breaker, "rollback": breaker},
         "alarms": {"alarmNames": list(alarm_names), "enable": bool(alarm_names), "rollback": bool(alarm_names)},
     }
-    if isinstance(strategy, BlueGreen):
-        result["lifecycleHooks"] = [lifecycle_hook(hook, hooks) for hook in strategy.hooks]
+    # Said of rolling too: hooks of the strategy before would stay, and ECS refuses them with rolling.
+    result["lifecycleHooks"] = (
+        [lifecycle_hook(hook, hooks) for hook in strategy.hooks] if isinstance(strategy, BlueGreen) else []
+    )
     return result
 
 

@@ -17,9 +17,7 @@ from slipway._secrets import SECRET, secret_rules, secret_statements
 from slipway.artifacts import ArtifactStore
 from slipway.build import COMPUTE, IMAGES, LOG_DAYS
 from slipway.iam import Place, Statement, allow
-
-GIVEN = ("SERVICE_URL", "ENVIRONMENT", "IMAGE_DIGEST", "COMMIT_ID", "PIPELINE_EXECUTION_ID")
-"""What the release function tells the tests of a stage."""
+from slipway.release.function.contract import TEST_VARIABLES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,11 +113,11 @@ class StageTests(CommandSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = sorted({*self.environment, *self.secrets} & set(GIVEN))
+        given = sorted({*self.environment, *self.secrets} & set(TEST_VARIABLES))
         refuse(
             (
                 bool(given),
-                f"environment and secrets must not have {list(GIVEN)}, which every test is given, got {given}",
+                f"environment and secrets must not have {list(TEST_VARIABLES)}, which every test is given, got {given}",
             )
         )
 

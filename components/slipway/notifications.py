@@ -12,7 +12,7 @@ import pulumi_aws as aws
 from slipway import iam
 from slipway._rules import refuse
 from slipway.iam import Place, allow, document
-from slipway.release.lambda_function import function
+from slipway.release.lambda_function import function, invoke_on_event
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 CHAT_REGION = "us-east-2"
@@ -213,30 +213,15 @@ def tell_of_recovery(
         args.log_retention_days,
         child,
     )
-    rule = aws.cloudwatch.EventRule(
+    invoke_on_event(
         name,
-        description="The pipeline succeeded",
-        event_pattern=pulumi.Output.json_dumps(
-            {
-                "source": ["aws.codepipeline"],
-                "detail-type": ["CodePipeline Pipeline Execution State Change"],
-                "detail": {"pipeline": [args.pipeline_name], "state": ["SUCCEEDED"]},
-            },
-            sort_keys=True,
-        ),
-        opts=child,
-    )
-    allowed = aws.lambda_.Permission(
-        f"{name}-permission",
-        action="lambda:InvokeFunction",
-        function=made.function.name,
-        principal="events.amazonaws.com",
-        source_arn=rule.arn,
-        opts=child,
-    )
-    aws.cloudwatch.EventTarget(
-        f"{name}-target",
-        rule=rule.name,
-        arn=made.function.arn,
-        opts=child.merge(pulumi.ResourceOptions(depends_on=[allowed])),
+        "The pipeline succeeded",
+        {
+            "source": ["aws.codepipeline"],
+            "detail-type": ["CodePipeline Pipeline Execution State Change"],
+            "detail": {"pipeline": [args.pipeline_name], "state": ["SUCCEEDED"]},
+        },
+        made.function.name,
+        made.function.arn,
+        child,
     )

@@ -19,6 +19,8 @@ from slipway.build import Build
 from slipway.command_project import CodeScan, CommandProject, CommandProjectArgs, VpcPlace
 from slipway.iam import Place, Statement, allow
 from slipway.notifications import Notifications, Notifier, NotifierArgs, subscribe
+from slipway.release.function.contract import Exported
+from slipway.release.lambda_function import invoke_on_event
 from slipway.scan_gate import ScanGate, ScanGateFunction, ScanGateFunctionArgs
 from slipway.sources import CodeCommit, Connection, EcrImage, Source
 from slipway.stages import DeployStage, Window
@@ -197,7 +199,7 @@ class Pipeline(pulumi.ComponentResource):
             artifact=_actions.BUILD if args.build else _actions.SOURCE,
             source=_actions.SOURCE if args.build else None,
             revision=source.revision,
-            digest=f"#{{{_actions.SCAN}.IMAGE_DIGEST}}" if args.scan_gate else None,
+            digest=f"#{{{_actions.SCAN}.{Exported.IMAGE_DIGEST}}}" if args.scan_gate else None,
             place=place,
         )
         gate = scan_gate(name, args, self.arn, child)
@@ -414,11 +416,24 @@ def allow_stage(
         f"{name}-{service.environment_name}-confirm",
         role=service.release_function.role_name,
         policy=iam.document(
-            # The release function believes this pipeline, because it can ask it.
-            allow("codepipeline:ListActionExecutions", on=pipeline_arn),
+            # The release function accepts an event of this pipeline only after asking it.
+            allow("codepipeline:GetPipelineExecution", "codepipeline:ListActionExecutions", on=pipeline_arn),
             *(tests.run_statements() if tests else []),
         ),
         opts=child,
+    )
+    # Nothing rests on this event. It ends what a release leaves behind that was stopped.
+    invoke_on_event(
+        f"{name}-{service.environment_name}-ended",
+        "An execution of the pipeline did not succeed",
+        {
+            "source": ["aws.codepipeline"],
+            "detail-type": ["CodePipeline Pipeline Execution State Change"],
+            "detail": {"pipeline": [name], "state": ["CANCELED", "FAILED", "STOPPED", "SUPERSEDED"]},
+        },
+        service.release_function.function_name,
+        service.release_function.function_arn,
+        child,
     )
     if service.code_deploy is not None:
         aws.iam.RolePolicy(

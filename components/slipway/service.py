@@ -155,6 +155,10 @@ class ServiceSettings:
     keep_verified: int = 5
     """Verified releases whose images never expire."""
 
+    retain_release_state: bool = True
+    """Keep the table of the release state, with the history of releases, when the stack is destroyed. Before the stack
+    is made again, delete that table, or import it."""
+
     log_retention_days: int = 30
     """Days to keep the logs of the service and of its releases."""
 
@@ -358,6 +362,10 @@ class Service(pulumi.ComponentResource):
             alarm = error_alarm(name, args, args.load_balancer, attachment, child)
             alarms = [alarm] if alarm else []
         alarm_names: list[pulumi.Input[str]] = [*(alarm.name for alarm in alarms), *args.alarm_names]
+        alarm_arns: list[pulumi.Input[str]] = [
+            *(alarm.arn for alarm in alarms),
+            *(place.arn("cloudwatch", f"alarm:{alarm}") for alarm in args.alarm_names),
+        ]
         hooks = hook_role(name, args.strategy, child)
         needed = [execution_policy, *(attachment.ready if attachment else []), *([hooks.policy] if hooks else [])]
         balancers = load_balancers(args, attachment)
@@ -403,10 +411,7 @@ class Service(pulumi.ComponentResource):
                     listener_arn=args.load_balancer.listener_arn,
                     test_listener_arn=args.load_balancer.test_listener_arn,
                     alarm_names=alarm_names,
-                    alarm_arns=[
-                        *(alarm.arn for alarm in alarms),
-                        *(place.arn("cloudwatch", f"alarm:{alarm}") for alarm in args.alarm_names),
-                    ],
+                    alarm_arns=alarm_arns,
                     role_arns=roles,
                 ),
                 opts=child,
@@ -441,6 +446,9 @@ class Service(pulumi.ComponentResource):
                 target_group_arns=attachment.target_group_arns if attachment else [],
                 service_url=self.url,
                 code_deploy=self.code_deploy,
+                alarm_arns=[] if by_codedeploy else alarm_arns,
+                alarm_minutes=args.error_alarm.minutes if alarms and args.error_alarm else 0,
+                retain_state=args.retain_release_state,
             ),
             opts=child,
         )

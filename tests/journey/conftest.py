@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import pytest
 from standin.api import REGION
 from standin.executor import Execution
+from standin.snapshots import Unsettled
 from standin.workspace import Outcome, Workspace
-from standin.world import Repository, Workshop, World, sample_app, stack_file
+from standin.world import Repository, Snapshot, Workshop, World, sample_app, stack_file
 
 
 @dataclass
@@ -114,9 +116,23 @@ class Stack:
         targets = self.account.autoscaling.describe_scalable_targets({"ResourceIds": [id]})["ScalableTargets"]
         return targets[0]["MinCapacity"], targets[0]["MaxCapacity"]
 
-    def register(self, name: str) -> Any:
-        parameter = f"/slipway/{self.service_name}-release/{name}"
-        return json.loads(self.account.client("ssm").get_parameter(Name=parameter)["Parameter"]["Value"])
+    def state(self, part: str) -> Any:
+        """A part of the release state: `settings`, `claim` or `verified`; None if there is none."""
+        key = {"item": {"S": "release"}, "at": {"S": "-"}}
+        table = self.account.client("dynamodb").get_item(TableName=f"{self.service_name}-release", Key=key)
+        return json.loads(table["Item"][part]["S"]) if part in table.get("Item", {}) else None
+
+    def history(self) -> list[dict[str, str]]:
+        """How releases ended, the newest first."""
+        asked = {
+            "KeyConditionExpression": "#i = :history",
+            "ExpressionAttributeNames": {"#i": "item"},
+            "ExpressionAttributeValues": {":history": {"S": "history"}},
+        }
+        found = self.account.client("dynamodb").query(
+            TableName=f"{self.service_name}-release", ScanIndexForward=False, **asked
+        )
+        return [{name: value["S"] for name, value in item.items()} for item in found["Items"]]
 
     def tags(self) -> dict[str, str]:
         """The digest that each tag of the repository points at."""
@@ -151,37 +167,101 @@ def until(name: str, status: str, actions: tuple[str, ...] = ACTIONS) -> dict[st
 RELEASED = until("Deploy", "Succeeded")
 
 
-@pytest.fixture
-def account(shared: Workshop) -> Iterator[World]:
-    quick = Path(__file__).with_name("quick")
-    path = f"{quick}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with shared.account(PATH=path) as made:
-        yield made
+class Site:
+    """The account that the journeys of this process have in turn, each as a new one, and the stacks that were up in it.
 
-
-@pytest.fixture
-def stack(shared: Workshop, account: World, tmp_path: Path) -> Callable[..., Stack]:
-    """Bring a stack up in the test's account; parts of its file and keys of `service` may be changed.
-
-    The first has a repository with a first commit; a later one shares it.
+    Bringing a stack up takes most of a journey's time, and many journeys begin with the same stack.
     """
-    repositories: list[Repository] = []
 
-    def make(name: str = "dev", own_tests: bool = False, config: dict[str, Any] | None = None, **service: Any) -> Stack:
-        told = dict(config or {})
+    def __init__(self, account: World) -> None:
+        self.account = account
+        self._new = account.snapshot()
+        self._up: dict[str, Snapshot] = {}
+
+    def clear(self) -> None:
+        """Make it a new account. What a test put in place of hooks and methods is gone too."""
+        self.account.restore(self._new)
+        self._new = self.account.snapshot()
+
+    @property
+    def is_new(self) -> bool:
+        return self.account.unchanged_since(self._new)
+
+    def keep(self, stack: str) -> None:
+        """Remember the account as the one in which this stack, and nothing else, was brought up."""
+        with suppress(Unsettled):
+            self._up[stack] = self.account.snapshot()
+
+    def restore(self, stack: str) -> Workspace | None:
+        """The stack as it was when it had been brought up, if it was."""
+        if stack not in self._up:
+            return None
+        self.account.restore(self._up[stack])
+        [workspace] = self._up[stack].workspaces
+        return workspace
+
+
+def path(shared: Workshop, *folders: str) -> str:
+    """PATH of builds. In these folders are programs that they find first: `quick` has an `aws`, `ready` a `docker`."""
+    first = [*(str(Path(__file__).with_name(folder)) for folder in folders), str(Path(sys.executable).parent)]
+    return os.pathsep.join([*first, shared.builder.get("PATH", os.environ["PATH"])])
+
+
+def maker(shared: Workshop, site: Site, folder: Path) -> Callable[..., Stack]:
+    """What the fixture `stack` is; the repository is made in `folder`."""
+    repositories: list[Repository] = []
+    account = site.account
+
+    def make(
+        name: str = "dev",
+        own_tests: bool = False,
+        real_build: bool = False,
+        config: dict[str, Any] | None = None,
+        **service: Any,
+    ) -> Stack:
+        settings = dict(config or {})
         if name != "prod":
             build = shared.build_settings("dev")
             if not own_tests:  # the sample's own take a second, in each of many builds
                 build["testCommands"] = ["test -f app/server.py"]
-            told = {"aws:region": REGION, "slipway:build": build, **told}
-        workspace = account.workspace(name, told)
+            settings = {"aws:region": REGION, "slipway:build": build, **settings}
+        key = json.dumps([name, settings, service], sort_keys=True) if not repositories and site.is_new else ""
+        restored = site.restore(key)
+        workspace = restored or account.workspace(name, settings)
+        account.build_environment["PATH"] = path(shared, "quick", *([] if real_build else ["ready"]))
         if not repositories:
-            repositories.append(account.repository("storefront", tmp_path / "storefront"))
+            repositories.append(account.repository("storefront", folder))
             repositories[0].commit("First commit", sample_app())
         made = Stack(account, workspace, repositories[0], name, name)
-        if name == "dev" or service:
-            made.change(**service)
-        workspace.up()
+        if not restored:
+            if name == "dev" or service:
+                made.change(**service)
+            workspace.up()
+            if key:
+                site.keep(key)
         return made
 
     return make
+
+
+@pytest.fixture(scope="session")
+def site(shared: Workshop) -> Iterator[Site]:
+    with shared.account() as made:
+        yield Site(made)
+
+
+@pytest.fixture
+def account(site: Site) -> World:
+    """A new account."""
+    site.clear()
+    return site.account
+
+
+@pytest.fixture
+def stack(shared: Workshop, site: Site, account: World, tmp_path: Path) -> Callable[..., Stack]:
+    """Bring a stack up in the test's account; parts of its file and keys of `service` may be changed.
+
+    The first has a repository with a first commit; a later one shares it. Builds run as they are deployed, but their
+    image is a ready-made one, with a digest of its own for each commit, unless docker is to build it: `real_build`.
+    """
+    return maker(shared, site, tmp_path / "storefront")

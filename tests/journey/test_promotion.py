@@ -32,7 +32,7 @@ def test_what_dev_verified_reaches_prod_unchanged_by_canary(stack: Make) -> None
     assert (to_prod.pipeline, ended(to_prod)) == ("storefront-prod", dict.fromkeys(PROD, "Succeeded"))
     assert (prod.image, prod.counts, prod.bounds) == (f"@{first.digest}", (2, 2), (2, 6))
     assert prod.traffic == {first.digest: 100}
-    assert prod.register("verified")["release"]["commit"] == first.variables["Source.CommitId"]
+    assert prod.state("verified")["commit"] == first.variables["Source.CommitId"]
 
     second = dev.release("Second commit")
     shares: list[dict[str, int]] = []
@@ -110,7 +110,7 @@ def test_an_approval_that_is_refused_or_that_expires_releases_nothing(
     refused = settled(prod)
     assert ended(refused) == {"Source": "Succeeded", "Inspect": "Succeeded", "Approve": "Failed"}
     assert said in refused.action("Approve").message
-    assert (prod.image, prod.counts, prod.register("wanted")) == (":unreleased", (0, 0), None)
+    assert (prod.image, prod.counts, prod.state("claim")) == (":unreleased", (0, 0), None)
     waited = prod.account.clock.now() - began
     assert waited < 60 if answer is False else 86_400 <= waited < 86_500
 
@@ -145,7 +145,7 @@ def test_a_digest_of_before_is_released_to_prod_again(stack: Make) -> None:
     again = prod.start(revision=first.digest)
     assert ended(again) == dict.fromkeys(PROD, "Succeeded")
     assert prod.image == f"@{first.digest}"
-    assert prod.register("verified")["release"]["commit"] == first.variables["Source.CommitId"]
+    assert prod.state("verified")["commit"] == first.variables["Source.CommitId"]
 
 
 def test_prod_waits_for_the_repository_of_dev_and_says_so_before_anything_is_made(stack: Make, account: World) -> None:
@@ -168,7 +168,7 @@ def test_a_canary_that_fails_is_taken_back_and_the_pipeline_is_red_with_the_reas
     assert ended(refused)["Deploy"] == "Failed"
     message = refused.action("Deploy").message
     assert "container app exited with 1" in message
-    assert f"The last verified image is put back: {prod.register('verified')['release']['image']}" in message
+    assert f"Rolling back to the last verified image, {prod.state('verified')['image']}" in message
     # Long before the deadline, though ECS's circuit breaker does not watch over canaries.
     assert prod.account.clock.now() - began < 5 * 60
     prod.account.clock.sleep(120)

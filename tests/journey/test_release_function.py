@@ -475,7 +475,7 @@ def test_a_release_that_is_live_but_cannot_be_recorded_is_red_and_a_retry_mends_
     assert (dev.counts, dev.register("verified")) == ((1, 1), None)
     monkeypatch.undo()
     assert dev.account.codepipeline.retry(failed, "dev").status == "Succeeded"
-    assert dev.register("verified")["release"]["image"].endswith(failed.digest)
+    assert dev.state("verified")["image"].endswith(failed.digest)
     assert dev.running["revision"] == 1
 
 

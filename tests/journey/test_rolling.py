@@ -39,7 +39,7 @@ def test_a_commit_goes_live_and_so_does_the_next(stack: Make) -> None:
     second = dev.release("Second commit")
     assert second.digest != first.digest
     assert (dev.image, dev.counts, dev.bounds) == (f"@{second.digest}", (1, 1), (1, 2))
-    assert dev.register("verified")["release"]["commit"] == second.variables["Source.CommitId"]
+    assert dev.state("verified")["commit"] == second.variables["Source.CommitId"]
 
 
 def test_a_release_moves_the_tags_that_keep_its_image_and_the_ones_before_from_expiring(stack: Make) -> None:
@@ -72,9 +72,9 @@ def test_a_first_release_that_fails_leaves_no_tasks_and_is_red_with_the_reason(s
     assert ended(failed) == until("Deploy", "Failed")
     message = failed.action("Deploy").message
     assert "container app exited with 1" in message
-    assert "No image was verified before, so the service goes back to no tasks." in message
+    assert "No image was verified before, so the service goes back to zero tasks." in message
     assert dev.counts == (0, 0)
-    assert (dev.register("wanted"), dev.register("verified")) == (None, None)
+    assert (dev.state("claim")["phase"], dev.state("verified")) == ("failed", None)
     assert dev.workspace.preview(refresh=True).changes == []
 
     dev.account.ecs.fault = lambda definition: None
@@ -98,7 +98,7 @@ def test_releases_that_ecs_rolls_back_are_red_within_a_minute_with_the_reason_of
         assert ended(bad)["Deploy"] == "Failed"
         message = bad.action("Deploy").message
         assert reason in message
-        assert f"The last verified image is put back: {dev.register('verified')['release']['image']}" in message
+        assert f"Rolling back to the last verified image, {dev.state('verified')['image']}" in message
         deployments = dev.account.ecs.list_service_deployments(
             {"cluster": "storefront-dev", "service": "storefront-dev"}
         )
@@ -108,7 +108,7 @@ def test_releases_that_ecs_rolls_back_are_red_within_a_minute_with_the_reason_of
 
         dev.account.clock.sleep(120)
         assert (dev.image, dev.counts) == (f"@{good.digest}", (1, 1))
-        assert dev.register("wanted") == dev.register("verified")["release"]
+        assert (dev.state("claim")["phase"], dev.history()[0]["result"]) == ("failed", "failed")
         assert dev.tags()["verified-dev"] == dev.tags()["live-dev"] == good.digest
     assert dev.workspace.preview(refresh=True).changes == []
 
@@ -162,7 +162,7 @@ def test_an_earlier_commit_is_released_again_without_a_build(stack: Make) -> Non
     assert again.status == "Succeeded"
     assert "was tested and built before; its image is used again" in again.action("Build").log
     assert (dev.image, again.digest) == (f"@{first.digest}", first.digest)
-    assert dev.register("verified")["slots"] == [[first.digest, 0], [second.digest, 1]]
+    assert dev.state("verified")["slots"] == [[first.digest, 0], [second.digest, 1]]
     assert dev.workspace.preview(refresh=True).changes == []
 
 
@@ -183,8 +183,8 @@ def test_a_change_of_settings_reaches_the_service_with_the_image_that_is_live(st
     live = dev.push()
     changed = dev.up(cpu=512, memory=1024, environment={"GREETING": "Good evening"})
     assert sorted({step.name for step in changed.changes}) == [
+        "storefront-dev-release",  # the hash of the settings
         "storefront-dev-release-rollout-1",
-        "storefront-dev-release-settings",
         "storefront-dev-template",
     ]
     assert (dev.image, dev.running["cpu"], dev.counts) == (f"@{live.digest}", "512", (1, 1))
@@ -229,7 +229,7 @@ def test_counts_that_could_not_be_had_are_taken_back(stack: Make) -> None:
     dev.push()
     dev.account.ecs.fault = lambda definition: "exit 1"
     dev.change(tasks={"min": 4})
-    with pytest.raises(CommandError, match="was not settled in time: 1 of 4 tasks run"):
+    with pytest.raises(CommandError, match="did not reach a steady state in time: 1 of 4 tasks running"):
         dev.workspace.up()
     assert dev.counts[0] == 4
     dev.account.ecs.fault = lambda definition: None
@@ -301,7 +301,7 @@ def test_a_change_of_settings_during_a_release_ends_with_the_newest_of_both(stac
     changes.join()
     assert changed == [True]
     assert (dev.image, dev.running["cpu"], dev.counts) == (f"@{second.digest}", "512", (1, 1))
-    assert dev.register("verified")["release"]["image"].endswith(second.digest)
+    assert dev.state("verified")["image"].endswith(second.digest)
     assert dev.workspace.preview(refresh=True).changes == []
 
 
@@ -336,12 +336,13 @@ def test_a_count_that_scaling_chose_survives_a_release_and_a_change_of_settings(
     assert (dev.counts, dev.bounds) == ((3, 3), (1, 4))
 
 
-def test_destroy_leaves_nothing_but_task_definition_revisions(stack: Make) -> None:
+def test_destroy_leaves_nothing_but_task_definition_revisions_and_the_release_state(stack: Make) -> None:
     dev = stack()
     dev.push()
     dev.workspace.destroy()
-    assert dev.account.aws.resources == {}
+    # The release state is kept, unless the stack file says otherwise.
+    assert [resource.name for resource in dev.account.aws.resources.values()] == ["storefront-dev-release"]
+    assert dev.state("verified") is not None
     families = dev.account.ecs.list_task_definitions({})["taskDefinitionArns"]
     assert [arn.rpartition("/")[2] for arn in families] == ["storefront-dev:1", "storefront-dev-template:1"]
-    assert dev.account.client("ssm").describe_parameters()["Parameters"] == []
     assert dev.account.client("s3").list_buckets()["Buckets"] == []

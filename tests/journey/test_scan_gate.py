@@ -30,7 +30,7 @@ def test_a_finding_stops_the_release_and_names_itself(stack: Make) -> None:
         f"findings of HIGH or more stop the release of {stopped.digest}: CVE-2026-0001 (HIGH). "
         "Mend them, or allow them for a time in slipway:scanGate.allow"
     )
-    assert (dev.image, dev.counts, dev.register("wanted")) == (":unreleased", (0, 0), None)
+    assert (dev.image, dev.counts, dev.state("claim")) == (":unreleased", (0, 0), None)
 
 
 def test_a_finding_that_is_allowed_passes_until_its_day_and_stops_again_after_it(stack: Make) -> None:

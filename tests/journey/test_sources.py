@@ -82,7 +82,7 @@ def test_an_upload_to_s3_is_built_under_its_version_and_released(stack: Make, ac
     [execution] = account.codepipeline.settle()
     assert (ended(execution), dev.image) == (RELEASED, f"@{execution.digest}")
     assert dev.tags()[f"s3-{version}"] == execution.digest
-    assert dev.register("verified")["release"]["commit"] == f"s3-{version}"
+    assert dev.state("verified")["commit"] == f"s3-{version}"
 
 
 def test_a_pull_request_is_built_in_a_repository_of_its_own_and_reaches_nobody(stack: Make) -> None:

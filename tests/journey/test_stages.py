@@ -128,7 +128,7 @@ def test_tests_that_fail_put_the_last_verified_image_back_once_and_leave_its_tag
     # Once there, once back.
     assert len([call for call in deployments if "taskDefinition" in call]) == 2
     assert (dev.image, dev.counts, dev.moving()) == (f"@{good.digest}", (1, 1), tags)
-    assert dev.register("wanted") == dev.register("verified")["release"]
+    assert dev.state("claim")["phase"] == "failed"
     assert dev.workspace.preview(refresh=True).changes == []
 
     # What mends it is released as ever.
@@ -164,7 +164,7 @@ def test_a_first_release_whose_tests_fail_leaves_no_tasks(stack: Make) -> None:
     bad = dev.push()
     assert ended(bad) == until("Deploy", "Failed")
     assert "No image was verified before, so the service goes back to no tasks." in bad.action("Deploy").message
-    assert (dev.counts, dev.moving(), dev.register("wanted")) == ((0, 0), {}, None)
+    assert (dev.counts, dev.moving(), dev.state("verified")) == ((0, 0), {}, None)
     # Scaling does not start them again.
     assert dev.bounds == (0, 2)
 
@@ -192,7 +192,7 @@ def test_a_digest_of_before_is_released_again_and_nothing_is_built(stack: Make) 
     assert f"nothing is built: the image {first.digest} is released again." in again.action("Build").log
     assert "docker" not in again.action("Build").log
     assert dev.image == f"@{first.digest}"
-    assert dev.register("verified")["release"]["commit"] == first.variables["Source.CommitId"]
+    assert dev.state("verified")["commit"] == first.variables["Source.CommitId"]
     assert dev.moving()["verified-dev"] == first.digest
 
 

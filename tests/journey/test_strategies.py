@@ -114,7 +114,7 @@ def test_tasks_that_do_not_start_get_no_traffic_and_the_release_is_red(stack: Ma
     assert "container app exited with 1" in bad.action("Deploy").message
     dev.account.clock.sleep(120)
     assert (dev.image, dev.counts, dev.traffic) == (f"@{good.digest}", (1, 1), {good.digest: 100})
-    assert dev.register("wanted") == dev.register("verified")["release"]
+    assert dev.state("claim")["phase"] == "failed"
     assert dev.workspace.preview(refresh=True).changes == []
 
 
@@ -123,7 +123,7 @@ def test_a_first_release_that_fails_leaves_no_tasks(stack: Make, kind: str) -> N
     dev = made_with(stack, **{kind: QUICK[kind]})
     dev.account.ecs.fault = lambda definition: "exit 1"
     assert ended(dev.push())["Deploy"] == "Failed"
-    assert (dev.counts, dev.register("wanted")) == ((0, 0), None)
+    assert (dev.counts, dev.state("verified")) == ((0, 0), None)
     dev.account.ecs.fault = lambda definition: None
     assert failures(dev.push()) == []
     assert dev.traffic == {dev.image.removeprefix("@"): 100}
@@ -268,7 +268,7 @@ def test_a_release_that_codedeploy_rolls_back_is_red_and_the_next_up_brings_the_
     assert dev.workspace.preview(refresh=True).changes == []
     dev.up(cpu=512, memory=1024)
     assert (dev.image, dev.running["cpu"], dev.traffic) == (f"@{good.digest}", "512", {good.digest: 100})
-    assert dev.register("wanted") == dev.register("verified")["release"]
+    assert dev.state("claim")["phase"] == "failed"
 
 
 def test_an_up_while_codedeploy_still_rolls_back_is_red_and_the_one_after_it_brings_the_verified_image(
@@ -283,7 +283,7 @@ def test_an_up_while_codedeploy_still_rolls_back_is_red_and_the_one_after_it_bri
         dev.up(cpu=512, memory=1024)
     dev.workspace.up()
     assert (dev.image, dev.running["cpu"], dev.traffic) == (f"@{good.digest}", "512", {good.digest: 100})
-    assert dev.register("wanted") == dev.register("verified")["release"]
+    assert dev.state("claim")["phase"] == "failed"
 
 
 def test_with_codedeploy_tests_that_fail_bring_the_verified_image_back(stack: Make) -> None:

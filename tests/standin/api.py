@@ -35,6 +35,8 @@ MOTO = ("ssm", "s3", "sts", "sns")
 REST = ("lambda",)
 """Ours whose operation is in the method and the path of a request."""
 NOT_HERE = "NotInTheStandIn"
+SIGNED_AS = {"monitoring": "cloudwatch"}
+"""Services whose signing name is not botocore's name of them."""
 
 
 class AwsError(Exception):
@@ -66,7 +68,7 @@ class Api:
         """Answers clients of load balancers, which are names of this machine: status and text, by host name."""
 
     def register(self, service: str, handler: object) -> None:
-        """Serve `service` (botocore's name of it, which must also be its signing name) by the methods of `handler`."""
+        """Serve `service` (botocore's name of it) by the methods of `handler`."""
         self._services[service] = handler
 
     def credentials_for(self, role_arn: str) -> dict[str, str]:
@@ -101,6 +103,7 @@ class Api:
         # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
         signed = re.search(r"Credential=(\w+)/\d+/[\w-]+/([\w-]+)/", request.headers.get("Authorization", ""))
         key, service = signed.groups() if signed else ("", "unsigned")
+        service = SIGNED_AS.get(service, service)
         operation, params, error = "?", Params(), None
         try:
             operation, params = _request(service, request)
@@ -138,7 +141,7 @@ def _request(service: str, request: Request) -> tuple[str, Params]:
         params = parser.parse(request_dict)
         return str(moto_operation.name), {name: value for name, value in params.items() if name != "Body"}
     # JSON 1.1: what botocore chooses where a service offers it (utils.PRIORITY_ORDERED_SUPPORTED_PROTOCOLS), so
-    # codepipeline and codebuild, whose models name CBOR first, come as JSON too.
+    # codepipeline, codebuild and cloudwatch, whose models name CBOR first, come as JSON too.
     if target := request.headers.get("X-Amz-Target"):
         return target.rpartition(".")[2], json.loads(request.get_data() or b"{}")
     raise AwsError(NOT_HERE, f"not in the stand-in: {service}:{request.form.get('Action', request.path)}")

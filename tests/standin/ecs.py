@@ -3,12 +3,12 @@
 Operations take and return dicts in the API's own shape. What happens by itself (tasks start and fail, deployments end)
 is worked out from the clock whenever anything is asked. A rule names the AWS page it stands on (API: AmazonECS/latest/
 APIReference, DG: AmazonECS/latest/developerguide); UNCONFIRMED is what no page says. Not here: the pauses between
-attempts (DG service-throttle-logic), placement, percentages other than 100/200, the bake time that ECS gives alarms of
-rolling deployments. What is not ROLLING: strategies.py.
+attempts (DG service-throttle-logic), placement, percentages other than 100/200. What is not ROLLING: strategies.py.
 """
 
 import copy
 import itertools
+import json
 import math
 import threading
 from collections import Counter
@@ -22,7 +22,7 @@ from moto.core.utils import get_service_model
 from standin.api import ACCOUNT, REGION, AwsError, Params
 from standin.clock import Clock
 from standin.elb import Elb
-from standin.strategies import Failed, Stages, check
+from standin.strategies import Failed, Stages, check, check_migration
 
 NEVER = math.inf
 ARN = f"arn:aws:ecs:{REGION}:{ACCOUNT}:"
@@ -32,6 +32,8 @@ DEPLOYING = {"taskDefinition", "networkConfiguration", "platformVersion", "loadB
 DEPLOYING |= {"serviceConnectConfiguration", "volumeConfigurations", "vpcLatticeConfigurations"}
 PROGRESSING = ("PENDING", "IN_PROGRESS")
 SCHEDULER = "ServiceSchedulerInitiated"
+DEFAULT_ALARM_MINUTES = 5.0
+TASK_DEFINITION_BYTES = 65_536
 
 
 @dataclass(eq=False)
@@ -48,6 +50,8 @@ class Deployment:
     """Where it is; a rolling one has none."""
     watched: frozenset[str] = frozenset()
     """Alarms that end it."""
+    bake: float = 0.0
+    """Seconds for which ECS watches them after the old tasks are gone."""
 
     @property
     def status(self) -> str:
@@ -128,13 +132,36 @@ def operation(method: Operation) -> Operation:
 
 
 class Ecs:
-    def __init__(self, clock: Clock, image_exists: Callable[[str], bool], elb: Elb | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        image_exists: Callable[[str], bool],
+        elb: Elb | None = None,
+        deployed_alarm: Callable[[str], float | None] = lambda name: None,
+        role_made: Callable[[str], float] = lambda arn: -NEVER,
+    ) -> None:
+        """`deployed_alarm` has the minutes that an alarm of CloudWatch looks at; None where nobody deployed it.
+        `role_made` has the time at which a role was made, by its ARN.
+        """
         self.fault: Callable[[Params], str | None] = lambda task_definition: None
         """What is wrong with the tasks of a task definition: None, "exit N", "health check",
         "CannotPullContainerError", or "flapping" (healthy, then gone, for ever)."""
         self.hook: Callable[[str, str], str] = lambda arn, stage: "SUCCEEDED"
         """The hookStatus that a Lambda function answers at a stage. It must not ask ECS anything."""
+        self.alarm_minutes: dict[str, float] = {}
+        """The minutes that alarms look at which nobody deployed; without an entry, DEFAULT_ALARM_MINUTES."""
+        self.role_delay = 0.0
+        """Seconds after a role is made in which ECS cannot use it yet, and says so with `role_error`."""
+        self.role_error = "InvalidParameterException"
+        """Or AccessDeniedException."""
+        self.linked_role_from = -NEVER
+        """From when on the account has the service-linked role of ECS; NEVER is an account without it."""
+        self.shown_digest: Callable[[str], str] = lambda digest: digest
+        """What service revisions show for the digest of an image that was asked for: where it is an index, AWS does
+        not document whether that is the index's or a platform's (aws/amazon-ecs-agent 4226)."""
         self.elb = elb or Elb(clock, [])
+        self._role_made = role_made
+        self._deployed_alarm = deployed_alarm
         self.start_seconds, self.steady_seconds = 20.0, 10.0
         self.lock = threading.RLock()
         self._clock, self._image_exists, self._numbers = clock, image_exists, itertools.count(1)
@@ -174,6 +201,12 @@ class Ecs:
 
     @operation
     def register_task_definition(self, params: Params) -> Params:
+        # general/latest/gr/ecs-service: "Task definition size: 64 KB", which is the message as people quote it.
+        # UNCONFIRMED: that it is the size of the JSON without spaces, and that tags do not count.
+        size = len(_json({key: value for key, value in params.items() if key != "tags"}))
+        if size > TASK_DEFINITION_BYTES:
+            told = f"Actual length: '{size}'. Max allowed length is '{TASK_DEFINITION_BYTES}' bytes."
+            raise AwsError("ClientException", told)
         revisions, tags = self._families.setdefault(params["family"], []), params.pop("tags", [])
         revision = len(revisions) + 1  # never one that was used: DG deregister-task-definition-v2
         definition: Params = {"volumes": [], "placementConstraints": []} | params
@@ -235,6 +268,9 @@ class Ecs:
         arn = self._arn(params, params["serviceName"])
         if arn in self._services and self._services[arn].shown["status"] == "ACTIVE":
             raise AwsError("InvalidParameterException", "Creation of service was not idempotent.")
+        if self._clock.now() < self.linked_role_from:  # hashicorp/terraform-provider-aws 11417, pulumi-aws 1041
+            told = "Unable to assume the service linked role. Please verify that the ECS service linked role exists."
+            raise AwsError("InvalidParameterException", told)
         shown: Params = {"desiredCount": 0, "loadBalancers": [], "serviceRegistries": [], "platformVersion": "LATEST"}
         shown |= {"deploymentController": {"type": "ECS"}, "deploymentConfiguration": {}}
         shown |= {
@@ -263,16 +299,31 @@ class Ecs:
         if service.codedeploy and (forced or DEPLOYING & changes.keys()):  # API API_UpdateService; UNCONFIRMED message
             raise AwsError("InvalidParameterException", "Use AWS CodeDeploy to trigger a new deployment.")
         deploys = forced or any(service.shown.get(key) != changes[key] for key in DEPLOYING & changes.keys())
+        if "deploymentConfiguration" in changes:
+            # Hooks stay until `lifecycleHooks: []` is said: aws/containers-roadmap 2664. UNCONFIRMED for the other
+            # parts of the configuration, which here are as the last call has them.
+            before, configuration = service.shown["deploymentConfiguration"], changes["deploymentConfiguration"]
+            hooks = configuration.pop("lifecycleHooks", before.get("lifecycleHooks", []))
+            configuration |= {"lifecycleHooks": hooks} if hooks else {}
         after = service.shown | changes
         if deploys:
             self._reachable(after)
         if {"deploymentConfiguration", "loadBalancers"} & changes.keys():
             check(after["deploymentConfiguration"], after["loadBalancers"])
+        if not service.codedeploy:
+            self._check_migration(service, after)
         service.shown |= changes
         if deploys:
             self._deploy(service, "loadBalancers" in changes)
         self._step(service, self._clock.now())
         return {"service": self._described(service)}
+
+    def _check_migration(self, service: Service, after: Params) -> None:
+        goal, ongoing = service.goal, any(deployment.ongoing for deployment in service.deployments)
+        balancers: list[Params] = goal.revision.get("loadBalancers", [])
+        completed = balancers if goal.status == "SUCCESSFUL" else [{} for _ in balancers]
+        before = service.shown["deploymentConfiguration"]
+        check_migration(before, after["deploymentConfiguration"], None if ongoing else completed)
 
     @operation
     def delete_service(self, params: Params) -> Params:
@@ -298,12 +349,28 @@ class Ecs:
         if "taskDefinition" in inputs:
             definition = self._definition(inputs["taskDefinition"])
             inputs["taskDefinition"] = definition["taskDefinitionArn"]
+            self._usable(*(definition.get(key) for key in ("taskRoleArn", "executionRoleArn")))
             if definition["status"] != "ACTIVE":  # API API_DeregisterTaskDefinition
                 raise AwsError("ClientException", "TaskDefinition is inactive")
         if "deploymentConfiguration" in inputs:
             defaults = {"maximumPercent": 200, "minimumHealthyPercent": 100, "strategy": "ROLLING"}
             inputs["deploymentConfiguration"] = defaults | inputs["deploymentConfiguration"]
+            self._usable(*(h.get("roleArn") for h in inputs["deploymentConfiguration"].get("lifecycleHooks", [])))
+        balancers = inputs.get("loadBalancers", [])
+        self._usable(*(balancer.get("advancedConfiguration", {}).get("roleArn") for balancer in balancers))
         return inputs
+
+    def _usable(self, *roles: str | None) -> None:
+        """IAM is eventually consistent: hashicorp/terraform-provider-aws 38538, which has the message.
+
+        UNCONFIRMED: that the role of a hook, or of a task, is refused by this call and in these words; the words of
+        AccessDeniedException.
+        """
+        for role in filter(None, roles):
+            if self._clock.now() < self._role_made(role) + self.role_delay:
+                told = f"ECS was unable to assume the configured ECS Infrastructure Role '{role}'. Please verify that "
+                told += "the role being passed has the proper trust relationship with Amazon ECS."
+                raise AwsError(self.role_error, told)
 
     def _reachable(self, shown: Params) -> None:
         """A load balancer reaches a port that its container has: API API_LoadBalancer, containerPort."""
@@ -545,7 +612,7 @@ class Ecs:
         revision = _known("ServiceRevision", service.shown) | arns
         revision["serviceRevisionArn"] = f"{ARN}service-revision/{path}"
         containers = self._definition(service.shown["taskDefinition"])["containerDefinitions"]
-        revision["containerImages"] = [_image(container) for container in containers]
+        revision["containerImages"] = [self._image(container) for container in containers]
         configuration = service.shown["deploymentConfiguration"]
         revision["resolvedConfiguration"] = {"loadBalancers": _resolved(service.shown, blue, named)}
         shown = arns | {"serviceDeploymentArn": f"{ARN}service-deployment/{path}", "startedAt": now, "updatedAt": now}
@@ -561,8 +628,22 @@ class Ecs:
         # not monitor alarms for the duration of that deployment".
         if alarms["enable"] and not self._alarms.intersection(alarms["alarmNames"]):
             service.goal.watched = frozenset(alarms["alarmNames"])
+            # The same page: the bake time is computed "based on the alarm configuration", and comes "after a new
+            # service version has scaled out and the old service version has scaled in". UNCONFIRMED: that it is the
+            # longest of the alarms' evaluation periods, computed when the deployment starts.
+            service.goal.bake = 60 * max(map(self._minutes, alarms["alarmNames"]), default=0.0)
         service.steady_since = None
         self._step(service, now)
+
+    def _image(self, container: Params) -> Params:
+        image, digest = container["image"], container["image"].partition("@")[2]
+        shown = {"containerName": container["name"], "image": image}
+        # A tag's digest, which ECS looks up, is not known here: releases go by digest.
+        return shown | ({"imageDigest": self.shown_digest(digest)} if digest else {})
+
+    def _minutes(self, alarm: str) -> float:
+        found = self._deployed_alarm(alarm)
+        return self.alarm_minutes.get(alarm, DEFAULT_ALARM_MINUTES) if found is None else found
 
     def _serving(self, service: Service) -> Deployment | None:
         """The deployment that the production rule favours (UNCONFIRMED, and of interest when one is overtaken)."""
@@ -578,7 +659,8 @@ class Ecs:
         while service.deployments or service.sets:
             moments = [moment for task in service.tasks for moment in (task.runs, task.healthy, task.stops)]
             moments += [deployment.next[0] for deployment in service.deployments if deployment.next]
-            moments += [service.steady_since + self.steady_seconds] if service.steady_since is not None else []
+            if service.steady_since is not None:
+                moments.append(service.steady_since + self._settles(service))
             for newest in service.deployments[-1:]:
                 moments += [newest.stages.until] if newest.stages else []
                 moments += [service.time + 1] if newest.status in PROGRESSING and newest.watched & self._alarms else []
@@ -657,7 +739,7 @@ class Ecs:
             return
         if service.steady_since is None:
             service.steady_since, service.reported = now, False
-        if service.reported or now < service.steady_since + (self.steady_seconds if desired else 0):
+        if service.reported or now < service.steady_since + self._settles(service):
             return
         ends = {"ROLLBACK_IN_PROGRESS": "ROLLBACK_SUCCESSFUL", **dict.fromkeys(PROGRESSING, "SUCCESSFUL")}
         if newest.status in ends:
@@ -666,6 +748,16 @@ class Ecs:
         if not newest.ongoing:
             service.reported = True
             self._event(service, now, "has reached a steady state.")
+
+    def _settles(self, service: Service) -> float:
+        """Seconds from when only the new tasks run until the deployment is completed.
+
+        UNCONFIRMED: that with zero tasks there is nothing to wait for, as with strategies.py.
+        """
+        newest = service.deployments[-1]
+        baking = newest.status in PROGRESSING and not newest.stages
+        wait = max(self.steady_seconds, newest.bake if baking else 0.0)
+        return wait if service.shown["desiredCount"] else 0.0
 
     def _scale(self, service: Service, deployment: Deployment, now: float, up: bool = True) -> None:
         """To the desired count."""
@@ -750,10 +842,8 @@ def _container(container: Params, definition: Params) -> Params:
     return {"cpu": 0, "essential": True, **{key: [] for key in empty}} | container | {"portMappings": ports}
 
 
-def _image(container: Params) -> Params:
-    image = {"containerName": container["name"], "image": container["image"]}
-    # A tag's digest, which ECS looks up, is not known here: releases go by digest.
-    return image | ({"imageDigest": container["image"].partition("@")[2]} if "@" in container["image"] else {})
+def _json(document: Params) -> bytes:
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _counts(tasks: list[Task]) -> dict[str, int]:

@@ -1,11 +1,14 @@
 """Lambda: runs the functions that are deployed, as they are deployed."""
 
+import atexit
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,7 +30,7 @@ class Lambdas:
         self._lock = threading.Lock()
         self._folder = tempfile.TemporaryDirectory(prefix="slipway-lambda-")
         self.log_path = Path(self._folder.name) / "log"
-        self._log = self.log_path.open("w")
+        self._log = self.log_path.open("a")
 
     def invoke(self, name: str, event: dict[str, Any]) -> Any:
         """Run the function with an event, and wait for it."""
@@ -53,12 +56,68 @@ class Lambdas:
             raise FunctionError(json.dumps(answer.get("error", answer)))
         return answer["result"]
 
+    def rest(self) -> None:
+        """End the warm processes."""
+        with self._lock:
+            for workers in self._idle.values():
+                for worker in workers:
+                    worker.end()
+            self._idle.clear()
+
     def close(self) -> None:
-        for workers in self._idle.values():
-            for worker in workers:
-                worker.end()
+        self.rest()
         self._log.close()
         self._folder.cleanup()
+
+
+class _Workers:
+    """The process that forks those of the functions; one serves all accounts of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+
+    def fork(self, environment: dict[str, str], folder: Path, handler: str, files: list[int]) -> int:
+        """The id of a new process, which takes orders from, answers to, and logs to these files."""
+        return self._ask({"environment": environment, "folder": str(folder), "handler": handler}, files)
+
+    def end(self, id: int) -> None:
+        """Kill a process, and see it gone."""
+        self._ask({"end": id}, [])
+
+    def _ask(self, order: dict[str, Any], files: list[int]) -> int:
+        with self._lock:
+            channel = self._channel or self._start()
+            socket.send_fds(channel, [json.dumps(order).encode()], files)
+            answer = channel.recv(32)
+        if not answer:
+            raise RuntimeError("the process that forks the functions' has ended")
+        return int(answer)
+
+    def _start(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        environment = {"PATH": os.environ["PATH"], "AWS_EC2_METADATA_DISABLED": "true"}
+        environment |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+        script = str(Path(__file__).with_name("worker.py"))
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, script, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                pass_fds=[theirs.fileno()],
+            )
+        self._channel = ours
+        atexit.register(self._close)
+        return ours
+
+    def _close(self) -> None:
+        if self._channel and self._process:
+            self._channel.close()  # at which it ends
+            self._process.wait()
+
+
+_workers = _Workers()
 
 
 class _Worker:
@@ -66,52 +125,57 @@ class _Worker:
         given = function.inputs
         code = Path(tempfile.mkdtemp(dir=folder))
         for path, asset in given["code"]["assets"].items():
-            (code / path).parent.mkdir(exist_ok=True)
+            (code / path).parent.mkdir(exist_ok=True, parents=True)
             (code / path).write_text(asset["text"])
         environment = {
             "PATH": os.environ["PATH"],
-            "PYTHONUNBUFFERED": "1",
             "AWS_ENDPOINT_URL": api.url,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_LAMBDA_FUNCTION_NAME": given["name"],
             **api.credentials_for(given["role"]),
             **given.get("environment", {}).get("variables", {}),
         }
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("worker.py")), str(code), given["handler"]],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=environment,
-            text=True,
-            bufsize=1,
-        )
+        (orders, ours), (theirs, answers) = os.pipe(), os.pipe()
+        try:
+            self._id: int | None = _workers.fork(environment, code, given["handler"], [orders, answers, log.fileno()])
+        finally:
+            os.close(orders)
+            os.close(answers)
+        self._orders, self._answers = os.fdopen(ours, "w", buffering=1), os.fdopen(theirs)
 
     def run(self, event: dict[str, Any], clock: Clock, timeout: float) -> dict[str, Any]:
         deadline = clock.now() + timeout
-        self._send({"event": event, "deadline": deadline})
-        assert self._process.stdout
-        for line in self._process.stdout:
-            message: dict[str, Any] = json.loads(line)
-            if "sleep" in message:
-                clock.sleep(message["sleep"])
-                if clock.now() > deadline:
-                    self.end()
-                    # https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html
-                    return {"timeout": f"Task timed out after {timeout:.2f} seconds"}
-                self._send(None)
-            elif "time" in message:
-                self._send(clock.now())
-            else:
-                return message
+        try:
+            self._send({"event": event, "deadline": deadline})
+            for line in self._answers:
+                message: dict[str, Any] = json.loads(line)
+                if "sleep" in message:
+                    clock.sleep(message["sleep"])
+                    if clock.now() > deadline:
+                        self.end()
+                        # https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html
+                        return {"timeout": f"Task timed out after {timeout:.2f} seconds"}
+                    self._send(None)
+                elif "time" in message:
+                    self._send(clock.now())
+                else:
+                    return message
+        except BrokenPipeError:  # it ended while it was spoken to
+            pass
+        self.end()
         return {"timeout": "the function's process ended"}
 
     def _send(self, message: Any) -> None:
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps(message) + "\n")
+        self._orders.write(json.dumps(message) + "\n")
 
     def end(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        if self._id is not None:
+            _workers.end(self._id)
+            self._id = None
+            with suppress(BrokenPipeError):
+                self._orders.close()
+            self._answers.close()

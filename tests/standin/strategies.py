@@ -72,6 +72,30 @@ def check(configuration: Params, balancers: list[Params]) -> None:
             refuse(":listener-rule/" not in advanced[key], f"{told} Got: {advanced[key]}")
 
 
+def check_migration(before: Params, after: Params, completed: list[Params] | None) -> None:
+    """Refuses a change between ROLLING and the strategies that shift traffic where ECS asks for other steps first.
+
+    `before` and `after` are configurations; `completed` is what the last completed deployment has for load balancers,
+    or None while a deployment is under way. Both ways, DG update-rolling-to-bluegreen and update-bluegreen-to-rolling
+    want all deployments to have ended. To a strategy that shifts traffic, "if your service uses Elastic Load Balancing,
+    update your service with the new advancedConfiguration and start a rolling deployment" comes first; back to
+    ROLLING, hooks that are left make it fail (aws/containers-roadmap 2664). UNCONFIRMED: the code and the messages;
+    that ECS refuses the call, and does not fail the deployment; that it compares nothing of the advanced configuration.
+    """
+    if (before["strategy"] == "ROLLING") == (after["strategy"] == "ROLLING"):
+        return
+    change = f"The deployment strategy cannot be changed from {before['strategy']} to {after['strategy']}"
+    why = None
+    if completed is None:
+        why = "while a service deployment is in progress."
+    elif after["strategy"] == "ROLLING" and after.get("lifecycleHooks"):
+        why = "while lifecycleHooks are configured."
+    elif not all("advancedConfiguration" in balancer for balancer in completed):
+        why = "before a rolling deployment with the advancedConfiguration of all loadBalancers has completed."
+    if why:
+        raise AwsError("InvalidParameterException", f"{change} {why}")
+
+
 class Failed(Exception):
     """Why a service deployment is rolled back, as it is told after "because"."""
 

@@ -95,23 +95,31 @@ def engine(say: Say = print) -> Path:
     return _built("engine", ENGINE, say) / "pulumi"
 
 
+class Address(str):
+    """Of a registry: `127.0.0.1:PORT`."""
+
+    images: Path | None = None
+    """The folder with all that is in it, if it is one."""
+
+
 @contextmanager
-def registry() -> Iterator[str]:
-    """An empty image registry on loopback, as `127.0.0.1:PORT`; it is gone, with its images, when the context ends."""
+def registry() -> Iterator[Address]:
+    """An empty image registry on loopback; it is gone, with its images, when the context ends."""
     program = shutil.which("docker-registry") or shutil.which("registry")
     if program is None and (docker := _docker_engine(os.environ)):
         with _registry_container(docker) as address:
-            yield address
+            yield Address(address)
         return
     if program is None:
         program = str(_unpacked("docker-registry", ["docker-registry"], print))
 
     with tempfile.TemporaryDirectory(prefix="slipway-registry-") as name:
-        folder, address = Path(name), f"127.0.0.1:{_free_port()}"
+        folder, address = Path(name), Address(f"127.0.0.1:{_free_port()}")
+        address.images = folder / "images"
         settings = {
             "version": 0.1,
             "log": {"level": "warn", "accesslog": {"disabled": True}},
-            "storage": {"filesystem": {"rootdirectory": str(folder / "images")}},
+            "storage": {"filesystem": {"rootdirectory": str(address.images)}},
             "http": {"addr": address},
         }
         # JSON is YAML too.

@@ -1,45 +1,63 @@
-"""Runs one Lambda function in a process of its own, as Lambda does: warm for the next event, and with its own modules.
+"""Runs Lambda functions, each in a process of its own, as Lambda does: warm for the next event, with its own modules.
 
-Speaks with lambdas.py in lines of JSON over its first standard output and its standard input; time is the stand-in's.
+This process has boto3 and forks the others, for importing it takes longer than what most functions do. lambdas.py asks
+it over a socket to fork one, with the files that it speaks through, and to kill one. A function's process speaks with
+lambdas.py in lines of JSON; time is the stand-in's.
 """
 
+import gc
 import importlib
 import json
 import os
+import signal
+import socket
 import sys
 import time
 import traceback
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
-answers = os.fdopen(os.dup(1), "w", buffering=1)
-os.dup2(2, 1)  # what the function prints is its log
+import boto3
 
-
-def ask(question: dict[str, Any]) -> Any:
-    answers.write(json.dumps(question) + "\n")
-    return json.loads(sys.stdin.readline())
+# Their models are read once here. What a function asks of others, it reads for itself.
+SERVICES: tuple[str, ...] = (
+    "application-autoscaling",
+    "codebuild",
+    "codedeploy",
+    "codepipeline",
+    "ecr",
+    "ecs",
+    "s3",
+    "sns",
+    "ssm",
+)
+SERVICES += ("dynamodb", "events")
 
 
 class Context:
     """https://docs.aws.amazon.com/lambda/latest/dg/python-context.html"""
 
-    function_name = os.environ["AWS_LAMBDA_FUNCTION_NAME"]
-
     def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
+        self.function_name, self.deadline = os.environ["AWS_LAMBDA_FUNCTION_NAME"], deadline
 
     def get_remaining_time_in_millis(self) -> int:
         return int((self.deadline - time.time()) * 1000)
 
 
-def serve(folder: str, handler: str) -> None:
+def serve(folder: str, handler: str, orders: TextIO, answers: TextIO) -> None:
+    """Run a function for one event after the other."""
+
+    def ask(question: dict[str, Any]) -> Any:
+        answers.write(json.dumps(question) + "\n")
+        return json.loads(orders.readline())
+
     sys.path.insert(0, folder)
     module, _, function = handler.rpartition(".")
     handle = getattr(importlib.import_module(module), function)
     # Only now: what is imported asks for the time too, and no event gives an answer yet.
     time.time = lambda: float(ask({"time": True}))
     time.sleep = lambda seconds: ask({"sleep": seconds})
-    for line in iter(sys.stdin.readline, ""):
+    for line in iter(orders.readline, ""):
         order = json.loads(line)
         try:
             answer = {"result": handle(order["event"], Context(order["deadline"]))}
@@ -50,5 +68,70 @@ def serve(folder: str, handler: str) -> None:
         answers.write(json.dumps(answer) + "\n")
 
 
+def be(environment: dict[str, str], folder: str, handler: str, orders: int, answers: int, log: int) -> None:
+    """Become the process of a function: its own environment, and what it prints is its log."""
+    os.environ.clear()
+    os.environ |= environment
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1, closefd=False)
+    serve(folder, handler, os.fdopen(orders), os.fdopen(answers, "w", buffering=1))
+
+
+def warm() -> None:
+    """Import what every function imports, and read the models. The clients themselves are nobody's."""
+    keys = {"aws_access_key_id": "nobody", "aws_secret_access_key": "nobody", "region_name": "us-east-1"}
+    for service in SERVICES:
+        boto3.client(service, **keys)
+    gc.collect()
+    gc.freeze()  # or the first collection of each process would copy all of it
+
+
+def fork(channel: socket.socket, order: dict[str, Any], files: list[int]) -> int:
+    if id := os.fork():
+        for file in files:
+            os.close(file)
+        return id
+    status = 1
+    try:
+        channel.close()
+        be(order["environment"], order["folder"], order["handler"], *files)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def end(id: int) -> None:
+    os.kill(id, signal.SIGKILL)  # whether it has ended or not: its number is its own until it is waited for
+    os.waitpid(id, 0)
+
+
+def main(channel: socket.socket) -> None:
+    """Until whoever started this closes the other end, be it by dying: then the functions end too."""
+    warm()
+    alive: set[int] = set()
+    try:
+        while True:
+            text, files, _, _ = socket.recv_fds(channel, 1 << 20, 3)
+            if not text:
+                return
+            order = json.loads(text)
+            if "end" in order:
+                end(order["end"])
+                alive.discard(order["end"])
+                channel.send(b"0")
+            else:
+                alive.add(id := fork(channel, order, files))
+                channel.send(str(id).encode())
+    finally:
+        for id in alive:
+            end(id)
+
+
 if __name__ == "__main__":
-    serve(*sys.argv[1:])
+    sys.path.remove(str(Path(__file__).parent))  # Python's, for the script: no function imports the stand-in
+    main(socket.socket(fileno=int(sys.argv[1])))

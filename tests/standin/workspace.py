@@ -1,6 +1,7 @@
 """Runs the repository's program on the real engine, in this process; nothing of the user's own is read or written."""
 
 import runpy
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -13,6 +14,9 @@ from pulumi import automation as auto
 from pulumi.automation.events import EngineEvent, OpType
 
 Say = Callable[[str], Any]
+
+KEPT = ("state", "work")
+"""What of its folder is kept: the state, and the configuration."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Workspace:
         self, root: Path, stack: str, engine: Path, providers: str, config: Mapping[str, object] | None = None
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="slipway-")
+        self.saved = False
+        """Whether it may be loaded again."""
         folder = Path(self._folder.name)
         for name in ("bin", "home", "state", "work"):
             (folder / name).mkdir()
@@ -125,6 +131,18 @@ class Workspace:
     def outputs(self) -> dict[str, Any]:
         """The exports."""
         return {name: output.value for name, output in self._exports().items()}
+
+    def save(self, folder: Path) -> None:
+        """Keep the state and the configuration in a folder."""
+        self.saved = True
+        for name in KEPT:
+            shutil.copytree(Path(self._folder.name, name), folder / name)
+
+    def load(self, folder: Path) -> None:
+        """Take them from there, in place of those that there are."""
+        for name in KEPT:
+            shutil.rmtree(Path(self._folder.name, name))
+            shutil.copytree(folder / name, Path(self._folder.name, name))
 
     def close(self) -> None:
         self._folder.cleanup()

@@ -1,8 +1,10 @@
 """All of the stand-in together: one AWS account on loopback, for as long as it is needed."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,16 +14,17 @@ from typing import Any
 import boto3
 import yaml
 
-from standin import codedeploy, live, tables, tools
+from standin import codedeploy, live, snapshots, tables, tools
 from standin.api import REGION, Api, AwsError
 from standin.clock import Clock
+from standin.cloudwatch import CloudWatch
 from standin.codebuild import CodeBuild, shell_environment
 from standin.codedeploy import CodeDeploy
 from standin.dynamodb import DynamoDb
 from standin.ecr import Ecr
 from standin.ecs import Autoscaling, Ecs
 from standin.elb import Elb
-from standin.events import Events, Topic
+from standin.events import NOTIFICATIONS, Events, Topic
 from standin.executor import CodePipeline
 from standin.functions import Functions
 from standin.lambdas import Lambdas
@@ -41,28 +44,35 @@ class World:
         self.api = Api(self.clock)
         self.ecr = Ecr(registry, self.clock)
         self.elb = Elb(self.clock, self.api.calls)
-        self.ecs = Ecs(self.clock, self.ecr.image_exists, self.elb)
+        self.roles, self.notification_rules = live.Role(self.clock), live.NotificationRule(self.clock)
+        self.ecs = Ecs(self.clock, self.ecr.image_exists, self.elb, self._alarm_minutes, self.roles.made)
         self.autoscaling = Autoscaling(self.ecs)
         self.dynamodb = DynamoDb(self.clock)
         self.live: dict[str, Live] = {}
         self.aws = Aws(self.live, {"aws:ecr/getRepository:getRepository": self._get_repository}, registry)
+        self.cloudwatch = CloudWatch(self.aws, self.ecs)
         self.lambdas = Lambdas(self.aws, self.api, self.clock)
-        environment = {**shell_environment(builder, Path(sys.executable).parent), **shell}
+        self.build_environment = {**shell_environment(builder, Path(sys.executable).parent), **shell}
+        """What makes `docker` and `aws` work in builds."""
         self.events = Events(self.aws, self.api, self.clock, self.lambdas)
-        self.codebuild = CodeBuild(self.aws, self.api, self.clock, self.events, environment)
+        self.codebuild = CodeBuild(self.aws, self.api, self.clock, self.events, self.build_environment)
         self.codedeploy = CodeDeploy(self.api, self.clock, self.events, self.elb, lambda: self.ecs.alarms)
         of = self.aws, self.api, self.clock, self.lambdas, self.codebuild, self.events, registry
         self.codepipeline = CodePipeline(*of)
         self.api.web = self._web
         self.connections = live.Connection()
         self.ecr.pushed, self.ecr.deployed = self.codepipeline.pushed, self._repository
+        self._registry = registry
+        self._parts: list[object] = []
+        """The objects that hold what is in the account."""
+        self._workspaces: list[Workspace] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> "World":
         isolate()
         services: dict[str, object] = {"ecs": self.ecs, "ecr": self.ecr, "application-autoscaling": self.autoscaling}
         services |= {"codepipeline": self.codepipeline, "codebuild": self.codebuild, "codedeploy": self.codedeploy}
-        services |= {"dynamodb": self.dynamodb, "lambda": Functions(self.aws)}
+        services |= {"cloudwatch": self.cloudwatch, "dynamodb": self.dynamodb, "lambda": Functions(self.aws)}
         for name, service in services.items():
             self.api.register(name, service)
         self._stack.enter_context(self.api)
@@ -71,6 +81,8 @@ class World:
             "aws:ecs/cluster:Cluster": live.Cluster(self.ecs),
             "aws:ecs/taskDefinition:TaskDefinition": live.TaskDefinition(self.ecs),
             "aws:ecs/service:Service": live.Service(self.ecs),
+            "aws:iam/role:Role": self.roles,
+            NOTIFICATIONS: self.notification_rules,
             "aws:codeconnections/connection:Connection": self.connections,
             "aws:lb/loadBalancer:LoadBalancer": live.LoadBalancer(self.api),
             "aws:lb/listenerRule:ListenerRule": live.ListenerRule(self.ecs),
@@ -84,10 +96,52 @@ class World:
             "aws:lambda/invocation:Invocation": live.Invocation(self.lambdas),
         }
         self.providers = self._stack.enter_context(self.aws.serve())
+        mine = [each for each in vars(self).values() if type(each).__module__.startswith("standin.")]
+        self._parts = [self, *mine, *self.live.values()]
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def _alarm_minutes(self, name: str) -> float | None:
+        return self.cloudwatch.minutes(name)
+
+    def snapshot(self) -> "Snapshot":
+        """What the account and the states of its stacks are now. Raises snapshots.Unsettled."""
+        self.lambdas.rest()
+        held = snapshots.objects(self._parts)
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="slipway-snapshot-")))
+        if self._images.exists():
+            shutil.copytree(self._images, folder / "images")
+        for number, workspace in enumerate(self._workspaces):
+            workspace.save(folder / str(number))
+        return Snapshot(held, folder, tuple(self._workspaces), self.lambdas.log_path.read_bytes())
+
+    def restore(self, snapshot: "Snapshot") -> None:
+        """Be as it was then; hooks and methods are too, whatever was put in their place since."""
+        self.lambdas.rest()
+        for workspace in self._workspaces:
+            if not workspace.saved:
+                workspace.close()
+        snapshots.restore(self._parts, snapshot.held)
+        self.lambdas.log_path.write_bytes(snapshot.log)
+        if self._images.exists():
+            shutil.rmtree(self._images)
+        if (snapshot.folder / "images").exists():
+            shutil.copytree(snapshot.folder / "images", self._images)
+        for number, workspace in enumerate(snapshot.workspaces):
+            workspace.load(snapshot.folder / str(number))
+        self._workspaces = list(snapshot.workspaces)
+
+    def unchanged_since(self, snapshot: "Snapshot") -> bool:
+        """Whether nothing at all was done: not even a client was made."""
+        return snapshots.objects(self._parts).same(snapshot.held)
+
+    @property
+    def _images(self) -> Path:
+        assert isinstance(self._registry, tools.Address)
+        assert self._registry.images, "a registry in a container cannot be restored"
+        return self._registry.images
 
     def _repository(self, name: str) -> dict[str, Any]:
         """What Pulumi says of a repository of ECR."""
@@ -126,12 +180,24 @@ class World:
     def workspace(self, stack: str, config: Mapping[str, object] | None = None) -> Workspace:
         made = Workspace(ROOT, stack, self.engine, self.providers, config)
         self._stack.callback(made.close)
+        self._workspaces.append(made)
         return made
 
     def repository(self, name: str, folder: Path) -> "Repository":
         """An empty git repository that sources know by `name`."""
         self.codepipeline.repositories[name] = folder
         return Repository(folder)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An account and the states of its stacks at one time."""
+
+    held: snapshots.Objects
+    folder: Path
+    workspaces: tuple[Workspace, ...]
+    log: bytes
+    """Of the functions."""
 
 
 class Repository:

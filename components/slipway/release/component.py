@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +14,14 @@ from slipway import iam
 from slipway.iam import Place, Statement, allow
 from slipway.registry import Repository
 from slipway.release.code_deploy import CodeDeploy
-from slipway.release.lambda_function import RUN_MINUTES, function
+from slipway.release.function import contract
+from slipway.release.lambda_function import RUN_MINUTES, function, invoke_on_event
 from slipway.strategies import Strategy
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseFunctionArgs:
-    """What a ReleaseFunction is told by its Service."""
+    """Arguments of ReleaseFunction; built by Service."""
 
     cluster: aws.ecs.Cluster
     service: aws.ecs.Service
@@ -50,115 +52,164 @@ class ReleaseFunctionArgs:
     target_group_arns: Sequence[pulumi.Input[str]]
     service_url: pulumi.Input[str] | None
     code_deploy: CodeDeploy | None
+    alarm_arns: Sequence[pulumi.Input[str]]
+    """Alarms that ECS watches in a deployment."""
+    alarm_minutes: int
+    """How long ECS watches the service's own alarm after the tasks run."""
+    retain_state: bool
+    """Keep the table of the release state when the stack is destroyed."""
 
 
 class ReleaseFunction(pulumi.ComponentResource):
-    """A Lambda function that deploys one service, the registers it reads, and its run in each `pulumi up`.
+    """A Lambda function that deploys one service, its release state, and its run in each `pulumi up`.
 
-    `name` is the function's name. The service's registers are SSM parameters: `settings` is written here alone;
-    `wanted` and `verified` only by the function, so that a release never shows as a change.
+    `name` is the name of the function, and of the DynamoDB table of the release state. Only the function writes to the
+    table, so a release never shows as a change.
     """
 
     function_name: str
     function_arn: pulumi.Output[str]
     role_name: pulumi.Output[str]
-    verified_parameter: str
-    """SSM parameter that holds the last verified release."""
+    table_name: str
+    """DynamoDB table that holds the release state and the history of releases."""
 
     def __init__(self, name: str, args: ReleaseFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("slipway:index:ReleaseFunction", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         place = Place.of(self)
-        prefix = f"/slipway/{name}/"
 
-        settings = aws.ssm.Parameter(
-            f"{name}-settings",
-            name=f"{prefix}settings",
-            type="String",
-            # Many hooks and alarms take more than the 4 KB of the standard tier.
-            tier="Intelligent-Tiering",
-            value=settings_register(args),
-            # A release that is under way takes new settings at once, so all they need is there before them.
-            opts=child.merge(pulumi.ResourceOptions(depends_on=[args.service])),
-        )
-        # The function owns what these hold; here they are only made, and removed.
-        released = child.merge(pulumi.ResourceOptions(ignore_changes=["value"]))
-        wanted = aws.ssm.Parameter(f"{name}-wanted", name=f"{prefix}wanted", type="String", value="null", opts=released)
-        verified = aws.ssm.Parameter(
-            f"{name}-verified", name=f"{prefix}verified", type="String", value="null", opts=released
-        )
+        table = state_table(name, args, child)
+        settings = settings_text(args)
         made = function(
             name,
             f"Deploys {args.family}: releases of the pipeline and settings of Pulumi",
             "handler",
             [
-                allow("ssm:GetParameter", on=[settings.arn, wanted.arn, verified.arn]),
-                allow("ssm:PutParameter", on=[wanted.arn, verified.arn]),
+                table_statement(table),
+                # Whether the settings that it is given are those that Pulumi wrote last.
+                allow("lambda:GetFunctionConfiguration", on=place.arn("lambda", f"function:{name}")),
                 *deploy_statements(args, place),
                 *args.registry.tag_statements(),
                 # Answers to a job name no resource.
                 allow("codepipeline:PutJobSuccessResult", "codepipeline:PutJobFailureResult", on="*"),
             ],
-            {
-                "CLUSTER": args.cluster.name,
-                "SERVICE": args.service.name,
-                "FAMILY": args.family,
-                "CONTAINER": args.container_name,
-                "ENVIRONMENT": args.environment_name,
-                "REPOSITORY_URL": args.registry.url,
-                "KEEP_VERIFIED": str(args.keep_verified),
-                "PARAMETERS": prefix,
-                "SERVICE_URL": args.service_url or "",
-                **({"CODEDEPLOY_GROUP": args.code_deploy.application_name} if args.code_deploy else {}),
-            },
+            contract.variables(
+                cluster=args.cluster.name,
+                service=args.service.name,
+                family=args.family,
+                container=args.container_name,
+                environment=args.environment_name,
+                repository_url=args.registry.url,
+                keep_verified=str(args.keep_verified),
+                table=table.name,
+                settings_sha256=settings.apply(contract.sha256),
+                service_url=args.service_url or "",
+                **({"codedeploy_group": args.code_deploy.application_name} if args.code_deploy else {}),
+            ),
             args.log_retention_days,
             child,
         )
-        roll_out(name, args, made.function, settings, [wanted, verified, made.policy], child)
+        roll_out(name, args, made.function, table, settings, made.policy, child)
+        # Nothing rests on these events. They end what a run leaves behind that was killed in the middle.
+        invoke_on_event(
+            f"{name}-deployment",
+            f"A deployment of {args.family} began or ended",
+            {
+                "source": ["aws.ecs"],
+                "detail-type": ["ECS Deployment State Change"],
+                "resources": [place.arn("ecs", pulumi.Output.concat("service/", service_path(args)))],
+            },
+            made.function.name,
+            made.function.arn,
+            child,
+        )
 
         self.function_name = name
         self.function_arn = made.function.arn
         self.role_name = made.role.name
-        self.verified_parameter = f"{prefix}verified"
+        self.table_name = name
         self.register_outputs(
             {
                 "function_name": name,
                 "function_arn": self.function_arn,
                 "role_name": self.role_name,
-                "verified_parameter": self.verified_parameter,
+                "table_name": self.table_name,
             }
         )
 
     def invoke_statement(self) -> Statement:
-        """Invoke the function, which believes an event only as far as CodePipeline confirms it."""
+        """Invoke the function, which accepts an event only after CodePipeline confirms it."""
         return allow("lambda:InvokeFunction", on=self.function_arn)
 
 
-def settings_register(args: ReleaseFunctionArgs) -> pulumi.Output[str]:
-    """What the function reads as `Settings`: all that makes ECS deploy, and the counts."""
-    return pulumi.Output.json_dumps(
-        {
-            "template": args.template.arn,
-            "minimum": args.minimum_tasks,
-            "maximum": args.maximum_tasks,
-            "deadline_minutes": args.strategy.total_minutes,
-            "subnets": args.subnet_ids,
-            "security_groups": [args.security_group_id],
-            "load_balancers": list(args.load_balancers),
-            "target_groups": list(args.target_group_arns),
-            "deployment": dict(args.deployment),
-            "availability_zone_rebalancing": args.availability_zone_rebalancing,
-        },
-        sort_keys=True,
+def state_table(name: str, args: ReleaseFunctionArgs, child: pulumi.ResourceOptions) -> aws.dynamodb.Table:
+    """The table of the release state: on demand, recoverable to any second of the last 35 days, and kept.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.CoreComponents.html
+    """
+    return aws.dynamodb.Table(
+        name,
+        name=name,
+        billing_mode="PAY_PER_REQUEST",
+        hash_key="item",
+        range_key="at",
+        attributes=[
+            aws.dynamodb.TableAttributeArgs(name="item", type="S"),
+            aws.dynamodb.TableAttributeArgs(name="at", type="S"),
+        ],
+        point_in_time_recovery=aws.dynamodb.TablePointInTimeRecoveryArgs(enabled=True),
+        deletion_protection_enabled=args.retain_state,
+        # Nobody reads the stream. Its label is new when the table is made anew: then the settings are written again.
+        stream_enabled=True,
+        stream_view_type="KEYS_ONLY",
+        opts=child.merge(pulumi.ResourceOptions(retain_on_delete=args.retain_state)),
     )
+
+
+def table_statement(table: aws.dynamodb.Table) -> Statement:
+    """Read and write the two kinds of items by their key.
+
+    A transaction is authorized as its parts are.
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
+    """
+    keys = {"dynamodb:LeadingKeys": ["history", "release"]}
+    return allow(
+        "dynamodb:GetItem",
+        "dynamodb:PutItem",
+        on=table.arn,
+        # A request without keys would pass the first condition.
+        when={"ForAllValues:StringEquals": keys, "Null": {"dynamodb:LeadingKeys": "false"}},
+    )
+
+
+def settings_document(args: ReleaseFunctionArgs) -> dict[str, Any]:
+    """What the function reads as `Settings`: all that makes ECS deploy, and the counts."""
+    return contract.document(
+        contract.Settings,
+        template=args.template.arn,
+        minimum=args.minimum_tasks,
+        maximum=args.maximum_tasks,
+        deadline_minutes=args.strategy.total_minutes,
+        subnets=args.subnet_ids,
+        security_groups=[args.security_group_id],
+        load_balancers=list(args.load_balancers),
+        target_groups=list(args.target_group_arns),
+        deployment=dict(args.deployment),
+        availability_zone_rebalancing=args.availability_zone_rebalancing,
+    )
+
+
+def settings_text(args: ReleaseFunctionArgs) -> pulumi.Output[str]:
+    return pulumi.Output.json_dumps(settings_document(args), sort_keys=True)
 
 
 def roll_out(
     name: str,
     args: ReleaseFunctionArgs,
     function: aws.lambda_.Function,
-    settings: aws.ssm.Parameter,
-    after: Sequence[pulumi.Resource],
+    table: aws.dynamodb.Table,
+    settings: pulumi.Output[str],
+    policy: aws.iam.RolePolicy,
     child: pulumi.ResourceOptions,
 ) -> None:
     """Run the function in the same `pulumi up` whenever something changed that the service has to run with.
@@ -167,30 +218,37 @@ def roll_out(
     longer than one run is looked at by the next.
     """
     needed = (args.service, args.scalable_target, args.code_deploy)
-    previous: list[pulumi.Resource] = [*after, *(resource for resource in needed if resource is not None)]
-    parts = 1 + args.strategy.total_minutes // (RUN_MINUTES - 1)
+    previous: list[pulumi.Resource] = [policy, *(resource for resource in needed if resource is not None)]
+    parts = 1 + (args.strategy.total_minutes + args.alarm_minutes) // (RUN_MINUTES - 1)
     for part in range(1, parts + 1):
         invocation = aws.lambda_.Invocation(
             f"{name}-rollout-{part}",
             function_name=function.name,
-            input=pulumi.Output.json_dumps(
-                {
-                    # With the version, since settings that failed and were taken back must be rolled out too.
-                    "rollout": {"settings": settings_register(args), "version": settings.version},
-                    "part": part,
-                    "parts": parts,
-                },
-                sort_keys=True,
-            ),
+            input=rollout(settings, part, parts),
+            # Settings that failed and were taken back are rolled out too: each change of them changes the function.
+            triggers={"function": function.last_modified, "table": table.stream_label},
             lifecycle_scope="CREATE_ONLY",
             opts=child.merge(pulumi.ResourceOptions(depends_on=previous)),
         )
         previous = [invocation]
 
 
+def rollout(settings: pulumi.Output[str], part: int, parts: int) -> pulumi.Output[str]:
+    """What the function reads as `Rollout`."""
+    return settings.apply(
+        lambda text: json.dumps(
+            {"rollout": {"settings": json.loads(text)}, "part": part, "parts": parts}, sort_keys=True
+        )
+    )
+
+
+def service_path(args: ReleaseFunctionArgs) -> pulumi.Output[str]:
+    return pulumi.Output.concat(args.cluster.name, "/", args.service.name)
+
+
 def deploy_statements(args: ReleaseFunctionArgs, place: Place) -> list[Statement]:
     """Deploy this one service. https://docs.aws.amazon.com/service-authorization/latest/reference/list_ecs.html"""
-    of_service = pulumi.Output.concat(args.cluster.name, "/", args.service.name)
+    of_service = service_path(args)
 
     def ecs(kind: str, path: pulumi.Input[str]) -> pulumi.Output[str]:
         return place.arn("ecs", pulumi.Output.concat(kind, "/", path))
@@ -218,6 +276,9 @@ def deploy_statements(args: ReleaseFunctionArgs, place: Place) -> list[Statement
     if args.service_role_arns:
         # UpdateService names them again.
         statements.append(iam.pass_roles(*args.service_role_arns, to="ecs.amazonaws.com"))
+    if args.alarm_arns:
+        # For how long ECS watches them.
+        statements.append(allow("cloudwatch:DescribeAlarms", on=list(args.alarm_arns)))
     if args.scalable_target is not None:
         statements.append(allow("application-autoscaling:RegisterScalableTarget", on=args.scalable_target.arn))
     return statements

@@ -1,10 +1,12 @@
-"""How the functions of Slipway are made: one archive of code, a handler, a role and a log group each."""
+"""How Slipway's functions are made: one archive of code, a handler, a role and a log group each."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -12,27 +14,12 @@ import pulumi_aws as aws
 from slipway import iam
 from slipway.iam import Statement
 
-MODULES = (
-    "__init__.py",
-    "codedeploy.py",
-    "ecs.py",
-    "handler.py",
-    "images.py",
-    "pipeline_job.py",
-    "reconcile.py",
-    "recovery.py",
-    "scan_gate.py",
-    "stage_tests.py",
-    "state.py",
-    "task_definitions.py",
-)
-"""The files of the code, by name: the hash of a whole folder would change with what Python caches in it."""
 RUN_MINUTES = 15
 """What Lambda allows one run. https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 
 @dataclass(frozen=True)
-class Made:
+class LambdaFunction:
     function: aws.lambda_.Function
     role: aws.iam.Role
     policy: aws.iam.RolePolicy
@@ -47,7 +34,7 @@ def function(
     log_retention_days: int,
     child: pulumi.ResourceOptions,
     files: Mapping[str, str] | None = None,
-) -> Made:
+) -> LambdaFunction:
     """A function called `name` that runs `module`'s handler, and may do what `statements` say, and write its log."""
     logs = aws.cloudwatch.LogGroup(
         f"{name}-logs", name=f"/aws/lambda/{name}", retention_in_days=log_retention_days, opts=child
@@ -66,7 +53,7 @@ def function(
         runtime="python3.13",
         architectures=["arm64"],
         handler=f"release.{module}.handler",
-        code=code(files or {}),
+        code=code(module, files or {}),
         role=role.arn,
         timeout=RUN_MINUTES * 60,
         memory_size=256,
@@ -74,11 +61,53 @@ def function(
         logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="Text", log_group=logs.name),
         opts=child.merge(pulumi.ResourceOptions(depends_on=[policy])),
     )
-    return Made(made, role, policy)
+    return LambdaFunction(made, role, policy)
 
 
-def code(files: Mapping[str, str]) -> pulumi.AssetArchive:
-    """The modules and what `files` has, as text: where they are installed does not matter to the preview."""
-    folder = resources.files("slipway.release.function")
-    texts = {**{module: folder.joinpath(module).read_text() for module in MODULES}, **files}
-    return pulumi.AssetArchive({f"release/{name}": pulumi.StringAsset(text) for name, text in texts.items()})
+def code(module: str, files: Mapping[str, str]) -> pulumi.AssetArchive:
+    """The modules that `module` needs and what `files` has, as text: where they are installed does not matter to the
+    preview."""
+    texts = {**modules(module), **files}
+    return pulumi.AssetArchive({f"release/{name}": pulumi.StringAsset(text) for name, text in sorted(texts.items())})
+
+
+def modules(entry: str) -> dict[str, str]:
+    """The files of `entry` and of what it imports from its folder, in turn."""
+    folder, texts, found = resources.files("slipway.release.function"), dict[str, str](), ["__init__", entry]
+    while found:
+        name = f"{found.pop()}.py"
+        if name not in texts:
+            texts[name] = folder.joinpath(name).read_text()
+            found += [a or b for a, b in re.findall(r"^\s*from \.(?:(\w+) import| import (\w+))", texts[name], re.M)]
+    return texts
+
+
+def invoke_on_event(
+    name: str,
+    description: str,
+    pattern: Mapping[str, Any],
+    function_name: pulumi.Input[str],
+    function_arn: pulumi.Input[str],
+    child: pulumi.ResourceOptions,
+) -> None:
+    """A rule of EventBridge called `name` that invokes a function, and the right to do so.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
+    """
+    rule = aws.cloudwatch.EventRule(
+        name, description=description, event_pattern=pulumi.Output.json_dumps(pattern, sort_keys=True), opts=child
+    )
+    allowed = aws.lambda_.Permission(
+        f"{name}-permission",
+        action="lambda:InvokeFunction",
+        function=function_name,
+        principal="events.amazonaws.com",
+        source_arn=rule.arn,
+        opts=child,
+    )
+    aws.cloudwatch.EventTarget(
+        f"{name}-target",
+        rule=rule.name,
+        arn=function_arn,
+        opts=child.merge(pulumi.ResourceOptions(depends_on=[allowed])),
+    )

@@ -13,39 +13,47 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from .reconcile import Names, Progress, Service, joined, network_of, seconds
-from .state import Registers, Release, Settings
+from .contract import IMAGE_PLACEHOLDER, Image, Settings, State
+from .images import Images
+from .reconcile import Broken, Goal, Names, Progress, Service, Waiting, joined, network_of, seconds
+from .state import StateTable
 from .task_definitions import short
 
 UNDER_WAY = ["Created", "Queued", "InProgress", "Baking", "Ready"]
 FAILED = ["Failed", "Stopped"]
-PLACEHOLDER = "IMAGE1_NAME"
-"""What stands for the image in the task definition that CodePipeline registers, `<IMAGE1_NAME>`."""
+ROLLBACK = "codeDeployRollback"
+"""Creator of the deployments by which CodeDeploy rolls back."""
+REMEMBERED_SECONDS = 86_400
+"""Deployments that began earlier are over, whatever became of them."""
 
 
 class CodeDeployDeployments(Service):
     deployer = "CodeDeploy"
 
     def __init__(
-        self, ecs: Any, autoscaling: Any, registers: Registers, names: Names, codedeploy: Any, group: dict[str, str]
+        self,
+        ecs: Any,
+        autoscaling: Any,
+        table: StateTable,
+        images: Images,
+        names: Names,
+        codedeploy: Any,
+        group: dict[str, str],
     ) -> None:
-        super().__init__(ecs, autoscaling, registers, names)
+        super().__init__(ecs, autoscaling, table, images, names)
         self.codedeploy, self.group = codedeploy, group
 
-    def artifact(self) -> bytes:
-        """What CodePipeline's action deploys: the newest template with the wanted image, as three files in a zip.
+    def artifact(self, settings: Settings, image: Image) -> bytes:
+        """What CodePipeline's action deploys: the newest template with an image, as three files in a zip.
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/file-reference.html
         """
-        settings, wanted = self.registers.settings(), self.registers.wanted()
-        if wanted is None:
-            raise RuntimeError("no image is wanted, so there is nothing to deploy")
-        definition = self.definitions.wanted(settings, f"<{PLACEHOLDER}>")
+        definition = self.definitions.released(settings, f"<{IMAGE_PLACEHOLDER}>")
         definition = {key: value for key, value in definition.items() if key != "tags" or value}
         files = {
             "taskdef.json": {"family": self.names.family, **definition},
             "appspec.yaml": self._appspec("<TASK_DEFINITION>", settings),  # JSON is YAML too
-            "imageDetail.json": {"ImageURI": wanted.image},
+            "imageDetail.json": {"ImageURI": str(image)},
         }
         body = io.BytesIO()
         with zipfile.ZipFile(body, "w") as archive:
@@ -53,93 +61,119 @@ class CodeDeployDeployments(Service):
                 archive.writestr(name, json.dumps(text, indent=1))
         return body.getvalue()
 
-    def _advance(
-        self,
-        service: dict[str, Any],
-        settings: Settings,
-        wanted: Release,
-        definition: dict[str, Any],
-        after: str | None,
-    ) -> Progress:
+    def newest_created(self) -> float:
+        since = time.time() - REMEMBERED_SECONDS
+        created = [seconds(self._deployment(id)["createTime"]) for id in self._deployments(since=since)]
+        return max(created, default=since)
+
+    def live_task_definition(self, service: dict[str, Any]) -> str | None:
+        primary = self._primary(service)
+        return str(primary["taskDefinition"]) if primary else None
+
+    def _look(self, service: dict[str, Any], settings: Settings, state: State, goal: Goal, image: Image) -> Progress:
         under_way = self._deployments(UNDER_WAY)
         if under_way:
             return self._under_way(under_way[0], settings)
-        primary = self._primary(service)
-        if primary and self._serves(primary, definition, settings):
-            return self._settle(service, settings, wanted, primary)
-        if after and (deployment := self._deployment(after))["status"] in FAILED:
-            return self._failure(deployment, service, definition)
-        if not after and self._failed_unseen(wanted, primary):
-            return self._drop(wanted)
-        revision = self.definitions.register(definition)
+        definition, primary = self.definitions.released(settings, str(image)), self._primary(service)
+        if primary and self._serves(primary, definition, settings, goal, image):
+            return self._settle(service, settings, state, goal, primary, image)
+        failed = self._failed(definition, goal)
+        if failed is not None:
+            if not goal.fallback or self._target(failed) == goal.fallback:
+                return self._failure(failed, service, definition, image)
+            return self._create(goal.fallback, settings)
+        return self._create(self.definitions.register(definition), settings)
+
+    def _create(self, revision: str, settings: Settings) -> Progress:
         content = json.dumps(self._appspec(revision, settings), sort_keys=True)
         try:
-            answer = self.codedeploy.create_deployment(
+            self.deployed = True
+            self.codedeploy.create_deployment(
                 **self.group, revision={"revisionType": "AppSpecContent", "appSpecContent": {"content": content}}
             )
         except self.codedeploy.exceptions.DeploymentLimitExceededException:
-            return Progress("running", "waiting for another deployment of CodeDeploy", after)
-        return Progress("running", f"asked CodeDeploy to deploy {short(revision)}", answer["deploymentId"])
+            return Waiting("waiting for another deployment of CodeDeploy")
+        return Waiting(f"asked CodeDeploy to deploy {short(revision)}")
 
-    def _failed_unseen(self, wanted: Release, primary: dict[str, Any] | None) -> bool:
-        """Whether the wanted image failed in CodePipeline's action, which deploys without the function."""
-        verified = self.registers.verified()
-        if wanted == (verified and verified.release):
+    def restart(self, state: State, before: float) -> bool:
+        """Start new tasks of what runs, if the running ones were started before that time; whether it did."""
+        primary = self._primary(self.describe())
+        if primary is None or seconds(primary["createdAt"]) >= before or self._deployments(UNDER_WAY):
             return False
-        if primary and self.definitions.image(primary["taskDefinition"]) == wanted.image:
-            return False
-        return bool(self._deployments(FAILED, since=wanted.begun))
+        self._create(str(primary["taskDefinition"]), self.table.settings(state))
+        return True
 
-    def _drop(self, wanted: Release) -> Progress:
-        """Want the last verified image again."""
-        verified = self.registers.verified()
-        self.registers.want(verified.release if verified else None)
-        back = verified.release.image if verified else "no image"
-        return Progress("running", f"CodeDeploy could not deploy {wanted.image}; {back} is wanted again")
-
-    def _serves(self, primary: dict[str, Any], definition: dict[str, Any], settings: Settings) -> bool:
+    def _serves(
+        self, primary: dict[str, Any], definition: dict[str, Any], settings: Settings, goal: Goal, image: Image
+    ) -> bool:
+        found = str(primary["taskDefinition"])
+        if goal.any_settings:
+            return self.definitions.is_released(found) and self.definitions.image(found) == str(image)
         network = primary["networkConfiguration"]["awsvpcConfiguration"]
-        return self.definitions.says(primary["taskDefinition"], definition) and network_of(settings, network)
+        return self.definitions.same(found, definition) and network_of(settings, network)
+
+    def _failed(self, definition: dict[str, Any], goal: Goal) -> dict[str, Any] | None:
+        """The newest deployment that failed since the goal was set, if it was to the goal."""
+        deployments = [self._deployment(id) for id in self._deployments(FAILED, since=goal.after)]
+        later = [d for d in deployments if seconds(d["createTime"]) > goal.after and d.get("creator") != ROLLBACK]
+        newest = max(later, key=lambda d: seconds(d["createTime"]), default=None)
+        if newest is None:
+            return None
+        target = self._target(newest)
+        # What CodePipeline's action deployed is kept elsewhere; it is the release's own.
+        return newest if target is None or goal.any_settings or self.definitions.same(target, definition) else None
+
+    def _target(self, deployment: dict[str, Any]) -> str | None:
+        """The task definition that a deployment brings, where CodeDeploy keeps it."""
+        revision = deployment.get("revision", {})
+        content = revision.get("appSpecContent", revision.get("string", {})).get("content", "")
+        try:
+            [resource] = json.loads(content)["Resources"]
+            return str(resource["TargetService"]["Properties"]["TaskDefinition"])
+        except (KeyError, TypeError, ValueError):
+            return None
 
     def _under_way(self, id: str, settings: Settings) -> Progress:
         deployment = self._deployment(id)
-        is_rollback = deployment.get("creator") == "codeDeployRollback"
         late = time.time() - seconds(deployment["createTime"]) > settings.deadline_minutes * 60
-        if late and not is_rollback:
+        if late and deployment.get("creator") != ROLLBACK:
             with suppress(self.codedeploy.exceptions.DeploymentAlreadyCompletedException):
                 self.codedeploy.stop_deployment(deploymentId=id, autoRollbackEnabled=True)
-        failed = deployment.get("rollbackInfo", {}).get("rollbackTriggeringDeploymentId")
-        message = f"CodeDeploy's deployment {id} is {deployment['status']}"
-        return Progress("running", message, failed if is_rollback else id)
+        return Waiting(f"CodeDeploy's deployment {id} is {deployment['status']}")
 
     def _settle(
-        self, service: dict[str, Any], settings: Settings, wanted: Release, primary: dict[str, Any]
+        self,
+        service: dict[str, Any],
+        settings: Settings,
+        state: State,
+        goal: Goal,
+        primary: dict[str, Any],
+        image: Image,
     ) -> Progress:
-        progress = self._count(service, settings, primary["taskDefinition"], wanted)
+        progress = self._count(service, settings, state, primary["taskDefinition"], image)
         # Nothing rolls back tasks that are started outside of a deployment, as those of the first release are.
-        failed = progress.state == "running" and service["runningCount"] < service["desiredCount"]
-        if failed and self._are_hopeless(primary["taskDefinition"], service["desiredCount"], wanted.begun):
-            why = joined([*self._stopped_tasks(primary["taskDefinition"])])
-            return Progress("failed", f"{progress.message}: {why}.")
+        failing = isinstance(progress, Waiting) and service["runningCount"] < service["desiredCount"]
+        since = state.claim.since if state.claim and state.claim.active else goal.after
+        if failing and self._failure_threshold_reached(primary["taskDefinition"], service["desiredCount"], since):
+            why = joined([*self._stopped_tasks(primary["taskDefinition"], since)])
+            return Broken(f"{progress.message}: {why}.")
         return progress
 
-    def _failure(self, deployment: dict[str, Any], service: dict[str, Any], definition: dict[str, Any]) -> Progress:
+    def _failure(
+        self, deployment: dict[str, Any], service: dict[str, Any], definition: dict[str, Any], image: Image
+    ) -> Broken:
         """Why a deployment failed, in CodeDeploy's own words; what ran before is the primary task set again."""
         error = deployment.get("errorInformation", {})
         target = self.definitions.register(definition)
         reasons = [error.get("message"), deployment.get("rollbackInfo", {}).get("rollbackMessage")]
-        reasons += self._stopped_tasks(target) or self._complaints(seconds(deployment["createTime"]))
+        reasons += self._stopped_tasks(target) or self._health_check_events(seconds(deployment["createTime"]))
         why = joined(reasons) or "CodeDeploy gave no reason"
         primary = self._primary(service)
-        before = primary["taskDefinition"] if primary else None
+        before = str(primary["taskDefinition"]) if primary else None
         before = before if before and self.definitions.is_released(before) else None
-        image = self.definitions.image(before) if before else None
-        message = f"CodeDeploy's deployment {deployment['deploymentId']} ended {deployment['status']}: {why}."
-        return Progress("failed", message + self._blame(before, target), before=image, rolled_back_to=image)
-
-    def _failed_at_first(self) -> bool:
-        primary = self._primary(self.describe())
-        return self.registers.verified() is None and primary is not None
+        message = f"CodeDeploy's deployment {deployment['deploymentId']} failed ({deployment['status']}): {why}."
+        runs = before is not None and self.definitions.image(before) == str(image) and service["runningCount"] > 0
+        return Broken(message + self._explain_settings_change(before, target), image_at_fault=not runs)
 
     def _appspec(self, task_definition: str, settings: Settings) -> dict[str, Any]:
         """https://docs.aws.amazon.com/codedeploy/latest/userguide/reference-appspec-file-structure-resources.html"""
@@ -161,15 +195,16 @@ class CodeDeployDeployments(Service):
         service = {"TargetService": {"Type": "AWS::ECS::Service", "Properties": properties}}
         return {"version": 0.0, "Resources": [service]}
 
-    # What CodeDeploy and ECS say
+    # What CodeDeploy and ECS show
 
-    def _deployments(self, statuses: list[str], since: float = 0) -> list[str]:
+    def _deployments(self, statuses: list[str] | None = None, since: float = 0) -> list[str]:
         """Ids of deployments of the group, in no order that is documented."""
         ids: list[str] = []
+        only = {"includeOnlyStatuses": statuses} if statuses else {}
         # Whole seconds: a datetime rounds to microseconds, which may be later than the time it is made from.
         span = {"createTimeRange": {"start": datetime.fromtimestamp(int(since), UTC)}} if since else {}
         pages = self.codedeploy.get_paginator("list_deployments")
-        for page in pages.paginate(**self.group, includeOnlyStatuses=statuses, **span):
+        for page in pages.paginate(**self.group, **only, **span):
             ids += page["deployments"]
         return ids
 

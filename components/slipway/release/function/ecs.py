@@ -5,71 +5,111 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .reconcile import Progress, Service, joined, network_of, seconds
-from .state import Release, Settings
+from .contract import Image, Settings, State
+from .images import Images
+from .reconcile import (
+    Broken,
+    Goal,
+    Names,
+    Progress,
+    Service,
+    Waiting,
+    desired_count,
+    joined,
+    network_of,
+    seconds,
+)
+from .state import StateTable
 from .task_definitions import short
 
 UNDER_WAY = ("PENDING", "IN_PROGRESS", "STOP_REQUESTED")
+ROLLING_BACK = ("ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS")
 RULES = ("productionListenerRule", "testListenerRule", "roleArn")
+SHOWN_SECONDS = 60
+"""How long ECS may take to list a deployment that was just started."""
 
 
 class EcsDeployments(Service):
     deployer = "ECS"
 
-    def _advance(
-        self,
-        service: dict[str, Any],
-        settings: Settings,
-        wanted: Release,
-        definition: dict[str, Any],
-        after: str | None,
-    ) -> Progress:
+    def __init__(
+        self, ecs: Any, autoscaling: Any, table: StateTable, images: Images, names: Names, cloudwatch: Any
+    ) -> None:
+        super().__init__(ecs, autoscaling, table, images, names)
+        self.cloudwatch = cloudwatch
+        self._asked: tuple[str, float] | None = None
+        """The newest deployment when this run started another, and when that was."""
+
+    def newest_created(self) -> float:
         newest = self._newest_deployment()
-        running = service.get("currentServiceRevisions", [])
+        return seconds(newest["createdAt"]) if newest else 0
+
+    def live_task_definition(self, service: dict[str, Any]) -> str | None:
+        return str(service["taskDefinition"])
+
+    def _look(self, service: dict[str, Any], settings: Settings, state: State, goal: Goal, image: Image) -> Progress:
+        definition = self.definitions.released(settings, str(image))
+        newest = self._newest_deployment()
+        if self._is_not_listed_yet(newest):
+            return Waiting("waiting for ECS to list the deployment")
+
+        def serves(revision: str | None) -> bool:
+            if revision is None:
+                return False
+            if goal.any_settings:
+                found = str(self._service_revision(revision)["taskDefinition"])
+                return self.definitions.is_released(found) and self.definitions.image(found) == str(image)
+            return self._serves(revision, definition, settings)
+
         # ECS keeps the deployments of 90 days, so a service that nobody touched has none.
         # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/view-service-deployment.html
-        if newest is None and running and self._serves(running[0]["arn"], definition, settings):
-            return self._settle(service, settings, wanted, running[0]["arn"])
-        if newest is not None and newest["serviceDeploymentArn"] == after:
-            # UpdateService was called, and ECS does not show its deployment yet.
-            return Progress("running", "waiting for ECS to start the deployment", after)
-
-        state = self._state(newest, definition, settings)
-        if newest is not None and state == "failed" and after is not None:
-            if newest["status"] == "STOPPED" and self._was_overtaken(newest):
-                return Progress("running", "another deployment took over", after)
-            return self._failure(newest, settings)
-        if newest is None or state in ("elsewhere", "failed"):
-            return self._update(service, settings, definition, newest, retry=state == "failed")
-        if state == "running":
-            return self._under_way(newest, settings)
-        revision = newest.get("rollback", {}).get("serviceRevisionArn") or newest["targetServiceRevision"]["arn"]
-        return self._settle(service, settings, wanted, revision)
-
-    def _state(self, newest: dict[str, Any] | None, definition: dict[str, Any], settings: Settings) -> str:
-        """What the newest deployment does for what is wanted: `running`, `done`, `failed`, or it goes `elsewhere`.
-
-        A rollback counts from when ECS says where it goes to; a deployment that is asked to stop is still running.
-        https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceDeployment.html
-        """
         if newest is None:
-            return "elsewhere"
+            running = service.get("currentServiceRevisions", [])
+            if running and serves(running[0]["arn"]):
+                return self._settle(service, settings, state, goal, running[0]["arn"], image)
+            return self._update(service, settings, state, definition, newest)
+
         status, back = newest["status"], newest.get("rollback", {}).get("serviceRevisionArn")
-        if self._serves(newest["targetServiceRevision"]["arn"], definition, settings):
-            undecided = status in UNDER_WAY or (status == "ROLLBACK_REQUESTED" and not back)
-            return "running" if undecided else {"SUCCESSFUL": "done"}.get(status, "failed")
-        if back and self._serves(back, definition, settings):
-            return {"ROLLBACK_SUCCESSFUL": "done", "ROLLBACK_FAILED": "failed"}.get(status, "running")
-        return "elsewhere"
+        target = newest["targetServiceRevision"]["arn"]
+        if serves(target):
+            # A rollback counts from when ECS says where it goes to.
+            if status in UNDER_WAY or (status == "ROLLBACK_REQUESTED" and not back):
+                return self._under_way(newest, settings)
+            if status == "SUCCESSFUL":
+                return self._settle(service, settings, state, goal, target, image)
+        if status in ROLLING_BACK and (goal.any_settings or not serves(target)) and not self._is_late(newest, settings):
+            # Also where it goes elsewhere: a call now would break the rollback off.
+            return Waiting("ECS is rolling back")
+        later = seconds(newest["createdAt"]) > goal.after
+        if status == "ROLLBACK_SUCCESSFUL" and serves(back) and (goal.any_settings or not (later and serves(target))):
+            return self._settle(service, settings, state, goal, back, image)
+        if serves(target) and later:
+            if status == "STOPPED" and self._was_overtaken(newest):
+                return Waiting("another deployment took over")
+            if not goal.fallback or self._target(newest) == goal.fallback:
+                return self._failure(newest, settings, image)
+            return self._update(service, settings, state, None, newest, fallback=goal.fallback)
+        if status in ROLLING_BACK and not self._is_late(newest, settings):
+            return Waiting("ECS is rolling back")
+        return self._update(service, settings, state, definition, newest, retry=serves(target))
+
+    def _is_not_listed_yet(self, newest: dict[str, Any] | None) -> bool:
+        if self._asked is None:
+            return False
+        before, at = self._asked
+        if time.time() - at > SHOWN_SECONDS:
+            self._asked = None  # ECS had nothing to deploy
+            return False
+        return (newest["serviceDeploymentArn"] if newest else "") == before
 
     def _serves(self, revision: str, definition: dict[str, Any], settings: Settings) -> bool:
-        """Whether a revision of the service is what is wanted: its task definition, its network, its load balancers.
+        """Whether a revision of the service has this task definition, and the settings' network and load balancers.
 
         https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceRevision.html
         """
         found = self._service_revision(revision)
         return (
-            self.definitions.says(found["taskDefinition"], definition)
+            self.definitions.same(found["taskDefinition"], definition)
             and network_of(settings, found["networkConfiguration"]["awsvpcConfiguration"])
             and attached(found.get("loadBalancers", []), settings) == attached(settings.load_balancers, settings)
         )
@@ -86,33 +126,79 @@ class EcsDeployments(Service):
         self,
         service: dict[str, Any],
         settings: Settings,
-        definition: dict[str, Any],
+        state: State,
+        definition: dict[str, Any] | None,
         newest: dict[str, Any] | None,
-        retry: bool,
+        retry: bool = False,
+        fallback: str = "",
     ) -> Progress:
         """One call that changes all that makes ECS deploy, so that no deployment mixes old settings with new."""
-        revision = self.definitions.register(definition)
+        self._check_sdk(settings)
+        migrating = self._migrate(service, settings, newest)
+        if migrating is not None:
+            return migrating
+        revision = self.definitions.register(definition) if definition else fallback
         network = service["networkConfiguration"]["awsvpcConfiguration"]
         network = {**network, "subnets": settings.subnets, "securityGroups": settings.security_groups}
-        count = settings.count(service["desiredCount"])
-        balancers = attached(service.get("loadBalancers", []), settings) == attached(settings.load_balancers, settings)
-        self.ecs.update_service(
-            cluster=self.names.cluster,
-            service=self.names.service,
+        count = desired_count(service, settings, state)
+        self._deploy(
+            newest,
             taskDefinition=revision,
             networkConfiguration={"awsvpcConfiguration": network},
             deploymentConfiguration=settings.deployment,
             availabilityZoneRebalancing=settings.availability_zone_rebalancing,
-            # What failed before we were called is tried again; ECS would not start what it has already.
+            # What failed before is tried again; ECS would not start what it has already.
             forceNewDeployment=retry,
             # A count that scaling changes meanwhile is left alone.
             **({} if count == service["desiredCount"] else {"desiredCount": count}),
             # Of its two target groups ECS takes the one without traffic, as long as no call names one.
             # https://github.com/hashicorp/terraform-provider-aws/issues/45678
-            **({} if balancers else {"loadBalancers": self._load_balancers(service, settings, newest)}),
+            **(
+                {}
+                if self._is_attached(service, settings)
+                else {"loadBalancers": self._load_balancers(service, settings, newest)}
+            ),
         )
-        after = newest["serviceDeploymentArn"] if newest else ""
-        return Progress("running", f"asked ECS to deploy {short(revision)}", after)
+        return Waiting(f"asked ECS to deploy {short(revision)}")
+
+    def _deploy(self, newest: dict[str, Any] | None, **changes: Any) -> None:
+        self.deployed = True
+        self._asked = newest["serviceDeploymentArn"] if newest else "", time.time()
+        self._update_service(**changes)
+
+    def restart(self, state: State, before: float) -> bool:
+        """Start new tasks of what runs, if the running ones were deployed before that time; whether it did."""
+        newest = self._newest_deployment()
+        if newest is not None and seconds(newest["createdAt"]) >= before:
+            return False
+        self._deploy(newest, forceNewDeployment=True)
+        return True
+
+    def _is_attached(self, service: dict[str, Any], settings: Settings) -> bool:
+        found = attached(service.get("loadBalancers", []), settings)
+        return found == attached(settings.load_balancers, settings)
+
+    def _migrate(self, service: dict[str, Any], settings: Settings, newest: dict[str, Any] | None) -> Progress | None:
+        """What comes before a change between rolling and a strategy that shifts traffic; None when it may be made.
+
+        No deployment may be under way; and before the traffic can be shifted, the service gets its load balancers'
+        advanced configuration in a rolling deployment of what it runs.
+        https://docs.aws.amazon.com/AmazonECS/latest/developerguide/migrate-deployment-strategies.html
+        """
+        shifts = service["deploymentConfiguration"].get("strategy", "ROLLING") != "ROLLING"
+        if shifts == settings.shifts_traffic:
+            return None
+        if newest is not None and newest["status"] in UNDER_WAY:
+            return self._under_way(newest, settings)
+        if shifts or self._is_attached(service, settings) or not settings.load_balancers:
+            return None
+        if newest is not None and newest["status"] != "SUCCESSFUL" and self._is_attached_in(newest, settings):
+            return self._failure(newest, settings, None)
+        self._deploy(newest, loadBalancers=self._load_balancers(service, settings, newest))
+        return Waiting("asked ECS to prepare the load balancer for a strategy that shifts traffic")
+
+    def _is_attached_in(self, deployment: dict[str, Any], settings: Settings) -> bool:
+        return self._is_attached(self._service_revision(deployment["targetServiceRevision"]["arn"]), settings)
 
     def _load_balancers(
         self, service: dict[str, Any], settings: Settings, newest: dict[str, Any] | None
@@ -146,51 +232,90 @@ class EcsDeployments(Service):
         return None
 
     def _under_way(self, newest: dict[str, Any], settings: Settings) -> Progress:
-        rollback = newest.get("rollback", {}).get("startedAt")
-        # A deployment goes by the timers that it began with, and these are the newest.
-        timed = has(newest.get("deploymentConfiguration", {}), settings.deployment)
-        late = timed and time.time() - seconds(rollback or newest["createdAt"]) > settings.deadline_minutes * 60
-        if late and rollback:
-            return self._failure(newest, settings)
-        if newest["status"] in ("PENDING", "IN_PROGRESS") and (late or self._is_hopeless(newest, settings)):
+        late = self._is_late(newest, settings)
+        if newest["status"] in ("PENDING", "IN_PROGRESS") and (
+            late or self._deployment_failure_threshold_reached(newest, settings)
+        ):
             try:
                 arn = newest["serviceDeploymentArn"]
                 self.ecs.stop_service_deployment(serviceDeploymentArn=arn, stopType="ROLLBACK")
             except self.ecs.exceptions.ConflictException:
                 pass  # it is being stopped already
-        tasks = newest["targetServiceRevision"]
-        running, requested = tasks["runningTaskCount"], tasks["requestedTaskCount"]
-        message = f"{running} of {requested} tasks of {short(self._target(newest))} run"
-        return Progress("running", message + stage(newest), "")
+        revision = newest["targetServiceRevision"]
+        running, requested = revision["runningTaskCount"], revision["requestedTaskCount"]
+        message = f"{running} of {requested} tasks of {short(self._target(newest))} running"
+        return Waiting(message + stage(newest))
 
-    def _is_hopeless(self, deployment: dict[str, Any], settings: Settings) -> bool:
-        """Whether a deployment that ECS's circuit breaker does not watch over has failed all the same."""
-        if settings.deployment["deploymentCircuitBreaker"]["enable"]:
+    def _is_late(self, deployment: dict[str, Any], settings: Settings) -> bool:
+        """Whether a deployment, or its rollback, takes longer than it may."""
+        rollback = deployment.get("rollback", {}).get("startedAt")
+        age = time.time() - seconds(rollback or deployment["createdAt"])
+        if age <= settings.deadline_minutes * 60:
+            return False
+        if rollback:
+            return True
+        configuration = deployment.get("deploymentConfiguration", {})
+        # A deployment goes by the timers that it began with, and the deadline is of the newest settings.
+        timed = not settings.deployment or has(configuration, settings.deployment)
+        return timed and age > 60 * (settings.deadline_minutes + self._alarm_minutes(configuration))
+
+    def _alarm_minutes(self, configuration: dict[str, Any]) -> float:
+        """How long ECS watches the alarms of a deployment after its tasks run: it follows from their evaluation
+        periods, and the longest counts.
+
+        https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-alarm-failure.html
+        """
+        alarms = configuration.get("alarms", {})
+        if not alarms.get("enable") or not alarms.get("alarmNames"):
+            return 0
+        answer = self.cloudwatch.describe_alarms(AlarmNames=alarms["alarmNames"], AlarmTypes=["MetricAlarm"])
+        return max((watched_minutes(alarm) for alarm in answer["MetricAlarms"]), default=0)
+
+    def _deployment_failure_threshold_reached(self, deployment: dict[str, Any], settings: Settings) -> bool:
+        """Whether a deployment that ECS's circuit breaker does not watch has failed all the same."""
+        configuration = deployment.get("deploymentConfiguration") or settings.deployment
+        if configuration.get("deploymentCircuitBreaker", {}).get("enable"):
             return False
         count = int(deployment["targetServiceRevision"]["requestedTaskCount"])
-        return self._are_hopeless(self._target(deployment), count, seconds(deployment["createdAt"]))
+        return self._failure_threshold_reached(self._target(deployment), count, seconds(deployment["createdAt"]))
 
-    def _settle(self, service: dict[str, Any], settings: Settings, wanted: Release, revision: str) -> Progress:
+    def _settle(
+        self, service: dict[str, Any], settings: Settings, state: State, goal: Goal, revision: str, image: Image
+    ) -> Progress:
         """The deployment is over: check what runs, and set what needs no deployment."""
-        images = self._service_revision(revision).get("containerImages", [])
-        digests = {i.get("imageDigest") for i in images if i["containerName"] == self.names.container} - {None}
-        if digests and digests != {wanted.digest}:
-            return Progress("failed", f"ECS runs the image {sorted(map(str, digests))}, not {wanted.digest}")
-        if not has(service["deploymentConfiguration"], settings.deployment):
-            self.ecs.update_service(
-                cluster=self.names.cluster,
-                service=self.names.service,
+        shown = self._service_revision(revision).get("containerImages", [])
+        digests = {i.get("imageDigest") for i in shown if i["containerName"] == self.names.container} - {None}
+        if digests and digests != {image.digest} and not digests <= self.images.platforms(image.digest):
+            return Broken(f"ECS runs the image {sorted(map(str, digests))}, not {image.digest}")
+        if service["desiredCount"] == 0:
+            # Only in a deployment ECS notices that tasks do not start.
+            definition = self.definitions.released(settings, str(image))
+            return self._update(service, settings, state, definition, self._newest_deployment(), retry=True)
+        if not goal.any_settings and not has(service["deploymentConfiguration"], settings.deployment):
+            self._check_sdk(settings)
+            migrating = self._migrate(service, settings, self._newest_deployment())
+            if migrating is not None:
+                return migrating
+            self._update_service(
                 deploymentConfiguration=settings.deployment,
                 availabilityZoneRebalancing=settings.availability_zone_rebalancing,
             )
-        return self._count(service, settings, service["taskDefinition"], wanted)
+        return self._count(service, settings, state, service["taskDefinition"], image)
 
-    def _failed_at_first(self) -> bool:
-        newest = self._newest_deployment()
-        failed = newest is not None and newest["status"] not in (*UNDER_WAY, "SUCCESSFUL")
-        return failed and self.registers.verified() is None and self._before(newest or {}) is None
+    def _check_sdk(self, settings: Settings) -> None:
+        """An SDK that does not know a part of the settings would drop it from answers, and each look would deploy
+        again."""
+        shape = self.ecs.meta.service_model.shape_for("DeploymentConfiguration")
+        if strangers := unknown(shape, settings.deployment):
+            import boto3  # for its version
 
-    # What ECS says
+            raise RuntimeError(
+                f"the AWS SDK of this function, boto3 {boto3.__version__}, does not know {', '.join(strangers)} of "
+                "ECS's deployment configuration. Nothing was changed; use a strategy without it, or a newer Lambda "
+                "runtime"
+            )
+
+    # What ECS shows
 
     def _newest_deployment(self) -> dict[str, Any] | None:
         briefs: list[dict[str, Any]] = []
@@ -215,42 +340,40 @@ class EcsDeployments(Service):
     def _target(self, deployment: dict[str, Any]) -> str:
         return str(self._service_revision(deployment["targetServiceRevision"]["arn"])["taskDefinition"])
 
-    def _failure(self, deployment: dict[str, Any], settings: Settings) -> Progress:
+    def _failure(self, deployment: dict[str, Any], settings: Settings, image: Image | None) -> Broken:
         """Why a deployment failed, in ECS's own words, and what ECS does about it."""
-        target = self._target(deployment)
+        target, created = self._target(deployment), seconds(deployment["createdAt"])
         rollback = deployment.get("rollback", {})
         reasons = [deployment.get("statusReason"), rollback.get("reason")]
         alarms = deployment.get("alarms", {}).get("triggeredAlarmNames", [])
         if alarms:
             reasons.append(f"alarms: {', '.join(alarms)}")
-        reasons += self._stopped_tasks(target) or self._complaints(seconds(deployment["createdAt"]))
+        reasons += self._stopped_tasks(target) or self._health_check_events(created)
         why = joined(reasons) or "ECS gave no reason"
-        message = f"the deployment of {short(target)} ended {deployment['status']}: {why}."
+        message = f"the deployment of {short(target)} failed ({deployment['status']}): {why}."
         ended = rollback.get("startedAt") or deployment.get("stoppedAt") or time.time()
         # A second less, since AWS's times are rounded.
-        if seconds(ended) - seconds(deployment["createdAt"]) >= settings.deadline_minutes * 60 - 1:
+        if seconds(ended) - created >= settings.deadline_minutes * 60 - 1:
             message = f"it did not finish within its {settings.deadline_minutes} minutes and was stopped; {message}"
-        before = self._before(deployment)
-        image = self.definitions.image(before) if before else None
-        back = rollback.get("serviceRevisionArn")
-        going_back = bool(back) and deployment["status"] != "ROLLBACK_FAILED"
-        is_back = going_back and self._service_revision(back)["taskDefinition"] == before
-        return Progress(
-            "failed",
-            message + self._blame(before, target),
-            before=image,
-            rolled_back_to=image if is_back else None,
+        sources = self._released([r["arn"] for r in deployment.get("sourceServiceRevisions", [])])
+        back = self._released([arn for arn in [rollback.get("serviceRevisionArn")] if arn])
+        before = next(iter([*back, *sources]), None)
+        return Broken(
+            message + self._explain_settings_change(before, target),
+            image_at_fault=not self._runs_on(image, [*sources, target, *back], bool(sources and back)),
+            rolling_back=deployment["status"] in ROLLING_BACK,
         )
 
-    def _before(self, deployment: dict[str, Any]) -> str | None:
-        """The released task definition that ran before, or None when nothing was released then."""
-        sources = [r["arn"] for r in deployment.get("sourceServiceRevisions", [])]
-        for arn in [deployment.get("rollback", {}).get("serviceRevisionArn"), *sources]:
-            if arn:
-                task_definition = str(self._service_revision(arn)["taskDefinition"])
-                if self.definitions.is_released(task_definition):
-                    return task_definition
-        return None
+    def _runs_on(self, image: Image | None, revisions: list[str], known: bool) -> bool:
+        """Whether it is the settings that failed: the revisions before, in and after the deployment all carry the
+        image, and tasks of it run (at a count of zero, ECS calls the deployment of a crashing image successful)."""
+        same = {self.definitions.image(revision) for revision in revisions} == {str(image)}
+        return known and same and self.describe()["runningCount"] > 0
+
+    def _released(self, revisions: list[str]) -> list[str]:
+        """The released task definitions of service revisions: without the template that the service was made with."""
+        found = [str(self._service_revision(arn)["taskDefinition"]) for arn in revisions]
+        return [definition for definition in found if self.definitions.is_released(definition)]
 
 
 def attached(balancers: list[dict[str, Any]], settings: Settings) -> list[dict[str, Any]]:
@@ -271,7 +394,7 @@ def attached(balancers: list[dict[str, Any]], settings: Settings) -> list[dict[s
 
 
 def has(found: Any, wanted: Any) -> bool:
-    """Whether what AWS shows has all that is wanted beside its own defaults; what is off or empty may be missing."""
+    """Whether what AWS shows has all that is asked for beside its own defaults; what is off or empty may be missing."""
     if isinstance(wanted, dict):
         shown = {} if found is None else found
         return isinstance(shown, dict) and all(has(shown.get(key), value) for key, value in wanted.items())
@@ -281,13 +404,35 @@ def has(found: Any, wanted: Any) -> bool:
     return bool(found == wanted) or (found is None and not wanted)
 
 
+def unknown(shape: Any, value: Any, path: str = "") -> list[str]:
+    """The keys of a document that a shape of the SDK's model does not have."""
+    if isinstance(value, dict) and shape.type_name == "structure":
+        result = []
+        for key, each in value.items():
+            if key not in shape.members:
+                result.append(f"{path}{key}")
+            else:
+                result += unknown(shape.members[key], each, f"{path}{key}.")
+        return result
+    if isinstance(value, list) and shape.type_name == "list":
+        return [name for each in value for name in unknown(shape.member, each, path)]
+    return []
+
+
+def watched_minutes(alarm: dict[str, Any]) -> float:
+    """Minutes that an alarm looks back: its evaluation periods, of its metric or of the longest of its expression."""
+    periods = [m.get("Period") or m.get("MetricStat", {}).get("Period") for m in alarm.get("Metrics", [])]
+    period = alarm.get("Period") or max((p for p in periods if p), default=60)
+    return float(period * alarm.get("EvaluationPeriods", 1) / 60)
+
+
 def stage(deployment: dict[str, Any]) -> str:
     """Where a deployment is that shifts traffic, and what it waits for."""
-    told = f" ({deployment['lifecycleStage']})" if "lifecycleStage" in deployment else ""
+    text = f" ({deployment['lifecycleStage']})" if "lifecycleStage" in deployment else ""
     for hook in deployment.get("lifecycleHookDetails", []):
         if hook.get("targetType") == "PAUSE" and hook.get("status") == "AWAITING_ACTION":
-            told += (
+            text += (
                 "; it is paused until somebody runs aws ecs continue-service-deployment --action CONTINUE "
                 f"--hook-id {hook['hookId']} --service-deployment-arn {deployment['serviceDeploymentArn']}"
             )
-    return told
+    return text

@@ -1,327 +1,301 @@
-"""Entry of the release function: the steps of a release, called by a pipeline, and `rollout`, called by `pulumi up`."""
+"""Entry of the release function: a pipeline's actions, `pulumi up`, events, and somebody who wants new tasks."""
 
 from __future__ import annotations
 
-import json
 import os
 import time
 import traceback
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
+from datetime import datetime
+from functools import cached_property
 from typing import Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import ClientError
-
-from . import pipeline_job as jobs
+from . import pipeline_job
+from .clients import client, client_without_retries
 from .codedeploy import CodeDeployDeployments
+from .contract import (
+    Exported,
+    FunctionEnvironment,
+    Phase,
+    Rollout,
+    Settings,
+    State,
+    Step,
+    Verified,
+    decode,
+    settings_text,
+    sha256,
+)
 from .ecs import EcsDeployments
+from .errors import NEW_RIGHTS_SECONDS, may_be_too_new, passes
 from .images import Images
-from .reconcile import Names, Progress, Service
+from .pipeline_job import Answer, ReleaseJob, Standing, standing, verify_with_codepipeline
+from .reconcile import Broken, Goal, Live, Names, Progress, Waiting
+from .release import POLL_SECONDS, Release, sentence
 from .stage_tests import StageTests
-from .state import Registers, Release, Verified, remember
+from .state import StateTable
+from .tags import Tags
 
-POLL_SECONDS = 5
-RUN_SECONDS = 50
-"""How long one run of `deploy` looks on before it hands over to the next, which CodePipeline starts soon after."""
-DEADLINES = 3
-"""Deadlines of a deployment that a whole release may take: settings that change on the way start another deployment."""
-
-
-NEW_RIGHTS_SECONDS = 120
-"""How long a right that was just given may be denied: IAM is eventually consistent."""
-REASON_LIMIT = 1200
-"""Characters of a reason that is carried on beside what is done about it."""
-TOKEN_LIMIT = 2048
-"""Characters that a continuation token takes.
-
-https://docs.aws.amazon.com/codepipeline/latest/APIReference/API_PutJobSuccessResult.html"""
-
-
-@dataclass(frozen=True)
-class State:
-    """What one run of `deploy` tells the next, through CodePipeline's continuation token."""
-
-    image: str
-    since: float
-    """When the release began, or the way back."""
-    after: str | None = None
-    failure: str = ""
-    """Why the release failed, while the last verified image is being put back."""
-    back: str = ""
-    """The image that is being put back; none, where the service goes back to no tasks."""
-    build: str = ""
-    """The build that tests the release, once it has begun."""
-
-    def token(self) -> str:
-        """As CodePipeline carries it. Letters that JSON writes longer leave less room: the reason loses its beginning,
-        and what is done about it stays."""
-        text = json.dumps(asdict(self))
-        if len(text) <= TOKEN_LIMIT or not self.failure:
-            return text
-        return replace(self, failure=self.failure[50:]).token()
-
-
-def client(service: str) -> Any:
-    # The standard mode tries again, with growing waits, what was throttled or cut.
-    return boto3.client(service, config=Config(retries={"mode": "standard", "max_attempts": 6}))
+ANSWER_SECONDS = 20
+"""Left of Lambda's time, to answer in."""
 
 
 class Function:
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, variables: dict[str, str], name: str, until: float) -> None:
+        """`until` is when this run must have answered."""
+        self.environment = FunctionEnvironment.read(variables)
+        self.name, self.until = name, until
         self.names = Names(
-            cluster=environment["CLUSTER"],
-            service=environment["SERVICE"],
-            family=environment["FAMILY"],
-            container=environment["CONTAINER"],
+            cluster=self.environment.cluster,
+            service=self.environment.service,
+            family=self.environment.family,
+            container=self.environment.container,
         )
-        self.environment = environment["ENVIRONMENT"]
-        self.repository_url = environment["REPOSITORY_URL"]
-        self.keep = int(environment["KEEP_VERIFIED"])
-        self.registers = Registers(client("ssm"), environment["PARAMETERS"])
-        self.images = Images(client("ecr"), self.repository_url.partition("/")[2])
-        self.codedeploy = self._codedeploy(environment.get("CODEDEPLOY_GROUP"))
-        self.service: Service = self.codedeploy or EcsDeployments(
-            client("ecs"), client("application-autoscaling"), self.registers, self.names
-        )
-        self.codepipeline = client("codepipeline")
-        self.tests = StageTests(client("codebuild"), self.environment, environment["SERVICE_URL"])
+        self.table = StateTable(client("dynamodb"), self.environment.table)
+        self.images = Images(client("ecr"), self.environment.repository_url.partition("/")[2])
+        self.service = self._service()
+        self.tags = Tags(self.images, self.table, self.environment.environment)
 
-    def _codedeploy(self, group: str | None) -> CodeDeployDeployments | None:
-        if group is None:
-            return None
+    def _service(self) -> EcsDeployments | CodeDeployDeployments:
+        ecs, scaling = client_without_retries("ecs"), client("application-autoscaling")
+        group = self.environment.codedeploy_group
+        of = ecs, scaling, self.table, self.images, self.names
+        if not group:
+            return EcsDeployments(*of, client("cloudwatch"))
         named = {"applicationName": group, "deploymentGroupName": group}
-        ecs, scaling = client("ecs"), client("application-autoscaling")
-        return CodeDeployDeployments(ecs, scaling, self.registers, self.names, client("codedeploy"), named)
+        return CodeDeployDeployments(*of, client_without_retries("codedeploy"), named)
 
-    def rollout(self, settings: str, run_seconds: float, last: bool) -> str:
-        """Make the service what the registers say, and follow it to its end.
+    @cached_property
+    def codepipeline(self) -> Any:
+        return client("codepipeline")
 
-        Looks on for `run_seconds`; a service that is not settled by then is an error when nobody looks on after that.
+    @cached_property
+    def tests(self) -> StageTests:
+        return StageTests(client("codebuild"), self.environment.environment, self.environment.service_url)
+
+    # What should run
+
+    def resolve(self, state: State) -> State:
+        """The state, with the claim of an action that has ended written as failed: whoever sees it first writes it."""
+        claim = state.claim
+        if claim is None or not claim.active:
+            return state
+        how, why = standing(self.codepipeline, claim)
+        if how is Standing.IN_PROGRESS:
+            return state
+        failed = replace(claim, phase=Phase.FAILED, reason=f"The release did not end: {why}.", since=time.time())
+        print(f"the release of {claim.image} by the execution {claim.execution} did not end: {why}")
+        return self.table.write(state, replace(state, claim=failed), failed) or self.resolve(self.table.read())
+
+    def goal(self, state: State, after: float, any_settings: bool = False) -> Goal:
+        """What should run: the image of the claim that counts, else the last verified one, else nothing."""
+        if state.claim is not None and state.claim.active:
+            return Goal(state.claim.image, after, any_settings)
+        return Goal(state.verified.image if state.verified else None, after, any_settings)
+
+    def adopt(self, state: State, untagged: bool = False) -> State | None:
+        """The state with the live image as the last verified one, for a table that is new or was lost.
+
+        The tag `verified-<environment>` says that the image was verified. `untagged` takes the live image without it: a
+        release that fails then goes back to what ran before.
         """
-        began, after = time.time(), None
+        live = self.service.live_image()
+        if live is None:
+            return None
+        newest = f"verified-{self.environment.environment}"
+        ring = {f"{newest}-{slot}": slot for slot in range(self.environment.keep_verified)}
+        found = self.images.tagged([newest, *ring])
+        if found.get(newest) != live.digest and not untagged:
+            return None
+        slots = sorted(
+            ((found[tag], slot) for tag, slot in ring.items() if tag in found), key=lambda s: s[0] != live.digest
+        )
+        if not slots or slots[0][0] != live.digest:
+            free = next((slot for tag, slot in ring.items() if tag not in found), 0)
+            slots = [(live.digest, free), *(each for each in slots if each[1] != free)]
+        commit = self.images.revision(live.digest, "")
+        print(f"the table {self.environment.table} knew of no release: {live} runs, and counts as verified")
+        return replace(state, verified=Verified(live, commit, "", slots))
+
+    # `pulumi up`
+
+    def rollout(self, event: Rollout) -> str:
+        """Make the service what the settings say, and follow it to its end. Raises RuntimeError with ECS's reason.
+
+        A service that is not there when Lambda's time is over is an error of the last part only.
+        """
+        began, accepted = time.time(), event.part > 1
         while True:
-            progress = self._attempt(settings, after, patient=time.time() < began + NEW_RIGHTS_SECONDS)
+            try:
+                if not accepted:
+                    self._accept(event.settings)
+                    accepted = True
+                    self.tags.align(self.table.read())
+                progress = self._roll_out()
+            except Exception as e:
+                recent = time.time() < began + NEW_RIGHTS_SECONDS
+                if not passes(e) and not (recent and may_be_too_new(e)):
+                    raise
+                progress = Waiting(f"waiting for AWS: {e}")
             print(progress.message)
-            if progress.state == "done":
+            if isinstance(progress, Live):
                 return progress.message
-            if progress.state == "failed":
+            if isinstance(progress, Broken) and not progress.rolling_back:
                 raise RuntimeError(f"{self.names.service} does not run with the new settings: {progress.message}")
-            if time.time() + POLL_SECONDS > began + run_seconds:
-                if last:
-                    raise RuntimeError(f"{self.names.service} was not settled in time: {progress.message}")
+            if time.time() + POLL_SECONDS > self.until:
+                if isinstance(progress, Broken) or event.part == event.parts:
+                    raise RuntimeError(f"{self.names.service} did not reach a steady state in time: {progress.message}")
                 return progress.message
-            after = progress.after
             time.sleep(POLL_SECONDS)
 
-    def _attempt(self, settings: str, after: str | None, patient: bool) -> Progress:
-        """One step of a rollout, right after `pulumi up` wrote settings and gave rights that AWS may not show yet."""
-        try:
-            if patient and not self.registers.has_settings(settings):
-                return Progress("running", "waiting for Parameter Store to show the new settings", after)
-            return self.service.advance(after, give_up=False)
-        except ClientError as e:
-            if not patient or not e.response["Error"]["Code"].startswith("AccessDenied"):
-                raise
-            return Progress("running", f"waiting for IAM: {e}", after)
+    def _accept(self, settings: dict[str, Any]) -> None:
+        """Store the settings, if they are those that Pulumi wrote last: the hash in the function's configuration says
+        so, which nobody changes who may only invoke it. A run that stalled finds another hash there."""
+        known = decode(Settings, settings)
+        while True:
+            state = self.table.read()
+            found = client("lambda").get_function_configuration(FunctionName=self.name)
+            written = found.get("Environment", {}).get("Variables", {}).get("SETTINGS_SHA256")
+            if sha256(settings_text(settings)) != written:
+                raise RuntimeError(
+                    f"refused: these are not the settings that Pulumi wrote last for {self.names.service}; another "
+                    "`pulumi up` began meanwhile, or somebody else invoked the function. Nothing was changed"
+                )
+            after = replace(state, settings=known, rollout_after=self.service.newest_created())
+            if state.claim is None and state.verified is None:
+                after = self.adopt(after) or after
+            if after == state or self.table.write(state, after) is not None:
+                return
 
-    def release(self, job: dict[str, Any], name: str) -> None:
-        """One run of a step of a release: begin it or go on with it, and tell CodePipeline how it stands."""
-        answer = jobs.Answer(self.codepipeline, job["id"])
+    def _roll_out(self) -> Progress:
+        state = self.resolve(self.table.read())
+        progress = self.service.look(state, self.goal(state, state.rollout_after))
+        if isinstance(progress, Live) and state.claim is not None and state.claim.active:
+            return Live(f"{progress.message}; its release is not verified yet")
+        return progress
+
+    # Events, and by hand
+
+    def settle(self) -> None:
+        """See to it that what should run is there, when nobody else does: a claim that counts has a run of its own.
+
+        Deploys no settings that failed, and starts nothing again that failed once.
+        """
+        while True:
+            try:
+                state = self.resolve(self.table.read())
+                if state.settings is None or (state.claim is not None and state.claim.active):
+                    return
+                if state.claim is None and state.verified is None:
+                    return
+                self.tags.align(state)
+                progress = self.service.look(state, self.goal(state, after=0, any_settings=True))
+            except Exception as e:
+                if not passes(e) and not may_be_too_new(e):
+                    raise
+                progress = Waiting(f"waiting for AWS: {e}")
+            print(progress.message)
+            if not isinstance(progress, Waiting):
+                return
+            if time.time() + POLL_SECONDS > self.until:
+                raise RuntimeError(f"{self.names.service} did not reach a steady state in time: {progress.message}")
+            time.sleep(POLL_SECONDS)
+
+    def restart(self, before: str) -> str:
+        """Start new tasks of what runs, if the running ones are older than an ISO time.
+
+        Secrets are read when a task starts, so this is how one that was rotated arrives.
+        """
+        at = datetime.fromisoformat(before).timestamp()
+        state = self.resolve(self.table.read())
+        if state.claim is not None and state.claim.active:
+            return "a release is in progress, whose tasks are new"
+        if self.goal(state, 0).image is None:
+            return "nothing is released, so there are no tasks to restart"
+        if not self.service.restart(state, at):
+            return f"the tasks are newer than {before}"
+        while True:
+            time.sleep(POLL_SECONDS)
+            state = self.resolve(self.table.read())
+            progress = self.service.look(state, self.goal(state, at - 1, any_settings=True))
+            print(progress.message)
+            if isinstance(progress, Live):
+                return progress.message
+            if isinstance(progress, Broken) or time.time() + POLL_SECONDS > self.until:
+                raise RuntimeError(f"{self.names.service} was not restarted: {progress.message}")
+
+    # The pipeline's actions
+
+    def act(self, job: dict[str, Any]) -> None:
+        """One run of an action: begin or go on, and tell CodePipeline how it stands."""
+        # An event that CodePipeline does not confirm is raised: Lambda sends a genuine one again, when the history
+        # shows its action, or a new right has arrived.
+        release_job = verify_with_codepipeline(self.codepipeline, job, self.name)
+        answer = Answer(self.codepipeline, job["id"])
+        release = Release(self, release_job)
         try:
-            order = jobs.confirm(self.codepipeline, job, name)
-        except ClientError as e:
-            return answer.failed(f"the release could not begin: CodePipeline did not confirm it, since {e}.")
-        try:
-            match order.step:
-                case "inspect":
-                    self._inspect(order, answer)
-                case "prepare":
-                    self._prepare(order, answer)
-                case "deploy":
-                    self._go_on(order, self._state(order), answer)
+            match release_job.step:
+                case Step.INSPECT:
+                    self._inspect(release, answer)
+                case Step.PREPARE:
+                    self._prepare(release, release_job, answer)
+                case Step.DEPLOY:
+                    release.run()
                 case other:
                     raise ValueError(f"this function has no step {other!r}")
         except Exception as e:
-            # Whatever went wrong: without an answer the pipeline would wait until it times out. It is not raised, or
-            # Lambda would send the event again, perhaps in the middle of a retry.
+            if passes(e):
+                raise  # Lambda sends the event again
+            # Without an answer the pipeline would wait until it times out.
             traceback.print_exc()
-            answer.failed(f"the release could not go on: {e}. When this is mended, retry the stage.")
+            answer.failed(f"the release stopped: {sentence(str(e))} Fix the cause, then retry the stage.")
+            if self.service.deployed:
+                with suppress(Exception):
+                    self.settle()
 
-    def _inspect(self, order: jobs.Order, answer: jobs.Answer) -> None:
+    def _inspect(self, release: Release, answer: Answer) -> None:
         """What is to be released, and instead of what: for the approval that comes next."""
-        image, commit = self._asked(order)
-        verified = self.registers.verified()
-        live, live_commit = (verified.release.digest, verified.release.commit) if verified else ("none", "none")
+        image, commit = release.requested_image()
+        verified = self.table.read().verified
+        live, live_commit = (verified.image.digest, verified.commit) if verified else ("none", "none")
         answer.succeeded(
-            f"{self.environment}: {image} (commit {commit}) instead of {live} (commit {live_commit})",
+            f"{self.environment.environment}: {image} (commit {commit}) instead of {live} (commit {live_commit})",
             {
-                "IMAGE_DIGEST": image.partition("@")[2],
-                "COMMIT_ID": commit,
-                "LIVE_DIGEST": live,
-                "LIVE_COMMIT_ID": live_commit,
+                Exported.IMAGE_DIGEST: image.digest,
+                Exported.COMMIT_ID: commit,
+                Exported.LIVE_DIGEST: live,
+                Exported.LIVE_COMMIT_ID: live_commit or "none",
             },
         )
 
-    def _prepare(self, order: jobs.Order, answer: jobs.Answer) -> None:
-        """The files that CodePipeline's action gives to CodeDeploy, made of the newest settings."""
-        if self.codedeploy is None:
+    def _prepare(self, release: Release, job: ReleaseJob, answer: Answer) -> None:
+        """The files that CodePipeline's action gives to CodeDeploy, made of the newest settings; from here on the stage
+        claims the image."""
+        if not isinstance(self.service, CodeDeployDeployments):
             raise RuntimeError("CodeDeploy does not deploy this service (any more); run `pulumi up`")
-        state = self._begin(order)
-        jobs.put(order, self.codedeploy.artifact())
-        answer.succeeded(f"{self.environment}: {state.image} is ready to be deployed", {})
-
-    def _asked(self, order: jobs.Order) -> tuple[str, str]:
-        """The image that the order names, which must be there, and what it was built from."""
-        image = jobs.image(order, self.names.container, self.repository_url)
-        digest = image.partition("@")[2]
-        self.images.require(digest)
-        return image, self.images.revision(digest, order.commit)
-
-    def _state(self, order: jobs.Order) -> State:
-        """Where the last run left off.
-
-        Whoever may invoke the function can make a token up. So what it says of the image and of the time counts only as
-        far as the artifact and the register bear it out, and what it says of a build, as far as CodeBuild does.
-        """
-        if order.token is None:
-            return self._begin(order)
-        state, wanted = State(**json.loads(order.token)), self.registers.wanted()
-        image = jobs.image(order, self.names.container, self.repository_url)
-        since = max(state.since, wanted.begun if wanted and not state.failure else 0)
-        return replace(state, image=image, since=since)
-
-    def _begin(self, order: jobs.Order) -> State:
-        image, commit = self._asked(order)
-        self.registers.want(Release(image, commit, order.execution, time.time()))
-        return State(image=image, since=time.time())
-
-    def _go_on(self, order: jobs.Order, state: State, answer: jobs.Answer) -> None:
-        until = time.time() + RUN_SECONDS
-        while True:
-            if not state.failure and not self._is_ours(order, state):
-                time.sleep(POLL_SECONDS)  # Parameter Store may show what was written a moment later
-                if not self._is_ours(order, state):
-                    state = self._given_up(state)
-
-            progress = self._advance(state)
-            if order.tests and progress.state == "done" and progress.image == state.image and not state.failure:
-                state, progress = self._tested(order, state, progress)
-            if progress.state == "failed" and not state.failure:
-                state = self._undo(order, state, progress)
-                if self._is_back(progress.rolled_back_to):
-                    return answer.failed(f"{state.failure} {self.service.deployer} puts it back by itself.")
-            elif progress.state == "failed":
-                return answer.failed(f"{state.failure} That failed too: {progress.message}")
-            elif progress.state == "done" and state.failure and progress.image == state.back:
-                return answer.failed(f"{state.failure} That is done: {sentence(progress.message)}")
-            elif progress.state == "done" and progress.image == state.image and not state.failure:
-                return self._record(order, state.image, progress, answer)
-            else:
-                state = replace(state, after=progress.after)
-                if time.time() + POLL_SECONDS > until:
-                    return answer.continues(state.token(), progress.message)
-                time.sleep(POLL_SECONDS)
-
-    def _tested(self, order: jobs.Order, state: State, live: Progress) -> tuple[State, Progress]:
-        """The image is live; how its tests stand. Tests that cannot be run have failed."""
-        try:
-            tests = self.tests.look(order, state.build, state.image) if state.build else None
-            if tests is None:
-                wanted = self.registers.wanted()
-                build = self.tests.start(order, state.image, wanted.commit if wanted else order.commit)
-                state, tests = replace(state, build=build), Progress("running", f"the tests have begun: {build}")
-        except ClientError as e:
-            tests = Progress("failed", f"the tests could not be run: {e}")
-        print(tests.message)
-        return state, (
-            replace(live, message=f"{live.message}, and {tests.message}") if tests.state == "done" else tests
-        )
-
-    def _advance(self, state: State) -> Progress:
-        progress = self.service.advance(state.after, give_up=bool(state.failure))
-        print(progress.message)
-        minutes = DEADLINES * self.registers.settings().deadline_minutes
-        there = progress.state == "done" and progress.image == (state.back if state.failure else state.image)
-        # Once the tests have begun, the image was live: a task that is replaced meanwhile is no fault of the release.
-        late = not state.build and time.time() > state.since + minutes * 60
-        if progress.state != "failed" and not there and late:
-            return Progress("failed", f"the service was not settled after {minutes} minutes: {progress.message}.")
-        return progress
-
-    def _undo(self, order: jobs.Order, state: State, progress: Progress) -> State:
-        """Want the last verified image again, or what ran before, or nothing; this happens once in a release."""
-        verified = self.registers.verified()
-        if verified:
-            back = f"The last verified image is put back: {verified.release.image} (commit {verified.release.commit})."
-            release: Release | None = verified.release
-        elif progress.before:
-            back = f"No image was verified before; the one that ran is put back: {progress.before}."
-            release = Release(progress.before, "", order.execution)
-        else:
-            back = "No image was verified before, so the service goes back to no tasks."
-            release = None
-        self.registers.want(release)
-        for _ in range(NEW_RIGHTS_SECONDS // POLL_SECONDS):
-            # Else the next look could see the failed image, wanted and running, and take it for what was put back.
-            if self.registers.wanted() == release:
-                break
-            time.sleep(POLL_SECONDS)
-        if state.build:
-            with suppress(ClientError):  # tests that go on do no harm
-                self.tests.stop(state.build)
-        return self._failed(
-            state, f"{sentence(progress.message)[:REASON_LIMIT]} {back}", release.image if release else ""
-        )
-
-    def _given_up(self, state: State) -> State:
-        """Another image is wanted: a run before this one was cut off while it undid the release, or one is newer."""
-        wanted = self.registers.wanted()
-        now = f"the image of the execution {wanted.execution}" if wanted else "no image"
-        why = f"This release of {state.image} was taken back or replaced, and {now} is wanted now."
-        return self._failed(state, why, wanted.image if wanted else "")
-
-    def _failed(self, state: State, why: str, back: str) -> State:
-        return State(image=state.image, since=time.time(), failure=why, back=back)
-
-    def _is_ours(self, order: jobs.Order, state: State) -> bool:
-        wanted = self.registers.wanted()
-        return wanted is not None and (wanted.execution, wanted.image) == (order.execution, state.image)
-
-    def _is_back(self, image: str | None) -> bool:
-        """Whether ECS itself is putting back the image that is wanted again."""
-        wanted = self.registers.wanted()
-        return wanted is not None and wanted.image == image
-
-    def _record(self, order: jobs.Order, image: str, progress: Progress, answer: jobs.Answer) -> None:
-        """The release proved itself: keep its image from expiring, and note it as the one to go back to."""
-        release = self.registers.wanted()
-        if release is None or release.image != image:
-            raise RuntimeError(f"{image} runs and is not wanted any more")
-        before = self.registers.verified()
-        slots = remember(before.slots if before else [], release.digest, self.keep)
-        newest = f"verified-{self.environment}"
-        self.images.tag(release.digest, f"live-{self.environment}", newest, f"{newest}-{slots[0][1]}")
-        self.registers.verify(Verified(release, slots))
-        answer.succeeded(
-            f"{self.environment}: {progress.message} (commit {release.commit})",
-            {"IMAGE_URI": image, "IMAGE_DIGEST": release.digest, "COMMIT_ID": release.commit},
-        )
-
-
-def sentence(text: str) -> str:
-    return text[:1].upper() + text[1:].rstrip(".") + "."
+        state = release.claim(stage=job.stage)
+        if state is None or state.claim is None:
+            raise RuntimeError("a release that began later took the place of this one")
+        pipeline_job.put(job, self.service.artifact(self.table.settings(state), state.claim.image))
+        answer.succeeded(f"{self.environment.environment}: {state.claim.image} is ready to be deployed", {})
 
 
 def handler(event: dict[str, Any], context: Any) -> str | None:
     """Lambda's entry. The event of a pipeline holds credentials: it is never printed."""
-    function = Function(dict(os.environ))
+    until = time.time() + context.get_remaining_time_in_millis() / 1000 - ANSWER_SECONDS
+    function = Function(dict(os.environ), context.function_name, until)
     if "CodePipeline.job" in event:
-        function.release(event["CodePipeline.job"], context.function_name)
+        function.act(event["CodePipeline.job"])
         return None
     if "rollout" in event:
-        # Leave time to answer before Lambda ends the run.
-        run_seconds = context.get_remaining_time_in_millis() / 1000 - 20
-        return function.rollout(event["rollout"]["settings"], run_seconds, event["part"] == event["parts"])
-    raise ValueError(f"this function takes a job of CodePipeline or a rollout, got {sorted(event)}")
+        rollout = {**event, "settings": event["rollout"]["settings"]}
+        return function.rollout(decode(Rollout, rollout))
+    if event.get("source") in ("aws.ecs", "aws.codepipeline"):
+        function.settle()
+        return None
+    if "restart" in event:
+        return function.restart(event["restart"]["before"])
+    raise ValueError(
+        f"this function takes a job of CodePipeline, a rollout, an event or a restart, got {sorted(event)}"
+    )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 REVISION = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}|s3-[\w.-]+")
 """Tags that say what an image was built from: the id of a commit, or the version of an archive in S3."""
+INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
 
 
 class Images:
@@ -25,34 +31,52 @@ class Images:
         image: dict[str, Any] = answer["images"][0]
         return image
 
-    def revision(self, digest: str, taken: str) -> str:
-        """What the image was built from, by its tags; `taken` is what the pipeline's source took.
+    def platforms(self, digest: str) -> set[str]:
+        """The digests of the platforms' images, if `digest` is that of an index: ECS may report one of these.
 
-        The two differ where an earlier image is released again, or one that another pipeline built.
+        https://github.com/opencontainers/image-spec/blob/main/image-index.md
+        """
+        image = self.require(digest)
+        if image.get("imageManifestMediaType") not in INDEXES:
+            return set()
+        return {manifest["digest"] for manifest in json.loads(image["imageManifest"]).get("manifests", [])}
+
+    def revision(self, digest: str, source_revision: str) -> str:
+        """What the image was built from, by its tags.
+
+        It differs from what the pipeline's source action took where an earlier image is released again, or one that
+        another pipeline built.
         """
         answer = self.ecr.describe_images(repositoryName=self.repository, imageIds=[{"imageDigest": digest}])
         tags = answer["imageDetails"][0].get("imageTags", [])
-        if taken in tags:
-            return taken
-        return next((tag for tag in sorted(tags) if REVISION.fullmatch(tag)), taken)
+        if source_revision in tags:
+            return source_revision
+        return next((tag for tag in sorted(tags) if REVISION.fullmatch(tag)), source_revision)
 
-    def tag(self, digest: str, *tags: str) -> None:
-        """Make each of `tags` point at the image, wherever it pointed before.
+    def tagged(self, tags: Iterable[str]) -> dict[str, str]:
+        """The digests that tags point at, as far as the tags exist."""
+        answer = self.ecr.batch_get_image(
+            repositoryName=self.repository, imageIds=[{"imageTag": tag} for tag in sorted(tags)]
+        )
+        ids = [image["imageId"] for image in answer["images"]]
+        return {each["imageTag"]: each["imageDigest"] for each in ids if "imageTag" in each}
+
+    def tag(self, digest: str, tag: str) -> None:
+        """Make a tag point at the image, wherever it pointed before.
 
         Putting the same manifest again adds a tag to it.
         https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-retag.html
         """
         image = self.require(digest)
-        for tag in tags:
-            try:
-                answer = self.ecr.put_image(
-                    repositoryName=self.repository,
-                    imageManifest=image["imageManifest"],
-                    imageManifestMediaType=image["imageManifestMediaType"],
-                    imageTag=tag,
-                    imageDigest=digest,
-                )
-            except self.ecr.exceptions.ImageAlreadyExistsException:
-                continue  # the tag points there already
-            if answer["image"]["imageId"]["imageDigest"] != digest:
-                raise RuntimeError(f"the tag {tag} of {self.repository} now points at another image than {digest}")
+        try:
+            answer = self.ecr.put_image(
+                repositoryName=self.repository,
+                imageManifest=image["imageManifest"],
+                imageManifestMediaType=image["imageManifestMediaType"],
+                imageTag=tag,
+                imageDigest=digest,
+            )
+        except self.ecr.exceptions.ImageAlreadyExistsException:
+            return  # the tag points there already
+        if answer["image"]["imageId"]["imageDigest"] != digest:
+            raise RuntimeError(f"the tag {tag} of {self.repository} now points at another image than {digest}")

@@ -1,4 +1,4 @@
-"""CodePipeline's side of a release: is the order genuine, which image does it name, and how to answer.
+"""CodePipeline's side of a release: the job that an action gives the function, and what the history says of actions.
 
 https://docs.aws.amazon.com/codepipeline/latest/userguide/actions-invoke-lambda-function.html
 """
@@ -10,39 +10,42 @@ import json
 import time
 import zipfile
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 import boto3
 
-# CodePipeline's limits on what a job may say.
+from .contract import Claim, Image, UserParameters, decode
+
+# CodePipeline's limits on what an answer may say.
 # https://docs.aws.amazon.com/codepipeline/latest/APIReference/API_FailureDetails.html
 MESSAGE_LIMIT = 5000
 SUMMARY_LIMIT = 2048
+LISTING_SECONDS = 20
+"""How long the history may lag behind an action that has just begun."""
+LONGEST_SECONDS = 6 * 86_400
+"""No action or stage of ours lasts longer; an older one that the history does not list is over.
+https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html"""
 
 Location = tuple[str, str]
 """Bucket and key."""
 
 
-class Refused(Exception):
+class UnverifiedEvent(Exception):
     """The event does not come from an action of a pipeline that is in progress."""
 
 
 @dataclass(frozen=True)
-class Order:
+class ReleaseJob:
     """What an action asks for, as CodePipeline confirmed it."""
 
-    job: str
-    step: str
-    """What to do: `deploy`, or the step before it, `inspect`, `prepare` or `scan`."""
-    execution: str
-    commit: str
-    """What the source action took: the id of a commit, or what else a source has."""
-    digest: str | None
-    """Digest that an approval was given for, or a gate; None where nobody asked."""
-    tests: str | None
-    """Project of CodeBuild that tests the release."""
-    token: str | None
-    """What the last run of this job handed to CodePipeline."""
+    id: str
+    parameters: UserParameters
+    action: str
+    """`actionExecutionId` of the action that asks."""
+    began: float
+    """When it began, by CodePipeline's clock."""
+    stage: str
     artifact: Location
     """What names the image."""
     source: Location | None
@@ -52,44 +55,47 @@ class Order:
     credentials: dict[str, str]
     """For the artifacts alone; CodePipeline makes them for this job."""
 
+    @property
+    def step(self) -> str:
+        return self.parameters.step
 
-def confirm(codepipeline: Any, job: dict[str, Any], function: str) -> Order:
-    """Believe an event as far as CodePipeline confirms it.
+
+def verify_with_codepipeline(codepipeline: Any, job: dict[str, Any], function: str) -> ReleaseJob:
+    """Accept an event only after CodePipeline confirms that the action is in progress.
 
     Whoever may invoke the function can send it any event, but cannot make CodePipeline list an action in progress that
     invokes this function with these very input artifacts: nobody deploys past an approval.
+    Raises UnverifiedEvent.
     """
     data = job["data"]
-    parameters = data["actionConfiguration"]["configuration"]["UserParameters"]
-    asked = json.loads(parameters)
+    text = data["actionConfiguration"]["configuration"]["UserParameters"]
+    parameters = decode(UserParameters, json.loads(text))
     inputs = [location(artifact) for artifact in data["inputArtifacts"]]
     if not 1 <= len(inputs) <= 2:
-        raise Refused(f"an action of a release has one or two input artifacts, and this one has {len(inputs)}")
-    # The history may lag a little behind the action that has just begun.
-    for _ in range(4):
-        if in_progress(codepipeline, asked, function, parameters, inputs):
-            credentials = data["artifactCredentials"]
-            return Order(
-                job=job["id"],
-                step=asked["step"],
-                execution=asked["execution"],
-                commit=asked["commit"],
-                digest=asked.get("digest"),
-                tests=asked.get("tests"),
-                token=data.get("continuationToken"),
-                artifact=inputs[0],
-                source=inputs[1] if len(inputs) > 1 else None,
-                output=next((location(artifact) for artifact in data.get("outputArtifacts", [])), None),
-                credentials={
-                    "aws_access_key_id": credentials["accessKeyId"],
-                    "aws_secret_access_key": credentials["secretAccessKey"],
-                    "aws_session_token": credentials["sessionToken"],
-                },
-            )
-        time.sleep(5)
-    raise Refused(
-        f"refused: the execution {asked['execution']} of the pipeline {asked['pipeline']} has no action in progress "
-        f"that invokes {function} with this artifact; nothing was changed"
+        raise UnverifiedEvent(f"an action of a release has one or two input artifacts, and this one has {len(inputs)}")
+    credentials = data["artifactCredentials"]
+    for wait in (*[5] * (LISTING_SECONDS // 5), 0):
+        for found in actions(codepipeline, parameters.pipeline, parameters.execution):
+            if is_this(found, function, text, inputs):
+                return ReleaseJob(
+                    id=job["id"],
+                    parameters=parameters,
+                    action=found["actionExecutionId"],
+                    began=seconds(found["startTime"]),
+                    stage=found["stageName"],
+                    artifact=inputs[0],
+                    source=inputs[1] if len(inputs) > 1 else None,
+                    output=next((location(artifact) for artifact in data.get("outputArtifacts", [])), None),
+                    credentials={
+                        "aws_access_key_id": credentials["accessKeyId"],
+                        "aws_secret_access_key": credentials["secretAccessKey"],
+                        "aws_session_token": credentials["sessionToken"],
+                    },
+                )
+        time.sleep(wait)
+    raise UnverifiedEvent(
+        f"refused: the execution {parameters.execution} of the pipeline {parameters.pipeline} has no action in "
+        f"progress that invokes {function} with this artifact; nothing was changed"
     )
 
 
@@ -98,37 +104,102 @@ def location(artifact: dict[str, Any]) -> Location:
     return found["bucketName"], found["objectKey"]
 
 
-def in_progress(
-    codepipeline: Any, asked: dict[str, str], function: str, parameters: str, inputs: list[Location]
-) -> bool:
+def actions(codepipeline: Any, pipeline: str, execution: str) -> list[dict[str, Any]]:
+    """What the history lists of an execution."""
     pages = codepipeline.get_paginator("list_action_executions").paginate(
-        pipelineName=asked["pipeline"], filter={"pipelineExecutionId": asked["execution"]}
+        pipelineName=pipeline, filter={"pipelineExecutionId": execution}
     )
-    for page in pages:
-        for action in page["actionExecutionDetails"]:
-            given = action.get("input", {})
-            configuration = given.get("resolvedConfiguration") or given.get("configuration", {})
-            listed = [a.get("s3location", {}) for a in given.get("inputArtifacts", [])]
-            if (
-                action["status"] == "InProgress"
-                and given.get("actionTypeId", {}).get("provider") == "Lambda"
-                and configuration.get("FunctionName") == function
-                and configuration.get("UserParameters") == parameters
-                # In which order the history lists them is not documented.
-                and sorted((each.get("bucket"), each.get("key")) for each in listed) == sorted(inputs)
-            ):
-                return True
-    return False
+    return [action for page in pages for action in page["actionExecutionDetails"]]
 
 
-def image(order: Order, container: str, repository_url: str) -> str:
-    """The image to release, by digest: what the build named for the container, or an ECR source found.
+def is_this(action: dict[str, Any], function: str, parameters: str, inputs: list[Location]) -> bool:
+    given = action.get("input", {})
+    configuration = given.get("resolvedConfiguration") or given.get("configuration", {})
+    listed = [a.get("s3location", {}) for a in given.get("inputArtifacts", [])]
+    return bool(
+        action["status"] == "InProgress"
+        and given.get("actionTypeId", {}).get("provider") == "Lambda"
+        and configuration.get("FunctionName") == function
+        and configuration.get("UserParameters") == parameters
+        # In which order the history lists them is not documented.
+        and sorted((each.get("bucket"), each.get("key")) for each in listed) == sorted(inputs)
+    )
+
+
+class Standing(Enum):
+    """Whether what brings a claim is still in progress."""
+
+    IN_PROGRESS = auto()
+    ENDED = auto()
+
+
+def standing(codepipeline: Any, claim: Claim) -> tuple[Standing, str]:
+    """How the action of a claim stands, or its stage, and in words why it ended.
+
+    An action that the history does not list yet is in progress; one of a pipeline that is gone has ended.
+    """
+    try:
+        listed = actions(codepipeline, claim.pipeline, claim.execution)
+        if claim.stage:
+            return _stage_standing(codepipeline, claim, listed)
+    except (
+        codepipeline.exceptions.PipelineNotFoundException,
+        codepipeline.exceptions.PipelineExecutionNotFoundException,
+    ):
+        return Standing.ENDED, f"the execution {claim.execution} of the pipeline {claim.pipeline} is gone"
+    for action in listed:
+        if action["actionExecutionId"] == claim.action:
+            if action["status"] == "InProgress":
+                return Standing.IN_PROGRESS, ""
+            return Standing.ENDED, f"its action {action['actionName']} ended {action['status']}"
+    return _unlisted(claim)
+
+
+def _stage_standing(codepipeline: Any, claim: Claim, listed: list[dict[str, Any]]) -> tuple[Standing, str]:
+    """With CodeDeploy several actions of a stage bring the image one after the other."""
+    of_stage = [a for a in listed if a["stageName"] == claim.stage and seconds(a["startTime"]) >= claim.began]
+    for action in of_stage:
+        if action["status"] not in ("InProgress", "Succeeded"):
+            return Standing.ENDED, f"the action {action['actionName']} of its stage ended {action['status']}"
+    if not of_stage:
+        return _unlisted(claim)
+    execution = codepipeline.get_pipeline_execution(pipelineName=claim.pipeline, pipelineExecutionId=claim.execution)[
+        "pipelineExecution"
+    ]
+    if execution["status"] in ("InProgress", "Stopping"):
+        return Standing.IN_PROGRESS, ""
+    return Standing.ENDED, f"its execution ended {execution['status']}"
+
+
+def _unlisted(claim: Claim) -> tuple[Standing, str]:
+    if time.time() - claim.began > LONGEST_SECONDS:
+        return Standing.ENDED, f"the history of {claim.pipeline} does not list its action, which began days ago"
+    return Standing.IN_PROGRESS, ""
+
+
+def started_by(codepipeline: Any, parameters: UserParameters) -> str:
+    """Who or what started an execution, as CodePipeline tells it."""
+    found = codepipeline.get_pipeline_execution(
+        pipelineName=parameters.pipeline, pipelineExecutionId=parameters.execution
+    )["pipelineExecution"].get("trigger", {})
+    return " ".join(found[key] for key in ("triggerType", "triggerDetail") if found.get(key))
+
+
+def seconds(at: Any) -> float:
+    return at.timestamp() if hasattr(at, "timestamp") else float(at)
+
+
+# Artifacts
+
+
+def image(job: ReleaseJob, container: str, repository_url: str) -> Image:
+    """The image to release: what the build named for the container, or an ECR source found.
 
     The contract is that of CodePipeline's own ECS actions.
     https://docs.aws.amazon.com/codepipeline/latest/userguide/file-reference.html
     """
-    s3 = boto3.client("s3", **order.credentials)
-    bucket, key = order.artifact
+    s3 = boto3.client("s3", **job.credentials)
+    bucket, key = job.artifact
     body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as artifact:
@@ -141,48 +212,52 @@ def image(order: Order, container: str, repository_url: str) -> str:
                 }
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as e:
         raise RuntimeError(
-            f"the build's artifact holds no valid imagedefinitions.json ({e}); see what the build wrote"
+            f"the build's artifact holds no valid imagedefinitions.json ({e}); see what the build wrote, and run a new "
+            "build: a retry of this stage would get the same file"
         ) from e
     if container not in images:
         raise RuntimeError(
             f"imagedefinitions.json names the containers {sorted(images)}, and this service's is {container!r}"
         )
-    uri = images[container]
-    repository, _, digest = uri.partition("@")
-    if not digest.startswith("sha256:"):
-        raise RuntimeError(f"imagedefinitions.json must name the image by digest, <repository>@sha256:..., got {uri!r}")
-    if repository != repository_url:
-        raise RuntimeError(f"this service takes images from {repository_url}, and imagedefinitions.json names {uri!r}")
-    if order.digest not in (None, digest):
-        raise RuntimeError(f"the digest {order.digest} was approved, and imagedefinitions.json names {digest}")
-    return uri
+    try:
+        found = Image.parse(images[container])
+    except ValueError as e:
+        raise RuntimeError(f"imagedefinitions.json must name the image by digest: {e}") from e
+    if found.repository != repository_url:
+        raise RuntimeError(
+            f"this service takes images from {repository_url}, and imagedefinitions.json names {str(found)!r}"
+        )
+    if job.parameters.digest not in (None, found.digest):
+        raise RuntimeError(
+            f"the digest {job.parameters.digest} was approved, and imagedefinitions.json names {found.digest}"
+        )
+    return found
 
 
-def put(order: Order, body: bytes) -> None:
+def put(job: ReleaseJob, body: bytes) -> None:
     """Hand over an output artifact."""
-    if order.output is None:
+    if job.output is None:
         raise RuntimeError("the action has no output artifact to put the deployment into; run `pulumi up`")
-    bucket, key = order.output
-    boto3.client("s3", **order.credentials).put_object(Bucket=bucket, Key=key, Body=body)
+    bucket, key = job.output
+    boto3.client("s3", **job.credentials).put_object(Bucket=bucket, Key=key, Body=body)
 
 
 class Answer:
-    """Tells CodePipeline how a job stands. A job that is over takes no answer, which does no harm."""
+    """Answers a job. Each answer says whether CodePipeline took it: a job that is over takes none."""
 
     def __init__(self, codepipeline: Any, job: str) -> None:
-        self.codepipeline = codepipeline
-        self.job = job
+        self.codepipeline, self.job = codepipeline, job
 
-    def continues(self, token: str, message: str) -> None:
-        self._send("success", continuationToken=token, executionDetails={"summary": message[:SUMMARY_LIMIT]})
+    def continues(self, token: str, message: str) -> bool:
+        return self._send("success", continuationToken=token, executionDetails={"summary": message[:SUMMARY_LIMIT]})
 
-    def succeeded(self, message: str, variables: dict[str, str]) -> None:
-        self._send("success", executionDetails={"summary": message[:SUMMARY_LIMIT]}, outputVariables=variables)
+    def succeeded(self, message: str, variables: dict[str, str]) -> bool:
+        return self._send("success", executionDetails={"summary": message[:SUMMARY_LIMIT]}, outputVariables=variables)
 
-    def failed(self, message: str) -> None:
-        self._send("failure", failureDetails={"type": "JobFailed", "message": message[:MESSAGE_LIMIT]})
+    def failed(self, message: str) -> bool:
+        return self._send("failure", failureDetails={"type": "JobFailed", "message": message[:MESSAGE_LIMIT]})
 
-    def _send(self, kind: str, **details: Any) -> None:
+    def _send(self, kind: str, **details: Any) -> bool:
         try:
             getattr(self.codepipeline, f"put_job_{kind}_result")(jobId=self.job, **details)
         except (
@@ -190,3 +265,5 @@ class Answer:
             self.codepipeline.exceptions.JobNotFoundException,
         ):
             print(f"CodePipeline takes no answer for the job {self.job}: it is over, or there is none")
+            return False
+        return True

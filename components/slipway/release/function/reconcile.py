@@ -1,32 +1,62 @@
-"""A service of ECS, as far as it is the same whoever replaces its tasks: how many run, and why they stopped."""
+"""Makes a service what it should be: looks at what is, compares, and takes one step.
+
+Who calls it, and how often, does not matter. What differs between ECS's own deployments and CodeDeploy's is in ecs.py
+and codedeploy.py.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from .state import Registers, Release, Settings
-from .task_definitions import Definitions, short
+from .contract import Image, Settings, State
+from .images import Images
+from .state import StateTable
+from .task_definitions import TaskDefinitions, short
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far the service is from what is wanted."""
+class Goal:
+    """What the service should run."""
 
-    state: str
-    """`done`, `running` or `failed`."""
+    image: Image | None
+    """None is no tasks at all."""
+    after: float = 0
+    """A deployment to this goal that failed is final if it was created later than this; else it is tried again."""
+    any_settings: bool = False
+    """Whether the image may run with older settings, as after a failure: what ECS rolled back to is left alone."""
+    fallback: str = ""
+    """Task definition to deploy when the image does not run with the newest settings."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The service is on its way to the goal."""
+
     message: str
-    after: str | None = None
-    """What the next look needs to know whose deployment it sees: with ECS, the newest that there was before the one we
-    asked for; with CodeDeploy, the one we follow."""
-    before: str | None = None
-    """The image that ran before a deployment that failed; None when nothing was released then."""
-    rolled_back_to: str | None = None
-    """The image that AWS itself is putting back."""
-    image: str = ""
-    """The image that runs, once it does."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """The goal runs."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A deployment to the goal failed."""
+
+    message: str
+    image_at_fault: bool = True
+    """False where tasks of the image run with the settings before: then it is the new settings that failed."""
+    rolling_back: bool = False
+    """Whether ECS or CodeDeploy is still rolling back."""
+
+
+Progress = Waiting | Live | Broken
 
 
 @dataclass(frozen=True)
@@ -41,41 +71,48 @@ class Names:
 
 
 class Service:
+    """What is the same whoever replaces the tasks: how many run, and why they stopped."""
+
     deployer = ""
     """Who replaces the tasks."""
 
-    def __init__(self, ecs: Any, autoscaling: Any, registers: Registers, names: Names) -> None:
-        self.ecs = ecs
-        self.autoscaling = autoscaling
-        self.registers = registers
-        self.names = names
-        self.definitions = Definitions(ecs, names.family, names.container)
+    def __init__(self, ecs: Any, autoscaling: Any, table: StateTable, images: Images, names: Names) -> None:
+        self.ecs, self.autoscaling, self.table, self.images, self.names = ecs, autoscaling, table, images, names
+        self.definitions = TaskDefinitions(ecs, names.family, names.container)
+        self.deployed = False
+        """Whether this run started a deployment, and has not seen its goal live since."""
 
-    def advance(self, after: str | None, give_up: bool) -> Progress:
-        """Read the registers, look at the service, and take the one step that brings it nearer to what is wanted.
+    def look(self, state: State, goal: Goal) -> Progress:
+        """Compare the service with its goal, and take the one step that brings it nearer."""
+        settings, service = self.table.settings(state), self.describe()
+        if goal.image is None:
+            return self._scale_to_zero(service, settings, state)
+        progress = self._look(service, settings, state, goal, goal.image)
+        if isinstance(progress, Live):
+            self.deployed = False
+        return progress
 
-        `after` is None at first, then what the last call returned. `give_up` says that a release has failed, so that no
-        image may be wanted any more. Does nothing that was done already.
-        """
-        settings, wanted = self.registers.settings(), self.registers.wanted()
+    def _look(self, service: dict[str, Any], settings: Settings, state: State, goal: Goal, image: Image) -> Progress:
+        raise NotImplementedError
+
+    def newest_created(self) -> float:
+        """When the newest deployment was created, by the clock of who deploys."""
+        raise NotImplementedError
+
+    def live_task_definition(self, service: dict[str, Any]) -> str | None:
+        """The task definition in service."""
+        raise NotImplementedError
+
+    def live_image(self) -> Image | None:
+        """The released image that runs; None where no task should run, or none that was released."""
         service = self.describe()
-        if wanted is None:
-            return self._stand_down(service, give_up)
-        return self._advance(service, settings, wanted, self.definitions.wanted(settings, wanted.image), after)
-
-    def _advance(
-        self,
-        service: dict[str, Any],
-        settings: Settings,
-        wanted: Release,
-        definition: dict[str, Any],
-        after: str | None,
-    ) -> Progress:
-        raise NotImplementedError
-
-    def _failed_at_first(self) -> bool:
-        """Whether a first release failed, and whoever undid it was cut off."""
-        raise NotImplementedError
+        live = self.live_task_definition(service) if service["desiredCount"] else None
+        if live is None or not self.definitions.is_released(live):
+            return None
+        try:
+            return Image.parse(self.definitions.image(live))
+        except ValueError:
+            return None
 
     def describe(self) -> dict[str, Any]:
         answer = self.ecs.describe_services(cluster=self.names.cluster, services=[self.names.service])
@@ -87,21 +124,27 @@ class Service:
             )
         return services[0]
 
-    def _count(self, service: dict[str, Any], settings: Settings, task_definition: str, wanted: Release) -> Progress:
-        """The right task definition is there: see to it that so many tasks of it run."""
-        count = settings.count(service["desiredCount"])
-        if settings.maximum > settings.minimum:
-            self._bounds(settings.minimum, settings.maximum)
-        if service["desiredCount"] != count:
-            self.ecs.update_service(cluster=self.names.cluster, service=self.names.service, desiredCount=count)
-            return Progress("running", f"asked ECS for {count} tasks", "")
-        if service["runningCount"] < count:
-            return Progress("running", f"{service['runningCount']} of {count} tasks run", "")
-        message = f"{short(task_definition)} runs {wanted.digest} in {count} tasks"
-        return Progress("done", message, image=wanted.image)
+    # Counts
 
-    def _bounds(self, minimum: int, maximum: int) -> None:
-        """Between how many tasks the service scales.
+    def _count(
+        self, service: dict[str, Any], settings: Settings, state: State, task_definition: str, image: Image
+    ) -> Progress:
+        """The right task definition is in service: see to it that so many tasks of it run."""
+        if settings.scales and state.bounds != (settings.minimum, settings.maximum):
+            self._set_bounds(settings.minimum, settings.maximum)
+        elif not settings.scales and state.bounds is not None:
+            self.table.update(lambda state: replace(state, bounds=None))  # a target that is made later has other bounds
+        count = desired_count(service, settings, state)
+        if service["desiredCount"] != count:
+            self._update_service(desiredCount=count)
+            return Waiting(f"asked ECS for {tasks(count)}")
+        if service["runningCount"] < count:
+            return Waiting(f"{service['runningCount']} of {tasks(count)} running")
+        return Live(f"{short(task_definition)} is running {image.digest} ({tasks(count)})")
+
+    def _set_bounds(self, minimum: int, maximum: int) -> None:
+        """Between how many tasks the service scales. Set only when the settings change it: what somebody moved since
+        is left alone.
 
         Registering a scalable target moves the count into its bounds at once, so this comes after the release.
         https://docs.aws.amazon.com/autoscaling/application/APIReference/API_RegisterScalableTarget.html
@@ -113,21 +156,27 @@ class Service:
             MinCapacity=minimum,
             MaxCapacity=maximum,
         )
+        self.table.update(lambda state: replace(state, bounds=(minimum, maximum)))
 
-    def _stand_down(self, service: dict[str, Any], give_up: bool) -> Progress:
-        """No image is wanted, so no task may try to start; but what somebody's mistake left on the air stays there."""
+    def _scale_to_zero(self, service: dict[str, Any], settings: Settings, state: State) -> Progress:
+        """Nothing should run: no task may try to start. What runs without any state stays, since the state was lost."""
         if service["desiredCount"]:
-            if not give_up and not self._failed_at_first():
+            if state.claim is None:
+                live = short(self.live_task_definition(service) or service["taskDefinition"])
                 raise RuntimeError(
-                    f"no image is wanted, but the service runs {short(service['taskDefinition'])}: "
-                    f"somebody emptied the parameter {self.registers.prefix}wanted, or a first release was cut off "
-                    "while it was undone. Nothing was changed; release a commit, which fills it again"
+                    f"the service runs {live}, and the table {self.table.table} knows of no release: it was lost, or "
+                    "restored. Nothing was changed; release the digest that should run, which fills it again"
                 )
-            settings = self.registers.settings()
-            if settings.maximum > settings.minimum:
-                self._bounds(0, settings.maximum)  # else scaling would raise the count again
-            self.ecs.update_service(cluster=self.names.cluster, service=self.names.service, desiredCount=0)
-        return Progress("done", "nothing is released, and the service has no tasks")
+            if settings.scales and state.bounds != (0, settings.maximum):
+                self._set_bounds(0, settings.maximum)  # else scaling would raise the count again
+            self._update_service(desiredCount=0)
+        self.deployed = False
+        return Live("nothing is released, and the service has no tasks")
+
+    def _update_service(self, **changes: Any) -> None:
+        self.ecs.update_service(cluster=self.names.cluster, service=self.names.service, **changes)
+
+    # Reasons
 
     def _failures(self, task_definition: str, since: float = 0) -> list[str]:
         """Why each task of this revision stopped that was not asked to; ECS remembers that for about an hour."""
@@ -137,9 +186,9 @@ class Service:
         )
         if not listed["taskArns"]:
             return []
-        tasks = self.ecs.describe_tasks(cluster=self.names.cluster, tasks=listed["taskArns"])["tasks"]
+        described = self.ecs.describe_tasks(cluster=self.names.cluster, tasks=listed["taskArns"])["tasks"]
         reasons = []
-        for task in tasks:
+        for task in described:
             scaled = task.get("stoppedReason", "").startswith("Scaling activity")
             if task["taskDefinitionArn"] != task_definition or scaled or seconds(task["createdAt"]) < since:
                 continue
@@ -152,23 +201,23 @@ class Service:
             reasons.append(", ".join(p for p in parts if p))
         return reasons
 
-    def _are_hopeless(self, task_definition: str, count: int, since: float) -> bool:
+    def _failure_threshold_reached(self, task_definition: str, count: int, since: float) -> bool:
         """Whether as many tasks failed as trip ECS's circuit breaker, for where it does not watch.
 
         https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html
         """
         return len(self._failures(task_definition, since)) >= min(max(math.ceil(count / 2), 3), 200)
 
-    def _stopped_tasks(self, task_definition: str) -> list[str]:
+    def _stopped_tasks(self, task_definition: str, since: float = 0) -> list[str]:
         """Why tasks of this revision stopped, the same reason once."""
-        return list(dict.fromkeys(self._failures(task_definition)))[:3]
+        return list(dict.fromkeys(self._failures(task_definition, since)))[:3]
 
-    def _complaints(self, since: float) -> list[str]:
-        """Events of the service that tell of failed health checks."""
+    def _health_check_events(self, since: float) -> list[str]:
+        """Events of the service about failed health checks."""
         events = [e["message"] for e in self.describe()["events"] if seconds(e["createdAt"]) >= since]
         return [m for m in events if "unhealthy" in m or "failed" in m or "unable" in m][:3]
 
-    def _blame(self, before: str | None, target: str) -> str:
+    def _explain_settings_change(self, before: str | None, target: str) -> str:
         """Whether it may be the settings that failed, if they changed with the image."""
         if not before or self.definitions.settings(before) == self.definitions.settings(target):
             return ""
@@ -177,10 +226,22 @@ class Service:
         return f" It came with settings that {short(before)} did not have: {fault}."
 
 
+def desired_count(service: dict[str, Any], settings: Settings, state: State) -> int:
+    """How many tasks to ask for. What scaling made it within the bounds stays, and so does what somebody who moved the
+    bounds made it."""
+    current = int(service["desiredCount"])
+    if settings.scales and current and state.bounds == (settings.minimum, settings.maximum):
+        return current
+    return min(max(current, settings.minimum), settings.maximum)
+
+
+def tasks(count: int) -> str:
+    return "1 task" if count == 1 else f"{count} tasks"
+
+
 def joined(reasons: list[str | None]) -> str:
     """Each reason once, in one sentence."""
-    said = list(dict.fromkeys(r.strip().rstrip(".") for r in reasons if r))
-    return "; ".join(said)
+    return "; ".join(dict.fromkeys(r.strip().rstrip(".") for r in reasons if r))
 
 
 def network_of(settings: Settings, found: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import json
 import os
 from typing import Any
 
-from .handler import client
+from .clients import client
 
 # An execution that was replaced or stopped says nothing of whether the pipeline works.
 DECIDED = ("Succeeded", "Failed")

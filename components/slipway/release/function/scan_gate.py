@@ -16,8 +16,15 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from . import pipeline_job as jobs
-from .handler import POLL_SECONDS, RUN_SECONDS, client
+from . import pipeline_job
+from .clients import client
+from .contract import Exported
+from .images import INDEXES
+from .pipeline_job import Answer, verify_with_codepipeline
+
+POLL_SECONDS = 5
+RUN_SECONDS = 50
+"""How long one run looks on before it hands over to the next, which CodePipeline starts soon after."""
 
 # From least to most. UNDEFINED (basic scans) and UNTRIAGED (enhanced ones) were not assessed yet, and count as MEDIUM.
 # https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageScanFinding.html
@@ -26,10 +33,6 @@ NOT_ASSESSED = {"UNDEFINED": "MEDIUM", "UNTRIAGED": "MEDIUM"}
 FINISHED = ("COMPLETE", "ACTIVE")
 """A basic scan ends COMPLETE; an enhanced one stays ACTIVE while Inspector goes on looking."""
 WAITING = ("IN_PROGRESS", "PENDING", "NOT_STARTED")
-INDEXES = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-)
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,9 @@ class Policy:
 
     @staticmethod
     def read(text: str) -> Policy:
-        told = json.loads(text)
-        allowed = {each["id"]: (date.fromisoformat(each["until"]), each["reason"]) for each in told["allow"]}
-        return Policy(told["threshold"], told["timeout_minutes"], allowed)
+        policy = json.loads(text)
+        allowed = {each["id"]: (date.fromisoformat(each["until"]), each["reason"]) for each in policy["allow"]}
+        return Policy(policy["threshold"], policy["timeout_minutes"], allowed)
 
     def judge(self, findings: list[Finding], today: date) -> tuple[list[str], list[str]]:
         """What stops the release, and what would if it were not allowed; a line each."""
@@ -83,52 +86,54 @@ class ScanGate:
 
     def look(self, job: dict[str, Any], name: str) -> None:
         """One run: look at the scan until it is finished, or hand over to the next run."""
-        answer = jobs.Answer(self.codepipeline, job["id"])
-        # What is refused is raised: Lambda sends a genuine event again, when the history shows its action.
-        order = jobs.confirm(self.codepipeline, job, name)
+        answer = Answer(self.codepipeline, job["id"])
+        # An event that is not confirmed is raised: Lambda sends a genuine one again, when the history shows its action.
+        confirmed = verify_with_codepipeline(self.codepipeline, job, name)
         try:
-            digest = jobs.image(order, self.container, self.repository_url).partition("@")[2]
-            began = json.loads(order.token)["since"] if order.token else time.time()
-            self._wait(digest, began, answer)
+            image = pipeline_job.image(confirmed, self.container, self.repository_url)
+            self._wait(image.digest, confirmed.began, answer)
         except Exception as e:
             # Whatever went wrong: without an answer the pipeline would wait until it times out.
             traceback.print_exc()
-            answer.failed(f"the image was not let through: {e}")
+            answer.failed(f"scan gate: {e}")
 
-    def _wait(self, digest: str, began: float, answer: jobs.Answer) -> None:
+    def _wait(self, digest: str, began: float, answer: Answer) -> None:
         until = time.time() + RUN_SECONDS
         while True:
             scans = {image: self._scan(image) for image in self._images(digest)}
             bad = {image: status for image, status in scans.items() if status not in (*FINISHED, *WAITING)}
             if bad:
-                return answer.failed(
-                    f"the image was not let through: its scan ended {told(bad)}, and only a finished scan lets it pass"
-                )
+                answer.failed(f"scan gate: blocked {digest}: scan status {statuses(bad)}; only a completed scan passes")
+                return
             if all(status in FINISHED for status in scans.values()):
-                return self._judge(digest, list(scans), answer)
+                self._judge(digest, list(scans), answer)
+                return
             if time.time() > began + self.policy.timeout_minutes * 60:
-                return answer.failed(
-                    f"the image was not let through: its scan did not finish in {self.policy.timeout_minutes} minutes, "
-                    f"and is {told(scans)}. Is scanning on for {self.repository} in the registry's settings?"
+                answer.failed(
+                    f"scan gate: blocked {digest}: the scan did not complete in {self.policy.timeout_minutes} minutes; "
+                    f"scan status {statuses(scans)}. Is scanning on for {self.repository} in the registry's settings?"
                 )
+                return
             if time.time() + POLL_SECONDS > until:
-                return answer.continues(json.dumps({"since": began}), f"waiting for the scan: {told(scans)}")
+                answer.continues(digest, f"waiting for the scan: {statuses(scans)}")
+                return
             time.sleep(POLL_SECONDS)
 
-    def _judge(self, digest: str, images: list[str], answer: jobs.Answer) -> None:
+    def _judge(self, digest: str, images: list[str], answer: Answer) -> None:
         findings = [finding for image in images for finding in self._findings(image)]
         stops, passes = self.policy.judge(findings, datetime.fromtimestamp(time.time(), UTC).date())
         for line in [*stops, *passes]:
             print(line)
         if stops:
-            return answer.failed(
+            answer.failed(
                 f"findings of {self.policy.threshold} or more stop the release of {digest}: "
-                f"{'; '.join(stops)}. Mend them, or allow them for a time in slipway:scanGate.allow"
+                f"{'; '.join(stops)}. Fix them, or allow them for a time in slipway:scanGate.allow"
             )
+            return
         allowed = f", but for what is allowed for now: {'; '.join(passes)}" if passes else ""
         answer.succeeded(
             f"no finding of {self.policy.threshold} or more among {len(findings)}{allowed}",
-            {"IMAGE_DIGEST": digest, "ALLOWED": str(len(passes))},
+            {Exported.IMAGE_DIGEST: digest, "ALLOWED": str(len(passes))},
         )
 
     def _images(self, digest: str) -> list[str]:
@@ -169,7 +174,7 @@ class ScanGate:
                 yield Finding(str(id), str(enhanced.get("severity", "UNDEFINED")))
 
 
-def told(scans: dict[str, str]) -> str:
+def statuses(scans: dict[str, str]) -> str:
     return ", ".join(f"{status} ({digest[:19]})" for digest, status in scans.items())
 
 

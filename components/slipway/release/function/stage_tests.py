@@ -2,64 +2,85 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
-from .pipeline_job import Order
-from .reconcile import Progress
+from .contract import TEST_VARIABLES, Claim
+from .pipeline_job import ReleaseJob
+
+
+class Outcome(Enum):
+    RUNNING = auto()
+    PASSED = auto()
+    FAILED = auto()
+
+
+@dataclass(frozen=True)
+class Tests:
+    """How the tests stand."""
+
+    outcome: Outcome
+    message: str
+    build: str = ""
+    """The build that runs them, once it has begun."""
 
 
 class StageTests:
     def __init__(self, codebuild: Any, environment: str, service_url: str) -> None:
         self.codebuild, self.environment, self.service_url = codebuild, environment, service_url
 
-    def start(self, order: Order, image: str, commit: str) -> str:
-        """The id of the build that tests this release."""
-        variables = {
+    def start(self, job: ReleaseJob, claim: Claim) -> Tests:
+        """Start the build that tests this release. A build that has to wait for others is not a failed test."""
+        values = {
             "SERVICE_URL": self.service_url,
             "ENVIRONMENT": self.environment,
-            "IMAGE_DIGEST": image.partition("@")[2],
-            "COMMIT_ID": commit,
-            "PIPELINE_EXECUTION_ID": order.execution,
+            "IMAGE_DIGEST": claim.image.digest,
+            "COMMIT_ID": claim.commit,
+            "PIPELINE_EXECUTION_ID": claim.execution,
         }
         # With the commit's own files, where the pipeline has them.
         source = {}
-        if order.source:
-            source = {"sourceTypeOverride": "S3", "sourceLocationOverride": "/".join(order.source)}
-        answer = self.codebuild.start_build(
-            projectName=order.tests,
-            environmentVariablesOverride=[
-                {"name": name, "value": value, "type": "PLAINTEXT"} for name, value in variables.items()
-            ],
-            idempotencyToken=order.job,  # an event that is delivered again starts no second build
-            **source,
-        )
-        return str(answer["build"]["id"])
+        if job.source:
+            source = {"sourceTypeOverride": "S3", "sourceLocationOverride": "/".join(job.source)}
+        try:
+            answer = self.codebuild.start_build(
+                projectName=job.parameters.tests,
+                environmentVariablesOverride=[
+                    {"name": name, "value": values[name], "type": "PLAINTEXT"} for name in TEST_VARIABLES
+                ],
+                idempotencyToken=claim.action,  # an event that is delivered again starts no second build
+                **source,
+            )
+        except self.codebuild.exceptions.AccountLimitExceededException:
+            return Tests(
+                Outcome.RUNNING, "the tests wait for other builds: CodeBuild's quota of concurrent builds is used up"
+            )
+        build = str(answer["build"]["id"])
+        return Tests(Outcome.RUNNING, f"the tests have started: {build}", build)
 
-    def look(self, order: Order, build: str, image: str) -> Progress | None:
-        """How the build stands; None if it does not test this image in this execution: its id comes from a token."""
+    def look(self, build: str) -> Tests:
+        """How a build stands."""
         found = next(iter(self.codebuild.batch_get_builds(ids=[build])["builds"]), None)
         if found is None:
-            return Progress("running", f"waiting for CodeBuild to show the tests: {build}")
-        variables = {v["name"]: v["value"] for v in found.get("environment", {}).get("environmentVariables", [])}
-        tested = found["projectName"], variables.get("IMAGE_DIGEST"), variables.get("PIPELINE_EXECUTION_ID")
-        if tested != (order.tests, image.partition("@")[2], order.execution):
-            return None
+            return Tests(Outcome.RUNNING, f"waiting for CodeBuild to show the tests: {build}", build)
         status = found["buildStatus"]
         if status == "IN_PROGRESS":
-            return Progress("running", f"the tests are running: {build}")
+            return Tests(Outcome.RUNNING, f"the tests are running: {build}", build)
         if status == "SUCCEEDED":
-            return Progress("done", "the tests passed")
+            return Tests(Outcome.PASSED, "the tests passed", build)
         # A phase that failed says which command, and with which status.
-        said = [c.get("message", "") for phase in found.get("phases", []) for c in phase.get("contexts", [])]
+        contexts = [c.get("message", "") for phase in found.get("phases", []) for c in phase.get("contexts", [])]
         link = found.get("logs", {}).get("deepLink", "")
-        why = "; ".join([text for text in said if text][:2])
-        return Progress(
-            "failed",
+        why = "; ".join([text for text in contexts if text][:2])
+        return Tests(
+            Outcome.FAILED,
             f"the tests of {self.environment} ended {status}{f': {why}' if why else ''}. Their log: {link or build}",
+            build,
         )
 
     def stop(self, build: str) -> None:
-        """The release is undone: what its tests would say does not matter any more."""
+        """The release is rolled back: what its tests would say does not matter any more."""
         for found in self.codebuild.batch_get_builds(ids=[build])["builds"]:
             if found["buildStatus"] == "IN_PROGRESS":
                 self.codebuild.stop_build(id=build)

@@ -1,111 +1,127 @@
-"""The three registers of a service, SSM parameters with one writer each.
+"""The release state of an environment: one item of a DynamoDB table, and its history.
 
-`settings` is written by Pulumi, `wanted` and `verified` by releases. A register that was never written holds `null`.
+Each read is a strongly consistent snapshot, and each write is conditional on nobody having written since. The history
+of releases is written in the same transaction as what it tells of.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
+from .contract import Claim, Phase, Settings, State, Verified, decode, encode
 
-@dataclass(frozen=True)
-class Settings:
-    """What Pulumi owns of a service."""
-
-    template: str
-    """ARN of the task definition that a release takes everything from, but the image."""
-    minimum: int
-    """Tasks to run at least."""
-    maximum: int
-    """Tasks to run at most; more than the minimum when the service scales by itself."""
-    deadline_minutes: int
-    """Minutes a deployment may take."""
-    subnets: list[str]
-    security_groups: list[str]
-    """Of the tasks."""
-    load_balancers: list[dict[str, Any]]
-    """The target group with the container and the port that it reaches, as UpdateService takes it; where ECS shifts
-    traffic, with the group beside it, the rules and the role. None for a service that answers no requests."""
-    target_groups: list[str]
-    """The two groups of the service, of which one has the traffic."""
-    deployment: dict[str, Any]
-    """How ECS replaces tasks, `deploymentConfiguration` as UpdateService takes it; nothing where CodeDeploy does."""
-    availability_zone_rebalancing: str
-
-    def count(self, current: int) -> int:
-        """How many tasks to ask for when `current` are asked for now."""
-        return min(max(current, self.minimum), self.maximum)
+KEY = {"item": {"S": "release"}, "at": {"S": "-"}}
+PARTS: dict[str, Any] = {"settings": Settings, "claim": Claim, "verified": Verified}
+CONFLICTS = ("TransactionConflict", "TransactionInProgress", "ThrottlingError", "ProvisionedThroughputExceeded")
+ATTEMPTS = 8
 
 
-@dataclass(frozen=True)
-class Release:
-    """What the pipeline owns of a service: an image, by digest, and where it comes from."""
-
-    image: str
-    commit: str
-    execution: str
-    """Execution of the pipeline that released it."""
-    begun: float = 0
-    """When, in seconds since the epoch."""
-
-    @property
-    def digest(self) -> str:
-        return self.image.partition("@")[2]
+class StateUnreadable(RuntimeError):
+    """The item was written by hand, or by a version that this one cannot read."""
 
 
-@dataclass(frozen=True)
-class Verified:
-    """The last release that proved itself."""
+class StateTable:
+    def __init__(self, dynamodb: Any, table: str) -> None:
+        self.dynamodb, self.table = dynamodb, table
 
-    release: Release
-    slots: list[tuple[str, int]]
-    """The digests verified last, newest first, each with the number of the tag that keeps it from expiring."""
+    def read(self) -> State:
+        answer = self.dynamodb.get_item(TableName=self.table, Key=KEY, ConsistentRead=True)
+        return self._state(answer.get("Item", {}))
 
-
-class Registers:
-    def __init__(self, ssm: Any, prefix: str) -> None:
-        self.ssm = ssm
-        self.prefix = prefix
-
-    def settings(self) -> Settings:
-        try:
-            # An upgrade writes new settings a moment before it brings the function that knows them.
-            known = {field.name for field in fields(Settings)}
-            return Settings(**{key: value for key, value in self._read("settings").items() if key in known})
-        except (AttributeError, TypeError) as e:  # empty, or written by hand
+    def settings(self, state: State) -> Settings:
+        """The settings, which only `pulumi up` brings."""
+        if state.settings is None:
             raise RuntimeError(
-                f"the parameter {self.prefix}settings does not hold the settings of a service ({e}); "
-                "run `pulumi up --refresh`, which writes it"
+                f"the table {self.table} holds no settings; run `pulumi up --refresh`, which writes them again"
+            )
+        return state.settings
+
+    def write(self, before: State, after: State, *ended: Claim) -> State | None:
+        """Replace the state `before` with `after`, and note in the history how claims ended.
+
+        Returns None if somebody else wrote meanwhile: read again, and decide anew.
+        """
+        after = replace(after, version=before.version + 1)
+        item = self._item(after)
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(version)"}
+        if before.version:
+            condition = {
+                "ConditionExpression": "version = :before",
+                "ExpressionAttributeValues": {":before": {"N": str(before.version)}},
+            }
+        put = {"TableName": self.table, "Item": item, "ReturnValuesOnConditionCheckFailure": "ALL_OLD", **condition}
+        history = [{"Put": {"TableName": self.table, "Item": record(claim)}} for claim in ended]
+        for _ in range(ATTEMPTS):
+            try:
+                self.dynamodb.transact_write_items(TransactItems=[{"Put": put}, *history])
+                return after
+            except self.dynamodb.exceptions.TransactionCanceledException as e:
+                reasons = e.response.get("CancellationReasons", [])
+                if any(reason.get("Code") in CONFLICTS for reason in reasons):
+                    time.sleep(1)
+                    continue
+                # A write that was sent twice finds what it wrote itself.
+                found: Any = next((reason["Item"] for reason in reasons if reason.get("Item")), {})
+                return after if found == item else None
+        return None
+
+    def update(self, change: Callable[[State], State]) -> State:
+        """Change the state, whatever else changes in it meanwhile."""
+        for _ in range(ATTEMPTS):
+            before = self.read()
+            after = change(before)
+            written = before if after == before else self.write(before, after)
+            if written is not None:
+                return written
+        raise RuntimeError(f"the release state in {self.table} changed {ATTEMPTS} times while it was to be written")
+
+    def _item(self, state: State) -> dict[str, Any]:
+        item: dict[str, Any] = {**KEY, "version": {"N": str(state.version)}}
+        for name in PARTS:
+            if (part := getattr(state, name)) is not None:
+                item[name] = {"S": json.dumps(encode(part), sort_keys=True)}
+        return item | {
+            "rollout_after": {"S": json.dumps(state.rollout_after)},
+            "bounds": {"S": json.dumps(state.bounds)},
+        }
+
+    def _state(self, item: dict[str, Any]) -> State:
+        try:
+            values = {name: json.loads(item[name]["S"]) for name in (*PARTS, "rollout_after", "bounds") if name in item}
+            return decode(State, {**values, "version": int(item.get("version", {"N": "0"})["N"])})
+        except (KeyError, TypeError, ValueError) as e:
+            raise StateUnreadable(
+                f"the release state in the table {self.table} cannot be read: {e}. If it was changed by hand, delete "
+                "the item `release`; the next `pulumi up` or release makes it anew"
             ) from e
 
-    def has_settings(self, text: str) -> bool:
-        """Whether the register shows these settings yet; Parameter Store does not promise to at once."""
-        return bool(self._read("settings") == json.loads(text))
 
-    def wanted(self) -> Release | None:
-        value = self._read("wanted")
-        return None if value is None else Release(**value)
+def record(claim: Claim) -> dict[str, Any]:
+    """An entry of the history, in plain attributes, so that one `aws` command shows it as a table."""
+    values = {
+        "result": "verified" if claim.phase is Phase.VERIFIED else "failed",
+        "digest": claim.image.digest,
+        "commit": claim.commit,
+        "replaced": claim.replaced,
+        "pipeline": claim.pipeline,
+        "execution": claim.execution,
+        "who": claim.who,
+        "reason": claim.reason,
+        "began": iso(claim.began),
+        "ended": iso(time.time()),
+    }
+    key = {"item": {"S": "history"}, "at": {"S": f"{iso(claim.began)}#{claim.action}"}}
+    return {**key, **{name: {"S": value} for name, value in values.items()}}
 
-    def want(self, release: Release | None) -> None:
-        self._write("wanted", None if release is None else asdict(release))
 
-    def verified(self) -> Verified | None:
-        value = self._read("verified")
-        if value is None:
-            return None
-        slots = [(digest, slot) for digest, slot in value["slots"]]
-        return Verified(Release(**value["release"]), slots)
-
-    def verify(self, verified: Verified) -> None:
-        self._write("verified", asdict(verified))
-
-    def _read(self, name: str) -> Any:
-        return json.loads(self.ssm.get_parameter(Name=self.prefix + name)["Parameter"]["Value"])
-
-    def _write(self, name: str, value: Any) -> None:
-        self.ssm.put_parameter(Name=self.prefix + name, Value=json.dumps(value), Type="String", Overwrite=True)
+def iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def remember(slots: list[tuple[str, int]], digest: str, size: int) -> list[tuple[str, int]]:

@@ -1,10 +1,10 @@
-"""Task definitions: the template with the image that is wanted, and which revisions say the same."""
+"""Task definitions: the template with the image that is released, and which revisions are the same."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .state import Settings
+from .contract import Settings
 
 # What DescribeTaskDefinition returns and RegisterTaskDefinition takes; the rest is ECS's own.
 # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html
@@ -28,13 +28,13 @@ REGISTERED = (
 )
 
 
-class Definitions:
+class TaskDefinitions:
     def __init__(self, ecs: Any, family: str, container: str) -> None:
         """`family` is that of what is released, `container` the one that a release brings an image for."""
         self.ecs, self.family, self.container = ecs, family, container
         self._read_before: dict[str, dict[str, Any]] = {}
 
-    def wanted(self, settings: Settings, image: str) -> dict[str, Any]:
+    def released(self, settings: Settings, image: str) -> dict[str, Any]:
         """The template with this image, as it would be registered."""
         template = self.read(settings.template)
         definition = content(template)
@@ -46,12 +46,12 @@ class Definitions:
         definition["containerDefinitions"] = [
             {**c, "image": image} if c["name"] == self.container else c for c in definition["containerDefinitions"]
         ]
-        return {**definition, "tags": template.get("tags", [])}
+        return {**definition, "tags": template["tags"]}
 
-    def says(self, task_definition: str, wanted: dict[str, Any]) -> bool:
-        """Whether a registered task definition says what is wanted; its number and tags do not matter."""
+    def same(self, task_definition: str, definition: dict[str, Any]) -> bool:
+        """Whether a registered task definition has this content; its number and tags do not matter."""
         registered = self.read(task_definition)
-        same = canonical(content(registered)) == canonical(content(wanted))
+        same = canonical(content(registered)) == canonical(content(definition))
         return bool(registered["family"] == self.family and same)
 
     def read(self, task_definition: str) -> dict[str, Any]:
@@ -71,14 +71,14 @@ class Definitions:
             newest = self.ecs.describe_task_definition(taskDefinition=self.family)["taskDefinition"][
                 "taskDefinitionArn"
             ]
-            if self.says(newest, definition):
+            if self.same(newest, definition):
                 return str(newest)
         except self.ecs.exceptions.ClientException:
             pass  # the family has no revision yet
         request = {key: value for key, value in definition.items() if key != "tags" or value}
         answer = self.ecs.register_task_definition(family=self.family, **request)
         revision = str(answer["taskDefinition"]["taskDefinitionArn"])
-        if not self.says(revision, definition):  # else each look would register another, for ever
+        if not self.same(revision, definition):  # else each look would register another, for ever
             raise RuntimeError(f"ECS registered {short(revision)} with another content than the template has")
         return revision
 

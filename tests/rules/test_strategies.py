@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from standin.ecs import Ecs
 from standin.elb import Elb
 from standin.provider import Aws
 
-from .test_standin_rules import BREAKER, WHERE, Params, StandIn, refused
+from .test_ecs import BREAKER, WHERE, Params, StandIn, refused
 
 A, B, OTHER = "arn:a", "arn:b", "arn:other"
 PRODUCTION, TEST = (f"arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener-rule/app/{n}" for n in "pt")
@@ -296,8 +297,78 @@ def test_a_call_that_names_the_group_in_service_rolls_back_and_one_that_names_th
 
 def test_from_rolling_to_blue_green_the_groups_alternate_though_the_call_names_one(aws: Account) -> None:
     aws.begin({}, loadBalancers=plain())
+    aws.update(loadBalancers=balancers())
+    aws.clock.sleep(60)
     aws.release("v2", wait=600, deploymentConfiguration=BLUE_GREEN, loadBalancers=balancers())
-    assert (aws.statuses(), aws.groups(), aws.traffic()) == (["SUCCESSFUL"] * 2, [B, A], {"v2": 100})
+    assert (aws.statuses(), aws.groups(), aws.traffic()) == (["SUCCESSFUL"] * 3, [B, A, A], {"v2": 100})
+
+
+def migration(way: str, why: str) -> tuple[str, str]:
+    return "InvalidParameterException", f"The deployment strategy cannot be changed from {way} {why}"
+
+
+UNDER_WAY = "while a service deployment is in progress."
+WITHOUT_ROLLING = "before a rolling deployment with the advancedConfiguration of all loadBalancers has completed."
+
+
+@pytest.mark.parametrize("strategy", [BLUE_GREEN, CANARY, {"strategy": "LINEAR"}])
+def test_a_strategy_that_shifts_traffic_comes_after_a_rolling_deployment_that_knows_the_rules(
+    aws: Account, strategy: Params
+) -> None:
+    aws.begin({}, loadBalancers=plain())
+    update, way = aws.ecs.update_service, f"ROLLING to {strategy['strategy']}"
+    at_once = refused(update, **WHERE, deploymentConfiguration=strategy, loadBalancers=balancers())
+    assert at_once == migration(way, WITHOUT_ROLLING)
+    aws.update(loadBalancers=balancers())
+    assert refused(update, **WHERE, deploymentConfiguration=strategy) == migration(way, UNDER_WAY)
+    aws.clock.sleep(60)
+    aws.update(deploymentConfiguration=strategy)
+    assert aws.service()["deploymentConfiguration"]["strategy"] == strategy["strategy"]
+
+
+def test_a_rolling_deployment_that_failed_does_not_count_for_a_change_of_the_strategy(aws: Account) -> None:
+    aws.begin({}, loadBalancers=plain())
+    aws.engine.fault = lambda task_definition: "exit 1"
+    aws.update(loadBalancers=balancers())
+    aws.clock.sleep(600)
+    assert aws.statuses()[0] == "ROLLBACK_SUCCESSFUL"
+    told = refused(aws.ecs.update_service, **WHERE, deploymentConfiguration=BLUE_GREEN, loadBalancers=balancers())
+    assert told == migration("ROLLING to BLUE_GREEN", WITHOUT_ROLLING)
+
+
+def test_without_a_load_balancer_the_strategy_may_change_when_no_deployment_is_under_way(aws: Account) -> None:
+    aws.begin({}, loadBalancers=[])
+    aws.release("v2")
+    told = refused(aws.ecs.update_service, **WHERE, deploymentConfiguration=BLUE_GREEN)
+    assert told == migration("ROLLING to BLUE_GREEN", UNDER_WAY)
+    aws.clock.sleep(60)
+    aws.update(deploymentConfiguration=BLUE_GREEN)
+    assert aws.service()["deploymentConfiguration"]["strategy"] == "BLUE_GREEN"
+
+
+def test_back_to_rolling_is_refused_during_a_deployment_and_with_hooks_that_stay_until_taken_away(aws: Account) -> None:
+    hooks = [pause("POST_SCALE_UP", timeoutInMinutes=1, action="CONTINUE")]
+    aws.begin(CANARY | {"lifecycleHooks": hooks})
+    update, way = aws.ecs.update_service, "CANARY to ROLLING"
+    aws.release("v2")
+    aws.update(deploymentConfiguration=CANARY)
+    assert aws.service()["deploymentConfiguration"]["lifecycleHooks"] == hooks
+    assert refused(update, **WHERE, deploymentConfiguration={**BREAKER, "lifecycleHooks": []}) == migration(
+        way, UNDER_WAY
+    )
+    aws.clock.sleep(3600)
+    told = refused(update, **WHERE, deploymentConfiguration=BREAKER)
+    assert told == migration(way, "while lifecycleHooks are configured.")
+    aws.update(deploymentConfiguration={**BREAKER, "lifecycleHooks": []})
+    after = aws.service()["deploymentConfiguration"]
+    assert (after["strategy"], "lifecycleHooks" in after) == ("ROLLING", False)
+
+
+def test_between_strategies_that_shift_traffic_a_change_is_taken_during_a_deployment(aws: Account) -> None:
+    aws.begin(BLUE_GREEN)
+    aws.release("v2")
+    aws.update(deploymentConfiguration=CANARY)
+    assert aws.service()["deploymentConfiguration"]["strategy"] == "CANARY"
 
 
 def test_a_rolling_deployment_goes_to_the_group_that_the_service_names_and_shifts_nothing(aws: Account) -> None:
@@ -500,6 +571,61 @@ def test_after_an_overtaken_deployment_ecs_goes_back_to_what_succeeded_once_it_a
     assert (aws.traffic(), aws.running()) == ({"v1": 100}, ["v1"])
 
 
+# Roles that are new
+
+
+HOOK_ROLE = "arn:aws:iam::123456789012:role/hook"
+
+
+@pytest.mark.parametrize("code", ["InvalidParameterException", "AccessDeniedException"])
+@pytest.mark.parametrize("role", [INFRASTRUCTURE, HOOK_ROLE])
+def test_a_role_is_refused_for_some_seconds_after_it_is_made(aws: Account, code: str, role: str) -> None:
+    aws.begin(BLUE_GREEN)
+    made = {role: aws.clock.now()}
+    aws.engine._role_made = lambda arn: made.get(arn, 0.0)
+    aws.engine.role_delay, aws.engine.role_error = 10, code
+    lambda_hook = {"hookTargetArn": FUNCTION, "roleArn": HOOK_ROLE, "lifecycleStages": ["POST_SCALE_UP"]}
+    asked: Params = {"loadBalancers": balancers(testListenerRule=TEST)}
+    asked |= {"deploymentConfiguration": BLUE_GREEN | {"lifecycleHooks": [lambda_hook]}}
+    told = f"ECS was unable to assume the configured ECS Infrastructure Role '{role}'. Please verify that the role "
+    told += "being passed has the proper trust relationship with Amazon ECS."
+    assert refused(aws.ecs.update_service, **WHERE, **asked) == (code, told)
+    assert len(aws.deployments()) == 1
+    aws.clock.sleep(10)
+    aws.update(**asked)
+    assert len(aws.deployments()) == 2
+
+
+def test_a_role_of_tasks_is_refused_for_some_seconds_too(aws: Account) -> None:
+    aws.begin(BLUE_GREEN)
+    made, role = aws.clock.now(), "arn:aws:iam::123456789012:role/task"
+    aws.engine._role_made = lambda arn: made if arn == role else 0.0
+    aws.engine.role_delay = 10
+    container = {"name": "app", "image": "v2", "portMappings": [{"containerPort": 8080}]}
+    aws.ecs.register_task_definition(family="web", taskRoleArn=role, containerDefinitions=[container])
+    assert refused(aws.ecs.update_service, **WHERE, taskDefinition="web")[0] == "InvalidParameterException"
+    aws.clock.sleep(10)
+    aws.update(taskDefinition="web")
+    assert len(aws.deployments()) == 2
+
+
+def test_a_role_of_pulumi_is_made_when_pulumi_makes_it(aws: Account) -> None:
+    roles = live.Role(aws.clock)
+    roles.create("task", {"name": "task"})
+    aws.clock.sleep(5)
+    assert roles.made("arn:aws:iam::123456789012:role/path/task") == aws.clock.now() - 5
+    assert roles.made(INFRASTRUCTURE) == -math.inf
+
+
+def test_a_notification_rule_waits_for_the_service_linked_role_of_its_service(aws: Account) -> None:
+    rules = live.NotificationRule(aws.clock)
+    rules.linked_role_from = aws.clock.now() + 900
+    with pytest.raises(RuntimeError, match="^creating CodeStar Notification Rule: ConfigurationException: "):
+        rules.create("rule", {})
+    aws.clock.sleep(900)
+    assert rules.create("rule", {}) == ("", {})
+
+
 # Alarms
 
 
@@ -550,6 +676,43 @@ def test_an_alarm_without_rollback_stops_the_deployment_and_one_that_is_not_enab
     aws.engine.alarms.add("errors")
     aws.clock.sleep(60)
     assert (aws.statuses()[0], aws.newest()["alarms"]["status"]) == ("SUCCESSFUL", "DISABLED")
+
+
+def test_a_rolling_deployment_goes_on_while_its_alarms_are_watched_for_the_longest_of_their_times(aws: Account) -> None:
+    aws.engine.alarm_minutes["errors"] = 30
+    aws.begin({"alarms": ALARMS})
+    aws.release("v2", wait=20 + 30 * 60 - 1)
+    assert (aws.statuses()[0], aws.running()) == ("IN_PROGRESS", ["v2"])
+    aws.clock.sleep(1)
+    assert aws.statuses()[0] == "SUCCESSFUL"
+
+
+def test_the_time_of_an_alarm_is_the_deployed_one_s_or_that_of_one_which_nobody_deployed(aws: Account) -> None:
+    deployed: dict[str, float] = {"errors": 2.0, "latency": 1.0}
+    aws.engine._deployed_alarm = deployed.get
+    aws.begin({"alarms": ALARMS})
+    for image, until in (("v2", 120), ("v3", 300)):
+        aws.release(image, wait=20 + until - 1)
+        assert aws.statuses()[0] == "IN_PROGRESS"
+        aws.clock.sleep(1)
+        assert aws.statuses()[0] == "SUCCESSFUL"
+        deployed.clear()
+
+
+def test_an_alarm_while_it_is_watched_rolls_a_rolling_deployment_back(aws: Account) -> None:
+    aws.begin({"alarms": ALARMS})
+    aws.release("v2", wait=20 + 290)
+    aws.engine.alarms.add("errors")
+    aws.clock.sleep(60)
+    assert (aws.statuses()[0], aws.running()) == ("ROLLBACK_SUCCESSFUL", ["v1"])
+
+
+@pytest.mark.parametrize("before", ["enabled, and one rings from the beginning", "not enabled", "no tasks"])
+def test_without_alarms_to_watch_or_tasks_a_rolling_deployment_ends_as_it_is_steady(aws: Account, before: str) -> None:
+    aws.begin({"alarms": ALARMS | {"enable": before != "not enabled"}}, 0 if before == "no tasks" else 1)
+    aws.engine.alarms.update({"errors"} if before.startswith("enabled") else set())
+    aws.release("v2", wait=20 + 10)
+    assert aws.statuses()[0] == "SUCCESSFUL"
 
 
 # Hooks
@@ -913,7 +1076,7 @@ def test_an_update_by_pulumi_names_what_changed_and_reads_what_the_pipeline_did(
     inputs = SERVICE | CHOSEN | {"taskDefinition": aws.define("v1")}
     service, named = live.Service(aws.engine), list[Params]()
     service.create("web", inputs)
-    plan = {"deploymentConfiguration": BLUE_GREEN, "desiredCount": 1}
+    plan = {"deploymentConfiguration": BLUE_GREEN | {"lifecycleHooks": []}, "desiredCount": 1}
     aws.release("v2", wait=600, **plan)
     update = aws.engine.update_service
 

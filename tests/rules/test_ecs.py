@@ -768,3 +768,60 @@ def test_a_login_is_for_the_registry_and_lasts_twelve_hours(aws: StandIn) -> Non
     )
     repository = aws.ecr.describe_repositories(repositoryNames=["web"])["repositories"][0]
     assert repository["repositoryUri"] == f"{aws.address}/web"
+
+
+# What ECS refuses, and what it shows
+
+
+def test_a_task_definition_has_65536_bytes(aws: StandIn) -> None:
+    def size(filling: int) -> int:
+        container = {"name": "app", "image": "web", "environment": [{"name": "A", "value": "x" * filling}]}
+        asked = {"family": "big", "containerDefinitions": [container]}
+        aws.ecs.register_task_definition(**asked)
+        return len(json.dumps(asked, separators=(",", ":")))
+
+    most = 65_536 - size(0)
+    assert size(most) == 65_536
+    with pytest.raises(ClientError) as caught:
+        size(most + 1)
+    told = "Actual length: '65537'. Max allowed length is '65536' bytes."
+    error = caught.value.response["Error"]
+    assert (error["Code"], error["Message"]) == ("ClientException", told)
+
+
+def test_the_same_update_twice_starts_nothing(aws: StandIn) -> None:
+    aws.serve(aws.push("one", "1"), 1)
+    network = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "assignPublicIp": "DISABLED"}}
+    asked: Params = {"taskDefinition": aws.define(aws.push("two", "2")), "networkConfiguration": network}
+    asked |= {"deploymentConfiguration": BREAKER, "desiredCount": 1}
+    for _ in range(2):
+        aws.update(**asked)
+        aws.clock.sleep(60)
+        aws.update(**asked | {"taskDefinition": "web:2"})
+        assert len(aws.deployments()) == 2
+    sent = [call.params for call in aws.api.calls if call.operation == "UpdateService"]
+    assert sent == [WHERE | asked, WHERE | asked | {"taskDefinition": "web:2"}] * 2
+
+
+def test_an_account_without_the_service_linked_role_refuses_a_service(aws: StandIn) -> None:
+    aws.engine.linked_role_from = aws.clock.now() + 60
+    image = aws.push("one", "1")
+    asked = {"cluster": "main", "serviceName": "web", "taskDefinition": aws.define(image)}
+    told = "Unable to assume the service linked role. Please verify that the ECS service linked role exists."
+    assert refused(aws.ecs.create_service, **asked) == ("InvalidParameterException", told)
+    aws.clock.sleep(60)
+    aws.serve(image, 1)
+    assert aws.statuses() == ["SUCCESSFUL"]
+
+
+def test_a_revision_shows_the_digest_that_ecs_resolves_for_the_one_that_was_asked_for(aws: StandIn) -> None:
+    digest = "sha256:" + "1" * 64
+    shown = []
+    aws.serve(f"elsewhere/web@{digest}", 1)
+    for end in ("", "-of-a-platform"):
+        aws.engine.shown_digest = lambda digest, end=end: f"{digest}{end}"  # type: ignore[misc]
+        aws.update(taskDefinition=aws.define(f"elsewhere/web@{digest}"))
+        arn = aws.deployments()[0]["targetServiceRevision"]["arn"]
+        [revision] = aws.ecs.describe_service_revisions(serviceRevisionArns=[arn])["serviceRevisions"]
+        shown.append(revision["containerImages"][0]["imageDigest"])
+    assert shown == [digest, f"{digest}-of-a-platform"]

@@ -1,0 +1,325 @@
+"""What crosses a seam: between the program and its functions, and between one run of a function and the next.
+
+Both sides import this module, so each name and each form is written once. It needs nothing but the standard library.
+Reading is forgiving: a key that is not known is left out, and one that is missing takes its default, since for a while
+an older side talks to a newer one in every upgrade.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from enum import StrEnum
+from functools import cache
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+IMAGE_PLACEHOLDER = "IMAGE1_NAME"
+"""Stands for the image in the task definition that CodePipeline registers for CodeDeploy, as `<IMAGE1_NAME>`."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image by digest, `<repository>@sha256:<64 hexadecimal digits>`."""
+
+    repository: str
+    digest: str
+
+    @classmethod
+    def parse(cls, uri: str) -> Self:
+        """Raises ValueError for anything but a repository with a digest."""
+        repository, _, digest = uri.partition("@")
+        if not repository or not DIGEST.fullmatch(digest):
+            raise ValueError(f"an image must be <repository>@sha256:<64 hexadecimal digits>, got {uri!r}")
+        return cls(repository, digest)
+
+    def __str__(self) -> str:
+        return f"{self.repository}@{self.digest}"
+
+
+# Between the program and the function
+
+
+@dataclass(frozen=True)
+class FunctionEnvironment:
+    """Environment variables of the release function; each is called as its field, in capitals."""
+
+    cluster: str
+    service: str
+    family: str
+    """Family of the released task definitions."""
+    container: str
+    """Container that a release brings an image for."""
+    environment: str
+    repository_url: str
+    keep_verified: int
+    table: str
+    """DynamoDB table of the release state."""
+    settings_sha256: str
+    """Of the settings that Pulumi wrote last. Whoever may invoke the function cannot change it."""
+    service_url: str = ""
+    codedeploy_group: str = ""
+    """Application and deployment group of CodeDeploy, where CodeDeploy replaces the tasks."""
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> Self:
+        known = {f.name: variables[f.name.upper()] for f in fields(cls) if f.name.upper() in variables}
+        return decode(cls, {**known, "keep_verified": int(known.get("keep_verified", "1"))})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What Pulumi owns of a service: everything but its image."""
+
+    template: str
+    """ARN of the task definition that a release takes everything from, but the image."""
+    minimum: int
+    """Tasks to run at least."""
+    maximum: int
+    """Tasks to run at most; more than the minimum when the service scales by itself."""
+    deadline_minutes: int
+    """Minutes a deployment may take; the time that ECS watches alarms for comes on top."""
+    subnets: list[str]
+    security_groups: list[str]
+    """Of the tasks."""
+    load_balancers: list[dict[str, Any]]
+    """The target group with the container and the port that it reaches, as UpdateService takes it; where ECS shifts
+    traffic, with the group beside it, the rules and the role. None for a service that answers no requests."""
+    target_groups: list[str]
+    """The two groups of the service, of which one has the traffic."""
+    deployment: dict[str, Any]
+    """How ECS replaces tasks, `deploymentConfiguration` as UpdateService takes it; nothing where CodeDeploy does."""
+    availability_zone_rebalancing: str
+
+    @property
+    def scales(self) -> bool:
+        return self.maximum > self.minimum
+
+    @property
+    def shifts_traffic(self) -> bool:
+        """Whether ECS's strategy is another than rolling."""
+        return bool(self.deployment.get("strategy", "ROLLING") != "ROLLING")
+
+
+def settings_text(settings: object) -> str:
+    """Settings as they are hashed and kept: the same settings are the same text."""
+    return json.dumps(settings, sort_keys=True)
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What `pulumi up` invokes the function with: the settings, and which of several runs this is."""
+
+    settings: dict[str, Any]
+    part: int = 1
+    parts: int = 1
+
+
+class Step(StrEnum):
+    """What an action of a pipeline asks a function for."""
+
+    INSPECT = "inspect"
+    PREPARE = "prepare"
+    DEPLOY = "deploy"
+    SCAN = "scan"
+
+
+@dataclass(frozen=True)
+class UserParameters:
+    """`UserParameters` of an action that invokes a function, as JSON."""
+
+    step: str
+    pipeline: str
+    execution: str
+    commit: str
+    """What the source action took: the id of a commit, or what else a source has."""
+    digest: str | None = None
+    """Digest that was approved, or that passed the scan gate; None where nobody looked."""
+    tests: str | None = None
+    """CodeBuild project that tests the release."""
+
+
+class Exported(StrEnum):
+    """Output variables of the function's actions."""
+
+    IMAGE_URI = "IMAGE_URI"
+    IMAGE_DIGEST = "IMAGE_DIGEST"
+    COMMIT_ID = "COMMIT_ID"
+    LIVE_DIGEST = "LIVE_DIGEST"
+    LIVE_COMMIT_ID = "LIVE_COMMIT_ID"
+
+
+TEST_VARIABLES = ("COMMIT_ID", "ENVIRONMENT", "IMAGE_DIGEST", "PIPELINE_EXECUTION_ID", "SERVICE_URL")
+"""Environment variables that the tests of a stage have."""
+
+
+# Between one run of the function and the next
+
+
+class Phase(StrEnum):
+    """Where a release is. release.py has the transitions."""
+
+    DEPLOYING = "deploying"
+    TESTING = "testing"
+    VERIFIED = "verified"
+    ROLLING_BACK = "rolling back"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An action of a pipeline brings an image. It counts while its phase is deploying or testing and its action is in
+    progress; so whatever ends the action takes the image with it."""
+
+    image: Image
+    commit: str
+    execution: str
+    pipeline: str
+    action: str
+    """`actionExecutionId`: a retry of a stage keeps the id of its execution, and has actions of its own."""
+    began: float
+    """When the action began, by CodePipeline's clock."""
+    phase: Phase = Phase.DEPLOYING
+    since: float = 0
+    """When the phase began, by the function's clock: how long it takes is measured from here."""
+    after: float = 0
+    """When the newest deployment was created that there was before this phase, by the clock of who deploys. A later
+    one that fails is this phase's failure; an earlier one is tried again."""
+    fallback: str = ""
+    """Task definition in which the last verified image ran when the release began."""
+    stage: str = ""
+    """Stage of the pipeline, where several of its actions bring the image one after the other (CodeDeploy)."""
+    build: str = ""
+    """Build of CodeBuild that tests the release, once it has begun."""
+    reason: str = ""
+    """Why the release failed."""
+    who: str = ""
+    """Who or what started the execution."""
+    replaced: str = ""
+    """Digest that was verified when the release began."""
+
+    @property
+    def active(self) -> bool:
+        return self.phase in (Phase.DEPLOYING, Phase.TESTING)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The last verified image, and the digests verified before it."""
+
+    image: Image
+    commit: str
+    execution: str = ""
+    slots: list[tuple[str, int]] = field(default_factory=list)
+    """The digests verified last, newest first, each with the number of the tag that keeps it from expiring."""
+
+
+@dataclass(frozen=True)
+class State:
+    """The release state of an environment, as one item of its table has it: each read is a snapshot."""
+
+    version: int = 0
+    settings: Settings | None = None
+    claim: Claim | None = None
+    verified: Verified | None = None
+    rollout_after: float = 0
+    """`Claim.after`, for the `pulumi up` that began last."""
+    bounds: tuple[int, int] | None = None
+    """The bounds of scaling that were set last; somebody else may have moved them since."""
+
+
+# Reading and writing JSON
+
+
+def encode(value: Any) -> Any:
+    """A value of this module as plain JSON types."""
+    if isinstance(value, Image):
+        return str(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: encode(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, list | tuple):
+        return [encode(each) for each in value]
+    if isinstance(value, dict):
+        return {key: encode(each) for key, each in value.items()}
+    return value
+
+
+def decode(kind: type[T], value: object) -> T:
+    """A value of this module from plain JSON types. Raises ValueError if that is not possible."""
+    decoded: T = _decode(kind, value)
+    return decoded
+
+
+def document(kind: type, /, **values: Any) -> dict[str, Any]:
+    """The JSON object of a `kind`, of values that may be Outputs.
+
+    Raises TypeError for a name that `kind` lacks, and for one that is missing.
+    """
+    names = {f.name for f in fields(kind)}
+    needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
+    if not needed <= values.keys() <= names:
+        raise TypeError(f"{kind.__name__} has the fields {sorted(names)}, got {sorted(values)}")
+    return values
+
+
+def variables(**values: Any) -> dict[str, Any]:
+    """Environment variables of the release function, of values that may be Outputs."""
+    return {name.upper(): value for name, value in document(FunctionEnvironment, **values).items()}
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _decode(kind: Any, value: Any) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        inner = next(each for each in arguments if each is not type(None))
+        return None if value is None else _decode(inner, value)
+    if kind is Image:
+        return Image.parse(_decode(str, value))
+    if is_dataclass(kind) and isinstance(kind, type):
+        return _decode_fields(kind, value)
+    if origin is list and isinstance(value, list):
+        return [_decode(arguments[0], each) for each in value]
+    if origin is tuple and isinstance(value, list) and len(value) == len(arguments):
+        return tuple(_decode(each, item) for each, item in zip(arguments, value, strict=True))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    plain = origin or kind
+    if plain is Any:
+        return value
+    if isinstance(plain, type) and issubclass(plain, StrEnum):
+        return plain(value)
+    if not isinstance(value, plain) or (plain is int and isinstance(value, bool)):
+        raise ValueError(f"expected {getattr(plain, '__name__', plain)}, got {value!r}")
+    return value
+
+
+def _decode_fields(kind: type, value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object for {kind.__name__}, got {value!r}")
+    hints, known = _hints(kind), {}
+    for each in fields(kind):
+        if each.name in value:
+            try:
+                known[each.name] = _decode(hints[each.name], value[each.name])
+            except ValueError as e:
+                raise ValueError(f"{kind.__name__}.{each.name}: {e}") from None
+        elif each.default is MISSING and each.default_factory is MISSING:
+            raise ValueError(f"{kind.__name__} lacks {each.name}")
+    return kind(**known)

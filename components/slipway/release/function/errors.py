@@ -1,0 +1,33 @@
+"""Which errors of AWS pass by themselves."""
+
+from __future__ import annotations
+
+from botocore.exceptions import ClientError, HTTPClientError
+
+NEW_RIGHTS_SECONDS = 180
+"""How long a role or a right that was just given may be refused: IAM is eventually consistent."""
+THROTTLES = ("Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown", "LimitExceededException")
+
+
+def passes(error: Exception) -> bool:
+    """Whether a call that was throttled, cut, or met a fault of AWS can be made again."""
+    if isinstance(error, HTTPClientError):
+        return True
+    if not isinstance(error, ClientError):
+        return False
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status >= 500 or any(error.response["Error"]["Code"].startswith(code) for code in THROTTLES)
+
+
+def may_be_too_new(error: Exception) -> bool:
+    """Whether AWS may only not know a role or a right yet.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html#troubleshoot_general_eventual-consistency
+    """
+    if not isinstance(error, ClientError):
+        return False
+    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+    if code.startswith("AccessDenied"):
+        return True
+    # ECS says so of a role that it cannot assume yet: hashicorp/terraform-provider-aws#38538.
+    return code in ("InvalidParameterException", "ClientException") and "unable to assume" in message.lower()

@@ -1,0 +1,375 @@
+"""One release: the phases that it goes through, and what moves it from one to the next.
+
+deploying -> testing -> verified
+    |           |
+    +-----------+-> rolling back -> failed
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from . import pipeline_job
+from .contract import Claim, Exported, Image, Phase, State, Verified
+from .errors import NEW_RIGHTS_SECONDS, may_be_too_new, passes
+from .pipeline_job import Answer, ReleaseJob, Standing, standing, started_by
+from .reconcile import Broken, Goal, Live, Progress
+from .stage_tests import Outcome
+from .state import remember
+
+if TYPE_CHECKING:
+    from .handler import Function
+
+POLL_SECONDS = 5
+RUN_SECONDS = 50
+"""How long one run looks on before it hands over to the next, which CodePipeline starts soon after."""
+DEADLINES = 3
+"""Deadlines of a deployment that a phase may take: settings that change on the way start another deployment."""
+QUEUE_SECONDS = 2 * 3600
+"""How long tests may wait for CodeBuild's quota of concurrent builds."""
+REASON_LIMIT = 3000
+
+
+class Seen(StrEnum):
+    """What one look at a release finds, if it moves it on."""
+
+    RUNS = "what should run is running"
+    BROKEN = "its deployment failed"
+    LATE = "it takes longer than three deadlines"
+    PASSED = "the tests passed, or there are none"
+    TESTS_FAILED = "the tests failed"
+    ENDED = "its action is not in progress any more"
+    ERROR = "an error that does not pass"
+
+
+TRANSITIONS: Mapping[tuple[Phase, Seen], Phase] = {
+    (Phase.DEPLOYING, Seen.RUNS): Phase.TESTING,
+    (Phase.DEPLOYING, Seen.BROKEN): Phase.ROLLING_BACK,
+    (Phase.DEPLOYING, Seen.LATE): Phase.ROLLING_BACK,
+    (Phase.DEPLOYING, Seen.ERROR): Phase.ROLLING_BACK,
+    (Phase.TESTING, Seen.PASSED): Phase.VERIFIED,
+    (Phase.TESTING, Seen.TESTS_FAILED): Phase.ROLLING_BACK,
+    (Phase.TESTING, Seen.BROKEN): Phase.ROLLING_BACK,
+    (Phase.TESTING, Seen.ENDED): Phase.ROLLING_BACK,
+    (Phase.TESTING, Seen.ERROR): Phase.ROLLING_BACK,
+    (Phase.ROLLING_BACK, Seen.RUNS): Phase.FAILED,
+    (Phase.ROLLING_BACK, Seen.BROKEN): Phase.FAILED,
+    (Phase.ROLLING_BACK, Seen.LATE): Phase.FAILED,
+    (Phase.ROLLING_BACK, Seen.ERROR): Phase.FAILED,
+}
+"""What a release does next. Verified and failed are final; what is not here leaves the phase as it is."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look found: something that moves the release on, or none, and in words."""
+
+    seen: Seen | None
+    message: str
+
+
+class Release:
+    """One run of the action that deploys, for as long as Lambda lets it."""
+
+    def __init__(self, function: Function, job: ReleaseJob) -> None:
+        self.function, self.job = function, job
+        self.table, self.service = function.table, function.service
+        self.answer = Answer(function.codepipeline, job.id)
+
+    # Claims
+
+    def requested_image(self) -> tuple[Image, str]:
+        """The image that the action names, which must be there, and what it was built from."""
+        names = self.function.names
+        image = pipeline_job.image(self.job, names.container, self.function.environment.repository_url)
+        self.function.images.require(image.digest)
+        return image, self.function.images.revision(image.digest, self.job.parameters.commit)
+
+    def claim(self, stage: str = "") -> State | None:
+        """The state with this action's claim. Returns None if an action that began later has one: this one is over.
+
+        `stage` says that several actions of the stage bring the image one after the other.
+        """
+        requested: tuple[Image, str] | None = None
+        while True:
+            state = self.table.read()
+            found, job = state.claim, self.job
+            if found is not None and found.action == job.action:
+                return state
+            if found is not None and found.began > job.began:
+                return None
+            requested = requested or self.requested_image()
+            image, commit = requested
+            self.table.settings(state)
+            ended: list[Claim] = []
+            state = self._adopted(state)
+            verified = state.verified
+            claim = Claim(
+                image=image,
+                commit=commit,
+                execution=job.parameters.execution,
+                pipeline=job.parameters.pipeline,
+                action=job.action,
+                began=job.began,
+                since=time.time(),
+                after=self.service.newest_created(),
+                fallback=self._fallback(verified),
+                stage=stage,
+                who=self._who(),
+                replaced=verified.image.digest if verified else "",
+            )
+            if found is not None and found.active:
+                if found.stage and (found.execution, found.image) == (claim.execution, image):
+                    # The action before this one in its stage brought the image; this one goes on.
+                    claim = replace(claim, after=found.after, fallback=found.fallback, replaced=found.replaced)
+                else:
+                    why = f"The execution {claim.execution} took its place."
+                    ended = [replace(found, phase=Phase.FAILED, reason=why)]
+            written = self.table.write(state, replace(state, claim=claim), *ended)
+            if written is not None:
+                return written
+
+    def _adopted(self, state: State) -> State:
+        """A table that was lost knows nothing of what runs, and the release must not lose it."""
+        if state.claim is None and state.verified is None:
+            adopted = self.function.adopt(state, untagged=True)
+            return adopted if adopted is not None else state
+        return state
+
+    def _fallback(self, verified: Verified | None) -> str:
+        service = self.service.describe()
+        live = self.service.live_task_definition(service)
+        if verified is None or live is None or self.service.definitions.image(live) != str(verified.image):
+            return ""
+        return live
+
+    def _who(self) -> str:
+        with suppress(ClientError):  # nothing rests on it
+            return started_by(self.function.codepipeline, self.job.parameters)
+        return ""
+
+    # The way of a release
+
+    def run(self) -> None:
+        """Go on with the release, and answer CodePipeline once it is verified or failed, or another run must go on."""
+        until = time.time() + RUN_SECONDS
+        aligned = False
+        while True:
+            try:
+                state = self._claimed()
+                if state is None:
+                    return
+                if not aligned:
+                    self.function.tags.align(state)
+                    aligned = True
+                if self._step(until):
+                    return
+            except Exception as e:
+                if not passes(e) or time.time() > until + RUN_SECONDS:
+                    raise
+                print(f"waiting for AWS: {e}")
+            time.sleep(POLL_SECONDS)
+
+    def _claimed(self) -> State | None:
+        """The state with this action's claim; None if the job was answered instead."""
+        try:
+            state = self.claim()
+        except Exception as e:
+            recent = time.time() < self.job.began + NEW_RIGHTS_SECONDS
+            if passes(e) or (recent and may_be_too_new(e)):
+                if not self.answer.continues(self.job.action, f"waiting for AWS: {e}"):
+                    print("the job is over")
+                return None
+            traceback.print_exc()
+            self._leave(f"the release could not begin: {sentence(str(e))} Fix the cause, then retry the stage.")
+            return None
+        if state is None:
+            self._leave(self._replaced(self.table.read()))
+        return state
+
+    def _step(self, until: float) -> bool:
+        """One look, and what follows from it; whether the job was answered."""
+        state = self.table.read()
+        claim = state.claim
+        if claim is None or claim.action != self.job.action:
+            self._leave(self._replaced(state))
+            return True
+        if claim.phase in (Phase.VERIFIED, Phase.FAILED):
+            self._end(state, claim)
+            return True
+        look = self._look(state, claim)
+        print(f"{claim.phase}: {look.message}")
+        to = TRANSITIONS.get((claim.phase, look.seen)) if look.seen else None
+        if to is not None:
+            self._enter(state, claim, to, look)
+            return self._step(until)
+        if time.time() + POLL_SECONDS > until:
+            self._continue(look.message)
+            return True
+        return False
+
+    def _look(self, state: State, claim: Claim) -> Look:
+        """Take one step, and say what it moves. Errors that pass do not; others end the phase."""
+        try:
+            match claim.phase:
+                case Phase.DEPLOYING:
+                    return self._deployed(self.service.look(state, Goal(claim.image, claim.after)), claim, state)
+                case Phase.TESTING:
+                    return self._tested(state, claim)
+                case _:
+                    goal = Goal(
+                        state.verified.image if state.verified else None,
+                        claim.after,
+                        any_settings=True,
+                        fallback=claim.fallback,
+                    )
+                    return self._deployed(self.service.look(state, goal), claim, state)
+        except Exception as e:
+            recent = time.time() < claim.since + NEW_RIGHTS_SECONDS
+            if passes(e) or (recent and may_be_too_new(e)):
+                return self._late(claim, state, f"waiting for AWS: {e}")
+            traceback.print_exc()
+            return Look(Seen.ERROR, f"the release stopped: {sentence(str(e))} Fix the cause, then retry the stage.")
+
+    def _deployed(self, progress: Progress, claim: Claim, state: State) -> Look:
+        if isinstance(progress, Live):
+            return Look(Seen.RUNS, progress.message)
+        if isinstance(progress, Broken):
+            return Look(Seen.BROKEN, progress.message)
+        return self._late(claim, state, progress.message)
+
+    def _late(self, claim: Claim, state: State, message: str) -> Look:
+        minutes = DEADLINES * (state.settings.deadline_minutes if state.settings else 0)
+        if claim.phase is not Phase.TESTING and time.time() > claim.since + minutes * 60:
+            return Look(Seen.LATE, f"the deployment did not reach a steady state within {minutes} minutes: {message}.")
+        return Look(None, message)
+
+    def _tested(self, state: State, claim: Claim) -> Look:
+        """The image is live: keep it so, and see how its tests stand.
+
+        Settings that fail meanwhile are not its fault, and `pulumi up` tells of them.
+        """
+        progress = self.service.look(state, Goal(claim.image, claim.after))
+        if isinstance(progress, Broken) and progress.image_at_fault:
+            return Look(Seen.BROKEN, progress.message)
+        note = f"; the newest settings do not: {progress.message}" if isinstance(progress, Broken) else ""
+        passed = "no tests"
+        if self.job.parameters.tests:
+            tests = self._tests(state, claim)
+            if tests.seen is not Seen.PASSED:
+                return tests
+            passed = tests.message
+        if not isinstance(progress, Live | Broken):
+            return Look(None, progress.message)
+        # As late as can be: a release that was stopped is not verified.
+        if standing(self.function.codepipeline, claim)[0] is Standing.ENDED:
+            return Look(Seen.ENDED, "its action was stopped")
+        runs = progress.message if isinstance(progress, Live) else f"{claim.image.digest} is running{note}"
+        return Look(Seen.PASSED, f"{runs}, and {passed}" if self.job.parameters.tests else runs)
+
+    def _tests(self, state: State, claim: Claim) -> Look:
+        try:
+            if claim.build:
+                tests = self.function.tests.look(claim.build)
+            else:
+                tests = self.function.tests.start(self.job, claim)
+                if tests.build:
+                    self.table.write(state, replace(state, claim=replace(claim, build=tests.build)))
+                elif time.time() > claim.since + QUEUE_SECONDS:
+                    return Look(Seen.TESTS_FAILED, f"the tests could not be run: {tests.message}")
+        except ClientError as e:
+            if passes(e) or (time.time() < claim.since + NEW_RIGHTS_SECONDS and may_be_too_new(e)):
+                return Look(None, f"waiting for AWS: {e}")
+            return Look(Seen.TESTS_FAILED, f"the tests could not be run: {e}")
+        seen = {Outcome.PASSED: Seen.PASSED, Outcome.FAILED: Seen.TESTS_FAILED}.get(tests.outcome)
+        return Look(seen, tests.message)
+
+    def _enter(self, state: State, claim: Claim, phase: Phase, look: Look) -> None:
+        """Write the next phase, unless somebody else wrote first: then the next look decides anew."""
+        now = replace(claim, phase=phase, since=time.time())
+        match phase:
+            case Phase.VERIFIED:
+                before = state.verified.slots if state.verified else []
+                slots = remember(before, claim.image.digest, self.function.environment.keep_verified)
+                verified = Verified(claim.image, claim.commit, claim.execution, slots)
+                now = replace(now, reason=look.message)
+                written = self.table.write(state, replace(state, claim=now, verified=verified), now)
+            case Phase.ROLLING_BACK:
+                # Written before the first step back: from here on the image does not count any more.
+                back = (
+                    f"Rolling back to the last verified image, {state.verified.image} (commit {state.verified.commit})."
+                    if state.verified
+                    else "No image was verified before, so the service goes back to zero tasks."
+                )
+                now = replace(now, reason=f"{sentence(look.message)[:REASON_LIMIT]} {back}", after=self._after(claim))
+                written = self.table.write(state, replace(state, claim=now), now)
+                if written and claim.build:
+                    with suppress(ClientError):  # tests that go on do no harm
+                        self.function.tests.stop(claim.build)
+            case Phase.FAILED:
+                rolled_back = look.seen is Seen.RUNS
+                outcome = "Rolled back: " if rolled_back else "The rollback failed too: "
+                now = replace(now, reason=f"{claim.reason} {outcome}{look.message[:REASON_LIMIT].rstrip('.')}.")
+                written = self.table.write(state, replace(state, claim=now), now)
+            case _:
+                written = self.table.write(state, replace(state, claim=now))
+        if written is not None:
+            self.function.tags.align(written)
+
+    def _after(self, claim: Claim) -> float:
+        try:
+            return self.service.newest_created()
+        except Exception:  # then what failed before is tried again once
+            return claim.after
+
+    # Answers
+
+    def _end(self, state: State, claim: Claim) -> None:
+        """The release is verified or failed, and stays so, whatever happens to the answer."""
+        if claim.phase is Phase.FAILED:
+            self._leave(claim.reason)
+            return
+        problems = self.function.tags.align(state)
+        image = claim.image
+        note = f". {sentence('; '.join(problems))} The next run tries again" if problems else ""
+        self.answer.succeeded(
+            f"{self.function.environment.environment}: {claim.reason} (commit {claim.commit}){note}",
+            {
+                Exported.IMAGE_URI: str(image),
+                Exported.IMAGE_DIGEST: image.digest,
+                Exported.COMMIT_ID: claim.commit,
+            },
+        )
+        self._close()
+
+    def _leave(self, reason: str) -> None:
+        self._close()
+        self.answer.failed(reason)
+
+    def _continue(self, message: str) -> None:
+        """Let CodePipeline start another run. If it does not take that, this run stays until what should run is
+        there."""
+        if not self.answer.continues(self.job.action, message):
+            self._close()
+
+    def _close(self) -> None:
+        """A run that started a deployment does not leave before what should run is there."""
+        if self.service.deployed:
+            self.function.settle()
+
+    def _replaced(self, state: State) -> str:
+        newer = state.claim
+        by = f"the execution {newer.execution}, which began later, releases {newer.image}" if newer else "nothing is"
+        return f"This release was replaced: {by}. Nothing is rolled back."
+
+
+def sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".") + "."
