@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 
-from schedules.plays import LATER, Failure, Play, cuts, switches
+from schedules.plays import Failure, Play, cuts, switches
 from schedules.shop import NAME, Shop
 
 BAD_IMAGES = ("exit 1", "health check", "CannotPullContainerError", "flapping", "tests")
@@ -149,8 +149,6 @@ def bad_settings(strategy: str, start: str, every: int = 1) -> Iterator[Failure]
 
 def lost_state(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
     """The item is deleted, the table is emptied or restored to what it was; then an up, a release, or both."""
-    if start != LATER:
-        return
     ways: dict[str, Callable[[Shop], None]] = {"the item is deleted": _delete_item, "the table is emptied": _empty}
     ways["the table is restored"] = _restore
     for name, lose in ways.items():

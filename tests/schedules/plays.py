@@ -64,7 +64,7 @@ class Play:
         self,
         name: str,
         disturb: Callable[[Shop], None],
-        after: Callable[[Shop], None] | None = None,
+        after: Callable[[Shop], object] | None = None,
         nobody: bool = False,
     ) -> Iterator[Failure]:
         """The failure of one schedule, if it fails: `disturb` says what happens when, `after` what comes next."""
