@@ -67,12 +67,12 @@ def test_nobody_deploys_past_an_approval_by_invoking_the_function(stack: Make) -
     [execution] = prod.account.codepipeline.settle()
     assert refusals == [
         {
-            "errorType": "Refused",
+            "errorType": "UnverifiedEvent",
             "errorMessage": f"refused: the execution {execution.id} of the pipeline storefront-prod has no action in "
             "progress that invokes storefront-prod-release with this artifact; nothing was changed",
         }
     ]
-    assert (prod.image, prod.counts, prod.register("wanted")) == (UNRELEASED, (0, 0), None)
+    assert (prod.image, prod.counts, prod.state("claim")) == (UNRELEASED, (0, 0), None)
 
 
 def test_an_event_is_refused_that_differs_in_anything_from_the_action_in_progress(stack: Make) -> None:
@@ -89,11 +89,12 @@ def test_an_event_is_refused_that_differs_in_anything_from_the_action_in_progres
             forged(dev, execution, commit="0" * 40),
             forged(dev, first),
         ):
-            with pytest.raises(FunctionError, match="Refused"):
+            with pytest.raises(FunctionError, match="UnverifiedEvent"):
                 dev.account.lambdas.invoke(FUNCTION, event)
-            tried.append(dev.register("wanted")["execution"])
-        dev.account.lambdas.invoke(FUNCTION, forged(dev, execution, pipeline="another"))
-        tried.append(dev.register("wanted")["execution"])
+            tried.append(dev.state("claim")["execution"])
+        with pytest.raises(FunctionError, match="PipelineNotFoundException"):
+            dev.account.lambdas.invoke(FUNCTION, forged(dev, execution, pipeline="another"))
+        tried.append(dev.state("claim")["execution"])
 
     dev.account.codepipeline.watch = attack
     second = dev.release("Second")
@@ -103,7 +104,7 @@ def test_an_event_is_refused_that_differs_in_anything_from_the_action_in_progres
 
 def test_an_event_of_no_known_kind_is_refused(stack: Make) -> None:
     dev = stack()
-    with pytest.raises(FunctionError, match="takes a job of CodePipeline or a rollout, got \\['image'\\]"):
+    with pytest.raises(FunctionError, match="a rollout, an event or a restart, got \\['image'\\]"):
         dev.account.lambdas.invoke(FUNCTION, {"image": "anything"})
 
 
@@ -181,7 +182,7 @@ def test_nobody_skips_the_tests_or_undoes_a_release_with_a_token_that_is_made_up
             return
         # The new image is there, and its tests have not ended.
         sent.append(execution.id)
-        image = dev.register("wanted")["image"]
+        image = dev.state("claim")["image"]
         for token in ({"image": image, "since": 9e9, "build": green}, {"image": image, "since": 0}):
             dev.account.lambdas.invoke(FUNCTION, genuine(execution, action, {"after": "", **token}))
 
@@ -217,8 +218,8 @@ def test_an_artifact_that_names_no_image_of_this_service_releases_nothing(
         images(
             web=f"{repository}@{digest}"
         ): "imagedefinitions.json names the containers ['web'], and this service's is 'app'",
-        images(app=f"{repository}:latest"): "imagedefinitions.json must name the image by digest, "
-        f"<repository>@sha256:..., got '{repository}:latest'",
+        images(app=f"{repository}:latest"): "imagedefinitions.json must name the image by digest: an "
+        f"image must be <repository>@sha256:<64 hexadecimal digits>, got '{repository}:latest'",
         images(app=f"elsewhere/x@{digest}"): f"this service takes images from {repository}, and imagedefinitions.json "
         f"names 'elsewhere/x@{digest}'",
         images(app=f"{repository}@{digest}"): f"the image {digest} is not in the repository storefront-dev; it was "
@@ -230,59 +231,9 @@ def test_an_artifact_that_names_no_image_of_this_service_releases_nothing(
         monkeypatch.setattr("standin.codebuild.CodeBuild.run", lambda *_, built=built: built)
         failed = dev.push()
         message = failed.action("Deploy").message
-        assert message.startswith(f"the release could not go on: {reason}")
-        assert message.endswith("When this is mended, retry the stage.")
-        assert (dev.image, dev.counts, dev.register("wanted")) == (UNRELEASED, (0, 0), None)
-
-
-def test_a_release_that_another_replaced_says_so_and_undoes_nothing(stack: Make) -> None:
-    dev = stack()
-    first = dev.push()
-    dev.account.ecs.start_seconds = 300
-    other = {**dev.register("wanted"), "execution": "another-execution"}
-
-    def replace(execution: Execution, action: Action) -> None:
-        if action.name == "Deploy" and action.status == "InProgress" and execution is not first:
-            dev.account.ecs.fault = set_register
-
-    def set_register(definition: Any) -> None:
-        parameter = "/slipway/storefront-dev-release/wanted"
-        dev.account.client("ssm").put_parameter(Name=parameter, Value=json.dumps(other), Type="String", Overwrite=True)
-        dev.account.ecs.fault = lambda definition: None
-
-    dev.account.codepipeline.watch = replace
-    dev.commit("Second")
-    second = dev.push()
-    assert second.action("Deploy").message == (
-        f"This release of {second.variables['Build.IMAGE_URI']} was taken back or replaced, and the image of the "
-        "execution another-execution is wanted now. That is done: Storefront-dev:3 runs "
-        f"{first.digest} in 1 tasks."
-    )
-    assert dev.image == f"@{first.digest}"
-
-
-def test_a_run_that_is_cut_off_while_it_undoes_a_first_release_leaves_no_tasks(
-    stack: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dev = stack()
-    dev.account.ecs.fault = lambda definition: "exit 1"
-    update = dev.account.ecs.update_service
-    cuts: list[bool] = []
-
-    def cut(params: Any) -> Any:
-        if params.get("desiredCount") == 0 and not cuts:
-            cuts.append(True)
-            raise AwsError("StandInFault", "the process is gone")
-        return update(params)
-
-    monkeypatch.setattr(dev.account.ecs, "update_service", cut)
-    failed = dev.push()
-    assert cuts == [True]
-    assert failed.action("Deploy").message.startswith("the release could not go on: ")
-    assert dev.register("wanted") is None
-    # What is left half undone is ended by whoever comes next.
-    dev.up(cpu=512, memory=1024)
-    assert dev.counts == (0, 0)
+        assert message.lower().startswith(f"the release could not begin: {reason}".lower())
+        assert message.endswith("Fix the cause, then retry the stage.")
+        assert (dev.image, dev.counts, dev.state("claim")) == (UNRELEASED, (0, 0), None)
 
 
 def test_rights_that_iam_does_not_show_yet_are_waited_for(stack: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,60 +265,7 @@ def test_rights_that_are_never_given_fail_the_up(stack: Make, monkeypatch: pytes
     began = dev.account.clock.now()
     with pytest.raises(CommandError, match="not authorized to perform: ecs:UpdateService"):
         dev.up(environment={})
-    assert 120 <= dev.account.clock.now() - began < 180
-
-
-def test_settings_that_parameter_store_does_not_show_yet_are_waited_for(
-    stack: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dev = stack()
-    dev.push()
-    real, old = dev.account.clock.sleep, json.dumps(dev.register("settings"))
-    parameter = "/slipway/storefront-dev-release/settings"
-    ssm = dev.account.client("ssm")
-    shown: list[bool] = []
-
-    def late(seconds: float) -> None:
-        """The first time the function waits, the new settings appear."""
-        if not shown:
-            ssm.put_parameter(Name=parameter, Value=new[0], Type="String", Overwrite=True)
-            shown.append(True)
-        real(seconds)
-
-    new: list[str] = []
-    invoke = dev.account.lambdas.invoke
-
-    def hide(name: str, event: Any) -> Any:
-        new.append(json.dumps(dev.register("settings")))
-        ssm.put_parameter(Name=parameter, Value=old, Type="String", Overwrite=True)
-        monkeypatch.setattr(dev.account.clock, "sleep", late)
-        return invoke(name, event)
-
-    monkeypatch.setattr(dev.account.lambdas, "invoke", hide)
-    dev.up(cpu=512, memory=1024)
-    assert shown == [True]
-    assert dev.running["cpu"] == "512"
-
-
-def test_an_image_that_is_live_and_was_never_verified_is_not_taken_off_the_air(
-    stack: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dev = stack()
-
-    def denied(params: Any) -> Any:
-        raise AwsError("AccessDeniedException", "not authorized to perform: ecr:PutImage")
-
-    monkeypatch.setattr(dev.account.ecr, "put_image", denied)
-    first = dev.push()
-    assert (first.status, dev.counts, dev.register("verified")) == ("Failed", (1, 1), None)
-    dev.account.ecs.fault = lambda definition: "exit 1" if first.digest not in str(definition) else None
-    dev.commit("Broken")
-    second = dev.push()
-    assert f"No image was verified before; the one that ran is put back: {first.variables['Build.IMAGE_URI']}." in (
-        second.action("Deploy").message
-    )
-    dev.account.clock.sleep(120)
-    assert (dev.image, dev.counts) == (f"@{first.digest}", (1, 1))
+    assert 180 <= dev.account.clock.now() - began < 240
 
 
 def test_a_deployment_that_another_took_over_is_no_failure(stack: Make) -> None:
@@ -395,57 +293,54 @@ def test_a_deployment_that_another_took_over_is_no_failure(stack: Make) -> None:
     assert (dev.image, dev.counts) == (f"@{second.digest}", (1, 1))
 
 
-def test_a_reason_longer_than_a_continuation_token_is_cut_and_told(
-    stack: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dev = stack()
-    first = dev.push()
-    dev.account.ecs.fault = lambda definition: "flapping" if first.digest not in str(definition) else None
-    tasks = dev.account.ecs.describe_tasks
-
-    def wordy(params: Any) -> Any:
-        answer = tasks(params)
-        for number, task in enumerate(answer["tasks"]):
-            task["stoppedReason"] = f"ResourceInitializationError {number} " + "x" * 900
-        return answer
-
-    monkeypatch.setattr(dev.account.ecs, "describe_tasks", wordy)
-    # ECS does not say what it rolls back to, so that the function itself puts the image back, in further runs.
-    described = dev.account.ecs.describe_service_deployments
-
-    def silent(params: Any) -> Any:
-        answer = described(params)
-        for deployment in answer["serviceDeployments"]:
-            deployment.pop("rollback", None)
-        return answer
-
-    monkeypatch.setattr(dev.account.ecs, "describe_service_deployments", silent)
-    dev.commit("Second")
-    second = dev.push()
-    message = second.action("Deploy").message
-    assert message.startswith("It did not finish within its 10 minutes and was stopped; ")
-    assert "xxx The last verified image is put back: " in message
-    assert message.endswith("in 1 tasks.")
-    assert (dev.image, dev.counts) == (f"@{first.digest}", (1, 1))
-
-
-def test_a_register_that_somebody_emptied_takes_nothing_off_the_air(stack: Make) -> None:
+def test_a_state_that_was_lost_is_filled_again_from_what_is_live_and_verified(stack: Make) -> None:
     dev = stack()
     live = dev.push()
-    for name in ("wanted", "verified"):
-        dev.account.client("ssm").delete_parameter(Name=f"/slipway/storefront-dev-release/{name}")
-    dev.change(cpu=512, memory=1024)
-    with pytest.raises(CommandError, match="somebody emptied the parameter /slipway/storefront-dev-release/wanted"):
-        dev.workspace.up(refresh=True)
-    assert (dev.image, dev.counts) == (f"@{live.digest}", (1, 1))
-    again = dev.push()
-    assert again.status == "Succeeded"
+    before = dev.state("verified")
+    dynamodb = dev.account.client("dynamodb")
+    dynamodb.delete_item(TableName=FUNCTION, Key={"item": {"S": "release"}, "at": {"S": "-"}})
+    dev.up(cpu=512, memory=1024)
     assert (dev.image, dev.running["cpu"], dev.counts) == (f"@{live.digest}", "512", (1, 1))
-    dev.workspace.up()
+    assert dev.state("verified") == {**before, "execution": ""}
+    assert dev.release("Second").status == "Succeeded"
+
+
+def test_a_state_that_was_lost_without_a_verified_image_live_is_an_error_and_changes_nothing(stack: Make) -> None:
+    dev = stack()
+    dev.push()
+    second = dev.release("Second")
+    dynamodb = dev.account.client("dynamodb")
+    dynamodb.delete_item(TableName=FUNCTION, Key={"item": {"S": "release"}, "at": {"S": "-"}})
+    # Somebody put an older image there by hand; nothing says that it was verified last.
+    dev.account.ecs.update_service(
+        {"cluster": "storefront-dev", "service": "storefront-dev", "taskDefinition": "storefront-dev:1"}
+    )
+    dev.account.clock.sleep(120)
+    by_hand = dev.image
+    dev.change(cpu=512, memory=1024)
+    with pytest.raises(CommandError, match="the table storefront-dev-release knows of no release: it was lost"):
+        dev.workspace.up()
+    assert (dev.image, dev.counts) == (by_hand, (1, 1))
+    again = dev.start(variables={"IMAGE_DIGEST": second.digest})
+    assert again.status == "Succeeded"
+    assert (dev.image, dev.running["cpu"]) == (f"@{second.digest}", "512")
+
+
+def test_a_table_that_is_gone_is_made_again_by_an_up_with_refresh(stack: Make) -> None:
+    dev = stack()
+    live = dev.push()
+    dynamodb = dev.account.client("dynamodb")
+    dynamodb.update_table(TableName=FUNCTION, DeletionProtectionEnabled=False)
+    dynamodb.delete_table(TableName=FUNCTION)
+    dev.workspace.up(refresh=True)
+    assert (dev.state("settings")["minimum"], dev.state("verified")["commit"]) == (1, live.variables["Source.CommitId"])
+    assert (dev.image, dev.counts) == (f"@{live.digest}", (1, 1))
     assert dev.workspace.preview(refresh=True).changes == []
 
 
-def test_an_error_of_aws_on_the_way_is_told_to_the_pipeline(stack: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_aws_on_the_way_fails_the_release_with_its_reason_and_a_retry_works(
+    stack: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dev = stack()
 
     def denied(params: Any) -> Any:
@@ -453,15 +348,14 @@ def test_an_error_of_aws_on_the_way_is_told_to_the_pipeline(stack: Make, monkeyp
 
     monkeypatch.setattr(dev.account.ecs, "update_service", denied)
     failed = dev.push()
-    assert failed.action("Deploy").message == (
-        "the release could not go on: An error occurred (AccessDeniedException) when calling the UpdateService "
-        "operation: not authorized to perform: ecs:UpdateService. When this is mended, retry the stage."
-    )
+    message = failed.action("Deploy").message
+    assert message.startswith("The release stopped: An error occurred (AccessDeniedException) when calling the Update")
+    assert "not authorized to perform: ecs:UpdateService. Fix the cause, then retry the stage." in message
     monkeypatch.undo()
     assert dev.account.codepipeline.retry(failed, "dev").status == "Succeeded"
 
 
-def test_a_release_that_is_live_but_cannot_be_recorded_is_red_and_a_retry_mends_it(
+def test_a_verified_release_whose_tags_cannot_be_moved_succeeds_and_says_so(
     stack: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dev = stack()
@@ -470,13 +364,12 @@ def test_a_release_that_is_live_but_cannot_be_recorded_is_red_and_a_retry_mends_
         raise AwsError("AccessDeniedException", "not authorized to perform: ecr:PutImage")
 
     monkeypatch.setattr(dev.account.ecr, "put_image", denied)
-    failed = dev.push()
-    assert failed.status == "Failed"
-    assert (dev.counts, dev.register("verified")) == ((1, 1), None)
+    done = dev.push()
+    assert done.status == "Succeeded"
+    assert "the tag verified-dev could not be moved to" in done.action("Deploy").message
     monkeypatch.undo()
-    assert dev.account.codepipeline.retry(failed, "dev").status == "Succeeded"
-    assert dev.state("verified")["image"].endswith(failed.digest)
-    assert dev.running["revision"] == 1
+    dev.up(cpu=512, memory=1024)
+    assert dev.moving() == dict.fromkeys(("live-dev", "verified-dev", "verified-dev-0"), done.digest)
 
 
 def test_the_function_acts_as_its_own_role_and_reads_the_artifact_with_the_credentials_of_the_job(stack: Make) -> None:
@@ -489,8 +382,11 @@ def test_the_function_acts_as_its_own_role_and_reads_the_artifact_with_the_crede
         ("application-autoscaling", "RegisterScalableTarget"),
         ("codebuild", "BatchGetBuilds"),
         ("codebuild", "StartBuild"),
+        ("codepipeline", "GetPipelineExecution"),
         ("codepipeline", "ListActionExecutions"),
         ("codepipeline", "PutJobSuccessResult"),
+        ("dynamodb", "GetItem"),
+        ("dynamodb", "TransactWriteItems"),
         ("ecr", "BatchGetImage"),
         ("ecr", "DescribeImages"),
         ("ecr", "PutImage"),
@@ -501,8 +397,7 @@ def test_the_function_acts_as_its_own_role_and_reads_the_artifact_with_the_crede
         ("ecs", "ListServiceDeployments"),
         ("ecs", "RegisterTaskDefinition"),
         ("ecs", "UpdateService"),
-        ("ssm", "GetParameter"),
-        ("ssm", "PutParameter"),
+        ("lambda", "GetFunctionConfiguration"),
     }
     read = {
         (call.service, call.operation) for call in dev.account.api.calls if call.principal == f"{pipeline}/artifacts"

@@ -123,7 +123,7 @@ def test_tests_that_fail_put_the_last_verified_image_back_once_and_leave_its_tag
     assert ended(bad) == until("Deploy", "Failed")
     message = bad.action("Deploy").message
     assert message.startswith("The tests of dev ended FAILED: ")
-    assert message.count("The last verified image is put back") == 1
+    assert message.count("Rolling back to the last verified image") == 1
     assert f"Storefront-dev:3 runs {good.digest} in 1 tasks" in message
     # Once there, once back.
     assert len([call for call in deployments if "taskDefinition" in call]) == 2
@@ -163,7 +163,7 @@ def test_a_first_release_whose_tests_fail_leaves_no_tasks(stack: Make) -> None:
     dev = stack(config={"slipway:stages": [{"tests": {"commands": ["false"]}}]})
     bad = dev.push()
     assert ended(bad) == until("Deploy", "Failed")
-    assert "No image was verified before, so the service goes back to no tasks." in bad.action("Deploy").message
+    assert "No image was verified before, so the service goes back to zero tasks." in bad.action("Deploy").message
     assert (dev.counts, dev.moving(), dev.state("verified")) == ((0, 0), {}, None)
     # Scaling does not start them again.
     assert dev.bounds == (0, 2)

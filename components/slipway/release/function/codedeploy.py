@@ -81,6 +81,7 @@ class CodeDeployDeployments(Service):
         if failed is not None:
             if not goal.fallback or self._target(failed) == goal.fallback:
                 return self._failure(failed, service, definition, image)
+            self._give_up_settings()
             return self._create(goal.fallback, settings)
         return self._create(self.definitions.register(definition), settings)
 

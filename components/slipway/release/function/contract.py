@@ -99,6 +99,10 @@ class Settings:
     availability_zone_rebalancing: str
 
     @property
+    def sha256(self) -> str:
+        return sha256(settings_text(encode(self)))
+
+    @property
     def scales(self) -> bool:
         return self.maximum > self.minimum
 
@@ -235,6 +239,8 @@ class State:
     verified: Verified | None = None
     rollout_after: float = 0
     """`Claim.after`, for the `pulumi up` that began last."""
+    live_settings: str = ""
+    """Hash of the settings that a `pulumi up` saw live last: whoever finds older ones brings these again."""
     bounds: tuple[int, int] | None = None
     """The bounds of scaling that were set last; somebody else may have moved them since."""
 

@@ -88,6 +88,7 @@ class EcsDeployments(Service):
                 return Waiting("another deployment took over")
             if not goal.fallback or self._target(newest) == goal.fallback:
                 return self._failure(newest, settings, image)
+            self._give_up_settings()
             return self._update(service, settings, state, None, newest, fallback=goal.fallback)
         if status in ROLLING_BACK and not self._is_late(newest, settings):
             return Waiting("ECS is rolling back")

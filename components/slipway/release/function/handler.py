@@ -88,11 +88,16 @@ class Function:
         print(f"the release of {claim.image} by the execution {claim.execution} did not end: {why}")
         return self.table.write(state, replace(state, claim=failed), failed) or self.resolve(self.table.read())
 
-    def goal(self, state: State, after: float, any_settings: bool = False) -> Goal:
+    def goal(self, state: State) -> Goal:
         """What should run: the image of the claim that counts, else the last verified one, else nothing."""
-        if state.claim is not None and state.claim.active:
-            return Goal(state.claim.image, after, any_settings)
-        return Goal(state.verified.image if state.verified else None, after, any_settings)
+        counts = state.claim is not None and state.claim.active
+        image = state.claim.image if counts and state.claim else state.verified.image if state.verified else None
+        return Goal(image, state.rollout_after)
+
+    def goal_without_claim(self, state: State, after: float) -> Goal:
+        """What should run where no claim counts: with the newest settings if somebody saw them live, else with any."""
+        proven = state.settings is not None and state.live_settings == state.settings.sha256
+        return Goal(state.verified.image if state.verified else None, after, any_settings=not proven)
 
     def adopt(self, state: State, untagged: bool = False) -> State | None:
         """The state with the live image as the last verified one, for a table that is new or was lost.
@@ -131,7 +136,7 @@ class Function:
                 if not accepted:
                     self._accept(event.settings)
                     accepted = True
-                    self.tags.align(self.table.read())
+                    self.tags.align(self.resolve(self.table.read()))
                 progress = self._roll_out()
             except Exception as e:
                 recent = time.time() < began + NEW_RIGHTS_SECONDS
@@ -170,9 +175,15 @@ class Function:
 
     def _roll_out(self) -> Progress:
         state = self.resolve(self.table.read())
-        progress = self.service.look(state, self.goal(state, state.rollout_after))
-        if isinstance(progress, Live) and state.claim is not None and state.claim.active:
-            return Live(f"{progress.message}; its release is not verified yet")
+        goal = self.goal(state)
+        progress = self.service.look(state, goal)
+        if isinstance(progress, Live):
+            self.tags.align(state)
+            if goal.image is not None and state.settings is not None:
+                live = state.settings.sha256
+                self.table.update(lambda s: replace(s, live_settings=live) if s.settings == state.settings else s)
+            if state.claim is not None and state.claim.active:
+                return Live(f"{progress.message}; its release is not verified yet")
         return progress
 
     # Events, and by hand
@@ -190,7 +201,7 @@ class Function:
                 if state.claim is None and state.verified is None:
                     return
                 self.tags.align(state)
-                progress = self.service.look(state, self.goal(state, after=0, any_settings=True))
+                progress = self.service.look(state, self.goal_without_claim(state, after=0))
             except Exception as e:
                 if not passes(e) and not may_be_too_new(e):
                     raise
@@ -211,14 +222,14 @@ class Function:
         state = self.resolve(self.table.read())
         if state.claim is not None and state.claim.active:
             return "a release is in progress, whose tasks are new"
-        if self.goal(state, 0).image is None:
+        if state.verified is None:
             return "nothing is released, so there are no tasks to restart"
         if not self.service.restart(state, at):
             return f"the tasks are newer than {before}"
         while True:
             time.sleep(POLL_SECONDS)
             state = self.resolve(self.table.read())
-            progress = self.service.look(state, self.goal(state, at - 1, any_settings=True))
+            progress = self.service.look(state, self.goal_without_claim(state, at - 1))
             print(progress.message)
             if isinstance(progress, Live):
                 return progress.message

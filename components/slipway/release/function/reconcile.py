@@ -26,7 +26,7 @@ class Goal:
     after: float = 0
     """A deployment to this goal that failed is final if it was created later than this; else it is tried again."""
     any_settings: bool = False
-    """Whether the image may run with older settings, as after a failure: what ECS rolled back to is left alone."""
+    """Whether the image may run with older settings: those that nobody saw live are no way out of a failure."""
     fallback: str = ""
     """Task definition to deploy when the image does not run with the newest settings."""
 
@@ -98,6 +98,10 @@ class Service:
     def newest_created(self) -> float:
         """When the newest deployment was created, by the clock of who deploys."""
         raise NotImplementedError
+
+    def _give_up_settings(self) -> None:
+        """The newest settings do not come up with this image: what runs with older ones is left alone from here on."""
+        self.table.update(lambda state: replace(state, live_settings=""))
 
     def live_task_definition(self, service: dict[str, Any]) -> str | None:
         """The task definition in service."""

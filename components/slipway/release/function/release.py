@@ -170,12 +170,15 @@ class Release:
                 if not aligned:
                     self.function.tags.align(state)
                     aligned = True
-                if self._step(until):
+                if self._step(state, until):
                     return
             except Exception as e:
-                if not passes(e) or time.time() > until + RUN_SECONDS:
+                if not passes(e):
                     raise
                 print(f"waiting for AWS: {e}")
+                if time.time() > until:
+                    self._continue(f"waiting for AWS: {e}")
+                    return
             time.sleep(POLL_SECONDS)
 
     def _claimed(self) -> State | None:
@@ -195,9 +198,8 @@ class Release:
             self._leave(self._replaced(self.table.read()))
         return state
 
-    def _step(self, until: float) -> bool:
+    def _step(self, state: State, until: float) -> bool:
         """One look, and what follows from it; whether the job was answered."""
-        state = self.table.read()
         claim = state.claim
         if claim is None or claim.action != self.job.action:
             self._leave(self._replaced(state))
@@ -209,8 +211,7 @@ class Release:
         print(f"{claim.phase}: {look.message}")
         to = TRANSITIONS.get((claim.phase, look.seen)) if look.seen else None
         if to is not None:
-            self._enter(state, claim, to, look)
-            return self._step(until)
+            return self._step(self._enter(state, claim, to, look), until)
         if time.time() + POLL_SECONDS > until:
             self._continue(look.message)
             return True
@@ -225,12 +226,7 @@ class Release:
                 case Phase.TESTING:
                     return self._tested(state, claim)
                 case _:
-                    goal = Goal(
-                        state.verified.image if state.verified else None,
-                        claim.after,
-                        any_settings=True,
-                        fallback=claim.fallback,
-                    )
+                    goal = replace(self.function.goal_without_claim(state, claim.after), fallback=claim.fallback)
                     return self._deployed(self.service.look(state, goal), claim, state)
         except Exception as e:
             recent = time.time() < claim.since + NEW_RIGHTS_SECONDS
@@ -292,8 +288,11 @@ class Release:
         seen = {Outcome.PASSED: Seen.PASSED, Outcome.FAILED: Seen.TESTS_FAILED}.get(tests.outcome)
         return Look(seen, tests.message)
 
-    def _enter(self, state: State, claim: Claim, phase: Phase, look: Look) -> None:
-        """Write the next phase, unless somebody else wrote first: then the next look decides anew."""
+    def _enter(self, state: State, claim: Claim, phase: Phase, look: Look) -> State:
+        """Write the next phase, unless somebody else wrote first: then the next look decides anew.
+
+        Returns the state as it is now.
+        """
         now = replace(claim, phase=phase, since=time.time())
         match phase:
             case Phase.VERIFIED:
@@ -321,8 +320,11 @@ class Release:
                 written = self.table.write(state, replace(state, claim=now), now)
             case _:
                 written = self.table.write(state, replace(state, claim=now))
-        if written is not None:
+        if written is None:
+            return self.table.read()
+        if phase is not Phase.VERIFIED:  # its end does, and says what could not be done
             self.function.tags.align(written)
+        return written
 
     def _after(self, claim: Claim) -> float:
         try:

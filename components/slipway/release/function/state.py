@@ -18,6 +18,7 @@ from .contract import Claim, Phase, Settings, State, Verified, decode, encode
 
 KEY = {"item": {"S": "release"}, "at": {"S": "-"}}
 PARTS: dict[str, Any] = {"settings": Settings, "claim": Claim, "verified": Verified}
+PLAIN = ("rollout_after", "live_settings", "bounds")
 CONFLICTS = ("TransactionConflict", "TransactionInProgress", "ThrottlingError", "ProvisionedThroughputExceeded")
 ATTEMPTS = 8
 
@@ -86,14 +87,11 @@ class StateTable:
         for name in PARTS:
             if (part := getattr(state, name)) is not None:
                 item[name] = {"S": json.dumps(encode(part), sort_keys=True)}
-        return item | {
-            "rollout_after": {"S": json.dumps(state.rollout_after)},
-            "bounds": {"S": json.dumps(state.bounds)},
-        }
+        return item | {name: {"S": json.dumps(encode(getattr(state, name)))} for name in PLAIN}
 
     def _state(self, item: dict[str, Any]) -> State:
         try:
-            values = {name: json.loads(item[name]["S"]) for name in (*PARTS, "rollout_after", "bounds") if name in item}
+            values = {name: json.loads(item[name]["S"]) for name in (*PARTS, *PLAIN) if name in item}
             return decode(State, {**values, "version": int(item.get("version", {"N": "0"})["N"])})
         except (KeyError, TypeError, ValueError) as e:
             raise StateUnreadable(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from botocore.exceptions import ClientError
 
 from .contract import Phase, State
+from .errors import passes
 from .images import Images
 from .state import StateTable
 
@@ -29,20 +30,27 @@ class Tags:
         return {**tags, newest: verified.image.digest}
 
     def align(self, state: State) -> list[str]:
-        """Move the tags to where they should point, and once more if the state changed meanwhile. Returns what could
-        not be done: no release fails for that, and the next run tries again."""
+        """Move the tags to where they should point, and once more if the state changed meanwhile.
+
+        Returns what could not be done: no release fails for that, and the next run tries again. Raises errors that
+        pass by themselves.
+        """
         problems: list[str] = []
         for _ in range(3):
             wanted = self.of(state)
             try:
                 found = self.images.tagged(wanted) if wanted else {}
             except ClientError as e:
+                if passes(e):
+                    raise
                 return [f"the tags could not be read: {e}"]
             moved, problems = {tag: d for tag, d in wanted.items() if found.get(tag) != d}, []
             for tag, digest in moved.items():
                 try:
                     self.images.tag(digest, tag)
                 except (ClientError, RuntimeError) as e:
+                    if passes(e):
+                        raise
                     problems.append(f"the tag {tag} could not be moved to {digest}: {e}")
             if not moved:
                 break
