@@ -15,8 +15,10 @@ from standin import tools
 from standin.world import Workshop, workshop
 
 ROOT = Path(__file__).parents[1]
-TIERS = ("unit", "rules", "engine", "journey")
+TIERS = ("unit", "rules", "schedules", "engine", "journey")
 spent: dict[str, float] = defaultdict(float)
+schedules: dict[str, int] = defaultdict(int)
+"""How many ran, by kind."""
 
 
 @contextmanager
@@ -50,6 +52,10 @@ def shared() -> Iterator[Workshop]:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     spent[report.nodeid.split("/")[1]] += report.duration
+    for kind, count in (
+        value for name, value in report.user_properties if name == "schedules" and report.when == "call"
+    ):
+        schedules[kind] += count
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -71,6 +77,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for tier in TIERS:
         if spent[tier]:
             write(f"{tier} tests: {spent[tier]:.1f} s of work")
+    if schedules:
+        write(f"schedules: {sum(schedules.values())}")
+        for kind, count in schedules.items():
+            write(f"    {kind}: {count}")
     write(f"components: {lines('components', '*.py', '*.sh')} lines; stand-in: {lines('tests/standin', '*.py')} lines")
     write(f"importing slipway: {importing('slipway') - importing('pulumi_aws'):.2f} s more than pulumi_aws")
 

@@ -64,7 +64,7 @@ class Play:
         self,
         name: str,
         disturb: Callable[[Shop], None],
-        after: Callable[[Shop], None] | None = None,
+        after: Callable[[Shop], object] | None = None,
         nobody: bool = False,
     ) -> Iterator[Failure]:
         """The failure of one schedule, if it fails: `disturb` says what happens when, `after` what comes next."""
@@ -133,9 +133,8 @@ def cuts(play: Play, follow: Iterable[str] = ("redelivered", "retried", "an even
 
                 def after(shop: Shop, then: str = then) -> None:
                     shop.account.redelivered = True
-                    last = shop.releases[-1]
-                    if then == "retried" and last.execution.status == "Failed":
-                        shop.retry(last)
+                    if then == "retried" and shop.releases[-1].execution.status == "Failed":
+                        shop.retry(shop.releases[-1])
 
                 name = f"{way} {point.number} {point.service}:{point.operation}, {then}"
                 yield from play.run(name, disturb, after, nobody=then == "nothing")

@@ -97,8 +97,10 @@ class Shop:
         self.releases: list[Release] = []
         self.ups: list[Up] = []
         self.digests: dict[int, str] = {}
+        self.older: dict[Any, Any] = {}
+        """Items of the table as they were once."""
         # Short, so that there are few looks at the same thing.
-        account.ecs.start_seconds, account.ecs.steady_seconds, account.codebuild.build_seconds = 4.0, 3.0, 7.0
+        account.ecs.start_seconds, account.ecs.steady_seconds, account.codebuild.build_seconds = 4.0, 6.0, 7.0
         self.events = "lost"
         """What becomes of the events of EventBridge, which are sent at best: "lost", "once", "twice", "late"."""
         self.ended: set[tuple[str, str]] = set()

@@ -32,6 +32,7 @@ from greenlet import getcurrent, greenlet
 from standin.actions import Action, ActionFailed, Execution, zipped
 from standin.api import ACCOUNT, REGION, Api, AwsError, Call, Params
 from standin.clock import Clock
+from standin.cloudwatch import CloudWatch
 from standin.codebuild import Build, CodeBuild
 from standin.codedeploy import CodeDeploy
 from standin.dynamodb import DynamoDb
@@ -66,11 +67,12 @@ class Stuck(AssertionError):
 # Who does something
 
 
-class Process(greenlet):
+class Process:
     """Somebody who does something, until the end."""
 
     def __init__(self, scheduler: "Scheduler", label: str, work: Callable[[], object], order: int) -> None:
-        super().__init__(self._work, scheduler.hub)
+        self.greenlet = greenlet(self._work, scheduler.hub)
+        self.greenlet.process = self
         self.scheduler, self.label, self.order = scheduler, label, order
         self.wake = scheduler.clock.now()
         self.ready: Callable[[], bool] | None = None
@@ -82,6 +84,10 @@ class Process(greenlet):
         self.result: object = None
         self.error: BaseException | None = None
         self._do = work
+
+    @property
+    def dead(self) -> bool:
+        return bool(self.greenlet.dead)
 
     def _work(self) -> None:
         try:
@@ -106,8 +112,8 @@ class Scheduler:
         return made
 
     def now_running(self) -> Process | None:
-        current = getcurrent()
-        return current if isinstance(current, Process) else None
+        process: Process | None = getattr(getcurrent(), "process", None)
+        return process
 
     def wait(self, ready: Callable[[], bool], stalled: bool = False) -> None:
         """Until something is so. Outside of a process there is nobody to wait for."""
@@ -132,7 +138,7 @@ class Scheduler:
             now = self.clock.now()
             ready = [p for p in self.processes if (p.ready() if p.ready else p.wake <= now)]
             if ready:
-                min(ready, key=lambda p: (p.wake, p.order)).switch()
+                min(ready, key=lambda p: (p.wake, p.order)).greenlet.switch()
                 continue
             moments = [p.wake for p in self.processes if p.ready is None]
             if moments and min(moments) <= until:
@@ -145,8 +151,10 @@ class Scheduler:
             else:
                 if until != float("inf"):
                     self.clock.advance(max(until - now, 0))
-                    self.passed()
-                return
+                before = len(self.processes)
+                self.passed()
+                if len(self.processes) == before:
+                    return
         raise Stuck(f"no end is in sight of {[p.label for p in self.processes]}")
 
 
@@ -412,13 +420,6 @@ class S3:
         return {"Status": "Enabled"}
 
 
-class CloudWatch:
-    """No alarm is known."""
-
-    def describe_alarms(self, params: Params) -> Params:
-        return {"MetricAlarms": []}
-
-
 class MemoryBuilds(CodeBuild):
     """Builds that end as a test says, after a minute, without a shell."""
 
@@ -612,6 +613,7 @@ class Account:
     def __post_init__(self) -> None:
         self.clock = VirtualClock()
         self.began, self.scheduler, self.inside = self.clock.now(), self.clock.scheduler, False
+        self._tokens = 0
         self.log: list[str] = []
         self.made: list[Made] = []
         self.numbers: Counter[str] = Counter()
@@ -641,7 +643,7 @@ class Account:
             "dynamodb": self.dynamodb,
             "lambda": Functions(self.aws),
             "s3": self.s3,
-            "cloudwatch": CloudWatch(),
+            "cloudwatch": CloudWatch(self.aws, self.ecs),
         }
 
     def use(self) -> None:
@@ -687,7 +689,9 @@ class Account:
     def call(self, client: BaseClient, operation: str, params: Params) -> Params:
         """What a client's method does."""
         model, service = _model_of(client, operation), client.meta.service_model.service_name
-        params = {**params, **{t: f"token-{len(self.made)}" for t in _tokens(model.input_shape) if t not in params}}
+        for token in _tokens(model.input_shape):
+            self._tokens += 1
+            params = {token: f"token-{self._tokens}", **params}
         _check(f"{service}:{operation} is called with", params, model.input_shape)
         params = params if service == "s3" else _seconds(params)
         if self.inside:
@@ -700,7 +704,7 @@ class Account:
                 raise _error(client, operation, AwsError("ThrottlingException", "Rate exceeded"))
             self.clock.advance(CALL_SECONDS)
             answer = self._effect(client, model, service, params)
-            if how == "twice" and client.standin_retried:  # type: ignore[attr-defined]
+            if how == "twice" and client.standin_retried:
                 self.clock.advance(CALL_SECONDS)
                 answer = self._effect(client, model, service, params)
             if how == "killed after":

@@ -1,0 +1,56 @@
+"""The release function, run through every schedule of each kind: R1 to R10 hold after each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from schedules import kinds
+from schedules.plays import FIRST, LATER, ran, report
+from schedules.shop import BLUE_GREEN, CANARY, CODEDEPLOY, ROLLING, STRATEGIES
+from standin import memory
+
+SHORT = {
+    # Every cut of a release and of an up.
+    *[("release cut", ROLLING, start) for start in (FIRST, LATER)],
+    ("release cut", CANARY, LATER),
+    *[("up cut", strategy, LATER) for strategy in (ROLLING, CANARY)],
+    # One of each other kind.
+    ("failing release cut", ROLLING, FIRST),
+    ("up in release", ROLLING, FIRST),
+    ("release in up", ROLLING, LATER),
+    ("two releases", ROLLING, LATER),
+    ("release after a stopped one", ROLLING, LATER),
+    ("stopped release", ROLLING, FIRST),
+    ("job delivered twice", ROLLING, LATER),
+    ("bad image", ROLLING, FIRST),
+    ("bad settings", ROLLING, LATER),
+    ("lost state", ROLLING, LATER),
+    ("events", ROLLING, LATER),
+    ("bad image", CODEDEPLOY, LATER),
+    ("lost state", BLUE_GREEN, LATER),
+}
+"""Kind, strategy and start of what belongs to `make test`."""
+CASES = [
+    pytest.param(kind, strategy, start, marks=[] if (kind, strategy, start) in SHORT else pytest.mark.long)
+    for kind in kinds.KINDS
+    for strategy in STRATEGIES
+    for start in (FIRST, LATER)
+    if (kind, start) != ("lost state", FIRST)  # there is nothing to lose
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def account_in_memory() -> Iterator[None]:
+    with memory.installed():
+        yield
+
+
+@pytest.mark.parametrize(("kind", "strategy", "start"), CASES)
+def test_the_rules_hold_after_every_schedule_of(
+    kind: str, strategy: str, start: str, record_property: Callable[[str, object], None]
+) -> None:
+    before = sum(ran.values())
+    failures = list(kinds.KINDS[kind](strategy, start))
+    record_property("schedules", (kind, sum(ran.values()) - before))  # conftest.py adds them up
+    assert not failures, report(failures)
