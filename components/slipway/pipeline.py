@@ -22,6 +22,7 @@ from slipway.notifications import Notifications, Notifier, NotifierArgs, subscri
 from slipway.release.function.contract import Exported
 from slipway.release.lambda_function import invoke_on_event
 from slipway.scan_gate import ScanGate, ScanGateFunction, ScanGateFunctionArgs
+from slipway.service import Service
 from slipway.sources import CodeCommit, Connection, EcrImage, Source
 from slipway.stages import DeployStage, Window
 from slipway.strategies import Rolling, Strategy
@@ -255,8 +256,9 @@ class Pipeline(pulumi.ComponentResource):
             opts=child.merge(pulumi.ResourceOptions(depends_on=[policy])),
         )
         start_by_event(name, source, pipeline, place, child)
-        for stage in args.stages:
+        for number, stage in enumerate(args.stages, 1):
             allow_stage(name, stage, tests[stage.service.environment_name], artifacts, self.arn, child)
+            wake_when_ended(name, number, stage.service, child)
         self.notifier = None
         if args.notifications is not None:
             told = NotifierArgs(
@@ -402,6 +404,25 @@ def action_statements(
     return statements
 
 
+def wake_when_ended(name: str, number: int, service: Service, child: pulumi.ResourceOptions) -> None:
+    """Nothing rests on this event. It ends what a release leaves behind that was stopped.
+
+    The rule has the stage's number, since with its environment the name could be longer than a rule's may be.
+    """
+    invoke_on_event(
+        f"{name}-ended-{number}",
+        "An execution of the pipeline did not succeed",
+        {
+            "source": ["aws.codepipeline"],
+            "detail-type": ["CodePipeline Pipeline Execution State Change"],
+            "detail": {"pipeline": [name], "state": ["CANCELED", "FAILED", "STOPPED", "SUPERSEDED"]},
+        },
+        service.release_function.function_name,
+        service.release_function.function_arn,
+        child,
+    )
+
+
 def allow_stage(
     name: str,
     stage: DeployStage,
@@ -421,19 +442,6 @@ def allow_stage(
             *(tests.run_statements() if tests else []),
         ),
         opts=child,
-    )
-    # Nothing rests on this event. It ends what a release leaves behind that was stopped.
-    invoke_on_event(
-        f"{name}-{service.environment_name}-ended",
-        "An execution of the pipeline did not succeed",
-        {
-            "source": ["aws.codepipeline"],
-            "detail-type": ["CodePipeline Pipeline Execution State Change"],
-            "detail": {"pipeline": [name], "state": ["CANCELED", "FAILED", "STOPPED", "SUPERSEDED"]},
-        },
-        service.release_function.function_name,
-        service.release_function.function_arn,
-        child,
     )
     if service.code_deploy is not None:
         aws.iam.RolePolicy(

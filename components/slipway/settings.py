@@ -93,7 +93,8 @@ class ExistingNetwork:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FeatureBranch:
-    """The stack is for a feature branch: its images are short-lived, and it has at most an environment of its own."""
+    """The stack is for a feature branch: its images are short-lived, it has at most an environment of its own, and the
+    release state goes with the stack."""
 
     image_days: int = 14
     """Days until an image expires that is not live."""
@@ -319,6 +320,8 @@ def read(app: str, stack: str, values: Mapping[str, Any], secrets: set[str]) -> 
 def stage_settings(app: str, stack: str, file: StackFile, stage: Stage) -> StageSettings:
     environment, service = stage.name or stack, stage.service or file.service
     balancer = stage.load_balancer or file.load_balancer
+    if file.feature_branch is not None:
+        service = dataclasses.replace(service, retain_release_state=False)
     return StageSettings(
         environment_name=environment,
         service_name=f"{app}-{environment}",

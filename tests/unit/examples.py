@@ -116,6 +116,9 @@ def release_function(name: str, opts: Opts = None, **told: Any) -> ReleaseFuncti
         "target_group_arns": [TARGET_GROUP, f"{TARGET_GROUP}2"],
         "service_url": "https://shop.example.com",
         "code_deploy": None,
+        "alarm_arns": [],
+        "alarm_minutes": 0,
+        "retain_state": True,
     }
     return ReleaseFunction(name, ReleaseFunctionArgs(**{**args, **told}), opts)
 

@@ -147,6 +147,7 @@ ARNS = {
     "aws:lb/loadBalancer:LoadBalancer": "elasticloadbalancing:{place}:loadbalancer/app/{name}/1",
     "aws:lb/targetGroup:TargetGroup": "elasticloadbalancing:{place}:targetgroup/{name}/1",
     "aws:s3/bucket:Bucket": "s3:::{name}",
+    "aws:dynamodb/table:Table": "dynamodb:{place}:table/{name}",
     "aws:ssm/parameter:Parameter": "ssm:{place}:parameter{name}",
 }
 
@@ -157,8 +158,8 @@ def arn(type_: str, name: str) -> str:
     return "arn:aws:" + form.format(place=f"{REGION}:{ACCOUNT}", account=ACCOUNT, name=name)
 
 
-VERSIONS = {"settings": 3, "wanted": 12, "verified": 7}
-"""How often each register was written by now; other parameters were written once."""
+MADE = {"function": "2026-01-01T00:00:00.000+0000", "table": "2026-01-01T00:00:00.000"}
+"""When each function was last modified, and the label of each table's stream, which is when it was made."""
 
 
 class Answers(mocks.Mocks):
@@ -172,8 +173,10 @@ class Answers(mocks.Mocks):
         made: dict[str, Any] = {"arn": arn(args.typ, name), "name": name, "bucket": name}
         if args.typ == "aws:ecr/repository:Repository":
             made["repositoryUrl"] = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{name}"
-        if args.typ == "aws:ssm/parameter:Parameter":
-            made["version"] = VERSIONS.get(name.rpartition("/")[2], 1)
+        if args.typ == "aws:lambda/function:Function":
+            made["lastModified"] = MADE["function"]
+        if args.typ == "aws:dynamodb/table:Table":
+            made["streamLabel"] = MADE["table"]
         if args.typ == "aws:codeconnections/connection:Connection":
             # A new one is pending, and one that exists already unless its id says so.
             existing = args.resource_id or ""
@@ -313,6 +316,23 @@ def statements(resources: list[Resource], policy: str) -> list[dict[str, Any]]:
     assert document.keys() == {"Version", "Statement"}
     assert document["Version"] == "2012-10-17"
     return list(document["Statement"])
+
+
+Right = tuple[str, frozenset[str], frozenset[str], str]
+
+
+def rights(statements: list[dict[str, Any]]) -> set[Right]:
+    """Statements as what they mean: the order of actions, of resources and of statements does not matter."""
+
+    def several(value: Any) -> frozenset[str]:
+        return frozenset(value if isinstance(value, list) else [value])
+
+    found = [
+        (s["Effect"], several(s["Action"]), several(s["Resource"]), json.dumps(s.get("Condition"), sort_keys=True))
+        for s in statements
+    ]
+    assert len(set(found)) == len(found)
+    return set(found)
 
 
 def trusted(resources: list[Resource], role: str) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ NAMES = {
     "aws:codedeploy/deploymentGroup:DeploymentGroup": r"[A-Za-z0-9+=,.@_-]{1,100}",
     "aws:codepipeline/pipeline:Pipeline": r"[A-Za-z0-9.@\-_]{1,100}",
     "aws:codestarnotifications/notificationRule:NotificationRule": r"[A-Za-z0-9\-_ ]{1,64}",
+    "aws:dynamodb/table:Table": r"[a-zA-Z0-9_.-]{3,255}",
     "aws:ec2/securityGroup:SecurityGroup": r"[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{1,255}",
     "aws:ecr/repository:Repository": r"[a-z0-9][a-z0-9._/-]{0,254}[a-z0-9]",
     "aws:ecs/service:Service": r"[A-Za-z0-9_-]{1,255}",
@@ -35,7 +36,6 @@ NAMES = {
     # Pulumi writes a bucket's name in lower case.
     "aws:s3/bucket:Bucket": r"[A-Za-z0-9][A-Za-z0-9.-]{1,61}[A-Za-z0-9]",
     "aws:sns/topic:Topic": r"[A-Za-z0-9_-]{1,256}",
-    "aws:ssm/parameter:Parameter": r"[a-zA-Z0-9_.\-/]{1,1011}",
 }
 
 

@@ -53,7 +53,7 @@ def task_definition(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def update_service(settings: dict[str, Any]) -> dict[str, Any]:
-    """UpdateService's request, as the release function makes it of the register `settings`."""
+    """UpdateService's request, as the release function makes it of its settings."""
     network = {"subnets": settings["subnets"], "securityGroups": settings["security_groups"]}
     return {
         "cluster": "dev",

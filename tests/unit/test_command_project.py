@@ -334,8 +334,8 @@ def test_what_are_no_commands_is_refused_with_the_rules(
     assert refusal(settings, **told).split("\n") == messages
 
 
-GIVEN = "environment and secrets must not have ['SERVICE_URL', 'ENVIRONMENT', 'IMAGE_DIGEST', 'COMMIT_ID', "
-GIVEN += "'PIPELINE_EXECUTION_ID'], "
+GIVEN = "environment and secrets must not have ['COMMIT_ID', 'ENVIRONMENT', 'IMAGE_DIGEST', 'PIPELINE_EXECUTION_ID', "
+GIVEN += "'SERVICE_URL'], "
 
 
 @pytest.mark.parametrize("name", ["SERVICE_URL", "ENVIRONMENT", "IMAGE_DIGEST", "COMMIT_ID", "PIPELINE_EXECUTION_ID"])

@@ -263,10 +263,10 @@ def test_a_change_of_the_source_starts_the_pipeline_by_an_event(
     source: Source, description: str, pattern: dict[str, Any]
 ) -> None:
     resources = deployed(source)
-    rule = only(resources, "aws:cloudwatch/eventRule:EventRule")
+    rule = named(resources, "web-push", "EventRule")
     assert rule.json("eventPattern") == pattern
     assert rule.inputs == {"description": description, "eventPattern": rule.inputs["eventPattern"]}
-    target = only(resources, "aws:cloudwatch/eventTarget:EventTarget")
+    target = named(resources, "web-push-target")
     assert target.inputs == {
         "rule": "web-push",
         "arn": ARN,
@@ -321,7 +321,8 @@ def test_a_push_to_the_branch_starts_the_pipeline_by_a_trigger_and_no_event_does
             },
         }
     ]
-    assert [r.type for r in resources if r.type.startswith("aws:cloudwatch/event")] == []
+    # An event that starts a pipeline takes a role.
+    assert [r.name for r in of_type(resources, "aws:cloudwatch/eventTarget:EventTarget") if "roleArn" in r.inputs] == []
 
 
 def test_pushes_of_branches_files_and_tags_start_the_pipeline_each_for_itself() -> None:
@@ -917,12 +918,34 @@ def test_codepipeline_alone_assumes_the_role_and_only_for_this_account() -> None
 
 
 def test_each_release_function_may_ask_this_pipeline_what_it_does_and_run_its_own_tests() -> None:
-    asks = allow("codepipeline:ListActionExecutions", on=ARN)
+    asks = allow("codepipeline:GetPipelineExecution", "codepipeline:ListActionExecutions", on=ARN)
     resources = deployed(stages={"dev": {"tests": StageTests(commands=["true"])}, "prod": {}})
     assert statements(resources, "web-dev-confirm") == [asks, runs("web-dev-tests")]
     assert statements(resources, "web-prod-confirm") == [asks]
     for environment in ("dev", "prod"):
         assert named(resources, f"web-{environment}-confirm").inputs["role"] == f"web-{environment}-release-role"
+
+
+def test_each_release_function_runs_when_an_execution_of_this_pipeline_did_not_succeed() -> None:
+    resources = deployed(stages={"dev": {}, "prod": {}})
+    for number, environment in enumerate(("dev", "prod"), 1):
+        rule = named(resources, f"web-ended-{number}", "EventRule")
+        # https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-cloudwatch-events.html
+        assert rule.json("eventPattern") == {
+            "source": ["aws.codepipeline"],
+            "detail-type": ["CodePipeline Pipeline Execution State Change"],
+            "detail": {"pipeline": ["web"], "state": ["CANCELED", "FAILED", "STOPPED", "SUPERSEDED"]},
+        }
+        function = f"web-{environment}-release"
+        target = named(resources, f"web-ended-{number}-target")
+        assert target.inputs == {"rule": rule.name, "arn": f"arn:aws:lambda:{PLACE}:function:{function}"}
+        permission = named(resources, f"web-ended-{number}-permission")
+        assert permission.inputs == {
+            "action": "lambda:InvokeFunction",
+            "function": function,
+            "principal": "events.amazonaws.com",
+            "sourceArn": f"arn:aws:events:{PLACE}:rule/{rule.name}",
+        }
 
 
 def test_codedeploy_may_read_the_artifacts_of_the_pipeline_where_it_deploys() -> None:

@@ -7,15 +7,17 @@ import json
 import re
 import zipfile
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import fields
 from functools import cache
 from typing import Any
 
 import pytest
 from slipway.build import own_buildspec
 from slipway.release.function.codedeploy import CodeDeployDeployments
+from slipway.release.function.contract import Image, Settings, UserParameters, decode
+from slipway.release.function.images import Images
 from slipway.release.function.reconcile import Names
-from slipway.release.function.state import Registers, Release
+from slipway.release.function.state import StateTable
 from unit import schema, shapes
 from unit.harness import Resource, deploy, deploy_stack_file, main, named, of_type, only, program, stack_file
 from unit.names import misfits
@@ -164,7 +166,9 @@ OF_SERVICE = {
     "aws:lb/listenerRule:ListenerRule": 1,
     "aws:lb/loadBalancer:LoadBalancer": 1,
     "aws:lb/targetGroup:TargetGroup": 2,
-    "aws:ssm/parameter:Parameter": 3,
+    "aws:dynamodb/table:Table": 1,
+    # A deployment of the service, and an execution that did not succeed.
+    "aws:lambda/permission:Permission": 2,
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": 2,
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": 2,
 }
@@ -172,8 +176,8 @@ OF_PIPELINE = {
     "pulumi:pulumi:Stack": 1,
     "slipway:index:ArtifactStore": 1,
     "slipway:index:Pipeline": 1,
-    "aws:cloudwatch/eventRule:EventRule": 1,
-    "aws:cloudwatch/eventTarget:EventTarget": 1,
+    "aws:cloudwatch/eventRule:EventRule": 3,
+    "aws:cloudwatch/eventTarget:EventTarget": 3,
     PIPELINE: 1,
     "aws:kms/key:Key": 1,
     "aws:s3/bucket:Bucket": 1,
@@ -224,10 +228,15 @@ def test_prod_takes_the_image_that_dev_verified_asks_and_shifts_a_tenth_of_the_t
     source, approve = stages[0]["actions"][0], stages[1]["actions"][1]
     assert source["configuration"] == {"RepositoryName": "storefront-dev", "ImageTag": "verified-dev"}
     assert approve["timeoutInMinutes"] == 1440
-    register = named(program("prod"), "storefront-prod-release-settings").json("value")
-    assert register["deployment"]["strategy"] == "CANARY"
-    assert register["deployment"]["canaryConfiguration"] == {"canaryPercent": 10, "canaryBakeTimeInMinutes": 10}
-    assert register["deployment"]["bakeTimeInMinutes"] == 10
+    deployment = settings_of(program("prod"), "storefront-prod")["deployment"]
+    assert deployment["strategy"] == "CANARY"
+    assert deployment["canaryConfiguration"] == {"canaryPercent": 10, "canaryBakeTimeInMinutes": 10}
+    assert deployment["bakeTimeInMinutes"] == 10
+
+
+def settings_of(resources: list[Resource], service: str) -> dict[str, Any]:
+    """What the release function is to deploy a service with."""
+    return dict(named(resources, f"{service}-release-rollout-1").json("input")["rollout"]["settings"])
 
 
 def test_what_prod_takes_is_what_dev_makes() -> None:
@@ -251,7 +260,7 @@ def test_a_stack_says_where_its_service_pipeline_images_and_releases_are(stack: 
         f"storefront-{stack}/view",
         # Prod has no repository of its own.
         "repository": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/storefront-dev",
-        "verified": f"/slipway/storefront-{stack}-release/verified",
+        "releaseState": f"storefront-{stack}-release",
     }
 
 
@@ -262,9 +271,7 @@ def of_service(name: str) -> dict[str, list[str]]:
         TASK_DEFINITION: [f"{name}-template"],
         "aws:lambda/function:Function": [f"{name}-release"],
         "aws:lb/loadBalancer:LoadBalancer": [name],
-        "aws:ssm/parameter:Parameter": [
-            f"/slipway/{name}-release/{register}" for register in ("settings", "verified", "wanted")
-        ],
+        "aws:dynamodb/table:Table": [f"{name}-release"],
     }
 
 
@@ -394,9 +401,9 @@ def test_a_stack_of_several_stages_says_where_each_of_them_is() -> None:
         "pipeline": "https://eu-west-1.console.aws.amazon.com/codesuite/codepipeline/pipelines/storefront-dev/view",
         "repository": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/storefront-dev",
         "url-staging": "http://storefront-staging.elb.example",
-        "verified-staging": "/slipway/storefront-staging-release/verified",
+        "releaseState-staging": "storefront-staging-release",
         "url-production": "http://storefront-production.elb.example",
-        "verified-production": "/slipway/storefront-production-release/verified",
+        "releaseState-production": "storefront-production-release",
     }
 
 
@@ -435,7 +442,7 @@ def test_a_feature_branch_takes_its_branch_and_is_an_environment_of_its_own() ->
     resources = feature()
     stages = only(resources, PIPELINE).inputs["stages"]
     assert stages[0]["actions"][0]["configuration"]["BranchName"] == "x"
-    event = only(resources, "aws:cloudwatch/eventRule:EventRule").json("eventPattern")
+    event = named(resources, "storefront-feature-x-push", "EventRule").json("eventPattern")
     assert event["detail"]["referenceName"] == ["x"]
     assert [stage["name"] for stage in stages] == ["Source", "Build", "Scan", "feature-x"]
     name = "storefront-feature-x"
@@ -463,6 +470,7 @@ def test_a_feature_branch_goes_with_all_that_it_made() -> None:
     assert (repository.retain, repository.inputs["forceDelete"]) == (False, True)
     assert only(feature(), "aws:s3/bucket:Bucket").inputs["forceDestroy"] is True
     assert only(feature(), BALANCER).inputs["enableDeletionProtection"] is False
+    assert only(feature(), "aws:dynamodb/table:Table").inputs["deletionProtectionEnabled"] is False
     assert [r.name for r in feature() if r.protect or r.retain] == []
 
 
@@ -497,22 +505,12 @@ def test_ecs_refuses_no_task_definition() -> None:
 
 
 def test_ecs_refuses_no_settings() -> None:
-    # What the release function asks for, of the register that Pulumi writes.
-    settings = [r.json("value") for _, r in all_resources() if r.name.endswith("-release-settings")]
-    by_ecs = [told for told in settings if told["deployment"]]
-    assert [shapes.mistakes("ecs", "UpdateService", shapes.update_service(told)) for told in by_ecs] == [[]] * 10
-    assert {told["deployment"]["strategy"] for told in by_ecs} == {"ROLLING", "BLUE_GREEN", "CANARY", "LINEAR"}
+    # What the release function asks for, of the settings that Pulumi sends.
+    settings = [r.json("input")["rollout"]["settings"] for _, r in all_resources() if r.name.endswith("-rollout-1")]
+    by_ecs = [found for found in settings if found["deployment"]]
+    assert [shapes.mistakes("ecs", "UpdateService", shapes.update_service(found)) for found in by_ecs] == [[]] * 10
+    assert {found["deployment"]["strategy"] for found in by_ecs} == {"ROLLING", "BLUE_GREEN", "CANARY", "LINEAR"}
     assert len(settings) == 12
-
-
-class Ssm:
-    """SSM, as far as the release function reads the registers of a service."""
-
-    def __init__(self, **values: str) -> None:
-        self.values = values
-
-    def get_parameter(self, *, Name: str) -> dict[str, Any]:
-        return {"Parameter": {"Value": self.values[Name.rpartition("/")[2]]}}
 
 
 class Templates:
@@ -528,18 +526,17 @@ class Templates:
 @pytest.mark.parametrize("environment", ["e", "f"])
 def test_codedeploy_and_ecs_refuse_nothing_of_what_the_function_prepares(environment: str) -> None:
     name = f"storefront-{environment}"
-    settings = named(everything(), f"{name}-release-settings").inputs["value"]
-    release = Release(f"url@sha256:{'a' * 64}", "c0ffee", "execution")
-    registers = Registers(Ssm(settings=settings, wanted=json.dumps(asdict(release))), "/slipway/")
+    settings, image = decode(Settings, settings_of(everything(), name)), Image("url", f"sha256:{'a' * 64}")
     template = shapes.task_definition(named(everything(), f"{name}-template").inputs)
     group = named(everything(), f"{name}-group").inputs
     names = Names(cluster="c", service=name, family=name, container="app")
-    service = CodeDeployDeployments(Templates(template), None, registers, names, None, {})
-    with zipfile.ZipFile(io.BytesIO(service.artifact())) as archive:
+    table, images = StateTable(None, "t"), Images(None, "r")
+    service = CodeDeployDeployments(Templates(template), None, table, images, names, None, {})
+    with zipfile.ZipFile(io.BytesIO(service.artifact(settings, image))) as archive:
         files = {file: json.loads(archive.read(file)) for file in archive.namelist()}
 
     assert files.keys() == {"taskdef.json", "appspec.yaml", "imageDetail.json"}
-    assert files["imageDetail.json"] == {"ImageURI": release.image}
+    assert files["imageDetail.json"] == {"ImageURI": f"url@sha256:{'a' * 64}"}
     assert shapes.mistakes("ecs", "RegisterTaskDefinition", files["taskdef.json"]) == []
     assert files["taskdef.json"]["family"] == name
     assert [c["image"] for c in files["taskdef.json"]["containerDefinitions"]] == ["<IMAGE1_NAME>"]
@@ -580,12 +577,32 @@ def test_codebuild_refuses_no_project() -> None:
     assert len(projects) > 8
 
 
-def test_no_register_is_longer_than_a_parameter_may_be() -> None:
-    # https://docs.aws.amazon.com/general/latest/gr/ssm.html, of a standard parameter and of one that may be advanced
-    most = {None: 4096, "Intelligent-Tiering": 8192}
-    registers = [r for _, r in all_resources() if r.type == "aws:ssm/parameter:Parameter"]
-    lengths = {r.name: (len(r.inputs["value"].encode()), most[r.inputs.get("tier")]) for r in registers}
-    assert {name: length for name, length in lengths.items() if length[0] > length[1]} == {}
+def test_the_environment_of_no_function_is_longer_than_lambda_takes() -> None:
+    # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+    functions = [r.inputs for _, r in all_resources() if r.type == "aws:lambda/function:Function"]
+    assert max(len(json.dumps(function["environment"]["variables"])) for function in functions) <= 4096
+
+
+def test_no_rollout_is_longer_than_a_call_of_lambda_takes() -> None:
+    # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+    inputs = [r.inputs["input"] for _, r in all_resources() if r.type == "aws:lambda/invocation:Invocation"]
+    assert max(map(len, inputs)) <= 6_000_000
+
+
+def test_the_function_reads_the_parameters_of_every_action_that_invokes_it() -> None:
+    known = {field.name for field in fields(UserParameters)}
+    texts = [
+        action["configuration"]["UserParameters"]
+        for _, resource in all_resources()
+        if resource.type == PIPELINE
+        for stage in resource.inputs["stages"]
+        for action in stage["actions"]
+        if action["provider"] == "Lambda"
+    ]
+    parameters = [decode(UserParameters, json.loads(text)) for text in texts]
+    assert {each.step for each in parameters} == {"inspect", "prepare", "deploy", "scan"}
+    # A key that the function does not know would be left out in silence.
+    assert {key for text in texts for key in json.loads(text)} == known
 
 
 def test_codepipeline_refuses_no_pipeline() -> None:
@@ -680,7 +697,7 @@ def test_no_variable_looks_like_a_secret() -> None:
 
 def test_nothing_secret_is_handed_to_a_resource() -> None:
     kept = {(r.type, key) for _, r in all_resources() for key in r.secrets}
-    assert kept == {("aws:ssm/parameter:Parameter", "value")}  # the SDK keeps every parameter's value a secret
+    assert kept == set()
 
 
 # Every policy

@@ -1,36 +1,41 @@
 import json
-import subprocess
-import sys
-from collections.abc import Sequence
 from dataclasses import fields
 from functools import cache, partial
-from importlib import resources as files
-from pathlib import Path
 from typing import Any
 
-import pulumi
 import pulumi_aws as aws
 import pytest
-from slipway import BlueGreen, Canary, CodeDeployBlueGreen, Hook, Linear, ReleaseFunction, Rolling, Tasks
-from slipway.release.function.state import Registers, Settings
-from slipway.release.lambda_function import MODULES, code
+from slipway import BlueGreen, Canary, CodeDeployBlueGreen, ErrorAlarm, Hook, Linear, ReleaseFunction, Rolling, Tasks
+from slipway.release.function import contract
+from slipway.release.function.contract import FunctionEnvironment, Rollout, Settings
 from slipway.strategies import Strategy
+from unit import harness
 from unit.examples import TARGET_GROUP, TEST_LISTENER, load_balancer, release_function, service
-from unit.harness import VERSIONS, Resource, deploy, named, of_type, only, resolved, statements, trusted
+from unit.harness import (
+    Resource,
+    Right,
+    deploy,
+    named,
+    of_type,
+    only,
+    resolved,
+    rights,
+    statements,
+    trusted,
+)
 
 FUNCTION = "aws:lambda/function:Function"
 INVOCATION = "aws:lambda/invocation:Invocation"
+TABLE = "aws:dynamodb/table:Table"
 PLACE = "eu-west-1:123456789012"
 TEMPLATE = f"arn:aws:ecs:{PLACE}:task-definition/api-template:1"
 ELB = f"arn:aws:elasticloadbalancing:{PLACE}"
 GROUPS = [f"{ELB}:targetgroup/api-tg-a/1", f"{ELB}:targetgroup/api-tg-b/1"]
 ROLE = "arn:aws:iam::123456789012:role"
-PARAMETERS = f"arn:aws:ssm:{PLACE}:parameter/slipway/api-release/"
-IN_RUNTIME = files.files("slipway.release.function")
 
 
-def of_service(**told: Any) -> list[Resource]:
-    return deploy(lambda: service("api", **told)) if told else by_default()
+def of_service(**arguments: Any) -> list[Resource]:
+    return deploy(lambda: service("api", **arguments)) if arguments else by_default()
 
 
 @cache
@@ -43,42 +48,36 @@ GIVEN_BALANCED = {
     "containerName": "app",
     "containerPort": 8080,
 }
-
-
 HOOK = Hook(
     stages=["POST_TEST_TRAFFIC_SHIFT"], function_arn=f"arn:aws:lambda:{PLACE}:function:check", timeout_minutes=5
 )
 
 
-def rollout(**told: Any) -> dict[str, Any]:
-    return dict(named(of_service(**told), "api-release-rollout-1").json("input")["rollout"])
+def rollout(resources: list[Resource]) -> dict[str, Any]:
+    return dict(named(resources, "api-release-rollout-1").json("input"))
 
 
-def settings_text(minimum: int, maximum: int) -> str:
-    """The register of the service `api`, as it is written."""
-    return (
-        '{"availability_zone_rebalancing": "ENABLED", "deadline_minutes": 10, '
-        '"deployment": {"alarms": {"alarmNames": ["api-errors"], "enable": true, "rollback": true}, '
-        '"deploymentCircuitBreaker": {"enable": true, "rollback": true}, '
-        '"maximumPercent": 200, "minimumHealthyPercent": 100, "strategy": "ROLLING"}, '
-        '"load_balancers": [{"containerName": "app", "containerPort": 8080, '
-        f'"targetGroupArn": "{GROUPS[0]}"}}], '
-        f'"maximum": {maximum}, "minimum": {minimum}, "security_groups": ["api-tasks-id"], '
-        f'"subnets": ["subnet-3", "subnet-4"], "target_groups": ["{GROUPS[0]}", "{GROUPS[1]}"], '
-        f'"template": "{TEMPLATE}"}}'
-    )
+def settings(**arguments: Any) -> dict[str, Any]:
+    return dict(rollout(of_service(**arguments))["rollout"]["settings"])
+
+
+def variables(resources: list[Resource]) -> dict[str, str]:
+    return dict(only(resources, FUNCTION).inputs["environment"]["variables"])
+
+
+# The function
 
 
 def test_the_function_is_for_one_service() -> None:
-    function = only(of_service(environment_name="staging", keep_verified=3, container_name="web"), FUNCTION)
-    assert function.inputs.pop("code").assets.keys() == {f"release/{module}" for module in MODULES}
-    assert function.inputs == {
+    resources = of_service(environment_name="staging", keep_verified=3, container_name="web")
+    inputs = {key: value for key, value in only(resources, FUNCTION).inputs.items() if key != "code"}
+    assert inputs == {
         "name": "api-release",
         "description": "Deploys api: releases of the pipeline and settings of Pulumi",
         "runtime": "python3.13",
         "architectures": ["arm64"],
         "handler": "release.handler.handler",
-        "role": "arn:aws:iam::123456789012:role/api-release-role",
+        "role": f"{ROLE}/api-release-role",
         "timeout": 900,
         "memorySize": 256,
         "environment": {
@@ -90,7 +89,8 @@ def test_the_function_is_for_one_service() -> None:
                 "ENVIRONMENT": "staging",
                 "REPOSITORY_URL": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/given-api",
                 "KEEP_VERIFIED": "3",
-                "PARAMETERS": "/slipway/api-release/",
+                "TABLE": "api-release",
+                "SETTINGS_SHA256": contract.sha256(contract.settings_text(rollout(resources)["rollout"]["settings"])),
                 "SERVICE_URL": "http://given-api.elb.example",
             }
         },
@@ -98,61 +98,104 @@ def test_the_function_is_for_one_service() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("arguments", "url", "group"),
+    [
+        ({}, "http://given-api.elb.example", ""),
+        ({"strategy": CodeDeployBlueGreen()}, "http://given-api.elb.example", "api"),
+        ({"port": None, "load_balancer": None}, "", ""),
+    ],
+    ids=["balanced", "CodeDeploy", "worker"],
+)
+def test_the_function_reads_the_variables_that_pulumi_sets(arguments: dict[str, Any], url: str, group: str) -> None:
+    resources = of_service(**arguments)
+    assert FunctionEnvironment.read(variables(resources)) == FunctionEnvironment(
+        cluster="given-api",
+        service="api",
+        family="api",
+        container="app",
+        environment="dev",
+        repository_url="123456789012.dkr.ecr.eu-west-1.amazonaws.com/given-api",
+        keep_verified=5,
+        table="api-release",
+        settings_sha256=contract.sha256(contract.settings_text(rollout(resources)["rollout"]["settings"])),
+        service_url=url,
+        codedeploy_group=group,
+    )
+
+
 def test_the_function_is_made_after_its_role_can_do_its_work() -> None:
+    # The settings are in its configuration by their hash, so it comes after all that they name.
     assert only(of_service(), FUNCTION).depends_on == {
         "api",
-        "given-api",
+        "api-errors",
+        "api-release",
         "api-release-logs",
         "api-release-policy",
         "api-release-role",
+        "api-tasks",
+        "api-template",
+        "api-tg-a",
+        "api-tg-b",
+        "given-api",
     }
 
 
-def test_pulumi_owns_the_settings_and_only_makes_what_releases_own() -> None:
-    registers = of_type(of_service(tasks=Tasks(min=1, max=4)), "aws:ssm/parameter:Parameter")
-    assert {r.name: (r.inputs, r.ignore_changes) for r in registers} == {
-        "api-release-settings": (
-            {
-                "name": "/slipway/api-release/settings",
-                "type": "String",
-                "value": settings_text(1, 4),
-                # Standard until it is longer than 4 KB, and up to 8 KB then.
-                "tier": "Intelligent-Tiering",
-            },
-            [],
-        ),
-        "api-release-wanted": ({"name": "/slipway/api-release/wanted", "type": "String", "value": "null"}, ["value"]),
-        "api-release-verified": (
-            {"name": "/slipway/api-release/verified", "type": "String", "value": "null"},
-            ["value"],
-        ),
+# The release state
+
+
+def test_the_state_is_a_table_on_demand_that_can_be_recovered_and_has_a_stream() -> None:
+    assert only(of_service(), TABLE).inputs == {
+        "name": "api-release",
+        "billingMode": "PAY_PER_REQUEST",
+        "hashKey": "item",
+        "rangeKey": "at",
+        "attributes": [{"name": "item", "type": "S"}, {"name": "at", "type": "S"}],
+        "pointInTimeRecovery": {"enabled": True},
+        "deletionProtectionEnabled": True,
+        # New when the table is made anew.
+        "streamEnabled": True,
+        "streamViewType": "KEYS_ONLY",
     }
 
 
-def test_settings_are_written_when_all_that_a_release_needs_of_them_is_there() -> None:
-    settings = {"api", "api-errors", "api-tasks", "api-template", "api-tg-a", "api-tg-b"}
-    assert named(of_service(), "api-release-settings").depends_on == settings
+@pytest.mark.parametrize(("arguments", "kept"), [({}, True), ({"retain_release_state": False}, False)])
+def test_the_state_outlives_the_stack_unless_it_is_said_otherwise(arguments: dict[str, Any], kept: bool) -> None:
+    table = only(of_service(**arguments), TABLE)
+    assert (table.retain, table.inputs["deletionProtectionEnabled"]) == (kept, kept)
 
 
-class Parameters:
-    """SSM, as far as a register is read."""
+def test_pulumi_writes_nothing_into_the_table() -> None:
+    # Else a release would show as a change.
+    kinds = {r.type for r in of_service() if r.type.startswith(("aws:dynamodb/", "aws:ssm/"))}
+    assert kinds == {TABLE}
 
-    def __init__(self, value: str) -> None:
-        self.value = value
 
-    def get_parameter(self, *, Name: str) -> dict[str, Any]:
-        return {"Parameter": {"Value": self.value}}
+def test_the_component_says_where_the_state_is() -> None:
+    outputs = only(of_service(), "slipway:index:ReleaseFunction").outputs
+    assert outputs == {
+        "function_name": "api-release",
+        "function_arn": f"arn:aws:lambda:{PLACE}:function:api-release",
+        "role_name": "api-release-role",
+        "table_name": "api-release",
+    }
+
+
+# Settings
+
+
+def test_the_settings_have_exactly_the_keys_that_the_function_knows() -> None:
+    # A key that it does not know would be left out in silence.
+    for strategy in (Rolling(), Canary(hooks=[HOOK]), CodeDeployBlueGreen()):
+        assert settings(strategy=strategy).keys() == {field.name for field in fields(Settings)}
 
 
 def read(resources: list[Resource]) -> Settings:
-    """The settings as the function reads what Pulumi writes."""
-    text = named(resources, "api-release-settings").inputs["value"]
-    # A key that the function does not know would be left out in silence.
-    assert json.loads(text).keys() == {field.name for field in fields(Settings)}
-    return Registers(Parameters(text), "/slipway/api-release/").settings()
+    """The settings as the function reads what Pulumi sends."""
+    return contract.decode(Settings, rollout(resources)["rollout"]["settings"])
 
 
-def test_the_function_reads_what_pulumi_writes() -> None:
+def test_the_function_reads_the_settings_that_pulumi_sends() -> None:
     assert read(of_service(tasks=Tasks(min=1, max=4))) == Settings(
         template=TEMPLATE,
         minimum=1,
@@ -168,12 +211,14 @@ def test_the_function_reads_what_pulumi_writes() -> None:
             "maximumPercent": 200,
             "deploymentCircuitBreaker": {"enable": True, "rollback": True},
             "alarms": {"alarmNames": ["api-errors"], "enable": True, "rollback": True},
+            # Hooks of a strategy before would stay, and ECS refuses them with rolling.
+            "lifecycleHooks": [],
         },
         availability_zone_rebalancing="ENABLED",
     )
 
 
-def test_the_function_reads_what_pulumi_writes_of_a_strategy_that_shifts_traffic() -> None:
+def test_the_function_reads_the_settings_of_a_strategy_that_shifts_traffic() -> None:
     def program() -> None:
         balancer = load_balancer("given-api", test_listener=TEST_LISTENER)
         service("api", strategy=Canary(hooks=[HOOK]), load_balancer=balancer)
@@ -216,23 +261,26 @@ def test_the_function_reads_what_pulumi_writes_of_a_strategy_that_shifts_traffic
     )
 
 
-def test_the_function_reads_that_ecs_has_nothing_to_say_where_codedeploy_deploys() -> None:
-    settings = read(of_service(strategy=CodeDeployBlueGreen()))
-    assert (settings.deployment, settings.availability_zone_rebalancing) == ({}, "DISABLED")
-    assert settings.load_balancers == [{"targetGroupArn": GROUPS[0], "containerName": "app", "containerPort": 8080}]
-    assert settings.target_groups == GROUPS
+def test_ecs_has_nothing_to_configure_where_codedeploy_deploys() -> None:
+    found = read(of_service(strategy=CodeDeployBlueGreen()))
+    assert (found.deployment, found.availability_zone_rebalancing) == ({}, "DISABLED")
+    assert found.load_balancers == [{"targetGroupArn": GROUPS[0], "containerName": "app", "containerPort": 8080}]
+    assert found.target_groups == GROUPS
 
 
 def test_the_first_release_changes_neither_the_network_nor_the_balancer_of_a_service() -> None:
     resources = of_service(port=3000, container_name="web", subnet_ids=["subnet-9"])
     service_made = only(resources, "aws:ecs/service:Service").inputs
-    settings = Settings(**named(resources, "api-release-settings").json("value"))
-    assert settings.load_balancers == service_made["loadBalancers"]
+    found = read(resources)
+    assert found.load_balancers == service_made["loadBalancers"]
     assert service_made["networkConfiguration"] == {
-        "subnets": settings.subnets,
-        "securityGroups": settings.security_groups,
+        "subnets": found.subnets,
+        "securityGroups": found.security_groups,
         "assignPublicIp": False,
     }
+
+
+# Rights
 
 
 def test_lambda_alone_assumes_the_role() -> None:
@@ -241,197 +289,169 @@ def test_lambda_alone_assumes_the_role() -> None:
     ]
 
 
+def right(*actions: str, on: str | list[str], when: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": list(actions), "Resource": on, **({"Condition": when} if when else {})}
+
+
 SERVICE_ARN = f"arn:aws:ecs:{PLACE}:service/given-api/api"
-BY_ECS = [
-    {"Effect": "Allow", "Action": ["ecs:ListServiceDeployments"], "Resource": SERVICE_ARN},
-    {
-        "Effect": "Allow",
-        "Action": ["ecs:DescribeServiceDeployments", "ecs:StopServiceDeployment"],
-        "Resource": [SERVICE_ARN, f"arn:aws:ecs:{PLACE}:service-deployment/given-api/api/*"],
-    },
-    {
-        "Effect": "Allow",
-        "Action": ["ecs:DescribeServiceRevisions"],
-        "Resource": [SERVICE_ARN, f"arn:aws:ecs:{PLACE}:service-revision/given-api/api/*"],
-    },
+ALWAYS = [
+    right("logs:CreateLogStream", "logs:PutLogEvents", on=f"arn:aws:logs:{PLACE}:log-group:/aws/lambda/api-release:*"),
+    # No Scan, no Query, no DeleteItem; and no request without keys, which would pass the first condition alone.
+    right(
+        "dynamodb:GetItem",
+        "dynamodb:PutItem",
+        on=f"arn:aws:dynamodb:{PLACE}:table/api-release",
+        when={
+            "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["history", "release"]},
+            "Null": {"dynamodb:LeadingKeys": "false"},
+        },
+    ),
+    # Which settings Pulumi wrote last stands in its own configuration.
+    right("lambda:GetFunctionConfiguration", on=f"arn:aws:lambda:{PLACE}:function:api-release"),
+    right("ecs:DescribeServices", "ecs:UpdateService", on=SERVICE_ARN),
+    right("ecs:DescribeTasks", on=f"arn:aws:ecs:{PLACE}:task/given-api/*"),
+    right("ecs:ListTasks", on="*", when={"ArnEquals": {"ecs:cluster": f"arn:aws:ecs:{PLACE}:cluster/given-api"}}),
+    right("ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition", on="*"),
+    right(
+        "ecs:TagResource",
+        on=f"arn:aws:ecs:{PLACE}:task-definition/api:*",
+        when={"StringEquals": {"ecs:CreateAction": "RegisterTaskDefinition"}},
+    ),
+    right(
+        "iam:PassRole",
+        on=[f"{ROLE}/api-execution-role", f"{ROLE}/api-task-role"],
+        when={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+    ),
+    right(
+        "ecr:BatchGetImage",
+        "ecr:DescribeImages",
+        "ecr:PutImage",
+        on=f"arn:aws:ecr:{PLACE}:repository/given-api",
+    ),
+    right("codepipeline:PutJobSuccessResult", "codepipeline:PutJobFailureResult", on="*"),
 ]
+BY_ECS = [
+    right("ecs:ListServiceDeployments", on=SERVICE_ARN),
+    right(
+        "ecs:DescribeServiceDeployments",
+        "ecs:StopServiceDeployment",
+        on=[SERVICE_ARN, f"arn:aws:ecs:{PLACE}:service-deployment/given-api/api/*"],
+    ),
+    right(
+        "ecs:DescribeServiceRevisions",
+        on=[SERVICE_ARN, f"arn:aws:ecs:{PLACE}:service-revision/given-api/api/*"],
+    ),
+]
+CODEDEPLOY = f"arn:aws:codedeploy:{PLACE}"
+BY_CODEDEPLOY = [
+    right("codedeploy:CreateDeployment", "codedeploy:GetDeployment", on=f"{CODEDEPLOY}:deploymentgroup:api/api"),
+    right(
+        "codedeploy:GetApplication",
+        "codedeploy:GetApplicationRevision",
+        "codedeploy:RegisterApplicationRevision",
+        on=f"{CODEDEPLOY}:application:api",
+    ),
+    right(
+        "codedeploy:GetDeploymentConfig",
+        on=f"{CODEDEPLOY}:deploymentconfig:CodeDeployDefault.ECSCanary10Percent5Minutes",
+    ),
+    right("codedeploy:ListDeployments", "codedeploy:StopDeployment", on=f"{CODEDEPLOY}:deploymentgroup:api/api"),
+]
+SCALES = right(
+    "application-autoscaling:RegisterScalableTarget",
+    on=f"arn:aws:application-autoscaling:{PLACE}:scalable-target/api-scaling",
+)
 
 
-def role_statements(*more: dict[str, Any], by: Sequence[dict[str, Any]] = BY_ECS) -> list[dict[str, Any]]:
-    """What every release function may do, with what this one may do beside it, and what it may by whoever deploys."""
-    return [
-        {
-            "Effect": "Allow",
-            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-            "Resource": f"arn:aws:logs:{PLACE}:log-group:/aws/lambda/api-release:*",
-        },
-        {
-            "Effect": "Allow",
-            "Action": ["ssm:GetParameter"],
-            "Resource": [f"{PARAMETERS}settings", f"{PARAMETERS}wanted", f"{PARAMETERS}verified"],
-        },
-        {
-            "Effect": "Allow",
-            "Action": ["ssm:PutParameter"],
-            "Resource": [f"{PARAMETERS}wanted", f"{PARAMETERS}verified"],
-        },
-        {"Effect": "Allow", "Action": ["ecs:DescribeServices", "ecs:UpdateService"], "Resource": SERVICE_ARN},
-        *by,
-        {"Effect": "Allow", "Action": ["ecs:DescribeTasks"], "Resource": f"arn:aws:ecs:{PLACE}:task/given-api/*"},
-        {
-            "Effect": "Allow",
-            "Action": ["ecs:ListTasks"],
-            "Resource": "*",
-            "Condition": {"ArnEquals": {"ecs:cluster": f"arn:aws:ecs:{PLACE}:cluster/given-api"}},
-        },
-        {"Effect": "Allow", "Action": ["ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition"], "Resource": "*"},
-        {
-            "Effect": "Allow",
-            "Action": ["ecs:TagResource"],
-            "Resource": [f"arn:aws:ecs:{PLACE}:task-definition/api:*"],
-            "Condition": {"StringEquals": {"ecs:CreateAction": "RegisterTaskDefinition"}},
-        },
-        {
-            "Effect": "Allow",
-            "Action": ["iam:PassRole"],
-            "Resource": [
-                "arn:aws:iam::123456789012:role/api-execution-role",
-                "arn:aws:iam::123456789012:role/api-task-role",
-            ],
-            "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
-        },
-        *more,
-        {
-            "Effect": "Allow",
-            "Action": ["ecr:BatchGetImage", "ecr:DescribeImages", "ecr:PutImage"],
-            "Resource": f"arn:aws:ecr:{PLACE}:repository/given-api",
-        },
-        {
-            "Effect": "Allow",
-            "Action": ["codepipeline:PutJobSuccessResult", "codepipeline:PutJobFailureResult"],
-            "Resource": "*",
-        },
-    ]
-
-
-def test_the_function_may_deploy_its_one_service_and_tag_its_images() -> None:
-    resources = of_service()
-    assert named(resources, "api-release-policy").inputs["role"] == "api-release-role"
-    assert statements(resources, "api-release-policy") == role_statements()
-
-
-def test_the_function_may_set_the_bounds_of_a_service_that_scales() -> None:
-    scaling = {
-        "Effect": "Allow",
-        "Action": ["application-autoscaling:RegisterScalableTarget"],
-        "Resource": f"arn:aws:application-autoscaling:{PLACE}:scalable-target/api-scaling",
-    }
-    assert statements(of_service(tasks=Tasks(min=2, max=4)), "api-release-policy") == role_statements(scaling)
+def watches(*alarms: str) -> dict[str, Any]:
+    return right("cloudwatch:DescribeAlarms", on=[f"arn:aws:cloudwatch:{PLACE}:alarm:{alarm}" for alarm in alarms])
 
 
 def passes(*roles: str) -> dict[str, Any]:
-    return {
-        "Effect": "Allow",
-        "Action": ["iam:PassRole"],
-        "Resource": [f"{ROLE}/{role}" for role in roles],
-        "Condition": {"StringEquals": {"iam:PassedToService": "ecs.amazonaws.com"}},
-    }
+    condition = {"StringEquals": {"iam:PassedToService": "ecs.amazonaws.com"}}
+    return right("iam:PassRole", on=[f"{ROLE}/{role}" for role in roles], when=condition)
 
 
-@pytest.mark.parametrize("kind", [BlueGreen, Canary, Linear])
-def test_the_function_may_hand_ecs_the_roles_that_shift_traffic_and_invoke_hooks(kind: Any) -> None:
-    assert statements(of_service(strategy=kind()), "api-release-policy") == role_statements(passes("api-traffic-role"))
-    assert statements(of_service(strategy=kind(hooks=[HOOK])), "api-release-policy") == role_statements(
-        passes("api-traffic-role", "api-hooks-role")
-    )
+SCALING = Tasks(min=2, max=4)
+WORKER: dict[str, Any] = {"port": None, "load_balancer": None}
 
 
-def test_the_function_of_a_worker_may_do_no_more() -> None:
-    resources = of_service(port=None, load_balancer=None)
-    assert statements(resources, "api-release-policy") == role_statements()
-
-
-def test_the_function_may_start_follow_and_stop_deployments_of_its_own_group_of_codedeploy() -> None:
-    codedeploy = f"arn:aws:codedeploy:{PLACE}"
-    scaling = {
-        "Effect": "Allow",
-        "Action": ["application-autoscaling:RegisterScalableTarget"],
-        "Resource": f"arn:aws:application-autoscaling:{PLACE}:scalable-target/api-scaling",
-    }
-    resources = of_service(strategy=CodeDeployBlueGreen(), tasks=Tasks(min=2, max=4))
-    by_codedeploy = [
-        {
-            "Effect": "Allow",
-            "Action": ["codedeploy:CreateDeployment", "codedeploy:GetDeployment"],
-            "Resource": f"{codedeploy}:deploymentgroup:api/api",
-        },
-        {
-            "Effect": "Allow",
-            "Action": [
-                "codedeploy:GetApplication",
-                "codedeploy:GetApplicationRevision",
-                "codedeploy:RegisterApplicationRevision",
-            ],
-            "Resource": f"{codedeploy}:application:api",
-        },
-        {
-            "Effect": "Allow",
-            "Action": ["codedeploy:GetDeploymentConfig"],
-            "Resource": f"{codedeploy}:deploymentconfig:CodeDeployDefault.ECSCanary10Percent5Minutes",
-        },
-        {
-            "Effect": "Allow",
-            "Action": ["codedeploy:ListDeployments", "codedeploy:StopDeployment"],
-            "Resource": f"{codedeploy}:deploymentgroup:api/api",
-        },
-    ]
-    assert statements(resources, "api-release-policy") == role_statements(scaling, by=by_codedeploy)
-    variables = only(resources, FUNCTION).inputs["environment"]["variables"]
-    assert variables["CODEDEPLOY_GROUP"] == "api"
+@pytest.mark.parametrize(
+    ("arguments", "more"),
+    [
+        ({}, [*BY_ECS, watches("api-errors")]),
+        ({"alarm_names": ["latency"]}, [*BY_ECS, watches("api-errors", "latency")]),
+        ({"error_alarm": None}, BY_ECS),
+        (WORKER, BY_ECS),
+        ({"tasks": SCALING}, [*BY_ECS, watches("api-errors"), SCALES]),
+        ({"strategy": BlueGreen()}, [*BY_ECS, watches("api-errors"), passes("api-traffic-role")]),
+        ({"strategy": Canary()}, [*BY_ECS, watches("api-errors"), passes("api-traffic-role")]),
+        (
+            {"strategy": Linear(hooks=[HOOK])},
+            [*BY_ECS, watches("api-errors"), passes("api-traffic-role", "api-hooks-role")],
+        ),
+        # CodeDeploy itself watches the alarms.
+        ({"strategy": CodeDeployBlueGreen(), "tasks": SCALING}, [*BY_CODEDEPLOY, SCALES]),
+    ],
+    ids=[
+        "rolling",
+        "alarms of one's own",
+        "no alarm",
+        "worker",
+        "scaling",
+        "blue green",
+        "canary",
+        "hooks",
+        "CodeDeploy",
+    ],
+)
+def test_the_function_may_deploy_its_one_service_tag_its_images_and_nothing_else(
+    arguments: dict[str, Any], more: list[dict[str, Any]]
+) -> None:
+    resources = of_service(**arguments)
+    assert named(resources, "api-release-policy").inputs["role"] == "api-release-role"
+    found: set[Right] = rights(statements(resources, "api-release-policy"))
+    assert found == rights([*ALWAYS, *more])
 
 
 def test_whoever_invokes_the_function_may_do_that_alone() -> None:
     assert resolved(lambda: [release_function("api-release").invoke_statement()]) == [
-        {
-            "Effect": "Allow",
-            "Action": ["lambda:InvokeFunction"],
-            "Resource": f"arn:aws:lambda:{PLACE}:function:api-release",
-        }
+        right("lambda:InvokeFunction", on=f"arn:aws:lambda:{PLACE}:function:api-release")
     ]
 
 
-def test_the_archive_holds_every_module_of_the_function_and_nothing_else() -> None:
-    modules = sorted(entry.name for entry in IN_RUNTIME.iterdir() if entry.name.endswith(".py"))
-    assert list(MODULES) == modules
-    assets = code({}).assets
-    assert {path: type(asset) for path, asset in assets.items()} == {
-        f"release/{module}": pulumi.StringAsset for module in modules
+# Events
+
+
+def test_the_function_runs_when_a_deployment_of_its_service_begins_or_ends() -> None:
+    resources = of_service()
+    rule = only(resources, "aws:cloudwatch/eventRule:EventRule")
+    assert rule.name == "api-release-events"
+    assert rule.json("eventPattern") == {
+        "source": ["aws.ecs"],
+        "detail-type": ["ECS Deployment State Change"],
+        "resources": [SERVICE_ARN],
     }
-    texts = {path: asset.text for path, asset in assets.items() if isinstance(asset, pulumi.StringAsset)}
-    assert texts == {f"release/{module}": IN_RUNTIME.joinpath(module).read_text() for module in modules}
+    target = only(resources, "aws:cloudwatch/eventTarget:EventTarget")
+    assert target.inputs == {"rule": rule.name, "arn": f"arn:aws:lambda:{PLACE}:function:api-release"}
+    # An event that comes before the permission would be lost.
+    assert "api-release-events-permission" in target.depends_on
+    assert only(resources, "aws:lambda/permission:Permission").inputs == {
+        "action": "lambda:InvokeFunction",
+        "function": "api-release",
+        "principal": "events.amazonaws.com",
+        "sourceArn": f"arn:aws:events:{PLACE}:rule/{rule.name}",
+    }
 
 
-def test_the_archive_runs_where_there_is_no_pulumi(tmp_path: Path) -> None:
-    for path, asset in code({}).assets.items():
-        assert isinstance(asset, pulumi.StringAsset)
-        (tmp_path / path).parent.mkdir(exist_ok=True)
-        (tmp_path / path).write_text(asset.text)
-    program = (
-        "import sys, release.handler; print(release.handler.__file__); "
-        "print(sorted({'pulumi', 'pulumi_aws', 'pydantic', 'slipway'} & set(sys.modules)))"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True
-    )
-    assert (run.stderr, run.stdout.split("\n")) == ("", [str(tmp_path / "release/handler.py"), "[]", ""])
+# `pulumi up`
 
 
-def test_the_rollout_is_run_after_all_that_it_looks_at() -> None:
-    resources = of_service(tasks=Tasks(min=2, max=4))
-    invocation = only(resources, INVOCATION)
-    assert invocation.inputs.keys() == {"functionName", "input", "lifecycleScope"}
+def test_the_rollout_runs_after_all_that_it_looks_at() -> None:
+    invocation = only(of_service(tasks=SCALING), INVOCATION)
+    assert invocation.inputs.keys() == {"functionName", "input", "lifecycleScope", "triggers"}
     assert (invocation.inputs["functionName"], invocation.inputs["lifecycleScope"]) == ("api-release", "CREATE_ONLY")
-    assert invocation.depends_on == {
+    assert invocation.depends_on >= {
         "api",
         "api-errors",
         "api-scaling",
@@ -441,38 +461,39 @@ def test_the_rollout_is_run_after_all_that_it_looks_at() -> None:
         "api-tg-b",
         "api-release",
         "api-release-policy",
-        "api-release-settings",
-        "api-release-wanted",
-        "api-release-verified",
     }
 
 
-def test_the_rollout_says_the_settings_as_they_are_written_with_their_version_and_no_image() -> None:
-    resources = of_service(tasks=Tasks(min=2, max=4))
-    assert only(resources, INVOCATION).json("input") == {
-        "rollout": {"settings": settings_text(2, 4), "version": VERSIONS["settings"]},
-        "part": 1,
-        "parts": 1,
-    }
-    assert named(resources, "api-release-settings").inputs["value"] == settings_text(2, 4)
+def test_the_rollout_runs_after_codedeploy_can_deploy() -> None:
+    rolled_out = named(of_service(strategy=CodeDeployBlueGreen()), "api-release-rollout-1")
+    assert rolled_out.depends_on >= {"api-group", "api-codedeploy-policy"}
 
 
-def test_settings_that_failed_and_were_taken_back_are_rolled_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = rollout()
-    monkeypatch.setitem(VERSIONS, "settings", VERSIONS["settings"] + 2)
-    again = only(deploy(lambda: service("api")), INVOCATION).json("input")["rollout"]
-    assert again == {"settings": before["settings"], "version": before["version"] + 2}
+def test_the_function_reads_a_rollout_and_accepts_its_settings() -> None:
+    resources = of_service(tasks=SCALING)
+    sent = rollout(resources)
+    assert (sent["part"], sent["parts"], sent["rollout"].keys()) == (1, 1, {"settings"})
+    # The hash is in the function's configuration, which nobody changes who may only invoke it.
+    text = contract.settings_text(sent["rollout"]["settings"])
+    assert contract.sha256(text) == variables(resources)["SETTINGS_SHA256"]
+    read = contract.decode(Rollout, {**sent, "settings": sent["rollout"]["settings"]})
+    assert read == Rollout(settings=settings(tasks=SCALING), part=1, parts=1)
 
 
-def test_a_release_in_between_is_no_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", ["function", "table"])
+def test_the_rollout_runs_again_when_the_function_changed_or_the_table_is_new(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Settings that failed and were taken back are the same text: each change of them changes the function.
     before = only(of_service(), INVOCATION).inputs
-    monkeypatch.setitem(VERSIONS, "wanted", VERSIONS["wanted"] + 1)
-    monkeypatch.setitem(VERSIONS, "verified", VERSIONS["verified"] + 1)
-    assert only(deploy(lambda: service("api")), INVOCATION).inputs == before
+    assert before["triggers"] == harness.MADE
+    monkeypatch.setitem(harness.MADE, what, "2026-02-02T00:00:00.000")
+    after = only(deploy(lambda: service("api")), INVOCATION).inputs
+    assert after == {**before, "triggers": {**before["triggers"], what: "2026-02-02T00:00:00.000"}}
 
 
 @pytest.mark.parametrize(
-    "told",
+    "arguments",
     [
         {"tasks": Tasks(min=3)},
         {"tasks": Tasks(min=2, max=3)},
@@ -498,12 +519,13 @@ def test_a_release_in_between_is_no_rollout(monkeypatch: pytest.MonkeyPatch) -> 
         "container",
     ],
 )
-def test_the_rollout_runs_again_when_a_setting_changes(told: dict[str, Any]) -> None:
-    assert rollout(**told) != rollout()
+def test_the_rollout_runs_again_when_a_setting_changes(arguments: dict[str, Any]) -> None:
+    assert settings(**arguments) != settings()
+    assert variables(of_service(**arguments))["SETTINGS_SHA256"] != variables(of_service())["SETTINGS_SHA256"]
 
 
 @pytest.mark.parametrize(
-    ("told", "changed"),
+    ("arguments", "changed"),
     [
         ({"subnet_ids": ["subnet-9"]}, {"subnets": ["subnet-9"]}),
         ({"security_group_id": "sg-9"}, {"security_groups": ["sg-9"]}),
@@ -518,16 +540,16 @@ def test_the_rollout_runs_again_when_a_setting_changes(told: dict[str, Any]) -> 
         ({"maximum_tasks": 3}, {"maximum": 3}),
         ({"strategy": Rolling(deadline_minutes=11)}, {"deadline_minutes": 11}),
     ],
-    ids=lambda told: next(iter(told)),
+    ids=lambda arguments: next(iter(arguments)),
 )
 def test_a_change_of_one_argument_is_a_change_of_one_setting_of_the_rollout(
-    told: dict[str, Any], changed: dict[str, Any]
+    arguments: dict[str, Any], changed: dict[str, Any]
 ) -> None:
-    def settings(**told: Any) -> dict[str, Any]:
-        run = only(deploy(lambda: release_function("fn", **told)), INVOCATION)
-        return dict(json.loads(run.json("input")["rollout"]["settings"]))
+    def sent(**arguments: Any) -> dict[str, Any]:
+        run = only(deploy(lambda: release_function("fn", **arguments)), INVOCATION)
+        return dict(run.json("input")["rollout"]["settings"])
 
-    before, after = settings(), settings(**told)
+    before, after = sent(), sent(**arguments)
     assert after != before
     assert after == {**before, **changed}
 
@@ -537,11 +559,11 @@ def test_the_rollout_runs_again_when_the_template_changes() -> None:
         template = aws.ecs.TaskDefinition("given", family=family, container_definitions="[]")
         return release_function("fn", template=template)
 
-    settings = [
-        json.loads(only(deploy(partial(program, family)), INVOCATION).json("input")["rollout"]["settings"])
+    sent = [
+        only(deploy(partial(program, family)), INVOCATION).json("input")["rollout"]["settings"]
         for family in ("one", "two")
     ]
-    assert [told["template"] for told in settings] == [
+    assert [each["template"] for each in sent] == [
         f"arn:aws:ecs:{PLACE}:task-definition/{family}:1" for family in ("one", "two")
     ]
 
@@ -581,3 +603,21 @@ def test_a_rollout_has_as_many_runs_as_its_deadline_needs_each_after_the_other(s
     for part in range(2, parts + 1):
         assert by_part[part].depends_on >= {f"fn-rollout-{part - 1}"}
     assert parts * 14 > strategy.total_minutes
+
+
+@pytest.mark.parametrize(("minutes", "parts"), [(3, 1), (4, 2), (17, 2), (18, 3)])
+def test_a_rollout_waits_for_as_long_as_ecs_watches_the_alarm_too(minutes: int, parts: int) -> None:
+    runs = of_type(
+        deploy(lambda: release_function("fn", strategy=Rolling(deadline_minutes=10), alarm_minutes=minutes)), INVOCATION
+    )
+    assert len(runs) == parts
+    assert parts * 14 > 10 + minutes
+
+
+def test_the_alarm_that_is_waited_for_is_that_of_the_service() -> None:
+    def runs(**arguments: Any) -> int:
+        return len(of_type(of_service(strategy=Rolling(deadline_minutes=10), **arguments), INVOCATION))
+
+    assert runs(error_alarm=ErrorAlarm(minutes=18)) == 3
+    assert runs(error_alarm=None) == 1
+    assert runs(**WORKER) == 1

@@ -14,9 +14,9 @@ import pytest
 from slipway import AllowedFinding, Registry, ScanGate, scan_gate
 from slipway.release.function import pipeline_job as jobs
 from slipway.release.function import scan_gate as runtime
-from slipway.release.function.pipeline_job import Refused
+from slipway.release.function.pipeline_job import UnverifiedEvent
 from slipway.release.function.scan_gate import Finding, Policy, rank
-from slipway.release.lambda_function import MODULES
+from slipway.release.lambda_function import modules
 from unit.examples import PIPELINE
 from unit.examples import scan_gate as made
 from unit.harness import Resource, deploy, named, only, resolved, statements, trusted
@@ -100,10 +100,10 @@ def test_the_function_is_made_after_its_role_can_do_its_work() -> None:
     }
 
 
-def test_the_function_is_what_every_function_is_and_its_policy_in_a_file() -> None:
+def test_the_archive_holds_the_function_and_its_policy_in_a_file() -> None:
     gate = ScanGate(threshold="MEDIUM", timeout_minutes=7, allow=[allowed("CVE-2026-2"), allowed("CVE-2026-1")])
     assets = only(deployed(gate=gate), FUNCTION).inputs["code"].assets
-    assert assets.keys() == {*(f"release/{module}" for module in MODULES), "release/scan_policy.json"}
+    assert assets.keys() == {*(f"release/{module}" for module in modules("scan_gate")), "release/scan_policy.json"}
     assert json.loads(assets["release/scan_policy.json"].text) == {
         "threshold": "MEDIUM",
         "timeout_minutes": 7,
@@ -362,7 +362,15 @@ class CodePipeline:
 
         def paginate(*, pipelineName: str, filter: dict[str, str]) -> list[dict[str, Any]]:
             assert (pipelineName, filter) == ("shop", {"pipelineExecutionId": "execution-1"})
-            return [{"actionExecutionDetails": [{"status": "InProgress", "input": asked}]}]
+            action = {
+                "actionExecutionId": "action-1",
+                "stageName": "Scan",
+                "actionName": "Image",
+                "status": "InProgress",
+                "startTime": datetime.fromtimestamp(BEGAN, UTC),
+                "input": asked,
+            }
+            return [{"actionExecutionDetails": [action]}]
 
         return SimpleNamespace(paginate=paginate)
 
@@ -443,9 +451,9 @@ def stopped(message: str) -> tuple[str, dict[str, Any]]:
     return "failure", {"jobId": JOB, "failureDetails": {"type": "JobFailed", "message": message}}
 
 
-def goes_on(since: float, summary: str) -> tuple[str, dict[str, Any]]:
-    token = json.dumps({"since": since})
-    return "success", {"jobId": JOB, "continuationToken": token, "executionDetails": {"summary": summary}}
+def goes_on(summary: str) -> tuple[str, dict[str, Any]]:
+    # Nothing rests on what a token says.
+    return "success", {"jobId": JOB, "continuationToken": DIGEST, "executionDetails": {"summary": summary}}
 
 
 def basic(*findings: tuple[str, str]) -> dict[str, Any]:
@@ -453,7 +461,7 @@ def basic(*findings: tuple[str, str]) -> dict[str, Any]:
 
 
 CLEAN = passed("no finding of HIGH or more among 0")
-MEND = ". Mend them, or allow them for a time in slipway:scanGate.allow"
+MEND = ". Fix them, or allow them for a time in slipway:scanGate.allow"
 
 
 @pytest.mark.parametrize("status", ["COMPLETE", "ACTIVE"])
@@ -567,16 +575,14 @@ def test_the_last_day_of_an_allowed_finding_ends_at_midnight_utc(world: World) -
 def test_whatever_is_not_a_finished_scan_stops_the_release(world: World, status: str) -> None:
     world.ecr.statuses[DIGEST] = [status]
     assert world.look() == stopped(
-        f"the image was not let through: its scan ended {status} (sha256:aaaaaaaaaaaa), "
-        "and only a finished scan lets it pass"
+        f"scan gate: blocked {DIGEST}: scan status {status} (sha256:aaaaaaaaaaaa); only a completed scan passes"
     )
 
 
 def test_a_scan_without_a_status_stops_the_release(world: World) -> None:
     world.ecr.statuses[DIGEST] = [""]
     assert world.look() == stopped(
-        "the image was not let through: its scan ended UNKNOWN (sha256:aaaaaaaaaaaa), "
-        "and only a finished scan lets it pass"
+        f"scan gate: blocked {DIGEST}: scan status UNKNOWN (sha256:aaaaaaaaaaaa); only a completed scan passes"
     )
 
 
@@ -587,16 +593,16 @@ def test_a_scan_that_is_on_its_way_is_waited_for(world: World, status: str) -> N
     assert world.clock.slept == [5, 5]
 
 
-def test_a_run_hands_over_to_the_next_with_the_time_that_the_first_began(world: World) -> None:
+def test_a_run_hands_over_to_the_next(world: World) -> None:
     world.ecr.statuses[DIGEST] = ["IN_PROGRESS"]
-    waiting = goes_on(BEGAN, "waiting for the scan: IN_PROGRESS (sha256:aaaaaaaaaaaa)")
+    waiting = goes_on("waiting for the scan: IN_PROGRESS (sha256:aaaaaaaaaaaa)")
     assert world.look() == waiting
     # Looks until less than one pause of its 50 seconds is left.
     assert world.clock.slept == [5] * 10
     world.clock.now += 30
-    assert world.look(json.dumps({"since": BEGAN})) == waiting
+    assert world.look(DIGEST) == waiting
     world.ecr.statuses[DIGEST] = ["COMPLETE"]
-    assert world.look(json.dumps({"since": BEGAN})) == CLEAN
+    assert world.look(DIGEST) == CLEAN
 
 
 @pytest.mark.parametrize(("status", "told"), [("IN_PROGRESS", "IN_PROGRESS"), ("NO SCAN", "NOT_STARTED")])
@@ -605,20 +611,19 @@ def test_a_scan_that_never_finishes_stops_the_release_after_the_time_for_it(
 ) -> None:
     world.policy = policy(timeout_minutes=7)
     world.ecr.statuses[DIGEST] = [status]
-    since = json.dumps({"since": BEGAN})
     world.clock.now = BEGAN + 7 * 60
     # To the second: the last look is after the time, and not at its end.
     message = (
-        f"the image was not let through: its scan did not finish in 7 minutes, and is {told} (sha256:aaaaaaaaaaaa). "
-        "Is scanning on for storefront in the registry's settings?"
+        f"scan gate: blocked {DIGEST}: the scan did not complete in 7 minutes; scan status {told} "
+        "(sha256:aaaaaaaaaaaa). Is scanning on for storefront in the registry's settings?"
     )
-    assert world.look(since) == stopped(message)
+    assert world.look(DIGEST) == stopped(message)
     assert world.clock.slept == [5]
 
 
 def test_a_scan_that_finishes_late_still_counts(world: World) -> None:
     world.clock.now = BEGAN + 21 * 60
-    assert world.look(json.dumps({"since": BEGAN})) == CLEAN
+    assert world.look(DIGEST) == CLEAN
 
 
 def platform(digest: str, architecture: str) -> dict[str, Any]:
@@ -654,22 +659,20 @@ def test_one_image_of_an_index_that_cannot_be_scanned_stops_the_release_at_once(
     world.ecr.is_index(INDEX, platform(AMD, "amd64"), platform(ARM, "arm64"))
     world.ecr.statuses = {AMD: ["IN_PROGRESS"], ARM: ["UNSUPPORTED_IMAGE"]}
     assert world.look() == stopped(
-        "the image was not let through: its scan ended UNSUPPORTED_IMAGE (sha256:cccccccccccc), "
-        "and only a finished scan lets it pass"
+        f"scan gate: blocked {DIGEST}: scan status UNSUPPORTED_IMAGE (sha256:cccccccccccc); only a completed scan "
+        "passes"
     )
     assert world.clock.slept == []
 
 
 def test_an_index_that_names_no_image_stops_the_release(world: World) -> None:
     world.ecr.is_index(INDEX, platform(ATTESTATION, "unknown"))
-    assert world.look() == stopped(f"the image was not let through: the index {DIGEST} names no image")
+    assert world.look() == stopped(f"scan gate: the index {DIGEST} names no image")
 
 
 def test_an_image_that_is_gone_stops_the_release(world: World) -> None:
     world.ecr.image = None
-    assert world.look() == stopped(
-        f"the image was not let through: the image {DIGEST} is not in the repository storefront"
-    )
+    assert world.look() == stopped(f"scan gate: the image {DIGEST} is not in the repository storefront")
 
 
 def test_an_error_of_any_kind_stops_the_release(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -677,14 +680,14 @@ def test_an_error_of_any_kind_stops_the_release(world: World, monkeypatch: pytes
         raise OSError("no route to ECR")
 
     monkeypatch.setattr(world.ecr, "describe_image_scan_findings", broken)
-    assert world.look() == stopped("the image was not let through: no route to ECR")
+    assert world.look() == stopped("scan gate: no route to ECR")
 
 
 def test_an_event_that_codepipeline_does_not_confirm_is_refused_before_ecr_is_asked(world: World) -> None:
     world.codepipeline.function = "another-function"
     world.ecr.image = None
     # It is not answered: Lambda sends a genuine event again, when the history shows its action.
-    with pytest.raises(Refused) as error:
+    with pytest.raises(UnverifiedEvent) as error:
         world.look()
     assert str(error.value) == (
         "refused: the execution execution-1 of the pipeline shop has no action in progress that invokes shop-scan-gate "

@@ -69,8 +69,9 @@ def worker() -> list[Resource]:
     return deployed(port=None, load_balancer=None)
 
 
-def register(resources: list[Resource]) -> dict[str, Any]:
-    return dict(named(resources, "api-release-settings").json("value"))
+def settings(resources: list[Resource]) -> dict[str, Any]:
+    """What the release function is to deploy with."""
+    return dict(named(resources, "api-release-rollout-1").json("input")["rollout"]["settings"])
 
 
 SHIFTING = [BlueGreen(), Canary(), Linear()]
@@ -467,6 +468,8 @@ BREAKS, GOES_ON = {"enable": True, "rollback": True}, {"enable": False, "rollbac
                 "maximumPercent": 150,
                 "deploymentCircuitBreaker": BREAKS,
                 "alarms": ALARMED,
+                # Hooks of the strategy before would stay.
+                "lifecycleHooks": [],
             },
         ),
         (
@@ -514,7 +517,7 @@ BREAKS, GOES_ON = {"enable": True, "rollback": True}, {"enable": False, "rollbac
 def test_the_release_function_is_told_the_whole_strategy_and_to_break_off_where_ecs_does_not(
     strategy: Strategy, deployment: dict[str, Any]
 ) -> None:
-    assert register(by(strategy))["deployment"] == deployment
+    assert settings(by(strategy))["deployment"] == deployment
 
 
 @every_shift
@@ -550,16 +553,16 @@ def test_ecs_may_shift_the_traffic_between_the_two_groups_and_by_the_services_ru
     assert named(resources, "api-traffic-policy").inputs["role"] == "api-traffic-role"
     assert statements(resources, "api-traffic-policy") == may("api-rule")
     assert statements(tested, "api-traffic-policy") == may("api-rule", "api-test-rule")
-    advanced = register(tested)["load_balancers"][0]["advancedConfiguration"]
+    advanced = settings(tested)["load_balancers"][0]["advancedConfiguration"]
     assert advanced["testListenerRule"] == f"{ELB}:listener-rule/api-test-rule"
-    assert "testListenerRule" not in register(resources)["load_balancers"][0]["advancedConfiguration"]
+    assert "testListenerRule" not in settings(resources)["load_balancers"][0]["advancedConfiguration"]
 
 
 @pytest.mark.parametrize("strategy", [Rolling(), CodeDeployBlueGreen()], ids=lambda s: type(s).__name__)
 def test_ecs_has_no_role_where_it_shifts_no_traffic(strategy: Strategy) -> None:
     resources = with_test_listener(strategy=strategy)
     assert [r.name for r in resources if "traffic" in r.name or "hooks" in r.name] == []
-    assert "advancedConfiguration" not in register(resources)["load_balancers"][0]
+    assert "advancedConfiguration" not in settings(resources)["load_balancers"][0]
 
 
 def test_ecs_may_invoke_exactly_the_functions_of_hooks() -> None:
@@ -586,7 +589,7 @@ def test_ecs_may_invoke_exactly_the_functions_of_hooks() -> None:
             "timeoutConfiguration": {"timeoutInMinutes": minutes, "action": action},
         }
 
-    assert register(resources)["deployment"]["lifecycleHooks"] == [
+    assert settings(resources)["deployment"]["lifecycleHooks"] == [
         called(FUNCTION, 5, "ROLLBACK", "POST_TEST_TRAFFIC_SHIFT"),
         called(f"{FUNCTION}-a", 1, "CONTINUE", "PRE_SCALE_UP"),
         called(FUNCTION, 2, "ROLLBACK", "POST_SCALE_UP", "PRODUCTION_TRAFFIC_SHIFT"),
@@ -601,7 +604,7 @@ def test_ecs_may_invoke_exactly_the_functions_of_hooks() -> None:
 def test_a_pause_takes_no_role() -> None:
     resources = deployed(strategy=BlueGreen(hooks=[Hook(stages=["POST_TEST_TRAFFIC_SHIFT"])]))
     assert [r.name for r in resources if "hooks" in r.name] == []
-    assert register(resources)["deployment"]["lifecycleHooks"] == [
+    assert settings(resources)["deployment"]["lifecycleHooks"] == [
         {
             "targetType": "PAUSE",
             "lifecycleStages": ["POST_TEST_TRAFFIC_SHIFT"],
@@ -646,11 +649,11 @@ def test_the_alarm_goes_off_when_the_requests_to_either_group_fail() -> None:
 def test_without_the_alarm_those_of_ones_own_roll_back_or_none() -> None:
     none = deployed(error_alarm=None)
     assert of_type(none, ALARM) == []
-    assert register(none)["deployment"]["alarms"] == NO_ALARM
+    assert settings(none)["deployment"]["alarms"] == NO_ALARM
     own = deployed(error_alarm=None, alarm_names=["latency"])
-    assert register(own)["deployment"]["alarms"] == {**ALARMED, "alarmNames": ["latency"]}
+    assert settings(own)["deployment"]["alarms"] == {**ALARMED, "alarmNames": ["latency"]}
     both = deployed(alarm_names=["latency"])
-    assert register(both)["deployment"]["alarms"] == {**ALARMED, "alarmNames": ["api-errors", "latency"]}
+    assert settings(both)["deployment"]["alarms"] == {**ALARMED, "alarmNames": ["api-errors", "latency"]}
 
 
 # A worker
@@ -666,7 +669,7 @@ def test_a_worker_answers_no_requests_and_nobody_reaches_it() -> None:
     assert definition["portMappings"] == []
     outputs = only(worker(), "slipway:index:Service").outputs
     assert "url" not in outputs
-    told = register(worker())
+    told = settings(worker())
     assert (told["load_balancers"], told["target_groups"]) == ([], [])
     assert told["deployment"]["alarms"] == NO_ALARM
     variables = only(worker(), "aws:lambda/function:Function").inputs["environment"]["variables"]
@@ -711,7 +714,7 @@ def test_the_old_tasks_stay_until_the_alarm_could_go_off(strategy: Strategy) -> 
 
 def test_without_the_alarm_nothing_need_bake() -> None:
     resources = deployed(strategy=BlueGreen(bake_minutes=0), error_alarm=None)
-    assert register(resources)["deployment"]["bakeTimeInMinutes"] == 0
+    assert settings(resources)["deployment"]["bakeTimeInMinutes"] == 0
     deployed(strategy=BlueGreen(bake_minutes=3), error_alarm=ErrorAlarm(minutes=3))
 
 

@@ -105,6 +105,7 @@ FULL: dict[str, Any] = {
         "errorAlarm": {"percent": 2, "requests": 100, "minutes": 3},
         "alarmNames": ["latency"],
         "keepVerified": 9,
+        "retainReleaseState": False,
         "logRetentionDays": 7,
     },
     "stages": [
@@ -239,6 +240,7 @@ def test_every_key_reaches_what_it_is_for() -> None:
         error_alarm=ErrorAlarm(percent=2, requests=100, minutes=3),
         alarm_names=["latency"],
         keep_verified=3,
+        retain_release_state=False,
         log_retention_days=7,
     )
     balancer = LoadBalancerSettings(
@@ -657,7 +659,7 @@ def test_a_feature_branch_may_only_be_built() -> None:
 SERVICE_KEYS = (
     "port, healthPath, cpu, memory, cpuArchitecture, tasks, environment, secrets, secretsKmsKeyArns, "
     "readOnlyRootFilesystem, healthCheckGraceSeconds, stopTimeoutSeconds, paths, listenerPriority, url, errorAlarm, "
-    "alarmNames, keepVerified, logRetentionDays"
+    "alarmNames, keepVerified, retainReleaseState, logRetentionDays"
 )
 LOG_DAYS = "[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]"
 BRANCH = "the name of one branch, without spaces and patterns"

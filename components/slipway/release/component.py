@@ -112,7 +112,7 @@ class ReleaseFunction(pulumi.ComponentResource):
         roll_out(name, args, made.function, table, settings, made.policy, child)
         # Nothing rests on these events. They end what a run leaves behind that was killed in the middle.
         invoke_on_event(
-            f"{name}-deployment",
+            f"{name}-events",
             f"A deployment of {args.family} began or ended",
             {
                 "source": ["aws.ecs"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 NEW_RIGHTS_SECONDS = 180
 """How long a role or a right that was just given may be refused: IAM is eventually consistent."""
@@ -11,7 +11,7 @@ THROTTLES = ("Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown", "
 
 def passes(error: Exception) -> bool:
     """Whether a call that was throttled, cut, or met a fault of AWS can be made again."""
-    if isinstance(error, HTTPClientError):
+    if isinstance(error, ConnectionError | HTTPClientError):
         return True
     if not isinstance(error, ClientError):
         return False

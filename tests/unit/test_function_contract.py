@@ -1,0 +1,326 @@
+"""What crosses a seam is read by an older and by a newer side."""
+
+import json
+from dataclasses import MISSING, fields, is_dataclass, replace
+from typing import Any
+
+import pytest
+from slipway.release.function import contract
+from slipway.release.function.contract import (
+    Claim,
+    FunctionEnvironment,
+    Image,
+    Phase,
+    Rollout,
+    Settings,
+    State,
+    UserParameters,
+    Verified,
+    decode,
+    document,
+    encode,
+    settings_text,
+    sha256,
+    variables,
+)
+from unit.releases import CLAIM, DIGEST, NEW, NOW, OLD, OLD_DIGEST, SETTINGS, URL, VERIFIED
+
+BALANCER = {
+    "targetGroupArn": "arn:g",
+    "containerName": "app",
+    "containerPort": 8080,
+    "advancedConfiguration": {"alternateTargetGroupArn": "arn:h", "roleArn": "arn:r"},
+}
+FULL_CLAIM = Claim(
+    image=NEW,
+    commit="c0ffee",
+    execution="execution-1",
+    pipeline="shop",
+    action="action-1",
+    began=NOW,
+    phase=Phase.ROLLING_BACK,
+    since=NOW + 0.25,
+    after=NOW - 1.5,
+    fallback="arn:aws:ecs:eu-west-1:123456789012:task-definition/shop-dev:6",
+    stage="dev",
+    build="shop-dev-tests:0f1",
+    reason="Der Test „Smoke“ schlug fehl.",
+    who="StartPipelineExecution arn:aws:iam::123456789012:user/ann",
+    replaced=OLD_DIGEST,
+)
+FULL_SETTINGS = replace(SETTINGS, load_balancers=[BALANCER], target_groups=["arn:g", "arn:h"])
+FULL_VERIFIED = Verified(OLD, "0ff1ce", "execution-0", [(OLD_DIGEST, 1), (DIGEST, 0)])
+FULL_STATE = State(
+    version=7,
+    settings=FULL_SETTINGS,
+    claim=FULL_CLAIM,
+    verified=FULL_VERIFIED,
+    rollout_after=NOW + 0.5,
+    bounds=(2, 6),
+)
+ENVIRONMENT = FunctionEnvironment(
+    cluster="shop",
+    service="shop-dev",
+    family="shop-dev",
+    container="app",
+    environment="dev",
+    repository_url=URL,
+    keep_verified=5,
+    table="shop-dev-release",
+    settings_sha256="0" * 64,
+    service_url="https://shop.example.com",
+    codedeploy_group="shop-dev",
+)
+FULL = [
+    FULL_SETTINGS,
+    FULL_CLAIM,
+    FULL_VERIFIED,
+    FULL_STATE,
+    ENVIRONMENT,
+    Rollout(settings=encode(FULL_SETTINGS), part=2, parts=3),
+    UserParameters(
+        step="deploy", pipeline="shop", execution="execution-1", commit="c0ffee", digest=DIGEST, tests="shop-dev-tests"
+    ),
+]
+every_class = pytest.mark.parametrize("full", FULL, ids=lambda value: type(value).__name__)
+STRANGE = {str: 7, int: "7", float: "7", list: {}, dict: [], bool: "x"}
+
+
+def through_json(value: Any) -> Any:
+    return json.loads(json.dumps(encode(value)))
+
+
+def test_every_class_has_a_sample_that_leaves_no_field_at_its_default() -> None:
+    kinds = {
+        kind for kind in vars(contract).values() if isinstance(kind, type) and is_dataclass(kind) and kind is not Image
+    }
+    assert {type(full) for full in FULL} == kinds
+    left = [
+        f"{type(full).__name__}.{field.name}"
+        for full in FULL
+        for field in fields(full)
+        if getattr(full, field.name) == field.default or getattr(full, field.name) in ([], None)
+    ]
+    assert left == []
+
+
+@every_class
+def test_what_is_written_is_read_back(full: Any) -> None:
+    assert decode(type(full), through_json(full)) == full
+
+
+@every_class
+def test_a_key_that_is_not_known_is_left_out(full: Any) -> None:
+    assert decode(type(full), {**through_json(full), "newer": {"a": [1]}}) == full
+
+
+def test_a_key_that_is_not_known_is_left_out_inside_too() -> None:
+    written = through_json(FULL_STATE)
+    for part in ("settings", "claim", "verified"):
+        written[part]["newer"] = 1
+    assert decode(State, written) == FULL_STATE
+
+
+@every_class
+def test_a_key_that_is_missing_takes_its_default(full: Any) -> None:
+    kind, written = type(full), through_json(full)
+    needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
+    read = decode(kind, {key: value for key, value in written.items() if key in needed})
+    for field in fields(kind):
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        assert getattr(read, field.name) == (getattr(full, field.name) if field.name in needed else default)
+
+
+@every_class
+def test_a_key_that_has_no_default_and_is_missing_is_named(full: Any) -> None:
+    kind, written = type(full), through_json(full)
+    for name in [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]:
+        with pytest.raises(ValueError) as error:
+            decode(kind, {key: value for key, value in written.items() if key != name})
+        assert str(error.value) == f"{kind.__name__} lacks {name}"
+
+
+@every_class
+def test_a_value_of_another_type_is_an_error_that_names_the_field(full: Any) -> None:
+    kind, written = type(full), through_json(full)
+    for field in fields(kind):
+        strange = STRANGE[type(written[field.name])]
+        with pytest.raises(ValueError) as error:
+            decode(kind, {**written, field.name: strange})
+        assert str(error.value).startswith(f"{kind.__name__}.{field.name}: ")
+        assert str(strange) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "message"),
+    [
+        ("settings", "minimum", True, "State.settings: Settings.minimum: expected int, got True"),
+        ("settings", "minimum", 2.0, "State.settings: Settings.minimum: expected int, got 2.0"),
+        ("settings", "minimum", None, "State.settings: Settings.minimum: expected int, got None"),
+        ("settings", "subnets", [1], "State.settings: Settings.subnets: expected str, got 1"),
+        ("settings", "load_balancers", ["x"], "State.settings: Settings.load_balancers: expected dict, got 'x'"),
+        ("claim", "began", True, "State.claim: Claim.began: expected float, got True"),
+        ("claim", "phase", "going", "State.claim: Claim.phase: 'going' is not a valid Phase"),
+        (
+            "claim",
+            "image",
+            "shop:latest",
+            "State.claim: Claim.image: an image must be <repository>@sha256:<64 hexadecimal digits>, got 'shop:latest'",
+        ),
+        ("verified", "slots", [["a", 1, 2]], "State.verified: Verified.slots: expected tuple, got ['a', 1, 2]"),
+        ("verified", "slots", [["a", "1"]], "State.verified: Verified.slots: expected int, got '1'"),
+    ],
+)
+def test_an_error_inside_says_where_it_is(part: str, key: str, value: Any, message: str) -> None:
+    written = through_json(FULL_STATE)
+    written[part][key] = value
+    with pytest.raises(ValueError) as error:
+        decode(State, written)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("value", [None, [], "text", 1])
+def test_what_is_no_object_is_an_error(value: Any) -> None:
+    with pytest.raises(ValueError) as error:
+        decode(Settings, value)
+    assert str(error.value) == f"expected an object for Settings, got {value!r}"
+
+
+def test_a_whole_number_is_a_time() -> None:
+    read = decode(Claim, {**through_json(CLAIM), "began": 7})
+    assert (read.began, type(read.began)) == (7.0, float)
+
+
+# Images
+
+
+@pytest.mark.parametrize(
+    ("uri", "image"),
+    [
+        (f"{URL}@{DIGEST}", NEW),
+        (f"a@sha256:{'0123456789abcdef' * 4}", Image("a", f"sha256:{'0123456789abcdef' * 4}")),
+        (f"host:5000/a/b@{DIGEST}", Image("host:5000/a/b", DIGEST)),
+    ],
+)
+def test_an_image_is_a_repository_with_a_digest(uri: str, image: Image) -> None:
+    assert Image.parse(uri) == image
+    assert str(image) == uri
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "@",
+        URL,
+        f"{URL}:latest",
+        f"@{DIGEST}",
+        f"{URL}@",
+        f"{URL}@{DIGEST[:-1]}",
+        f"{URL}@{DIGEST}a",
+        f"{URL}@{DIGEST}\n",
+        f"{URL}@sha256:{'A' * 64}",
+        f"{URL}@sha256:{'g' * 64}",
+        f"{URL}@sha512:{'a' * 64}",
+        f"{URL}@{DIGEST}@{DIGEST}",
+        DIGEST,
+    ],
+)
+def test_what_is_no_image_by_digest_is_refused(uri: str) -> None:
+    with pytest.raises(ValueError) as error:
+        Image.parse(uri)
+    assert str(error.value) == f"an image must be <repository>@sha256:<64 hexadecimal digits>, got {uri!r}"
+
+
+# Variables and documents
+
+
+def test_the_function_reads_the_variables_that_the_program_writes() -> None:
+    written = {key: str(value) for key, value in variables(**encode(ENVIRONMENT)).items()}
+    assert written.keys() == {field.name.upper() for field in fields(FunctionEnvironment)}
+    assert FunctionEnvironment.read({**written, "PATH": "/bin", "cluster": "another"}) == ENVIRONMENT
+
+
+def test_variables_that_are_missing_take_their_default_or_are_named() -> None:
+    written = {key: str(value) for key, value in variables(**encode(ENVIRONMENT)).items()}
+    del written["SERVICE_URL"], written["CODEDEPLOY_GROUP"]
+    assert FunctionEnvironment.read(written) == replace(ENVIRONMENT, service_url="", codedeploy_group="")
+    del written["TABLE"]
+    with pytest.raises(ValueError, match="^FunctionEnvironment lacks table$"):
+        FunctionEnvironment.read(written)
+
+
+@pytest.mark.parametrize("values", [{}, {"settings": {}, "part": 1, "more": 1}, {"part": 1, "parts": 1}])
+def test_a_document_has_the_names_of_its_class_and_all_that_have_no_default(values: dict[str, Any]) -> None:
+    with pytest.raises(TypeError) as error:
+        document(Rollout, **values)
+    assert str(error.value) == f"Rollout has the fields ['part', 'parts', 'settings'], got {sorted(values)}"
+
+
+def test_a_document_may_leave_out_what_has_a_default() -> None:
+    assert document(Rollout, settings={"a": 1}) == {"settings": {"a": 1}}
+
+
+def test_the_same_settings_are_the_same_text_in_whatever_order() -> None:
+    written = encode(FULL_SETTINGS)
+    again = dict(reversed(written.items()))
+    assert list(again) != list(written)
+    assert settings_text(again) == settings_text(written)
+    assert settings_text({**written, "minimum": 1}) != settings_text(written)
+
+
+def test_the_hash_of_a_text_is_that_of_its_bytes_in_utf_8() -> None:
+    assert sha256("ü") == "607474ca475a9724d7360aba71a56d5df77e61350e3f724cfa1f46e857e2d85f"
+    assert sha256("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+# What is derived
+
+
+@pytest.mark.parametrize(("maximum", "scales"), [(2, False), (3, True)])
+def test_a_service_scales_where_more_tasks_may_run_than_must(maximum: int, scales: bool) -> None:
+    assert replace(SETTINGS, minimum=2, maximum=maximum).scales is scales
+
+
+@pytest.mark.parametrize(
+    ("deployment", "shifts"),
+    [
+        ({}, False),
+        ({"maximumPercent": 200}, False),
+        ({"strategy": "ROLLING"}, False),
+        *(({"strategy": strategy}, True) for strategy in ("BLUE_GREEN", "CANARY", "LINEAR")),
+    ],
+)
+def test_every_strategy_but_rolling_shifts_traffic(deployment: dict[str, Any], shifts: bool) -> None:
+    assert replace(SETTINGS, deployment=deployment).shifts_traffic is shifts
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_claim_counts_until_it_is_verified_or_fails(phase: Phase) -> None:
+    assert replace(CLAIM, phase=phase).active is (phase.value in ("deploying", "testing"))
+
+
+def test_a_claim_and_a_verified_image_of_the_first_version_are_read() -> None:
+    """As they were written before anything else was added: a change of a name here loses releases in flight."""
+    claim = {
+        "image": str(NEW),
+        "commit": "c0ffee",
+        "execution": "execution-1",
+        "pipeline": "shop",
+        "action": "action-1",
+        "began": NOW,
+        "phase": "rolling back",
+        "since": NOW + 0.25,
+        "after": NOW - 1.5,
+        "fallback": "arn:aws:ecs:eu-west-1:123456789012:task-definition/shop-dev:6",
+        "stage": "dev",
+        "build": "shop-dev-tests:0f1",
+        "reason": "Der Test „Smoke“ schlug fehl.",
+        "who": "StartPipelineExecution arn:aws:iam::123456789012:user/ann",
+        "replaced": OLD_DIGEST,
+    }
+    assert through_json(FULL_CLAIM) == claim
+    assert decode(Claim, claim) == FULL_CLAIM
+    verified = {"image": str(OLD), "commit": "0ff1ce", "execution": "execution-0", "slots": [[OLD_DIGEST, 0]]}
+    assert through_json(VERIFIED) == verified
+    assert decode(Verified, verified) == VERIFIED
