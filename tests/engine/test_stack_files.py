@@ -24,6 +24,7 @@ def touched(steps: list[Step]) -> dict[str, str]:
     return {s.name: "replace" if "replace" in s.op else s.op for s in steps}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("stack", "size"), [("dev", 68), ("prod", 54)])
 def test_a_stack_is_made_found_unchanged_and_removed(account: World, stack: str, size: int) -> None:
     account.ecr.create_repository({"repositoryName": "storefront-dev"})  # prod's image is dev's
