@@ -8,7 +8,7 @@ import gc
 import json
 import logging
 import runpy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -313,6 +313,25 @@ def statements(resources: list[Resource], policy: str) -> list[dict[str, Any]]:
     assert document.keys() == {"Version", "Statement"}
     assert document["Version"] == "2012-10-17"
     return list(document["Statement"])
+
+
+def rights(resources: list[Resource], policy: str) -> set[str]:
+    """All that the one inline policy with this name allows, to be compared with `granted`."""
+    return granted(statements(resources, policy))
+
+
+def granted(statements: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Each action on each resource under its condition: neither their order nor who stands beside whom matters."""
+    return {
+        json.dumps({**statement, "Action": action, "Resource": resource}, sort_keys=True)
+        for statement in statements
+        for action in several(statement["Action"])
+        for resource in several(statement["Resource"])
+    }
+
+
+def several(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def trusted(resources: list[Resource], role: str) -> list[dict[str, Any]]:
