@@ -3,11 +3,14 @@ STACK ?= dev
 PYTHON ?= python3
 VENV := .venv
 RUN := PYTHONPATH=tests $(VENV)/bin/python
+PYTEST := $(RUN) -m pytest --numprocesses 2 --dist worksteal
 
-.PHONY: help demo test lint format preview docs wheel setup clean lint-workflows
+.PHONY: help demo test test-all test-schedules tools lint format preview docs wheel setup clean lint-workflows
 help:
 	@echo "make demo                 from a commit to a running service, on this machine and without AWS"
-	@echo "make test                 all tests"
+	@echo "make test                 the tests that take less than six minutes on two cores"
+	@echo "make test-all             all tests"
+	@echo "make test-schedules       all orders of events that releases are tried with"
 	@echo "make lint                 what CI checks: ruff and mypy --strict"
 	@echo "make format               write the code as ruff formats it"
 	@echo "make preview STACK=prod   the real engine's preview of a stack, without AWS"
@@ -17,10 +20,20 @@ help:
 demo: $(VENV)/ready
 	@$(RUN) -m standin.demo
 
-test: $(VENV)/ready
-	@$(RUN) -m standin.tools setup || true  # what cannot be had is told at the end of the tests
+# Which tests are quick: tests/conftest.py. With PYTEST_ARGS, those that they name.
+test: $(VENV)/ready tools
 	@cd app && ../$(VENV)/bin/python -m unittest --quiet
-	@$(RUN) -m pytest --numprocesses 2 --dist worksteal $(PYTEST_ARGS)
+	@$(PYTEST) $(if $(PYTEST_ARGS),$(PYTEST_ARGS),--quick)
+
+test-all: $(VENV)/ready tools
+	@cd app && ../$(VENV)/bin/python -m unittest --quiet
+	@$(PYTEST) $(PYTEST_ARGS)
+
+test-schedules: $(VENV)/ready
+	@$(PYTEST) tests/schedules $(PYTEST_ARGS)
+
+tools: $(VENV)/ready
+	@$(RUN) -m standin.tools setup || true  # the end of the tests says what cannot be had
 
 # The workflows are checked where Go is there.
 ACTIONLINT := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/slipway/actionlint-1.7.12/actionlint

@@ -1,22 +1,29 @@
-"""What all tiers share: the figures at the end of a run, and a loud word where the engine cannot be had."""
+"""What all tiers share: which tests are quick, the figures at the end of a run, and what is said without an engine."""
 
 from __future__ import annotations
 
-import re
+import os
+import shutil
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
-from standin import tools
+from standin import lambdas, tools
 from standin.world import Workshop, workshop
 
 ROOT = Path(__file__).parents[1]
-TIERS = ("unit", "rules", "schedules", "engine", "journey")
+TIERS = ("unit", "schedules", "rules", "engine", "journey")
+BESIDE = "imports, collecting, tools"
+BEGAN = time.monotonic()
 spent: dict[str, float] = defaultdict(float)
+"""CPU seconds of each tier's tests, and of what is beside them."""
 schedules: dict[str, int] = defaultdict(int)
 """How many ran, by kind."""
 
@@ -50,12 +57,59 @@ def shared() -> Iterator[Workshop]:
         yield made
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="what `make test` runs: see is_quick")
+    parser.addoption("--rest", action="store_true", help="all that --quick leaves out")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("quick") or config.getoption("rest"):
+        chosen = [item for item in items if is_quick(item) == config.getoption("quick")]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+
+
+def is_quick(item: pytest.Item) -> bool:
+    """Of the journeys, those that are marked `quick`; of all others, those that are not marked `long`."""
+    if tier(item) == "journey":
+        return item.get_closest_marker("quick") is not None
+    return item.get_closest_marker("long") is None
+
+
+def tier(item: pytest.Item) -> str:
+    return item.path.relative_to(ROOT / "tests").parts[0]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    before = used()
+    result = yield
+    spent[tier(item)] += used() - before
+    return result
+
+
+def used() -> float:
+    """CPU seconds of this process, of those that it has waited for, and of functions."""
+    return sum(os.times()[:4]) + lambdas.spent()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["spent"] = {**spent, BESIDE: used() - sum(spent.values())}
+    else:
+        spent[BESIDE] += used() - sum(spent.values())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    for name, seconds in getattr(node, "workeroutput", {}).get("spent", {}).items():
+        spent[name] += seconds
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    spent[report.nodeid.split("/")[1]] += report.duration
-    for kind, count in (
-        value for name, value in report.user_properties if name == "schedules" and report.when == "call"
-    ):
-        schedules[kind] += count
+    for name, value in report.user_properties if report.when == "call" else ():
+        if name == "schedules":
+            schedules[value[0]] += value[1]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -65,43 +119,33 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("NOT ALL TESTS RAN", red=True, bold=True)
         for reason in sorted(skipped):
             write(reason, red=True, bold=True)
-    if cells := matrix(terminalreporter):
-        terminalreporter.section("sources and strategies, on the engine")
-        columns = list(dict.fromkeys(strategy for _, strategy in cells))
-        for source in ("", *dict.fromkeys(source for source, _ in cells)):
-            row = [cells.get((source, strategy), "-") if source else strategy for strategy in columns]
-            write(
-                f"{source:<12}" + "".join(f"{cell:<{max(len(c), 8) + 2}}" for cell, c in zip(row, columns, strict=True))
-            )
     terminalreporter.section("figures")
-    for tier in TIERS:
-        if spent[tier]:
-            write(f"{tier} tests: {spent[tier]:.1f} s of work")
+    for name in [name for name in (*TIERS, BESIDE) if spent[name]]:
+        write(f"{name}: {spent[name]:.0f} CPU seconds")
+    write(f"in all: {sum(spent.values()):.0f} CPU seconds in {time.monotonic() - BEGAN:.0f} s")
     if schedules:
         write(f"schedules: {sum(schedules.values())}")
         for kind, count in schedules.items():
             write(f"    {kind}: {count}")
     write(f"components: {lines('components', '*.py', '*.sh')} lines; stand-in: {lines('tests/standin', '*.py')} lines")
     write(f"importing slipway: {importing('slipway') - importing('pulumi_aws'):.2f} s more than pulumi_aws")
-
-
-def matrix(terminalreporter: pytest.TerminalReporter) -> dict[tuple[str, str], str]:
-    """How the stack of each source with each strategy came out, in the order in which they stand in their test."""
-    from engine.test_matrix import MATRIX
-
-    found = {}
-    for outcome in ("passed", "failed"):
-        for report in terminalreporter.stats.get(outcome, []):
-            if match := re.search(r"test_matrix\.py::test_a_stack_of\[(\w+)-([\w ]+)\]", report.nodeid):
-                found[match.group(1), match.group(2)] = outcome
-    return {cell: found[cell] for cell in MATRIX if cell in found}
+    write(f"cold import of the function beside boto3: {1000 * cold_import():.0f} ms")
 
 
 def lines(folder: str, *patterns: str) -> int:
     return sum(len(path.read_text().splitlines()) for pattern in patterns for path in (ROOT / folder).rglob(pattern))
 
 
-def importing(module: str) -> float:
-    """Seconds to import a module in a fresh interpreter, the best of three."""
-    code = f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
-    return min(float(subprocess.check_output([sys.executable, "-W", "ignore", "-c", code])) for _ in range(3))
+def importing(module: str, after: str = "sys", **options: Any) -> float:
+    """Seconds to import a module in a fresh interpreter, after another; the best of three."""
+    code = f"import time, {after}; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
+    command = [sys.executable, "-B", "-W", "ignore", "-c", code]
+    return min(float(subprocess.check_output(command, **options)) for _ in range(3))
+
+
+def cold_import() -> float:
+    """Seconds to import the release function as its archive has it: without what Python caches."""
+    with TemporaryDirectory() as folder:
+        code = ROOT / "components" / "slipway" / "release" / "function"
+        shutil.copytree(code, Path(folder, "release"), ignore=shutil.ignore_patterns("__pycache__"))
+        return importing("release.handler", after="boto3", cwd=folder)

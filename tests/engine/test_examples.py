@@ -27,6 +27,7 @@ def configuration(example: Path) -> dict[str, Any]:
     return {**dict.fromkeys(stack_file("dev")), **yaml.safe_load(example.read_text())["config"]}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
 def test_a_stack_is_made_of_the_example(account: World, example: Path) -> None:
     stack = "prod" if example.stem == "promotion" else "dev"

@@ -24,6 +24,7 @@ def touched(steps: list[Step]) -> dict[str, str]:
     return {s.name: "replace" if "replace" in s.op else s.op for s in steps}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("stack", "size"), [("dev", 68), ("prod", 54)])
 def test_a_stack_is_made_found_unchanged_and_removed(account: World, stack: str, size: int) -> None:
     account.ecr.create_repository({"repositoryName": "storefront-dev"})  # prod's image is dev's
@@ -129,6 +130,7 @@ def test_nothing_is_made_of_a_stack_file_with_mistakes(account: World) -> None:
     workspace = account.workspace("dev", {"slipway:service": {"cpu": 100}, "slipway:sauce": {}})
     with pytest.raises(CommandError) as failure:
         workspace.up()
-    assert "slipway:sauce is not a key; possible here: source, service, stages" in str(failure.value)
-    assert "slipway:service.cpu must be one of [256, 512, 1024, 2048, 4096, 8192, 16384], got 100" in str(failure.value)
+    # The whole text of each is in the unit tests of the settings.
+    assert "slipway:sauce is not a key" in str(failure.value)
+    assert "slipway:service.cpu must be" in str(failure.value)
     assert account.aws.resources == {}

@@ -22,7 +22,7 @@ GITHUB = "arn:aws:codeconnections:eu-west-1:123456789012:connection/0f-1"
 
 def by_connection(stack: Make, name: str = "dev", **told: Any) -> Stack:
     source = {"connection": {"arn": GITHUB, "repository": "acme/storefront", **told}}
-    made = stack(name, config={"slipway:source": source})
+    made = stack(name, real_build=True, config={"slipway:source": source})
     made.account.codepipeline.repositories["acme/storefront"] = made.repository.folder
     return made
 
@@ -71,7 +71,8 @@ def test_an_upload_to_s3_is_built_under_its_version_and_released(stack: Make, ac
     notification = "aws:s3/bucketNotification:BucketNotification"
     told = {"bucket": "acme-sources", "eventbridge": True}
     account.aws.resources["sources"] = Resource("urn::sources", notification, "acme-sources", told, told)
-    dev = stack(config={"slipway:source": {"s3": {"bucket": "acme-sources", "key": "shop/source.zip"}}})
+    source = {"s3": {"bucket": "acme-sources", "key": "shop/source.zip"}}
+    dev = stack(real_build=True, config={"slipway:source": source})
 
     body = io.BytesIO()
     with zipfile.ZipFile(body, "w") as archive:

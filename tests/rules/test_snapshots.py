@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from standin import snapshots, tools
 from standin.world import World
 
@@ -58,6 +59,8 @@ def test_what_moto_keeps_is_restored_with_all_its_versions_and_nothing_else(acco
         found = ssm.get_parameter(Name="/state")["Parameter"]
         assert (found["Value"], found["Version"]) == ("before", 1)
         assert [found["TopicArn"] for found in account.client("sns").list_topics()["Topics"]] == [topic]
+        with pytest.raises(ClientError, match="BucketAlreadyOwnedByYou"):
+            s3.create_bucket(Bucket="kept", CreateBucketConfiguration=place)
         # It can be changed as before, and that is gone the next time.
         put_parameter(account, "after")
         s3.create_bucket(Bucket="new", CreateBucketConfiguration=place)

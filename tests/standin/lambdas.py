@@ -74,26 +74,28 @@ class _Workers:
     """The process that forks those of the functions; one serves all accounts of this process."""
 
     def __init__(self) -> None:
+        self.spent = 0.0
+        """CPU seconds of the processes that have ended."""
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
 
     def fork(self, environment: dict[str, str], folder: Path, handler: str, files: list[int]) -> int:
         """The id of a new process, which takes orders from, answers to, and logs to these files."""
-        return self._ask({"environment": environment, "folder": str(folder), "handler": handler}, files)
+        return int(self._ask({"environment": environment, "folder": str(folder), "handler": handler}, files))
 
     def end(self, id: int) -> None:
         """Kill a process, and see it gone."""
-        self._ask({"end": id}, [])
+        self.spent += float(self._ask({"end": id}, []))
 
-    def _ask(self, order: dict[str, Any], files: list[int]) -> int:
+    def _ask(self, order: dict[str, Any], files: list[int]) -> str:
         with self._lock:
             channel = self._channel or self._start()
             socket.send_fds(channel, [json.dumps(order).encode()], files)
             answer = channel.recv(32)
         if not answer:
             raise RuntimeError("the process that forks the functions' has ended")
-        return int(answer)
+        return answer.decode()
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -118,6 +120,11 @@ class _Workers:
 
 
 _workers = _Workers()
+
+
+def spent() -> float:
+    """CPU seconds of functions whose process has ended."""
+    return _workers.spent
 
 
 class _Worker:

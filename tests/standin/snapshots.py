@@ -73,8 +73,8 @@ def restore(parts: Iterable[object], state: Objects) -> None:
     held, moto, buckets = _Unpickler(io.BytesIO(state.text), state.kept).load()
     for part, attributes in zip(parts, held, strict=True):
         _hold(part, attributes)
-    for (service, account, region), attributes in moto:
-        _hold(get_backend(service)[account][region], attributes)
+    for place, attributes in moto:
+        _hold(_backend(place), attributes)
     s3_backends.bucket_accounts = buckets
 
 
@@ -84,12 +84,20 @@ def _hold(part: object, attributes: dict[str, Any]) -> None:
 
 
 def _backends() -> list[tuple[Place, BaseBackend]]:
-    services: list[BackendDict[Any]] = list(BackendDict._instances)
+    kind: Any = BackendDict
+    services: list[BackendDict[Any]] = list(kind._instances)
     return [
         ((service.service_name, account, region), backend)
         for service in services
         for account, region, backend in list(service.iter_backends())
     ]
+
+
+def _backend(place: Place) -> BaseBackend:
+    service, account, region = place
+    known: Any = get_backend  # which names each service in its type
+    backend: BaseBackend = known(service)[account][region]
+    return backend
 
 
 class _Pickler(pickle.Pickler):
@@ -129,13 +137,10 @@ class _Unpickler(pickle.Unpickler):
         self._kept = kept
 
     def persistent_load(self, id: int | Place) -> Any:
-        if isinstance(id, int):
-            return self._kept[id]
-        service, account, region = id
-        return get_backend(service)[account][region]
+        return self._kept[id] if isinstance(id, int) else _backend(id)
 
 
-def _defaultdict(kind: type, factory: Callable[[], Any] | None) -> Any:
-    made = kind.__new__(kind)
+def _defaultdict(kind: type[defaultdict[Any, Any]], factory: Callable[[], Any] | None) -> Any:
+    made: Any = defaultdict.__new__(kind)
     made.default_factory = factory
     return made

@@ -105,9 +105,11 @@ def fork(channel: socket.socket, order: dict[str, Any], files: list[int]) -> int
         os._exit(status)
 
 
-def end(id: int) -> None:
+def end(id: int) -> float:
+    """Kill a process, and see it gone; the CPU seconds that it used."""
     os.kill(id, signal.SIGKILL)  # whether it has ended or not: its number is its own until it is waited for
-    os.waitpid(id, 0)
+    usage = os.wait4(id, 0)[2]
+    return usage.ru_utime + usage.ru_stime
 
 
 def main(channel: socket.socket) -> None:
@@ -121,9 +123,9 @@ def main(channel: socket.socket) -> None:
                 return
             order = json.loads(text)
             if "end" in order:
-                end(order["end"])
+                used = end(order["end"])
                 alive.discard(order["end"])
-                channel.send(b"0")
+                channel.send(str(used).encode())
             else:
                 alive.add(id := fork(channel, order, files))
                 channel.send(str(id).encode())

@@ -8,7 +8,7 @@ import gc
 import json
 import logging
 import runpy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -318,21 +318,23 @@ def statements(resources: list[Resource], policy: str) -> list[dict[str, Any]]:
     return list(document["Statement"])
 
 
-Right = tuple[str, frozenset[str], frozenset[str], str]
+def rights(resources: list[Resource], policy: str) -> set[str]:
+    """All that the one inline policy with this name allows, to be compared with `granted`."""
+    return granted(statements(resources, policy))
 
 
-def rights(statements: list[dict[str, Any]]) -> set[Right]:
-    """Statements as what they mean: the order of actions, of resources and of statements does not matter."""
+def granted(statements: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Each action on each resource under its condition: neither their order nor who stands beside whom matters."""
+    return {
+        json.dumps({**statement, "Action": action, "Resource": resource}, sort_keys=True)
+        for statement in statements
+        for action in several(statement["Action"])
+        for resource in several(statement["Resource"])
+    }
 
-    def several(value: Any) -> frozenset[str]:
-        return frozenset(value if isinstance(value, list) else [value])
 
-    found = [
-        (s["Effect"], several(s["Action"]), several(s["Resource"]), json.dumps(s.get("Condition"), sort_keys=True))
-        for s in statements
-    ]
-    assert len(set(found)) == len(found)
-    return set(found)
+def several(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def trusted(resources: list[Resource], role: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import yaml
 from slipway import Build, BuildArgs, ExistingRegistry
 from slipway.build import BuildSettings, environment, own_buildspec
 from unit.examples import build, registry
-from unit.harness import Resource, deploy, named, of_type, only, resolved, statements, trusted
+from unit.harness import Resource, deploy, granted, named, of_type, only, resolved, rights, statements, trusted
 
 PROJECT = "aws:codebuild/project:Project"
 URL = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/api"
@@ -156,46 +156,48 @@ def test_a_build_may_write_its_log_and_its_artifacts_and_push_its_image() -> Non
     mine = {"StringEquals": {"aws:ResourceAccount": "123456789012"}}
     resources = deployed()
     assert named(resources, "api-build-policy").inputs["role"] == "api-build-role"
-    assert statements(resources, "api-build-policy") == [
-        {
-            "Effect": "Allow",
-            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-            "Resource": "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/codebuild/api:*",
-        },
-        {
-            "Effect": "Allow",
-            "Action": ["s3:GetBucketVersioning", "s3:GetBucketAcl", "s3:GetBucketLocation"],
-            "Resource": BUCKET,
-            "Condition": mine,
-        },
-        {
-            "Effect": "Allow",
-            "Action": ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"],
-            "Resource": f"{BUCKET}/*",
-            "Condition": mine,
-        },
-        {
-            "Effect": "Allow",
-            "Action": ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"],
-            "Resource": "arn:aws:kms:eu-west-1:123456789012:key/api-artifacts-key",
-            "Condition": {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}},
-        },
-        {"Effect": "Allow", "Action": ["ecr:GetAuthorizationToken"], "Resource": "*"},
-        {
-            "Effect": "Allow",
-            "Action": [
-                "ecr:BatchCheckLayerAvailability",
-                "ecr:BatchGetImage",
-                "ecr:GetDownloadUrlForLayer",
-                "ecr:DescribeImages",
-                "ecr:InitiateLayerUpload",
-                "ecr:UploadLayerPart",
-                "ecr:CompleteLayerUpload",
-                "ecr:PutImage",
-            ],
-            "Resource": "arn:aws:ecr:eu-west-1:123456789012:repository/api",
-        },
-    ]
+    assert rights(resources, "api-build-policy") == granted(
+        [
+            {
+                "Effect": "Allow",
+                "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+                "Resource": "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/codebuild/api:*",
+            },
+            {
+                "Effect": "Allow",
+                "Action": ["s3:GetBucketVersioning", "s3:GetBucketAcl", "s3:GetBucketLocation"],
+                "Resource": BUCKET,
+                "Condition": mine,
+            },
+            {
+                "Effect": "Allow",
+                "Action": ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"],
+                "Resource": f"{BUCKET}/*",
+                "Condition": mine,
+            },
+            {
+                "Effect": "Allow",
+                "Action": ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"],
+                "Resource": "arn:aws:kms:eu-west-1:123456789012:key/api-artifacts-key",
+                "Condition": {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}},
+            },
+            {"Effect": "Allow", "Action": ["ecr:GetAuthorizationToken"], "Resource": "*"},
+            {
+                "Effect": "Allow",
+                "Action": [
+                    "ecr:BatchCheckLayerAvailability",
+                    "ecr:BatchGetImage",
+                    "ecr:GetDownloadUrlForLayer",
+                    "ecr:DescribeImages",
+                    "ecr:InitiateLayerUpload",
+                    "ecr:UploadLayerPart",
+                    "ecr:CompleteLayerUpload",
+                    "ecr:PutImage",
+                ],
+                "Resource": "arn:aws:ecr:eu-west-1:123456789012:repository/api",
+            },
+        ]
+    )
 
 
 def test_who_starts_builds_may_start_follow_and_stop_those_of_this_project() -> None:

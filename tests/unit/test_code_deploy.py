@@ -6,7 +6,7 @@ import pytest
 from slipway import CodeDeployBlueGreen
 from unit import shapes
 from unit.examples import LISTENER, code_deploy
-from unit.harness import Resource, deploy, named, of_type, only, resolved, statements, trusted
+from unit.harness import Resource, deploy, granted, named, of_type, only, resolved, rights, trusted
 
 GROUP = "aws:codedeploy/deploymentGroup:DeploymentGroup"
 PLACE = "eu-west-1:123456789012"
@@ -86,7 +86,7 @@ def test_a_deployment_can_wait_for_somebody_and_then_stops() -> None:
 def test_without_alarms_none_is_watched_and_none_may_be() -> None:
     resources = deployed(alarm_names=[], alarm_arns=[])
     assert "alarmConfiguration" not in only(resources, GROUP).inputs
-    assert statements(resources, "api-codedeploy-policy") == role_statements([LISTENER], [f"{RULES}/given/1/2/*"])
+    assert rights(resources, "api-codedeploy-policy") == granted(role_statements([LISTENER], [f"{RULES}/given/1/2/*"]))
 
 
 def test_codedeploy_alone_assumes_the_role_and_only_for_groups_of_this_application() -> None:
@@ -145,8 +145,8 @@ WATCH = {
 
 def test_codedeploy_may_replace_the_tasks_of_this_one_service() -> None:
     assert named(deployed(), "api-codedeploy-policy").inputs["role"] == "api-codedeploy-role"
-    assert statements(deployed(), "api-codedeploy-policy") == role_statements(
-        [LISTENER], [f"{RULES}/given/1/2/*"], WATCH
+    assert rights(deployed(), "api-codedeploy-policy") == granted(
+        role_statements([LISTENER], [f"{RULES}/given/1/2/*"], WATCH)
     )
     policies = of_type(deployed(), "aws:iam/rolePolicy:RolePolicy")
     assert [r.name for r in policies if not r.name.startswith("given")] == ["api-codedeploy-policy"]
@@ -157,8 +157,8 @@ def test_test_traffic_is_shifted_where_the_balancer_listens_for_it() -> None:
     info = only(resources, GROUP).inputs["loadBalancerInfo"]["targetGroupPairInfo"]
     assert info["prodTrafficRoute"] == {"listenerArns": [LISTENER]}
     assert info["testTrafficRoute"] == {"listenerArns": [TEST_LISTENER]}
-    assert statements(resources, "api-codedeploy-policy") == role_statements(
-        [LISTENER, TEST_LISTENER], [f"{RULES}/given/1/2/*", f"{RULES}/given/1/3/*"], WATCH
+    assert rights(resources, "api-codedeploy-policy") == granted(
+        role_statements([LISTENER, TEST_LISTENER], [f"{RULES}/given/1/2/*", f"{RULES}/given/1/3/*"], WATCH)
     )
 
 

@@ -7,7 +7,7 @@ from slipway import CodeScan, command_project
 from slipway.command_project import CommandSettings, buildspec
 from unit.examples import VPC
 from unit.examples import command_project as made
-from unit.harness import Resource, deploy, named, only, resolved, statements, trusted
+from unit.harness import Resource, deploy, granted, named, only, resolved, rights, trusted
 
 PROJECT = "aws:codebuild/project:Project"
 PLACE = "eu-west-1:123456789012"
@@ -176,7 +176,7 @@ def test_the_role_is_for_this_project_alone() -> None:
 def test_commands_may_write_their_log_and_read_artifacts_and_nothing_else() -> None:
     resources = deployed()
     assert named(resources, "shop-lint-policy").inputs["role"] == "shop-lint-role"
-    assert statements(resources, "shop-lint-policy") == [WRITE_LOG, *READ_ARTIFACTS]
+    assert rights(resources, "shop-lint-policy") == granted([WRITE_LOG, *READ_ARTIFACTS])
 
 
 def test_commands_may_read_the_secrets_and_parameters_that_they_name_each_once() -> None:
@@ -192,54 +192,60 @@ def test_commands_may_read_the_secrets_and_parameters_that_they_name_each_once()
             "F": flat,
         }
     )
-    assert statements(deployed(settings=told), "shop-lint-policy") == [
-        WRITE_LOG,
-        *READ_ARTIFACTS,
-        {"Effect": "Allow", "Action": ["secretsmanager:GetSecretValue"], "Resource": [other, SECRET]},
-        {"Effect": "Allow", "Action": ["ssm:GetParameters"], "Resource": [PARAMETER, flat]},
-    ]
+    assert rights(deployed(settings=told), "shop-lint-policy") == granted(
+        [
+            WRITE_LOG,
+            *READ_ARTIFACTS,
+            {"Effect": "Allow", "Action": ["secretsmanager:GetSecretValue"], "Resource": [other, SECRET]},
+            {"Effect": "Allow", "Action": ["ssm:GetParameters"], "Resource": [PARAMETER, flat]},
+        ]
+    )
 
 
 def test_commands_may_decrypt_with_the_keys_of_their_secrets_and_no_others() -> None:
     key = f"arn:aws:kms:{PLACE}:key/k"
     told = scan(secrets={"A": SECRET}, secrets_kms_key_arns=[key])
-    assert statements(deployed(settings=told), "shop-lint-policy") == [
-        WRITE_LOG,
-        *READ_ARTIFACTS,
-        {"Effect": "Allow", "Action": ["secretsmanager:GetSecretValue"], "Resource": [SECRET]},
-        {"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": [key]},
-    ]
+    assert rights(deployed(settings=told), "shop-lint-policy") == granted(
+        [
+            WRITE_LOG,
+            *READ_ARTIFACTS,
+            {"Effect": "Allow", "Action": ["secretsmanager:GetSecretValue"], "Resource": [SECRET]},
+            {"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": [key]},
+        ]
+    )
 
 
 def test_commands_in_a_vpc_may_place_interfaces_in_its_subnets_for_codebuild() -> None:
-    assert statements(deployed(vpc=VPC), "shop-lint-policy") == [
-        WRITE_LOG,
-        *READ_ARTIFACTS,
-        {
-            "Effect": "Allow",
-            "Action": [
-                "ec2:DescribeNetworkInterfaces",
-                "ec2:DescribeSubnets",
-                "ec2:DescribeSecurityGroups",
-                "ec2:DescribeDhcpOptions",
-                "ec2:DescribeVpcs",
-                "ec2:CreateNetworkInterface",
-                "ec2:DeleteNetworkInterface",
-            ],
-            "Resource": "*",
-        },
-        {
-            "Effect": "Allow",
-            "Action": ["ec2:CreateNetworkInterfacePermission"],
-            "Resource": f"arn:aws:ec2:{PLACE}:network-interface/*",
-            "Condition": {
-                "StringEquals": {"ec2:AuthorizedService": "codebuild.amazonaws.com"},
-                "ArnEquals": {
-                    "ec2:Subnet": [f"arn:aws:ec2:{PLACE}:subnet/subnet-3", f"arn:aws:ec2:{PLACE}:subnet/subnet-4"]
+    assert rights(deployed(vpc=VPC), "shop-lint-policy") == granted(
+        [
+            WRITE_LOG,
+            *READ_ARTIFACTS,
+            {
+                "Effect": "Allow",
+                "Action": [
+                    "ec2:DescribeNetworkInterfaces",
+                    "ec2:DescribeSubnets",
+                    "ec2:DescribeSecurityGroups",
+                    "ec2:DescribeDhcpOptions",
+                    "ec2:DescribeVpcs",
+                    "ec2:CreateNetworkInterface",
+                    "ec2:DeleteNetworkInterface",
+                ],
+                "Resource": "*",
+            },
+            {
+                "Effect": "Allow",
+                "Action": ["ec2:CreateNetworkInterfacePermission"],
+                "Resource": f"arn:aws:ec2:{PLACE}:network-interface/*",
+                "Condition": {
+                    "StringEquals": {"ec2:AuthorizedService": "codebuild.amazonaws.com"},
+                    "ArnEquals": {
+                        "ec2:Subnet": [f"arn:aws:ec2:{PLACE}:subnet/subnet-3", f"arn:aws:ec2:{PLACE}:subnet/subnet-4"]
+                    },
                 },
             },
-        },
-    ]
+        ]
+    )
 
 
 def test_commands_in_a_vpc_have_the_security_group_that_they_are_given_and_none_of_their_own() -> None:

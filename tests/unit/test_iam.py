@@ -3,7 +3,7 @@ import json
 import pulumi
 from slipway import iam
 from slipway.iam import Place
-from unit.harness import deploy, named, resolved, statements, trusted
+from unit.harness import deploy, granted, named, resolved, rights, trusted
 
 
 class Here(pulumi.ComponentResource):
@@ -92,9 +92,9 @@ def test_a_role_has_one_policy_with_its_statements() -> None:
         {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sts:AssumeRole"}
     ]
     assert named(resources, "x-policy").inputs["role"] == "x-role"
-    assert statements(resources, "x-policy") == [
-        {"Effect": "Allow", "Action": ["sqs:SendMessage"], "Resource": "arn:q"}
-    ]
+    assert rights(resources, "x-policy") == granted(
+        [{"Effect": "Allow", "Action": ["sqs:SendMessage"], "Resource": "arn:q"}]
+    )
 
 
 def test_canonical_json_is_the_same_text_for_the_same_value() -> None:

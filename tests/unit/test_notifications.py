@@ -9,7 +9,7 @@ import pytest
 from slipway import Notifications, Slack, Teams
 from slipway.release.function import recovery
 from unit.examples import PIPELINE, notifier
-from unit.harness import Resource, deploy, named, of_type, only, statements, trusted
+from unit.harness import Resource, deploy, granted, named, of_type, only, rights, trusted
 
 FUNCTION = "aws:lambda/function:Function"
 PLACE = "eu-west-1:123456789012"
@@ -217,15 +217,17 @@ def test_the_function_may_look_at_its_pipeline_and_publish_to_its_topic_and_noth
         {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
     ]
     assert named(resources, f"{RECOVERY}-policy").inputs["role"] == f"{RECOVERY}-role"
-    assert statements(resources, f"{RECOVERY}-policy") == [
-        {
-            "Effect": "Allow",
-            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-            "Resource": f"arn:aws:logs:{PLACE}:log-group:/aws/lambda/{RECOVERY}:*",
-        },
-        {"Effect": "Allow", "Action": ["codepipeline:ListPipelineExecutions"], "Resource": PIPELINE},
-        {"Effect": "Allow", "Action": ["sns:Publish"], "Resource": TOPIC},
-    ]
+    assert rights(resources, f"{RECOVERY}-policy") == granted(
+        [
+            {
+                "Effect": "Allow",
+                "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+                "Resource": f"arn:aws:logs:{PLACE}:log-group:/aws/lambda/{RECOVERY}:*",
+            },
+            {"Effect": "Allow", "Action": ["codepipeline:ListPipelineExecutions"], "Resource": PIPELINE},
+            {"Effect": "Allow", "Action": ["sns:Publish"], "Resource": TOPIC},
+        ]
+    )
 
 
 def test_each_success_of_the_pipeline_starts_the_function() -> None:

@@ -33,7 +33,20 @@ from slipway.sources import Source
 from slipway.strategies import Strategy
 from unit import shapes
 from unit.examples import build, pipeline, pipeline_args, service
-from unit.harness import Recording, Resource, deploy, named, of_type, only, resolved, run, statements, trusted
+from unit.harness import (
+    Recording,
+    Resource,
+    deploy,
+    granted,
+    named,
+    of_type,
+    only,
+    resolved,
+    rights,
+    run,
+    statements,
+    trusted,
+)
 
 PIPELINE = "aws:codepipeline/pipeline:Pipeline"
 CONNECTION = "aws:codeconnections/connection:Connection"
@@ -291,9 +304,9 @@ def test_the_rule_may_start_this_pipeline_and_do_nothing_else(source: Source) ->
         }
     ]
     assert named(resources, "web-push-policy").inputs["role"] == "web-push-role"
-    assert statements(resources, "web-push-policy") == [
-        {"Effect": "Allow", "Action": ["codepipeline:StartPipelineExecution"], "Resource": ARN}
-    ]
+    assert rights(resources, "web-push-policy") == granted(
+        [{"Effect": "Allow", "Action": ["codepipeline:StartPipelineExecution"], "Resource": ARN}]
+    )
 
 
 # Connections
@@ -815,22 +828,26 @@ OF_SOURCE = {
 def test_the_pipeline_may_take_its_source_build_where_it_does_and_release(source: Source) -> None:
     resources = deployed(source)
     assert named(resources, "web-pipeline-policy").inputs["role"] == "web-pipeline-role"
-    assert statements(resources, "web-pipeline-policy") == [
-        *artifact_statements(),
-        *OF_SOURCE[type(source).__name__],
-        *([] if source is IMAGE else [runs("web")]),
-        invokes("web-dev-release"),
-        LIST,
-    ]
+    assert rights(resources, "web-pipeline-policy") == granted(
+        [
+            *artifact_statements(),
+            *OF_SOURCE[type(source).__name__],
+            *([] if source is IMAGE else [runs("web")]),
+            invokes("web-dev-release"),
+            LIST,
+        ]
+    )
 
 
 @pytest.mark.parametrize("source", [COMMIT, EXISTING, ARCHIVE], ids=lambda source: type(source).__name__)
 def test_without_a_stage_the_pipeline_may_take_its_source_and_build(source: Source) -> None:
-    assert statements(deployed(source, stages={}), "web-pipeline-policy") == [
-        *artifact_statements(),
-        *OF_SOURCE[type(source).__name__],
-        runs("web"),
-    ]
+    assert rights(deployed(source, stages={}), "web-pipeline-policy") == granted(
+        [
+            *artifact_statements(),
+            *OF_SOURCE[type(source).__name__],
+            runs("web"),
+        ]
+    )
 
 
 def test_the_pipeline_may_ask_the_gate_also_where_nothing_is_released() -> None:
@@ -846,17 +863,19 @@ def test_the_pipeline_may_scan_release_to_each_environment_and_ask_for_approval(
         stages={"dev": {"approval": approval}, "prod": {"approval": approval}},
     )
     topic = f"arn:aws:sns:{PLACE}:web"
-    assert statements(resources, "web-pipeline-policy") == [
-        *artifact_statements(),
-        *OF_SOURCE["CodeCommit"],
-        runs("web"),
-        runs("web-lint"),
-        invokes("web-scan-gate"),
-        invokes("web-dev-release"),
-        invokes("web-prod-release"),
-        LIST,
-        allow("sns:Publish", on=[f"{topic}-dev-approval", f"{topic}-prod-approval"]),
-    ]
+    assert rights(resources, "web-pipeline-policy") == granted(
+        [
+            *artifact_statements(),
+            *OF_SOURCE["CodeCommit"],
+            runs("web"),
+            runs("web-lint"),
+            invokes("web-scan-gate"),
+            invokes("web-dev-release"),
+            invokes("web-prod-release"),
+            LIST,
+            allow("sns:Publish", on=[f"{topic}-dev-approval", f"{topic}-prod-approval"]),
+        ]
+    )
 
 
 @pytest.mark.parametrize("strategy", [CodeDeployBlueGreen(), Rolling(ecs_action=True)], ids=["CodeDeploy", "ECS"])
@@ -920,8 +939,8 @@ def test_codepipeline_alone_assumes_the_role_and_only_for_this_account() -> None
 def test_each_release_function_may_ask_this_pipeline_what_it_does_and_run_its_own_tests() -> None:
     asks = allow("codepipeline:GetPipelineExecution", "codepipeline:ListActionExecutions", on=ARN)
     resources = deployed(stages={"dev": {"tests": StageTests(commands=["true"])}, "prod": {}})
-    assert statements(resources, "web-dev-confirm") == [asks, runs("web-dev-tests")]
-    assert statements(resources, "web-prod-confirm") == [asks]
+    assert rights(resources, "web-dev-confirm") == granted([asks, runs("web-dev-tests")])
+    assert rights(resources, "web-prod-confirm") == granted([asks])
     for environment in ("dev", "prod"):
         assert named(resources, f"web-{environment}-confirm").inputs["role"] == f"web-{environment}-release-role"
 
@@ -951,14 +970,16 @@ def test_each_release_function_runs_when_an_execution_of_this_pipeline_did_not_s
 def test_codedeploy_may_read_the_artifacts_of_the_pipeline_where_it_deploys() -> None:
     resources = deployed(strategies={"dev": CodeDeployBlueGreen()})
     assert named(resources, "web-dev-artifacts", "RolePolicy").inputs["role"] == "web-dev-codedeploy-role"
-    assert statements(resources, "web-dev-artifacts") == [
-        allow("s3:GetObject", "s3:GetObjectVersion", on=f"{BUCKET}/*", when=MINE),
-        allow(
-            "kms:Decrypt",
-            on=KEY,
-            when={"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}},
-        ),
-    ]
+    assert rights(resources, "web-dev-artifacts") == granted(
+        [
+            allow("s3:GetObject", "s3:GetObjectVersion", on=f"{BUCKET}/*", when=MINE),
+            allow(
+                "kms:Decrypt",
+                on=KEY,
+                when={"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}},
+            ),
+        ]
+    )
 
 
 def test_roles_have_these_policies_and_no_others() -> None:

@@ -13,14 +13,13 @@ from unit import harness
 from unit.examples import TARGET_GROUP, TEST_LISTENER, load_balancer, release_function, service
 from unit.harness import (
     Resource,
-    Right,
     deploy,
+    granted,
     named,
     of_type,
     only,
     resolved,
     rights,
-    statements,
     trusted,
 )
 
@@ -410,8 +409,7 @@ def test_the_function_may_deploy_its_one_service_tag_its_images_and_nothing_else
 ) -> None:
     resources = of_service(**arguments)
     assert named(resources, "api-release-policy").inputs["role"] == "api-release-role"
-    found: set[Right] = rights(statements(resources, "api-release-policy"))
-    assert found == rights([*ALWAYS, *more])
+    assert rights(resources, "api-release-policy") == granted([*ALWAYS, *more])
 
 
 def test_whoever_invokes_the_function_may_do_that_alone() -> None:

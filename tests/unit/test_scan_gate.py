@@ -19,7 +19,7 @@ from slipway.release.function.scan_gate import Finding, Policy, rank
 from slipway.release.lambda_function import modules
 from unit.examples import PIPELINE
 from unit.examples import scan_gate as made
-from unit.harness import Resource, deploy, named, only, resolved, statements, trusted
+from unit.harness import Resource, deploy, granted, named, only, resolved, rights, trusted
 
 FUNCTION = "aws:lambda/function:Function"
 PLACE = "eu-west-1:123456789012"
@@ -132,18 +132,20 @@ def test_the_role_is_for_functions() -> None:
 def test_the_function_may_read_scans_and_answer_its_pipeline_and_nothing_else() -> None:
     resources = deployed()
     assert named(resources, "shop-scan-gate-policy").inputs["role"] == "shop-scan-gate-role"
-    assert statements(resources, "shop-scan-gate-policy") == [WRITE_LOG, READ_SCANS, CONFIRM, ANSWER]
+    assert rights(resources, "shop-scan-gate-policy") == granted([WRITE_LOG, READ_SCANS, CONFIRM, ANSWER])
 
 
 def test_enhanced_scans_take_the_right_to_read_what_inspector_found() -> None:
     inspector = {"Effect": "Allow", "Action": ["inspector2:ListFindings", "inspector2:ListCoverage"], "Resource": "*"}
-    assert statements(deployed(gate=ScanGate(enhanced=True)), "shop-scan-gate-policy") == [
-        WRITE_LOG,
-        READ_SCANS,
-        inspector,
-        CONFIRM,
-        ANSWER,
-    ]
+    assert rights(deployed(gate=ScanGate(enhanced=True)), "shop-scan-gate-policy") == granted(
+        [
+            WRITE_LOG,
+            READ_SCANS,
+            inspector,
+            CONFIRM,
+            ANSWER,
+        ]
+    )
 
 
 def test_who_invokes_the_function_may_invoke_it_alone() -> None:

@@ -16,7 +16,7 @@ from slipway import (
 )
 from slipway.strategies import Strategy
 from unit.examples import TEST_LISTENER, load_balancer, service, service_args
-from unit.harness import Resource, deploy, named, of_type, only, resolved, statements, trusted
+from unit.harness import Resource, deploy, granted, named, of_type, only, resolved, rights, statements, trusted
 
 SERVICE = "aws:ecs/service:Service"
 TEMPLATE = "aws:ecs/taskDefinition:TaskDefinition"
@@ -247,7 +247,7 @@ def test_the_roles_of_a_task_are_for_tasks_of_this_account_and_region(role: str)
 
 def test_ecs_may_pull_the_image_and_write_the_log_and_the_application_may_do_nothing() -> None:
     resources = deployed()
-    assert statements(resources, "api-execution-policy") == [LOGIN, PULL, LOGS]
+    assert rights(resources, "api-execution-policy") == granted([LOGIN, PULL, LOGS])
     policies = [r.inputs["role"] for r in of_type(resources, "aws:iam/rolePolicy:RolePolicy")]
     assert sorted(policies) == ["api-execution-role", "api-release-role"]
 
@@ -255,9 +255,9 @@ def test_ecs_may_pull_the_image_and_write_the_log_and_the_application_may_do_not
 def test_the_application_may_do_what_it_is_given() -> None:
     resources = deployed(task_statements=[iam.allow("s3:GetObject", on="arn:aws:s3:::photos/*")])
     assert named(resources, "api-task-policy").inputs["role"] == "api-task-role"
-    assert statements(resources, "api-task-policy") == [
-        {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::photos/*"}
-    ]
+    assert rights(resources, "api-task-policy") == granted(
+        [{"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::photos/*"}]
+    )
 
 
 def test_ecs_may_read_exactly_the_secrets_that_are_referred_to() -> None:
@@ -268,18 +268,20 @@ def test_ecs_may_read_exactly_the_secrets_that_are_referred_to() -> None:
         "WHOLE": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:api/all-d4e5f6",
         "TOKEN": PARAMETER,
     }
-    assert statements(deployed(secrets=secrets, secrets_kms_key_arns=[key]), "api-execution-policy") == [
-        LOGIN,
-        PULL,
-        LOGS,
-        {
-            "Effect": "Allow",
-            "Action": ["secretsmanager:GetSecretValue"],
-            "Resource": ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:api/all-d4e5f6", SECRET],
-        },
-        {"Effect": "Allow", "Action": ["ssm:GetParameters"], "Resource": [PARAMETER]},
-        {"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": [key]},
-    ]
+    assert rights(deployed(secrets=secrets, secrets_kms_key_arns=[key]), "api-execution-policy") == granted(
+        [
+            LOGIN,
+            PULL,
+            LOGS,
+            {
+                "Effect": "Allow",
+                "Action": ["secretsmanager:GetSecretValue"],
+                "Resource": ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:api/all-d4e5f6", SECRET],
+            },
+            {"Effect": "Allow", "Action": ["ssm:GetParameters"], "Resource": [PARAMETER]},
+            {"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": [key]},
+        ]
+    )
 
 
 def test_only_the_balancer_reaches_the_tasks_and_only_on_their_port() -> None:
@@ -551,8 +553,8 @@ def test_ecs_may_shift_the_traffic_between_the_two_groups_and_by_the_services_ru
         {"Effect": "Allow", "Principal": {"Service": "ecs.amazonaws.com"}, "Action": "sts:AssumeRole"}
     ]
     assert named(resources, "api-traffic-policy").inputs["role"] == "api-traffic-role"
-    assert statements(resources, "api-traffic-policy") == may("api-rule")
-    assert statements(tested, "api-traffic-policy") == may("api-rule", "api-test-rule")
+    assert rights(resources, "api-traffic-policy") == granted(may("api-rule"))
+    assert rights(tested, "api-traffic-policy") == granted(may("api-rule", "api-test-rule"))
     advanced = settings(tested)["load_balancers"][0]["advancedConfiguration"]
     assert advanced["testListenerRule"] == f"{ELB}:listener-rule/api-test-rule"
     assert "testListenerRule" not in settings(resources)["load_balancers"][0]["advancedConfiguration"]
@@ -576,9 +578,9 @@ def test_ecs_may_invoke_exactly_the_functions_of_hooks() -> None:
     assert trusted(resources, "api-hooks-role") == [
         {"Effect": "Allow", "Principal": {"Service": "ecs.amazonaws.com"}, "Action": "sts:AssumeRole"}
     ]
-    assert statements(resources, "api-hooks-policy") == [
-        {"Effect": "Allow", "Action": ["lambda:InvokeFunction"], "Resource": [FUNCTION, f"{FUNCTION}-a"]}
-    ]
+    assert rights(resources, "api-hooks-policy") == granted(
+        [{"Effect": "Allow", "Action": ["lambda:InvokeFunction"], "Resource": [FUNCTION, f"{FUNCTION}-a"]}]
+    )
 
     def called(function: str, minutes: int, action: str, *stages: str) -> dict[str, Any]:
         return {
