@@ -108,7 +108,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     for name, value in report.user_properties if report.when == "call" else ():
-        if name == "schedules":
+        if name == "schedules" and isinstance(value, tuple | list):
             schedules[value[0]] += value[1]
 
 

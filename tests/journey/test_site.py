@@ -19,7 +19,7 @@ def seen(stack: Stack) -> dict[str, Any]:
         "service": (stack.image, stack.counts),
         "definitions": families,
         "tags": stack.tags(),
-        "verified": stack.register("verified"),
+        "verified": stack.state("verified"),
         "executions": len(account.codepipeline.executions),
         "calls": len(account.api.calls),
         "time": account.clock.now(),
