@@ -4,6 +4,8 @@ again."""
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from schedules.shop import COUNT, NAME, STAGE, Shop
 
 SETTLED_MINUTES = 240
@@ -70,6 +72,7 @@ def problems(shop: Shop, known: tuple[int, ...] = ()) -> list[str]:
     if history and not (known and "verified" not in state):  # a release that found no settings said so
         found += tag_problems(shop, state)
     found += settings_problems(shop, settings)
+    found += late_problems(shop)
     for release in shop.releases:
         status, broken = (
             release.execution.status,
@@ -81,6 +84,19 @@ def problems(shop: Shop, known: tuple[int, ...] = ()) -> list[str]:
             found.append(f"R4: the execution of image {release.image} succeeded, which is not verified")
         if status == "Failed" and not any(a.message for a in release.execution.actions if a.status == "Failed"):
             found.append(f"R4: the execution of image {release.image} failed without a reason")
+    return found
+
+
+def late_problems(shop: Shop) -> list[str]:
+    """What CodePipeline calls stopped or failed is not verified afterwards; a second is left for a last look."""
+    found = []
+    for item in shop.account.dynamodb.tables[NAME].items.values():
+        if item["item"] == {"S": "history"} and item["result"] == {"S": "verified"}:
+            at = datetime.strptime(item["ended"]["S"], "%Y-%m-%dT%H:%M:%S%z").timestamp()
+            for execution in (r.execution for r in shop.releases if r.execution.id == item["execution"]["S"]):
+                if execution.status in ("Stopped", "Failed") and at > execution.ended + 1:
+                    late = f"{at - execution.ended:.0f} s after its execution was {execution.status}"
+                    found.append(f"R10: {item['digest']['S'][:14]} was verified {late}")
     return found
 
 

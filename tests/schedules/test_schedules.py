@@ -27,7 +27,7 @@ SHORT = {
     ("bad settings", ROLLING, LATER),
     ("lost state", ROLLING, LATER),
     ("events", ROLLING, LATER),
-    ("bad image", CODEDEPLOY, LATER),
+    ("two releases", CODEDEPLOY, LATER),
     ("lost state", BLUE_GREEN, LATER),
 }
 """Kind, strategy and start of what belongs to `make test`."""
