@@ -653,7 +653,8 @@ class Account:
 
     def shared(self) -> list[object]:
         """What a copy of this account has in common with it; nobody may be under way."""
-        locks = [self.ecs.lock, self.dynamodb._lock, self.codedeploy._lock, self.codebuild._lock]
+        locks: list[Any] = [self.ecs.lock, self.dynamodb._lock, self.codedeploy._lock, self.codebuild._lock]
+        locks += [self.codebuild._counting, self.events._delivering]
         return [*locks, self.clock._lock, self.codepipeline._stages, self.scheduler.hub, self.handler]
 
     def ended(self) -> list[Iterator[Any]]:
