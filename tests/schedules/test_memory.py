@@ -28,7 +28,12 @@ def write(shop: Shop, how: str, retried: bool = True) -> tuple[int, BaseExceptio
     """How often a write is done that something happens to, and what is raised."""
     before = shop.account.dynamodb.put_item
     done: list[Any] = []
-    shop.account.dynamodb.put_item = lambda params: done.append(before(params)) or {}  # type: ignore[method-assign]
+
+    def put_item(params: Any) -> dict[str, Any]:
+        done.append(params)
+        return before(params)
+
+    shop.account.dynamodb.put_item = put_item  # type: ignore[method-assign]
     client = boto3.client("dynamodb", config=Config(retries={"total_max_attempts": 6 if retried else 1}))
     shop.at("me", 1, how)
     process = shop.account.scheduler.spawn("me", lambda: client.put_item(TableName=NAME, Item=STATE_KEY))
@@ -76,12 +81,7 @@ def test_a_copy_of_an_account_goes_its_own_way(shop: Shop) -> None:
 
 
 def test_a_schedule_is_the_same_each_time() -> None:
-    traces = []
-    for _ in range(2):
-        shop = prepared(ROLLING, True, LATER).copy()
-        shop.at("release", 30, lambda shop=shop: shop.up(2))  # type: ignore[misc]
-        shop.do(lambda shop=shop: shop.release(2))
-        traces.append([(m.caller, m.operation, round(m.time, 2)) for m in shop.account.made])
+    traces = [trace_with_an_up() for _ in range(2)]
     assert traces[0] == traces[1]
 
 
@@ -90,3 +90,14 @@ def test_nobody_waits_for_ever_without_a_word(shop: Shop) -> None:
     with pytest.raises(memory.Stuck, match="wait for each other"):
         shop.run()
     shop.account.scheduler.processes.clear()
+
+
+def trace_with_an_up() -> list[tuple[str, str, float]]:
+    shop = prepared(ROLLING, True, LATER).copy()
+    shop.at("release", 30, lambda: void(shop.up(2)))
+    shop.do(lambda: shop.release(2))
+    return [(made.caller, made.operation, round(made.time, 2)) for made in shop.account.made]
+
+
+def void(_: object) -> None:
+    """For what is done for its effect."""
