@@ -29,6 +29,7 @@ KEEP = 3
 ROLLING, BLUE_GREEN, CANARY, CODEDEPLOY = "rolling", "blue/green", "canary", "CodeDeploy"
 STRATEGIES = (ROLLING, BLUE_GREEN, CANARY, CODEDEPLOY)
 COUNT = 2
+STATE_KEY = {"item": {"S": "release"}, "at": {"S": "-"}}
 PARTS = 2
 """Runs of the function in one `pulumi up`."""
 KINDS = {
@@ -49,7 +50,7 @@ def deployment_configuration(strategy: str) -> Params:
     own: dict[str, Params] = {
         ROLLING: {"strategy": "ROLLING"},
         BLUE_GREEN: {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 1},
-        CANARY: {"strategy": "CANARY", "bakeTimeInMinutes": 1, "canaryConfiguration": canary},
+        CANARY: {"strategy": "CANARY", "bakeTimeInMinutes": 0, "canaryConfiguration": canary},
     }
     return common | own[strategy]
 

@@ -1,0 +1,103 @@
+"""The account in memory: clients are boto3's own, and what happens at a call happens there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from schedules.plays import LATER, prepared
+from schedules.shop import NAME, ROLLING, STATE_KEY, Shop
+from standin import memory
+
+
+@pytest.fixture(autouse=True)
+def account_in_memory() -> Iterator[None]:
+    with memory.installed():
+        yield
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return prepared(ROLLING, True, LATER).copy()
+
+
+def write(shop: Shop, how: str, retried: bool = True) -> tuple[int, BaseException | None]:
+    """How often a write is done that something happens to, and what is raised."""
+    before = shop.account.dynamodb.put_item
+    done: list[Any] = []
+
+    def put_item(params: Any) -> dict[str, Any]:
+        done.append(params)
+        return before(params)
+
+    shop.account.dynamodb.put_item = put_item  # type: ignore[method-assign]
+    client = boto3.client("dynamodb", config=Config(retries={"total_max_attempts": 6 if retried else 1}))
+    shop.at("me", 1, how)
+    process = shop.account.scheduler.spawn("me", lambda: client.put_item(TableName=NAME, Item=STATE_KEY))
+    shop.run()
+    return len(done), process.error
+
+
+@pytest.mark.parametrize(
+    ("how", "times", "error"),
+    [
+        ("killed before", 0, "Killed"),
+        ("killed after", 1, "Killed"),
+        ("throttled", 0, "ThrottlingException"),
+        ("fault after", 1, "InternalFailure"),
+        ("twice", 2, ""),
+    ],
+)
+def test_a_call_is_cut_as_it_is_said(shop: Shop, how: str, times: int, error: str) -> None:
+    done, raised = write(shop, how)
+    assert done == times
+    assert error in repr(raised)
+    assert (raised is None) == (error == "")
+
+
+def test_a_client_without_retries_sends_nothing_twice(shop: Shop) -> None:
+    assert write(shop, "twice", retried=False) == (1, None)
+
+
+def test_errors_are_the_clients_own(shop: Shop) -> None:
+    client = boto3.client("dynamodb")
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.get_item(TableName="other", Key=STATE_KEY)
+
+
+def test_parameters_are_checked_against_the_model(shop: Shop) -> None:
+    with pytest.raises(AssertionError, match="Unknown parameter"):
+        boto3.client("ecs").describe_services(cluster="cluster", services=[NAME], nonsense=1)
+
+
+def test_a_copy_of_an_account_goes_its_own_way(shop: Shop) -> None:
+    shop.do(lambda: shop.release(2))
+    other = prepared(ROLLING, True, LATER).copy()
+    assert {shop.number_of(image) for image, _ in shop.running()} == {2}
+    assert {other.number_of(image) for image, _ in other.running()} == {1}
+
+
+def test_a_schedule_is_the_same_each_time() -> None:
+    traces = [trace_with_an_up() for _ in range(2)]
+    assert traces[0] == traces[1]
+
+
+def test_nobody_waits_for_ever_without_a_word(shop: Shop) -> None:
+    shop.account.scheduler.spawn("me", lambda: shop.account.scheduler.wait(lambda: False))
+    with pytest.raises(memory.Stuck, match="wait for each other"):
+        shop.run()
+    shop.account.scheduler.processes.clear()
+
+
+def trace_with_an_up() -> list[tuple[str, str, float]]:
+    shop = prepared(ROLLING, True, LATER).copy()
+    shop.at("release", 30, lambda: void(shop.up(2)))
+    shop.do(lambda: shop.release(2))
+    return [(made.caller, made.operation, round(made.time, 2)) for made in shop.account.made]
+
+
+def void(_: object) -> None:
+    """For what is done for its effect."""
