@@ -175,17 +175,18 @@ class Site:
 
     def __init__(self, account: World) -> None:
         self.account = account
-        self._new = account.snapshot()
+        self._new = account.snapshot() if account.can_be_restored else None
         self._up: dict[str, Snapshot] = {}
 
     def clear(self) -> None:
         """Make it a new account. What a test put in place of hooks and methods is gone too."""
-        self.account.restore(self._new)
-        self._new = self.account.snapshot()
+        if self._new is not None:
+            self.account.restore(self._new)
+            self._new = self.account.snapshot()
 
     @property
     def is_new(self) -> bool:
-        return self.account.unchanged_since(self._new)
+        return self._new is not None and self.account.unchanged_since(self._new)
 
     def keep(self, stack: str) -> None:
         """Remember the account as the one in which this stack, and nothing else, was brought up."""
@@ -245,9 +246,18 @@ def maker(shared: Workshop, site: Site, folder: Path) -> Callable[..., Stack]:
 
 
 @pytest.fixture(scope="session")
-def site(shared: Workshop) -> Iterator[Site]:
+def only_site(shared: Workshop) -> Iterator[Site]:
     with shared.account() as made:
         yield Site(made)
+
+
+@pytest.fixture
+def site(shared: Workshop, only_site: Site) -> Iterator[Site]:
+    if only_site.account.can_be_restored:
+        yield only_site
+    else:
+        with shared.account() as made:
+            yield Site(made)
 
 
 @pytest.fixture

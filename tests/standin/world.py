@@ -112,6 +112,11 @@ class World:
     def _alarm_minutes(self, name: str) -> float | None:
         return self.cloudwatch.minutes(name)
 
+    @property
+    def can_be_restored(self) -> bool:
+        """Not where its registry runs in a container, whose files are out of reach."""
+        return getattr(self._registry, "images", None) is not None
+
     def snapshot(self) -> "Snapshot":
         """What the account and the states of its stacks are now. Raises snapshots.Unsettled."""
         self.lambdas.rest()

@@ -34,7 +34,9 @@ def test_aws_and_the_provider_refuse_nothing_of_a_pair(source: str, strategy: st
     assert shapes.mistakes("codepipeline", "CreatePipeline", pipeline) == []
     template = shapes.task_definition(only(resources, "aws:ecs/taskDefinition:TaskDefinition").inputs)
     assert shapes.mistakes("ecs", "RegisterTaskDefinition", template) == []
-    update = shapes.update_service(named(resources, "storefront-dev-release-rollout-1").json("input")["rollout"]["settings"])
+    update = shapes.update_service(
+        named(resources, "storefront-dev-release-rollout-1").json("input")["rollout"]["settings"]
+    )
     assert shapes.mistakes("ecs", "UpdateService", update) == []
 
 
