@@ -25,6 +25,7 @@ def dev_and_prod(stack: Make) -> tuple[Stack, Stack]:
     return stack("dev"), stack("prod")
 
 
+@pytest.mark.rule("R6")
 def test_what_dev_verified_reaches_prod_unchanged_by_canary(stack: Make) -> None:
     dev, prod = dev_and_prod(stack)
     first = dev.push()
@@ -58,6 +59,7 @@ def test_what_dev_verified_reaches_prod_unchanged_by_canary(stack: Make) -> None
     }
 
 
+@pytest.mark.rule("R1")
 def test_a_release_to_prod_is_no_change_for_pulumi_and_none_for_the_traffic(stack: Make) -> None:
     dev, prod = dev_and_prod(stack)
     dev.push()
@@ -136,6 +138,7 @@ def test_an_image_that_is_verified_while_prod_waits_for_an_approval_is_the_one_t
     assert prod.image == f"@{newer}"
 
 
+@pytest.mark.rule("R6")
 def test_a_digest_of_before_is_released_to_prod_again(stack: Make) -> None:
     dev, prod = dev_and_prod(stack)
     first = dev.push()
@@ -155,6 +158,7 @@ def test_prod_waits_for_the_repository_of_dev_and_says_so_before_anything_is_mad
     assert "reading ECR Repository (storefront-dev): RepositoryNotFoundException" in str(failure.value)
 
 
+@pytest.mark.rule("R4")
 def test_a_canary_that_fails_is_taken_back_and_the_pipeline_is_red_with_the_reason(stack: Make) -> None:
     dev, prod = dev_and_prod(stack)
     good = dev.push()

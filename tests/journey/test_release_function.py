@@ -7,6 +7,7 @@ import json
 import threading
 import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -51,6 +52,7 @@ def forged(stack: Stack, execution: Execution, key: str = "", **changes: Any) ->
     }
 
 
+@pytest.mark.rule("R10")
 def test_nobody_deploys_past_an_approval_by_invoking_the_function(stack: Make) -> None:
     dev, prod = stack("dev"), stack("prod")
     refusals = []
@@ -108,6 +110,7 @@ def test_an_event_of_no_known_kind_is_refused(stack: Make) -> None:
         dev.account.lambdas.invoke(FUNCTION, {"image": "anything"})
 
 
+@pytest.mark.rule("R9")
 def test_a_job_that_is_delivered_twice_releases_once(stack: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     dev = stack()
     invoke = dev.account.lambdas.invoke
@@ -125,6 +128,7 @@ def test_a_job_that_is_delivered_twice_releases_once(stack: Make, monkeypatch: p
     assert len(deployments["serviceDeployments"]) == 2  # of zero tasks, when the service was made, and this one
 
 
+@pytest.mark.rule("R9")
 def test_a_run_that_is_cut_off_is_taken_up_again(stack: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     dev = stack()
     real, polls, cut_at = dev.account.clock.sleep, [0], [0]
@@ -335,6 +339,61 @@ def test_a_table_that_is_gone_is_made_again_by_an_up_with_refresh(stack: Make) -
     dev.workspace.up(refresh=True)
     assert (dev.state("settings")["minimum"], dev.state("verified")["commit"]) == (1, live.variables["Source.CommitId"])
     assert (dev.image, dev.counts) == (f"@{live.digest}", (1, 1))
+    assert dev.workspace.preview(refresh=True).changes == []
+
+
+@pytest.mark.rule("R10")
+@pytest.mark.quick
+def test_an_image_whose_execution_was_stopped_goes_live_by_no_up(stack: Make) -> None:
+    dev = stack()
+    good = dev.push()
+    dev.account.ecs.start_seconds = 120
+    stopped: list[str] = []
+
+    def stop(seconds: float) -> None:
+        """Somebody stops the execution while its tasks start."""
+        sleep(seconds)
+        execution = dev.account.codepipeline.executions[-1]
+        if not stopped and execution is not good and dev.image != f"@{good.digest}":
+            stopped.append(execution.id)
+            of = {"pipelineName": "storefront-dev", "pipelineExecutionId": execution.id, "abandon": True}
+            dev.account.codepipeline.stop_pipeline_execution(of)
+
+    sleep, dev.account.clock.sleep = dev.account.clock.sleep, stop  # type: ignore[method-assign]
+    dev.commit("Second")
+    second = dev.push()
+    assert (stopped, second.status) == ([second.id], "Stopped")
+    # The event of its end wakes the function; without it, the next `up` would do the same.
+    dev.account.deliver()
+    assert (dev.image, dev.state("claim")["phase"]) == (f"@{good.digest}", "failed")
+    dev.up(cpu=512, memory=1024)
+    assert (dev.image, dev.running["cpu"], dev.counts) == (f"@{good.digest}", "512", (1, 1))
+    assert [(each["result"], each["digest"]) for each in dev.history()] == [
+        ("failed", second.digest),
+        ("verified", good.digest),
+    ]
+    assert "ended Abandoned" in dev.history()[0]["reason"]
+
+
+def test_a_restart_starts_new_tasks_with_the_live_image_once(stack: Make) -> None:
+    dev = stack()
+    live = dev.push()
+
+    def tasks() -> list[str]:
+        of = {"cluster": "storefront-dev", "serviceName": "storefront-dev"}
+        found: list[str] = dev.account.ecs.list_tasks(of)["taskArns"]
+        return found
+
+    dev.account.clock.sleep(3600)
+    before = tasks()
+    now = datetime.fromtimestamp(dev.account.clock.now(), UTC).isoformat()
+    event = {"restart": {"before": now}}
+    answer = dev.account.lambdas.invoke(FUNCTION, event)
+    assert answer == f"storefront-dev:1 is running {live.digest} (1 task)"
+    after = tasks()
+    assert (len(after), set(after) & set(before)) == (1, set())
+    assert dev.account.lambdas.invoke(FUNCTION, event) == f"the tasks are newer than {now}"
+    assert tasks() == after
     assert dev.workspace.preview(refresh=True).changes == []
 
 

@@ -28,6 +28,7 @@ def breaks(fault: str, good: str, definition: dict[str, Any]) -> str | None:
     return None if good in str(definition) else fault
 
 
+@pytest.mark.quick
 def test_a_commit_goes_live_and_so_does_the_next(stack: Make) -> None:
     dev = stack()
     assert (dev.image, dev.counts) == (UNRELEASED, (0, 0))
@@ -42,6 +43,8 @@ def test_a_commit_goes_live_and_so_does_the_next(stack: Make) -> None:
     assert dev.state("verified")["commit"] == second.variables["Source.CommitId"]
 
 
+@pytest.mark.rule("R7")
+@pytest.mark.quick
 def test_a_release_moves_the_tags_that_keep_its_image_and_the_ones_before_from_expiring(stack: Make) -> None:
     dev = stack(keepVerified=2)
     digests = [dev.push().digest, dev.release("Second").digest, dev.release("Third").digest]
@@ -54,6 +57,8 @@ def test_a_release_moves_the_tags_that_keep_its_image_and_the_ones_before_from_e
     }
 
 
+@pytest.mark.rule("R1")
+@pytest.mark.quick
 def test_a_release_by_the_pipeline_is_no_change_for_pulumi(stack: Make) -> None:
     dev = stack()
     dev.push()
@@ -64,6 +69,8 @@ def test_a_release_by_the_pipeline_is_no_change_for_pulumi(stack: Make) -> None:
     assert dev.workspace.up().changes == []
 
 
+@pytest.mark.rule("R8")
+@pytest.mark.quick
 def test_a_first_release_that_fails_leaves_no_tasks_and_is_red_with_the_reason(stack: Make) -> None:
     dev = stack()
     dev.account.ecs.fault = lambda definition: "exit 1"
@@ -82,6 +89,8 @@ def test_a_first_release_that_fails_leaves_no_tasks_and_is_red_with_the_reason(s
     assert (dev.image, dev.counts) == (f"@{mended.digest}", (1, 1))
 
 
+@pytest.mark.rule("R4")
+@pytest.mark.quick
 def test_releases_that_ecs_rolls_back_are_red_within_a_minute_with_the_reason_of_ecs(stack: Make) -> None:
     dev = stack()
     good = dev.push()
@@ -154,6 +163,7 @@ def test_a_second_build_of_a_commit_releases_the_image_of_the_first(stack: Make)
     assert dev.running["revision"] == 1
 
 
+@pytest.mark.rule("R6")
 def test_an_earlier_commit_is_released_again_without_a_build(stack: Make) -> None:
     dev = stack()
     first = dev.push()
@@ -178,6 +188,8 @@ def test_a_deploy_stage_that_failed_can_be_retried(stack: Make) -> None:
     assert (dev.image, dev.counts) == (f"@{failed.digest}", (1, 1))
 
 
+@pytest.mark.rule("R2")
+@pytest.mark.quick
 def test_a_change_of_settings_reaches_the_service_with_the_image_that_is_live(stack: Make) -> None:
     dev = stack()
     live = dev.push()
@@ -237,6 +249,8 @@ def test_counts_that_could_not_be_had_are_taken_back(stack: Make) -> None:
     assert dev.counts == (1, 1)
 
 
+@pytest.mark.rule("R3")
+@pytest.mark.quick
 def test_a_change_of_settings_before_the_first_release_waits_for_it(stack: Make) -> None:
     dev = stack()
     dev.up(cpu=512, memory=1024)
@@ -245,6 +259,7 @@ def test_a_change_of_settings_before_the_first_release_waits_for_it(stack: Make)
     assert (dev.running["cpu"], dev.counts) == ("512", (1, 1))
 
 
+@pytest.mark.rule("R2")
 def test_settings_that_fail_fail_the_up_and_leave_what_runs(stack: Make) -> None:
     dev = stack()
     live = dev.push()
@@ -269,6 +284,7 @@ def test_settings_that_fail_fail_the_up_and_leave_what_runs(stack: Make) -> None
     assert dev.workspace.preview(refresh=True).changes == []
 
 
+@pytest.mark.rule("R3")
 def test_a_release_says_when_new_settings_may_be_at_fault(stack: Make) -> None:
     dev = stack()
     dev.push()
@@ -283,6 +299,8 @@ def test_a_release_says_when_new_settings_may_be_at_fault(stack: Make) -> None:
     )
 
 
+@pytest.mark.rule("R9")
+@pytest.mark.quick
 def test_a_change_of_settings_during_a_release_ends_with_the_newest_of_both(stack: Make) -> None:
     dev = stack()
     dev.push()

@@ -104,6 +104,8 @@ def test_a_setting_of_one_stage_is_rolled_out_to_that_stage_alone(stack: Make) -
     assert staging.running["revision"] == before
 
 
+@pytest.mark.rule("R5")
+@pytest.mark.quick
 def test_tests_that_fail_put_the_last_verified_image_back_once_and_leave_its_tags(stack: Make) -> None:
     stage = {"tests": {"commands": [*ALIVE, "test ! -f broken"]}}
     dev = stack(config={"slipway:stages": [stage]})
@@ -159,6 +161,7 @@ def test_tests_are_given_the_release_and_the_files_of_its_commit(stack: Make) ->
     }
 
 
+@pytest.mark.rule("R8")
 def test_a_first_release_whose_tests_fail_leaves_no_tasks(stack: Make) -> None:
     dev = stack(config={"slipway:stages": [{"tests": {"commands": ["false"]}}]})
     bad = dev.push()
@@ -183,6 +186,8 @@ def test_a_closed_window_stops_a_run_and_a_retry_in_the_open_window_goes_on(stac
     assert dev.image == f"@{opened.digest}"
 
 
+@pytest.mark.rule("R6")
+@pytest.mark.quick
 def test_a_digest_of_before_is_released_again_and_nothing_is_built(stack: Make) -> None:
     dev = stack()
     first = dev.push()

@@ -85,6 +85,7 @@ def test_a_release_shifts_the_traffic_as_its_strategy_says_and_pulumi_leaves_it_
     assert dev.weights == weights[::-1]
 
 
+@pytest.mark.rule("R2")
 @every_shift
 def test_a_change_of_settings_shifts_to_the_same_image_in_the_same_up(stack: Make, kind: str) -> None:
     dev = made_with(stack, **{kind: QUICK[kind]})
@@ -194,6 +195,7 @@ def test_a_pause_waits_for_somebody_and_the_action_says_how_to_go_on(stack: Make
     assert dev.counts == ((1, 1) if action == "CONTINUE" else (0, 0))
 
 
+@pytest.mark.rule("R9")
 def test_a_settings_change_in_the_middle_of_a_canary_ends_with_the_newest_image_and_the_newest_settings(
     stack: Make,
 ) -> None:

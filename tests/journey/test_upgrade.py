@@ -1,0 +1,77 @@
+"""A stack that was made by an earlier version is brought to this one by `pulumi up`."""
+
+from __future__ import annotations
+
+import io
+import runpy
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from standin.api import REGION
+from standin.world import ROOT, Workshop, World, sample_app
+
+from .conftest import Stack
+
+PARAMETERS = "dd7f7e3"
+"""The last commit that kept the release state in parameters of Parameter Store."""
+
+
+@contextmanager
+def version(commit: str, folder: Path) -> Iterator[Callable[[], object]]:
+    """The program as a commit has it, with its own components, for as long as the engine runs it."""
+    asked = ["git", "-C", str(ROOT), "archive", commit, "components", "__main__.py"]
+    done = subprocess.run(asked, capture_output=True)
+    if done.returncode:
+        pytest.skip(f"the upgrade of a stack: this clone has no history with the commit {commit}")
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        archive.extractall(folder, filter="data")
+    own = {name: sys.modules.pop(name) for name in [*sys.modules] if name.partition(".")[0] == "slipway"}
+    sys.path.insert(0, str(folder / "components"))
+    try:
+        yield lambda: runpy.run_path(str(folder / "__main__.py"), run_name="__main__")
+    finally:
+        sys.path.remove(str(folder / "components"))
+        for name in [name for name in sys.modules if name.partition(".")[0] == "slipway"]:
+            del sys.modules[name]
+        sys.modules.update(own)
+
+
+@pytest.mark.rule("R9")
+def test_an_up_moves_a_stack_from_parameters_to_the_table_and_keeps_what_is_live(
+    shared: Workshop, account: World, tmp_path: Path
+) -> None:
+    build = {**shared.build_settings("dev"), "testCommands": ["test -f app/server.py"]}
+    workspace = account.workspace("dev", {"aws:region": REGION, "slipway:build": build})
+    repository = account.repository("storefront", tmp_path / "storefront")
+    repository.commit("First commit", sample_app())
+    this = workspace.program
+    with version(PARAMETERS, tmp_path / "before") as workspace.program:
+        workspace.up()
+    dev = Stack(account, workspace, repository, "dev", "dev")
+    first, second = dev.push(), dev.release("Second")
+    before = dev.running["taskDefinitionArn"]
+
+    workspace.program = this
+    done = workspace.up()
+    removed = {step.name for step in done.changes if step.op == "delete"}
+    assert {f"storefront-dev-release-{name}" for name in ("settings", "wanted", "verified")} <= removed
+    replaced = {step.type for step in done.changes if step.op == "replace"}
+    # Nothing that serves is made anew.
+    assert replaced <= {"aws:lambda/invocation:Invocation", "aws:cloudwatch/eventTarget:EventTarget"}
+    assert (dev.image, dev.running["taskDefinitionArn"], dev.counts) == (f"@{second.digest}", before, (1, 1))
+    verified = dev.state("verified")
+    assert (verified["commit"], verified["image"].partition("@")[2]) == (
+        second.variables["Source.CommitId"],
+        second.digest,
+    )
+    assert sorted(digest for digest, _ in verified["slots"]) == sorted([first.digest, second.digest])
+    assert workspace.preview(refresh=True).changes == []
+
+    third = dev.release("Third")
+    assert (dev.image, dev.counts) == (f"@{third.digest}", (1, 1))
+    assert [each["result"] for each in dev.history()] == ["verified"]
