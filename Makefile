@@ -14,7 +14,7 @@ help:
 	@echo "make lint                 what CI checks: ruff and mypy --strict"
 	@echo "make format               write the code as ruff formats it"
 	@echo "make preview STACK=prod   the real engine's preview of a stack, without AWS"
-	@echo "make docs                 write docs/configuration.md from the code"
+	@echo "make docs                 write what the code says into docs/"
 	@echo "make wheel                build the wheel, install it into an empty environment, and run the README's example"
 
 demo: $(VENV)/ready
@@ -60,6 +60,7 @@ preview: $(VENV)/ready
 
 docs: $(VENV)/ready
 	@$(RUN) -W ignore -m unit.reference > docs/configuration.md
+	@$(RUN) -W ignore -m unit.architecture
 
 wheel: $(VENV)/ready
 	@tests/wheel.sh $(VENV)/bin/python

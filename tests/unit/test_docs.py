@@ -22,6 +22,7 @@ from slipway import (
     settings,
 )
 from slipway.service import ServiceSettings
+from unit import architecture
 from unit.example import run_example
 from unit.harness import ROOT, of_type
 from unit.reference import anchor, page
@@ -35,6 +36,15 @@ MARKDOWN = sorted(
 
 def test_the_reference_of_the_configuration_is_what_the_code_says() -> None:
     assert (ROOT / "docs" / "configuration.md").read_text() == page()
+
+
+def test_the_page_of_the_architecture_has_the_phases_of_the_code_and_the_tests_of_each_rule() -> None:
+    assert architecture.PAGE.read_text() == architecture.page()
+
+
+def test_each_rule_is_proved_by_a_test() -> None:
+    proved = {rule for rule, _, _ in architecture.marked()}
+    assert proved == set(architecture.RULES)
 
 
 def test_every_key_of_a_stack_file_is_in_the_reference_with_a_text_of_its_own() -> None:
