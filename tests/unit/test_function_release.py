@@ -420,6 +420,18 @@ def test_a_run_whose_answer_nobody_takes_does_not_leave_a_deployment_behind(
     assert world.settled == settled
 
 
+def test_a_release_that_was_replaced_brings_what_it_deployed_to_its_end_before_it_answers(world: World) -> None:
+    def settle() -> None:
+        assert world.answers == []
+        world.settled += 1
+
+    world.settle = settle  # type: ignore[method-assign]
+    world.service.deployed = True
+    world.table.state = replace(STATE, claim=replace(CLAIM, action="action-2", began=NOW + 1))
+    assert world.fails().startswith("This release was replaced: ")
+    assert world.settled == 1
+
+
 def test_a_run_that_finds_its_release_ended_says_so_again(world: World) -> None:
     world.table.state = replace(STATE, claim=replace(CLAIM, phase=Phase.FAILED, reason="It failed."))
     assert world.fails() == "It failed."
