@@ -71,7 +71,7 @@ ENVIRONMENT = FunctionEnvironment(
     service_url="https://shop.example.com",
     codedeploy_group="shop-dev",
 )
-FULL = [
+FULL: list[Any] = [
     FULL_SETTINGS,
     FULL_CLAIM,
     FULL_VERIFIED,

@@ -195,8 +195,8 @@ def test_an_action_has_one_or_two_artifacts(inputs: list[tuple[str, str]]) -> No
 
 
 def stands(now: float = NOW, **claim: Any) -> tuple[Standing, str]:
-    pipeline_job.time.time = lambda: now
-    return standing(client("codepipeline"), replace(CLAIM, **claim))
+    # Of the two times only how far they are apart counts.
+    return standing(client("codepipeline"), replace(CLAIM, **{"began": CLAIM.began + NOW - now, **claim}))
 
 
 @pytest.mark.parametrize("status", ["Succeeded", "Failed", "Abandoned"])
@@ -306,9 +306,13 @@ def named(monkeypatch: pytest.MonkeyPatch, body: bytes, digest: str | None = Non
     """The image of an artifact, for the container `app`."""
     asked: list[Any] = []
 
+    def get_object(**where: str) -> dict[str, Any]:
+        asked.append(where)
+        return {"Body": io.BytesIO(body)}
+
     def s3(service: str, **credentials: str) -> Any:
         assert (service, credentials) == ("s3", CREDENTIALS)
-        return SimpleNamespace(get_object=lambda **where: asked.append(where) or {"Body": io.BytesIO(body)})
+        return SimpleNamespace(get_object=get_object)
 
     monkeypatch.setattr(boto3, "client", s3)
     job = replace(JOB, parameters=replace(PARAMETERS, digest=digest))

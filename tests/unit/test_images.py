@@ -1,7 +1,9 @@
+import json
 from typing import Any
 
 import pytest
-from slipway.release.function.images import Images
+from slipway.release.function.images import INDEXES, Images
+from unit.releases import client, stubbed
 
 COMMIT, OLDER = "c0ffee" + "0" * 34, "0ff1ce" + "0" * 34
 DIGEST = "sha256:" + "a" * 64
@@ -57,3 +59,84 @@ def test_without_a_tag_that_says_it_an_image_was_built_from_what_was_taken(tags:
 
 def test_of_several_revisions_it_is_always_the_same_one() -> None:
     assert revision([COMMIT, OLDER], DIGEST) == revision([OLDER, COMMIT], DIGEST) == OLDER
+
+
+# What ECR is asked
+
+OTHER = "sha256:" + "b" * 64
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+BY_DIGEST = {"repositoryName": "storefront", "imageIds": [{"imageDigest": DIGEST}]}
+
+
+@pytest.fixture
+def ecr() -> Any:
+    with stubbed("ecr") as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+def images() -> Images:
+    return Images(client("ecr"), "storefront")
+
+
+def has_image(ecr: Any, media_type: str = MANIFEST, manifest: str = "{}") -> None:
+    found = {"imageId": {"imageDigest": DIGEST}, "imageManifest": manifest, "imageManifestMediaType": media_type}
+    ecr.add_response("batch_get_image", {"images": [found]}, BY_DIGEST)
+
+
+def test_an_image_that_is_gone_is_an_error_that_says_what_to_do(ecr: Any) -> None:
+    ecr.add_response("batch_get_image", {"images": [], "failures": [{"failureCode": "ImageNotFound"}]}, BY_DIGEST)
+    with pytest.raises(RuntimeError) as error:
+        images().require(DIGEST)
+    assert str(error.value) == (
+        f"the image {DIGEST} is not in the repository storefront; it was deleted or has expired: build its commit again"
+    )
+
+
+@pytest.mark.parametrize("media_type", INDEXES)
+def test_an_index_has_the_images_of_its_platforms(ecr: Any, media_type: str) -> None:
+    has_image(ecr, media_type, json.dumps({"manifests": [{"digest": OTHER}, {"digest": "sha256:c"}]}))
+    assert images().platforms(DIGEST) == {OTHER, "sha256:c"}
+
+
+def test_an_image_of_one_platform_is_no_index(ecr: Any) -> None:
+    has_image(ecr, manifest=json.dumps({"manifests": [{"digest": OTHER}]}))
+    assert images().platforms(DIGEST) == set()
+
+
+def test_tags_are_asked_for_at_once_and_only_those_that_exist_have_a_digest(ecr: Any) -> None:
+    asked = {"repositoryName": "storefront", "imageIds": [{"imageTag": "live-dev"}, {"imageTag": "verified-dev"}]}
+    found = [{"imageId": {"imageDigest": DIGEST, "imageTag": "verified-dev"}}, {"imageId": {"imageDigest": OTHER}}]
+    ecr.add_response("batch_get_image", {"images": found}, asked)
+    assert images().tagged(["verified-dev", "live-dev"]) == {"verified-dev": DIGEST}
+
+
+def put(ecr: Any, digest: str) -> None:
+    asked = {
+        "repositoryName": "storefront",
+        "imageManifest": '{"a": 1}',
+        "imageManifestMediaType": MANIFEST,
+        "imageTag": "live-dev",
+        "imageDigest": DIGEST,
+    }
+    ecr.add_response("put_image", {"image": {"imageId": {"imageDigest": digest}}}, asked)
+
+
+def test_a_tag_is_moved_by_putting_the_same_manifest_again(ecr: Any) -> None:
+    has_image(ecr, manifest='{"a": 1}')
+    put(ecr, DIGEST)
+    images().tag(DIGEST, "live-dev")
+
+
+def test_a_tag_that_is_there_already_is_no_error(ecr: Any) -> None:
+    has_image(ecr)
+    ecr.add_client_error("put_image", "ImageAlreadyExistsException")
+    images().tag(DIGEST, "live-dev")
+
+
+def test_a_tag_that_ended_elsewhere_is_an_error(ecr: Any) -> None:
+    has_image(ecr, manifest='{"a": 1}')
+    put(ecr, OTHER)
+    with pytest.raises(RuntimeError) as error:
+        images().tag(DIGEST, "live-dev")
+    assert str(error.value) == f"the tag live-dev of storefront now points at another image than {DIGEST}"

@@ -269,14 +269,14 @@ class Function:
         """What is to be released, and instead of what: for the approval that comes next."""
         image, commit = release.requested_image()
         verified = self.table.read().verified
-        live, live_commit = (verified.image.digest, verified.commit) if verified else ("none", "none")
+        live, live_commit = (verified.image.digest, verified.commit or "none") if verified else ("none",) * 2
         answer.succeeded(
             f"{self.environment.environment}: {image} (commit {commit}) instead of {live} (commit {live_commit})",
             {
                 Exported.IMAGE_DIGEST: image.digest,
                 Exported.COMMIT_ID: commit,
                 Exported.LIVE_DIGEST: live,
-                Exported.LIVE_COMMIT_ID: live_commit or "none",
+                Exported.LIVE_COMMIT_ID: live_commit,
             },
         )
 

@@ -1,0 +1,668 @@
+"""What is compared, counted and computed of a service that ECS deploys; whole releases are in schedules."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from slipway.release.function.contract import Settings, State
+from slipway.release.function.ecs import EcsDeployments, attached, has, stage, unknown, watched_minutes
+from slipway.release.function.images import Images
+from slipway.release.function.reconcile import Broken, Live, Names, Waiting, desired_count, joined, network_of, tasks
+from slipway.release.function.task_definitions import TaskDefinitions, canonical, short
+from unit.releases import DIGEST, NEW, NOW, OLD, OLD_DIGEST, SETTINGS, STATE, KeptTable, client
+
+PLACE = "arn:aws:ecs:eu-west-1:123456789012"
+NAMES = Names(cluster="shop", service="shop-dev", family="shop-dev", container="app")
+
+
+def definition(number: int) -> str:
+    return f"{PLACE}:task-definition/shop-dev:{number}"
+
+
+# Counts
+
+
+@pytest.mark.parametrize(
+    ("minimum", "maximum", "bounds", "current", "count"),
+    [
+        # A fixed count.
+        *((2, 2, None, current, 2) for current in (0, 1, 2, 3, 9)),
+        # Within the bounds, what scaling made it stays.
+        *((2, 6, (2, 6), current, current) for current in (2, 4, 6)),
+        # What somebody who moved the bounds made it stays too.
+        *((2, 6, (2, 6), current, current) for current in (1, 9)),
+        # Bounds that are not set yet, or others than before.
+        *((2, 6, None, current, min(max(current, 2), 6)) for current in (0, 1, 2, 4, 6, 9)),
+        *((2, 6, (1, 9), current, min(max(current, 2), 6)) for current in (1, 2, 6, 9)),
+        # From nothing it starts at the least.
+        (2, 6, (2, 6), 0, 2),
+        (2, 6, (0, 6), 0, 2),
+    ],
+)
+def test_the_count_stays_what_scaling_made_it(
+    minimum: int, maximum: int, bounds: tuple[int, int] | None, current: int, count: int
+) -> None:
+    settings = replace(SETTINGS, minimum=minimum, maximum=maximum)
+    assert desired_count({"desiredCount": current}, settings, replace(STATE, bounds=bounds)) == count
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 tasks"), (1, "1 task"), (2, "2 tasks")])
+def test_tasks_are_counted_in_words(count: int, text: str) -> None:
+    assert tasks(count) == text
+
+
+@pytest.mark.parametrize(
+    ("reasons", "text"),
+    [
+        ([], ""),
+        ([None, ""], ""),
+        (["a.", None, "b", "a", " a. "], "a; b"),
+        (["OutOfMemory...", "OutOfMemory"], "OutOfMemory"),
+    ],
+)
+def test_each_reason_is_said_once(reasons: list[str | None], text: str) -> None:
+    assert joined(reasons) == text
+
+
+# Comparing
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "same"),
+    [
+        ({"a": 1, "b": 2}, {"a": 1}, True),
+        ({"a": 1}, {"a": 1, "b": 2}, False),
+        ({"a": 1}, {"a": 2}, False),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}, True),
+        ({"a": {"b": 1}}, {"a": {"b": 2}}, False),
+        # What is off or empty may be missing.
+        (None, {}, True),
+        ({}, {"a": False, "b": [], "c": {}, "d": 0, "e": "", "f": None}, True),
+        ({}, {"a": {"enable": False, "alarmNames": []}}, True),
+        ({}, {"a": {"enable": True}}, False),
+        ({"a": True}, {"a": False}, False),
+        # In a list, order and number count.
+        ({"a": [1, 2]}, {"a": [1, 2]}, True),
+        ({"a": [2, 1]}, {"a": [1, 2]}, False),
+        ({"a": [1, 2]}, {"a": [1]}, False),
+        ({"a": [1]}, {"a": []}, False),
+        ({"a": [{"x": 1, "y": 2}]}, {"a": [{"x": 1}]}, True),
+        # Another kind of value.
+        ({"a": "x"}, {"a": {}}, False),
+        ({"a": "x"}, {"a": []}, False),
+        ({"a": 1.0}, {"a": 1}, True),
+        ([], {}, False),
+    ],
+)
+def test_a_service_has_what_is_asked_for_beside_ecs_own_defaults(found: Any, wanted: Any, same: bool) -> None:
+    assert has(found, wanted) is same
+
+
+@pytest.mark.parametrize(
+    ("subnets", "groups", "same"),
+    [
+        (["subnet-4", "subnet-3"], ["sg-1"], True),
+        (["subnet-3"], ["sg-1"], False),
+        (["subnet-3", "subnet-4", "subnet-5"], ["sg-1"], False),
+        (["subnet-3", "subnet-4"], ["sg-2"], False),
+        (["subnet-3", "subnet-4"], [], False),
+    ],
+)
+def test_a_network_is_the_same_in_whatever_order(subnets: list[str], groups: list[str], same: bool) -> None:
+    assert network_of(SETTINGS, {"subnets": subnets, "securityGroups": groups}) is same
+
+
+BALANCED = {"targetGroupArn": "arn:g", "containerName": "app", "containerPort": 8080}
+ADVANCED = {"alternateTargetGroupArn": "arn:h", "productionListenerRule": "arn:p", "roleArn": "arn:r"}
+TWO = replace(
+    SETTINGS, load_balancers=[{**BALANCED, "advancedConfiguration": ADVANCED}], target_groups=["arn:g", "arn:h"]
+)
+SWAPPED = {
+    **BALANCED,
+    "targetGroupArn": "arn:h",
+    "advancedConfiguration": {**ADVANCED, "alternateTargetGroupArn": "arn:g"},
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        ({}, True),
+        (SWAPPED, True),
+        ({"containerPort": 8081}, False),
+        ({"containerName": "web"}, False),
+        ({"targetGroupArn": "arn:x"}, False),
+        ({"advancedConfiguration": {**ADVANCED, "alternateTargetGroupArn": "arn:x"}}, False),
+        ({"advancedConfiguration": {**ADVANCED, "productionListenerRule": "arn:q"}}, False),
+        ({"advancedConfiguration": {**ADVANCED, "testListenerRule": "arn:t"}}, False),
+        ({"advancedConfiguration": {**ADVANCED, "roleArn": "arn:s"}}, False),
+        ({"advancedConfiguration": None}, False),
+    ],
+)
+def test_which_of_its_two_target_groups_a_service_is_in_does_not_matter(changed: dict[str, Any], same: bool) -> None:
+    found = {**BALANCED, "advancedConfiguration": ADVANCED, **changed}
+    assert (attached([found], TWO) == attached(TWO.load_balancers, TWO)) is same
+
+
+def test_without_a_shift_of_traffic_either_of_the_two_groups_serves() -> None:
+    plain = replace(TWO, load_balancers=[BALANCED])
+    assert attached([{**BALANCED, "targetGroupArn": "arn:h"}], plain) == attached([BALANCED], plain)
+    assert attached([], plain) != attached([BALANCED], plain)
+
+
+def test_a_task_definition_is_compared_without_what_ecs_reorders_or_fills_in() -> None:
+    ours = {"containerDefinitions": [{"name": "b", "cpu": 1}, {"name": "a", "links": []}], "volumes": [], "x": None}
+    theirs = {"containerDefinitions": [{"name": "a"}, {"name": "b", "cpu": 1, "mountPoints": []}]}
+    assert canonical(ours) == canonical(theirs)
+    # The order of a list without names means something.
+    assert canonical({"command": ["a", "b"]}) != canonical({"command": ["b", "a"]})
+    assert canonical({"essential": False}) != canonical({})
+    assert short(definition(7)) == "shop-dev:7"
+
+
+# The SDK
+
+
+def test_an_sdk_that_does_not_know_a_part_of_the_settings_is_found() -> None:
+    shape = client("ecs").meta.service_model.shape_for("DeploymentConfiguration")
+    known = {
+        "strategy": "CANARY",
+        "bakeTimeInMinutes": 10,
+        "canaryConfiguration": {"canaryPercent": 10, "canaryBakeTimeInMinutes": 10},
+        "alarms": {"alarmNames": ["a"], "enable": True, "rollback": True},
+        "lifecycleHooks": [{"hookTargetArn": "arn:f", "roleArn": "arn:r", "lifecycleStages": ["PRE_SCALE_UP"]}],
+    }
+    assert unknown(shape, known) == []
+    newer = {
+        "rainbowConfiguration": {"colours": 7},
+        "canaryConfiguration": {"canaryPercent": 10, "patience": 3},
+        "lifecycleHooks": [{"hookTargetArn": "arn:f"}, {"mood": "x"}],
+    }
+    assert unknown(shape, newer) == ["rainbowConfiguration", "canaryConfiguration.patience", "lifecycleHooks.mood"]
+
+
+def test_with_an_sdk_that_does_not_know_them_the_settings_are_refused_and_nothing_is_asked_for() -> None:
+    service = of_ecs()
+    with pytest.raises(RuntimeError) as error:
+        service._check_sdk(replace(SETTINGS, deployment={"strategy": "ROLLING", "rainbow": {}}))
+    assert "does not know rainbow of ECS's deployment configuration. Nothing was changed" in str(error.value)
+
+
+# How long a deployment may take
+
+
+@pytest.mark.parametrize(
+    ("alarm", "minutes"),
+    [
+        ({"Period": 60, "EvaluationPeriods": 5}, 5),
+        ({"Period": 300, "EvaluationPeriods": 3}, 15),
+        ({"Period": 3600, "EvaluationPeriods": 1}, 60),
+        ({"Period": 10, "EvaluationPeriods": 3}, 0.5),
+        ({"Period": 60}, 1),
+        ({"EvaluationPeriods": 5}, 5),
+        (
+            {
+                "EvaluationPeriods": 2,
+                "Metrics": [
+                    {"Id": "e", "Expression": "a / b"},
+                    {"Id": "a", "MetricStat": {"Period": 60}},
+                    {"Id": "b", "MetricStat": {"Period": 300}},
+                ],
+            },
+            10,
+        ),
+        ({"EvaluationPeriods": 2, "Metrics": [{"Id": "e", "Expression": "x", "Period": 120}]}, 4),
+        ({"EvaluationPeriods": 3, "Metrics": [{"Id": "e", "Expression": "x"}]}, 3),
+    ],
+)
+def test_an_alarm_is_watched_for_its_evaluation_periods(alarm: dict[str, Any], minutes: float) -> None:
+    assert watched_minutes(alarm) == minutes
+
+
+class Cloudwatch:
+    def __init__(self, *minutes: int) -> None:
+        self.minutes = minutes
+
+    def describe_alarms(self, *, AlarmNames: list[str], AlarmTypes: list[str]) -> dict[str, Any]:
+        assert (AlarmNames, AlarmTypes) == (["errors", "latency"], ["MetricAlarm"])
+        return {"MetricAlarms": [{"Period": 60, "EvaluationPeriods": minutes} for minutes in self.minutes]}
+
+
+class Ecs:
+    """ECS with one service and its revisions, of which each names a task definition."""
+
+    meta = client("ecs").meta
+    exceptions = client("ecs").exceptions
+
+    def __init__(self) -> None:
+        self.service: dict[str, Any] = {
+            "status": "ACTIVE",
+            "desiredCount": 2,
+            "runningCount": 2,
+            "taskDefinition": definition(7),
+            "events": [],
+        }
+        self.updates: list[dict[str, Any]] = []
+        self.targets: list[tuple[int, int]] = []
+        self.stopped: list[dict[str, Any]] = []
+        self.revisions: dict[str, dict[str, Any]] = {}
+        self.images = {6: str(OLD), 7: str(NEW)}
+
+    def describe_services(self, **_: Any) -> dict[str, Any]:
+        return {"services": [self.service]}
+
+    def update_service(self, *, cluster: str, service: str, **changes: Any) -> None:
+        assert (cluster, service) == ("shop", "shop-dev")
+        self.updates.append(changes)
+
+    def register_scalable_target(self, **target: Any) -> None:
+        assert target["ResourceId"] == "service/shop/shop-dev"
+        self.targets.append((target["MinCapacity"], target["MaxCapacity"]))
+
+    def list_tasks(self, **_: Any) -> dict[str, Any]:
+        return {"taskArns": [str(number) for number, _ in enumerate(self.stopped)]}
+
+    def describe_tasks(self, *, cluster: str, tasks: list[str]) -> dict[str, Any]:
+        return {"tasks": [self.stopped[int(number)] for number in tasks]}
+
+    def describe_service_revisions(self, *, serviceRevisionArns: list[str]) -> dict[str, Any]:
+        return {"serviceRevisions": [self.revisions[arn] for arn in serviceRevisionArns]}
+
+    def describe_task_definition(self, *, taskDefinition: str, include: list[str]) -> dict[str, Any]:
+        number = int(taskDefinition.rpartition(":")[2])
+        containers = [{"name": "app", "image": self.images[number]}]
+        return {"taskDefinition": {"family": "shop-dev", "containerDefinitions": containers}, "tags": []}
+
+
+def of_ecs(ecs: Ecs | None = None, table: KeptTable | None = None, *alarms: int) -> EcsDeployments:
+    asked = ecs or Ecs()
+    images = Images(None, "shop")
+    return EcsDeployments(asked, asked, table or KeptTable(), images, NAMES, Cloudwatch(*alarms))
+
+
+ALARMED = {**SETTINGS.deployment, "alarms": {"alarmNames": ["errors", "latency"], "enable": True, "rollback": True}}
+
+
+@pytest.mark.parametrize(
+    ("alarms", "minutes"), [((), 0), ((5,), 5), ((5, 30), 30)], ids=["not found", "one", "the longest"]
+)
+def test_the_longest_of_a_deployments_alarms_counts(alarms: tuple[int, ...], minutes: int) -> None:
+    assert of_ecs(None, None, *alarms)._alarm_minutes({"alarms": ALARMED["alarms"]}) == minutes
+
+
+@pytest.mark.parametrize(
+    "watched", [{}, {"alarms": {"enable": False, "alarmNames": ["errors"]}}, {"alarms": {"enable": True}}]
+)
+def test_a_deployment_without_alarms_is_not_watched(watched: dict[str, Any]) -> None:
+    assert of_ecs(None, None, 30)._alarm_minutes(watched) == 0
+
+
+def is_late(monkeypatch: pytest.MonkeyPatch, minutes: float, wanted: Any, began_with: Any, **more: Any) -> bool:
+    monkeypatch.setattr(time, "time", lambda: NOW + 60 * minutes)
+    deployment = {"createdAt": datetime.fromtimestamp(NOW, UTC), "deploymentConfiguration": began_with, **more}
+    return of_ecs(None, None, 5, 30)._is_late(deployment, replace(SETTINGS, deployment=wanted))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "wanted", "began_with", "late"),
+    [
+        (10, SETTINGS.deployment, SETTINGS.deployment, False),
+        (10.1, SETTINGS.deployment, SETTINGS.deployment, True),
+        # ECS watches the alarms after its tasks run.
+        (40, ALARMED, ALARMED, False),
+        (40.1, ALARMED, ALARMED, True),
+        # It goes by timers that may take longer than those of the settings, which came meanwhile.
+        (600, SETTINGS.deployment, {"strategy": "CANARY", "bakeTimeInMinutes": 600}, False),
+        # CodeDeploy's settings say nothing of ECS.
+        (10.1, {}, {}, True),
+    ],
+)
+def test_a_deployment_is_late_after_its_deadline_and_the_time_for_its_alarms(
+    monkeypatch: pytest.MonkeyPatch, minutes: float, wanted: Any, began_with: Any, late: bool
+) -> None:
+    assert is_late(monkeypatch, minutes, wanted, began_with) is late
+
+
+@pytest.mark.parametrize(("minutes", "late"), [(65, False), (70, False), (70.1, True)])
+def test_a_rollback_has_the_deadline_for_itself(monkeypatch: pytest.MonkeyPatch, minutes: float, late: bool) -> None:
+    rollback = {"startedAt": datetime.fromtimestamp(NOW + 3600, UTC)}
+    assert is_late(monkeypatch, minutes, ALARMED, ALARMED, rollback=rollback) is late
+
+
+# Tasks that fail
+
+
+def failed(number: int = 7, created: float = NOW, reason: str = "Essential container in task exited") -> dict[str, Any]:
+    return {
+        "taskDefinitionArn": definition(number),
+        "stoppedReason": reason,
+        "createdAt": datetime.fromtimestamp(created, UTC),
+        "containers": [{"name": "app", "exitCode": 3}, {"name": "sidecar", "reason": "OutOfMemoryError"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("count", "threshold"),
+    # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html
+    [(0, 3), (1, 3), (2, 3), (6, 3), (7, 4), (8, 4), (25, 13), (400, 200), (401, 200), (800, 200)],
+)
+def test_as_many_tasks_may_fail_as_trip_ecs_circuit_breaker(count: int, threshold: int) -> None:
+    ecs = Ecs()
+    ecs.stopped = [failed()] * (threshold - 1)
+    assert of_ecs(ecs)._failure_threshold_reached(definition(7), count, NOW) is False
+    ecs.stopped.append(failed())
+    assert of_ecs(ecs)._failure_threshold_reached(definition(7), count, NOW) is True
+
+
+def test_tasks_of_others_of_before_and_those_that_scaling_stopped_did_not_fail() -> None:
+    ecs = Ecs()
+    ecs.stopped = [failed(6), failed(created=NOW - 1), failed(reason="Scaling activity initiated by deployment x")] * 9
+    assert of_ecs(ecs)._failures(definition(7), NOW) == []
+    ecs.stopped.append(failed())
+    why = "Essential container in task exited, container app exited with 3, OutOfMemoryError"
+    assert of_ecs(ecs)._failures(definition(7), NOW) == [why]
+
+
+def test_the_first_three_different_reasons_are_said() -> None:
+    ecs = Ecs()
+    ecs.stopped = [failed(reason=reason) for reason in "aabcd"]
+    assert [reason[0] for reason in of_ecs(ecs)._stopped_tasks(definition(7))] == ["a", "b", "c"]
+
+
+# Counts of a service in which the right task definition is
+
+
+def counts(ecs: Ecs, table: KeptTable, **settings: Any) -> Any:
+    changed = replace(SETTINGS, **settings)
+    return of_ecs(ecs, table)._count(ecs.service, changed, table.state, definition(7), NEW)
+
+
+def test_a_service_is_live_when_as_many_tasks_run_as_are_wanted() -> None:
+    ecs = Ecs()
+    assert counts(ecs, KeptTable()) == Live(f"shop-dev:7 is running {DIGEST} (2 tasks)")
+    ecs.service["runningCount"] = 1
+    assert counts(ecs, KeptTable()) == Waiting("1 of 2 tasks running")
+    assert counts(ecs, KeptTable(), minimum=3, maximum=3) == Waiting("asked ECS for 3 tasks")
+    assert (ecs.updates, ecs.targets) == ([{"desiredCount": 3}], [])
+
+
+def test_bounds_are_set_when_the_settings_change_them_and_not_again() -> None:
+    ecs, table = Ecs(), KeptTable()
+    assert isinstance(counts(ecs, table, maximum=6), Live)
+    assert (ecs.targets, table.state.bounds) == ([(2, 6)], (2, 6))
+    # What somebody moved since is left alone.
+    assert isinstance(counts(ecs, table, maximum=6), Live)
+    assert ecs.targets == [(2, 6)]
+    counts(ecs, table, minimum=1, maximum=6)
+    assert (ecs.targets, table.state.bounds) == ([(2, 6), (1, 6)], (1, 6))
+
+
+def test_a_service_that_does_not_scale_any_more_has_no_bounds() -> None:
+    table = KeptTable(replace(STATE, bounds=(2, 6)))
+    counts(Ecs(), table)
+    assert table.state.bounds is None
+
+
+@pytest.mark.parametrize(("maximum", "targets"), [(2, []), (6, [(0, 6)])])
+def test_nothing_is_zero_tasks_that_scaling_does_not_raise_again(maximum: int, targets: list[tuple[int, int]]) -> None:
+    ecs, table = Ecs(), KeptTable()
+    settings = replace(SETTINGS, maximum=maximum)
+    found = of_ecs(ecs, table)._scale_to_zero(ecs.service, settings, table.state)
+    assert found == Live("nothing is released, and the service has no tasks")
+    assert (ecs.updates, ecs.targets) == ([{"desiredCount": 0}], targets)
+
+
+def test_tasks_that_run_without_any_state_are_left_alone() -> None:
+    ecs, state = Ecs(), State(version=1, settings=SETTINGS)
+    with pytest.raises(RuntimeError) as error:
+        of_ecs(ecs)._scale_to_zero(ecs.service, SETTINGS, state)
+    assert str(error.value) == (
+        "the service runs shop-dev:7, and the table shop-dev-release knows of no release: it was lost, or restored. "
+        "Nothing was changed; release the digest that should run, which fills it again"
+    )
+    assert ecs.updates == []
+    ecs.service["desiredCount"] = 0
+    assert isinstance(of_ecs(ecs)._scale_to_zero(ecs.service, SETTINGS, state), Live)
+
+
+# What ECS says of a deployment
+
+
+def revision(ecs: Ecs, arn: str, number: int, group: str = "arn:g") -> dict[str, str]:
+    ecs.revisions[arn] = {
+        "taskDefinition": definition(number),
+        "resolvedConfiguration": {"loadBalancers": [{"targetGroupArn": group}]},
+    }
+    return {"arn": arn}
+
+
+def deployment(ecs: Ecs, status: str, source: int = 6, target: int = 7, back: int | None = None, **more: Any) -> Any:
+    rollback = {"serviceRevisionArn": revision(ecs, "back", back)["arn"]} if back else {}
+    return {
+        "serviceDeploymentArn": "d-1",
+        "status": status,
+        "createdAt": datetime.fromtimestamp(NOW, UTC),
+        "stoppedAt": datetime.fromtimestamp(NOW + 60, UTC),
+        "sourceServiceRevisions": [revision(ecs, "source", source)],
+        "targetServiceRevision": revision(ecs, "target", target),
+        "rollback": rollback,
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "back", "running", "at_fault"),
+    [
+        (6, 7, 6, 2, True),
+        (7, 7, 7, 2, False),
+        # At a count of zero ECS calls the deployment of a crashing image successful.
+        (7, 7, 7, 0, True),
+        (7, 7, 6, 2, True),
+        (6, 7, 7, 2, True),
+        # Where ECS does not say where it rolls back to, nothing is known.
+        (7, 7, None, 2, True),
+    ],
+)
+def test_an_image_is_not_at_fault_where_tasks_of_it_ran_before_and_run_after(
+    source: int, target: int, back: int | None, running: int, at_fault: bool
+) -> None:
+    ecs = Ecs()
+    ecs.service["runningCount"] = running
+    found = of_ecs(ecs)._failure(deployment(ecs, "ROLLBACK_SUCCESSFUL", source, target, back), SETTINGS, NEW)
+    assert found.image_at_fault is at_fault
+
+
+@pytest.mark.parametrize(("seconds", "late"), [(598, False), (599, True)])
+def test_a_deployment_that_was_stopped_at_its_deadline_says_so(seconds: int, late: bool) -> None:
+    ecs = Ecs()
+    stopped = deployment(ecs, "STOPPED", stoppedAt=datetime.fromtimestamp(NOW + seconds, UTC))
+    message = of_ecs(ecs)._failure(stopped, SETTINGS, NEW).message
+    plain = "the deployment of shop-dev:7 failed (STOPPED): ECS gave no reason."
+    assert message == (f"it did not finish within its 10 minutes and was stopped; {plain}" if late else plain)
+
+
+def test_a_failure_says_what_ecs_says() -> None:
+    ecs = Ecs()
+    ecs.stopped = [failed()]
+    alarms = {"triggeredAlarmNames": ["errors", "latency"]}
+    reason = "Service deployment rolled back because the circuit breaker threshold was exceeded."
+    found = of_ecs(ecs)._failure(
+        deployment(ecs, "ROLLBACK_IN_PROGRESS", statusReason=reason, alarms=alarms), SETTINGS, NEW
+    )
+    assert found == Broken(
+        f"the deployment of shop-dev:7 failed (ROLLBACK_IN_PROGRESS): {reason[:-1]}; alarms: errors, latency; "
+        "Essential container in task exited, container app exited with 3, OutOfMemoryError.",
+        rolling_back=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "shifts", "serving", "expected"),
+    [
+        # Where ECS shifts no traffic yet, the group that serves is the first.
+        ("SUCCESSFUL", False, "arn:g", ("arn:g", "arn:h")),
+        ("SUCCESSFUL", False, "arn:h", ("arn:h", "arn:g")),
+        # Where it does, new tasks come into the other one, which is named first.
+        ("SUCCESSFUL", True, "arn:g", ("arn:h", "arn:g")),
+        ("SUCCESSFUL", True, "arn:h", ("arn:g", "arn:h")),
+        # A group of somebody else's: as the settings say.
+        ("SUCCESSFUL", True, "arn:x", ("arn:g", "arn:h")),
+    ],
+)
+def test_a_call_that_names_load_balancers_leaves_the_traffic_where_it_is(
+    status: str, shifts: bool, serving: str, expected: tuple[str, str]
+) -> None:
+    ecs = Ecs()
+    ecs.service["currentServiceRevisions"] = [revision(ecs, "now", 7, serving)]
+    ecs.service["loadBalancers"] = [{**BALANCED, **({"advancedConfiguration": ADVANCED} if shifts else {})}]
+    [found] = of_ecs(ecs)._load_balancers(ecs.service, TWO, None)
+    named = found["targetGroupArn"], found["advancedConfiguration"]["alternateTargetGroupArn"]
+    assert named == expected
+    assert {key: found["advancedConfiguration"][key] for key in ("productionListenerRule", "roleArn")} == {
+        "productionListenerRule": "arn:p",
+        "roleArn": "arn:r",
+    }
+
+
+def test_while_a_deployment_is_under_way_the_revision_before_it_serves() -> None:
+    ecs = Ecs()
+    under_way = deployment(ecs, "IN_PROGRESS")
+    revision(ecs, "source", 6, "arn:h")
+    ecs.service["currentServiceRevisions"] = [revision(ecs, "now", 7, "arn:g")]
+    service = of_ecs(ecs)
+    assert service._serving_group(ecs.service, under_way) == "arn:h"
+    assert service._serving_group(ecs.service, {**under_way, "status": "SUCCESSFUL"}) == "arn:g"
+    assert service._serving_group({}, None) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ({}, ""),
+        ({"lifecycleStage": "BAKE_TIME"}, " (BAKE_TIME)"),
+        (
+            {
+                "lifecycleStage": "POST_SCALE_UP",
+                "lifecycleHookDetails": [
+                    {"targetType": "AWS_LAMBDA", "status": "IN_PROGRESS", "hookId": "h-0"},
+                    {"targetType": "PAUSE", "status": "SUCCEEDED", "hookId": "h-1"},
+                    {"targetType": "PAUSE", "status": "AWAITING_ACTION", "hookId": "h-2"},
+                ],
+            },
+            " (POST_SCALE_UP); it is paused until somebody runs aws ecs continue-service-deployment --action CONTINUE "
+            "--hook-id h-2 --service-deployment-arn d-1",
+        ),
+    ],
+)
+def test_a_deployment_that_shifts_traffic_says_where_it_is_and_what_it_waits_for(more: Any, text: str) -> None:
+    assert stage({"serviceDeploymentArn": "d-1", **more}) == text
+
+
+# Task definitions
+
+
+class Registry:
+    """ECS with the template, and with what is registered."""
+
+    exceptions = client("ecs").exceptions
+
+    def __init__(self, *registered: dict[str, Any]) -> None:
+        self.template = {"family": "shop-dev-template", "cpu": "256", "containerDefinitions": [{"name": "app"}]}
+        self.registered = list(registered)
+        self.asked: list[dict[str, Any]] = []
+        self.drops: tuple[str, ...] = ()
+
+    def describe_task_definition(self, *, taskDefinition: str, include: Any = ()) -> dict[str, Any]:
+        if taskDefinition == SETTINGS.template:
+            return {"taskDefinition": {**self.template, "revision": 1}, "tags": [{"key": "team", "value": "web"}]}
+        if not self.registered:
+            raise self.exceptions.ClientException({"Error": {"Code": "ClientException"}}, "DescribeTaskDefinition")
+        number = len(self.registered) if taskDefinition == "shop-dev" else int(taskDefinition.rpartition(":")[2])
+        found = {**self.registered[number - 1], "taskDefinitionArn": definition(number), "family": "shop-dev"}
+        return {"taskDefinition": found}
+
+    def register_task_definition(self, **asked: Any) -> dict[str, Any]:
+        self.asked.append(asked)
+        self.registered.append({key: value for key, value in asked.items() if key not in ("tags", *self.drops)})
+        return {"taskDefinition": {"taskDefinitionArn": definition(len(self.registered))}}
+
+
+def test_a_release_is_the_template_with_the_image_and_its_tags() -> None:
+    ecs = Registry()
+    ecs.template["containerDefinitions"] = [{"name": "app", "image": "x:unreleased"}, {"name": "otel", "image": "o:1"}]
+    released = TaskDefinitions(ecs, "shop-dev", "app").released(SETTINGS, str(NEW))
+    assert released == {
+        "cpu": "256",
+        "containerDefinitions": [{"name": "app", "image": str(NEW)}, {"name": "otel", "image": "o:1"}],
+        "tags": [{"key": "team", "value": "web"}],
+    }
+
+
+def test_a_template_without_the_container_is_an_error() -> None:
+    with pytest.raises(RuntimeError) as error:
+        TaskDefinitions(Registry(), "shop-dev", "web").released(SETTINGS, str(NEW))
+    assert str(error.value) == f"the template {SETTINGS.template} has the containers ['app'], and none is 'web'"
+
+
+def test_a_revision_that_a_cut_left_unused_is_taken() -> None:
+    content = {"cpu": "256", "containerDefinitions": [{"name": "app", "image": str(NEW)}]}
+    ecs = Registry({"cpu": "512"}, content)
+    definitions = TaskDefinitions(ecs, "shop-dev", "app")
+    assert definitions.register({**content, "tags": []}) == definition(2)
+    assert ecs.asked == []
+    other = {**content, "cpu": "1024"}
+    assert definitions.register({**other, "tags": [{"key": "a", "value": "b"}]}) == definition(3)
+    assert ecs.asked == [{"family": "shop-dev", **other, "tags": [{"key": "a", "value": "b"}]}]
+
+
+def test_the_first_revision_of_a_family_is_registered_without_empty_tags() -> None:
+    ecs = Registry()
+    assert TaskDefinitions(ecs, "shop-dev", "app").register({"cpu": "256", "tags": []}) == definition(1)
+    assert ecs.asked == [{"family": "shop-dev", "cpu": "256"}]
+
+
+def test_a_revision_that_ecs_registered_otherwise_is_an_error_and_not_registered_for_ever() -> None:
+    ecs = Registry()
+    ecs.drops = ("enableFaultInjection",)
+    with pytest.raises(RuntimeError) as error:
+        TaskDefinitions(ecs, "shop-dev", "app").register({"cpu": "256", "enableFaultInjection": True, "tags": []})
+    assert str(error.value) == "ECS registered shop-dev:1 with another content than the template has"
+
+
+def test_an_image_of_another_digest_than_was_asked_for_is_no_success() -> None:
+    ecs = Ecs()
+    ecs.revisions["now"] = {"containerImages": [{"containerName": "app", "imageDigest": OLD_DIGEST}]}
+    service = of_ecs(ecs)
+    service.images = SimpleNamespace(platforms=lambda digest: {"sha256:p"})  # type: ignore[assignment]
+    found = service._settle(ecs.service, settings_of(ecs), STATE, SimpleNamespace(any_settings=True), "now", NEW)  # type: ignore[arg-type]
+    assert found == Broken(f"ECS runs the image ['{OLD_DIGEST}'], not {DIGEST}")
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        [],
+        [{"containerName": "app", "imageDigest": DIGEST}],
+        [{"containerName": "app", "imageDigest": "sha256:p"}],
+        [{"containerName": "app"}],
+        [{"containerName": "app", "imageDigest": DIGEST}, {"containerName": "otel", "imageDigest": OLD_DIGEST}],
+    ],
+    ids=["nothing", "itself", "a platform of its index", "no digest", "a sidecar"],
+)
+def test_the_digest_of_a_platform_is_that_of_its_index(shown: list[dict[str, str]]) -> None:
+    ecs = Ecs()
+    ecs.revisions["now"] = {"containerImages": shown}
+    service = of_ecs(ecs)
+    service.images = SimpleNamespace(platforms=lambda digest: {"sha256:p"})  # type: ignore[assignment]
+    found = service._settle(ecs.service, settings_of(ecs), STATE, SimpleNamespace(any_settings=True), "now", NEW)  # type: ignore[arg-type]
+    assert isinstance(found, Live)
+
+
+def settings_of(ecs: Ecs) -> Settings:
+    ecs.service["deploymentConfiguration"] = SETTINGS.deployment
+    return SETTINGS

@@ -1,0 +1,578 @@
+"""What the release function decides for `pulumi up`, for events, and before it answers a job."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from slipway.release.function import handler as module
+from slipway.release.function.contract import (
+    Image,
+    Phase,
+    Rollout,
+    State,
+    UserParameters,
+    Verified,
+    encode,
+    settings_text,
+    sha256,
+    variables,
+)
+from slipway.release.function.handler import Function
+from slipway.release.function.pipeline_job import ReleaseJob, Standing, UnverifiedEvent
+from slipway.release.function.reconcile import Broken, Goal, Live, Progress, Waiting
+from slipway.release.function.release import Release
+from unit.releases import (
+    CLAIM,
+    DIGEST,
+    NEW,
+    NOW,
+    OLD,
+    OLD_DIGEST,
+    SETTINGS,
+    STATE,
+    URL,
+    VERIFIED,
+    KeptTable,
+    client_error,
+)
+
+SENT = encode(SETTINGS)
+OTHER = {**SENT, "minimum": 3, "maximum": 3}
+LIVE, WAITING = Live("shop-dev:7 is running it (2 tasks)"), Waiting("1 of 2 tasks running")
+BROKEN = Broken("the deployment of shop-dev:7 failed (STOPPED): no such secret.")
+QUIET = replace(STATE, claim=None)
+
+
+class Service:
+    """A service that is seen as it is listed here: one look after the other, and then as at last."""
+
+    deployed = False
+
+    def __init__(self) -> None:
+        self.looks: list[Progress | Exception] = [LIVE]
+        self.goals: list[Goal] = []
+        self.live: Image | None = None
+        self.newer = False
+        self.restarted: list[float] = []
+
+    def look(self, state: State, goal: Goal) -> Progress:
+        self.goals.append(goal)
+        seen = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        if isinstance(seen, Exception):
+            raise seen
+        return seen
+
+    def newest_created(self) -> float:
+        return NOW - 60
+
+    def live_image(self) -> Image | None:
+        return self.live
+
+    def restart(self, state: State, before: float) -> bool:
+        self.restarted.append(before)
+        return not self.newer
+
+
+class World:
+    """The function, around one service and one table."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.service, self.table = NOW, Service(), KeptTable(QUIET)
+        self.written = [sha256(settings_text(SENT))]
+        """Hashes in the function's configuration, one read after the other, and then the last."""
+        self.tags: dict[str, str] = {}
+        self.aligned: list[State] = []
+        self.standing = (Standing.IN_PROGRESS, "")
+        self.answers: list[tuple[str, dict[str, Any]]] = []
+        clients: dict[str, Any] = {
+            "lambda": SimpleNamespace(get_function_configuration=self.configuration),
+            "codepipeline": SimpleNamespace(
+                put_job_success_result=lambda **details: self.answers.append(("success", details)),
+                put_job_failure_result=lambda **details: self.answers.append(("failure", details)),
+                exceptions=SimpleNamespace(InvalidJobStateException=KeyError, JobNotFoundException=KeyError),
+            ),
+        }
+        monkeypatch.setattr(module, "client", clients.get)
+        monkeypatch.setattr(module, "client_without_retries", clients.get)
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: self.now, sleep=self.sleep))
+        monkeypatch.setattr(module, "standing", lambda codepipeline, claim: self.standing)
+        environment = variables(
+            cluster="shop",
+            service="shop-dev",
+            family="shop-dev",
+            container="app",
+            environment="dev",
+            repository_url=URL,
+            keep_verified="3",
+            table="shop-dev-release",
+            settings_sha256="of its own start",
+        )
+        self.function = Function(environment, "shop-dev-release", until=NOW + 600)
+        self.function.service = self.service  # type: ignore[assignment]
+        self.function.table = self.table
+        self.function.tags = SimpleNamespace(align=self.aligned.append)  # type: ignore[assignment]
+        self.function.images = SimpleNamespace(  # type: ignore[assignment]
+            tagged=lambda tags: {tag: self.tags[tag] for tag in tags if tag in self.tags},
+            revision=lambda digest, taken: f"commit of {digest[7]}",
+        )
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def configuration(self, *, FunctionName: str) -> dict[str, Any]:
+        assert FunctionName == "shop-dev-release"
+        written = self.written.pop(0) if len(self.written) > 1 else self.written[0]
+        return {"Environment": {"Variables": {"SETTINGS_SHA256": written}}}
+
+    def rolls_out(self, *looks: Progress | Exception, settings: Any = SENT, part: int = 1, parts: int = 1) -> str:
+        self.service.looks = list(looks) or [LIVE]
+        return self.function.rollout(Rollout(settings, part, parts))
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+# Settings
+
+
+def test_settings_that_pulumi_wrote_last_are_stored_with_when_the_newest_deployment_was_made(world: World) -> None:
+    world.table.state = State()
+    world.rolls_out()
+    assert world.table.state == State(version=1, settings=SETTINGS, rollout_after=NOW - 60)
+
+
+def test_settings_that_are_stored_already_are_not_written_again(world: World) -> None:
+    world.table.state = replace(QUIET, rollout_after=NOW - 60)
+    world.rolls_out()
+    assert world.table.state.version == QUIET.version
+
+
+def test_a_change_of_settings_keeps_the_claim_and_what_is_verified(world: World) -> None:
+    world.table.state, world.written = STATE, [sha256(settings_text(OTHER))]
+    world.rolls_out(settings=OTHER)
+    changed = replace(SETTINGS, minimum=3, maximum=3)
+    assert world.table.state == replace(STATE, version=8, settings=changed, rollout_after=NOW - 60)
+
+
+REFUSED = (
+    "refused: these are not the settings that Pulumi wrote last for shop-dev; another `pulumi up` began meanwhile, or "
+    "somebody else invoked the function. Nothing was changed"
+)
+
+
+@pytest.mark.parametrize("written", [sha256(settings_text(OTHER)), "", "of its own start"])
+def test_settings_with_another_hash_are_refused_and_nothing_is_written(world: World, written: str) -> None:
+    # What the function was started with does not count: a run that stalled has an old environment.
+    world.written = [written]
+    with pytest.raises(RuntimeError) as error:
+        world.rolls_out()
+    assert str(error.value) == REFUSED
+    assert (world.table.state, world.service.goals) == (QUIET, [])
+
+
+def test_what_are_no_settings_is_refused_before_anything_is_asked(world: World) -> None:
+    with pytest.raises(ValueError, match="^Settings lacks template$"):
+        world.rolls_out(settings={})
+    assert world.table.state == QUIET
+
+
+def test_of_two_rollouts_the_one_that_stalled_is_refused(world: World) -> None:
+    """The newer one writes between the look at the hash and the write of the older one."""
+    world.written = [sha256(settings_text(SENT)), sha256(settings_text(OTHER))]
+    write = world.table.write
+
+    def overtaken(before: State, after: State, *ended: Any) -> State | None:
+        changed = replace(SETTINGS, minimum=3, maximum=3)
+        world.table.state = replace(QUIET, version=before.version + 1, settings=changed)
+        return write(before, after, *ended)
+
+    world.table.write = overtaken  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError) as error:
+        world.rolls_out()
+    assert str(error.value) == REFUSED
+    assert world.table.state.settings == replace(SETTINGS, minimum=3, maximum=3)
+
+
+# `pulumi up`
+
+
+def test_a_rollout_ends_when_what_should_run_runs_with_the_settings(world: World) -> None:
+    assert world.rolls_out(WAITING, WAITING, LIVE) == LIVE.message
+    # A deployment of before this `up` that failed is tried again.
+    assert world.service.goals == [Goal(OLD, NOW - 60)] * 3
+    assert world.now == NOW + 10
+    assert world.aligned == [replace(QUIET, version=8, rollout_after=NOW - 60)]
+
+
+def test_a_rollout_beside_a_release_brings_the_image_that_is_claimed(world: World) -> None:
+    world.table.state = STATE
+    assert world.rolls_out() == f"{LIVE.message}; its release is not verified yet"
+    assert world.service.goals == [Goal(NEW, NOW - 60)]
+
+
+def test_settings_that_fail_fail_the_rollout_with_the_reason_of_ecs(world: World) -> None:
+    with pytest.raises(RuntimeError) as error:
+        world.rolls_out(WAITING, BROKEN)
+    assert str(error.value) == f"shop-dev does not run with the new settings: {BROKEN.message}"
+
+
+def test_a_rollout_that_failed_waits_for_the_rollback(world: World) -> None:
+    with pytest.raises(RuntimeError, match="does not run with the new settings"):
+        world.rolls_out(*[replace(BROKEN, rolling_back=True)] * 3, BROKEN)
+    assert world.now == NOW + 15
+
+
+@pytest.mark.parametrize(
+    ("progress", "part", "ends"),
+    [
+        (WAITING, 1, "goes on"),
+        (WAITING, 2, "did not reach a steady state in time"),
+        (replace(BROKEN, rolling_back=True), 1, "did not reach a steady state in time"),
+    ],
+)
+def test_when_lambdas_time_is_over_the_next_run_goes_on_if_there_is_one(
+    world: World, progress: Progress, part: int, ends: str
+) -> None:
+    if ends == "goes on":
+        assert world.rolls_out(progress, part=part, parts=2) == progress.message
+    else:
+        with pytest.raises(RuntimeError) as error:
+            world.rolls_out(progress, part=part, parts=2)
+        assert str(error.value) == f"shop-dev {ends}: {progress.message}"
+    assert NOW + 595 < world.now <= NOW + 600
+
+
+def test_a_later_run_of_a_rollout_brings_no_settings(world: World) -> None:
+    world.written = ["newer"]
+    assert world.rolls_out(part=2, parts=2) == LIVE.message
+    assert world.table.state == QUIET
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds", "waits"),
+    [
+        (client_error("ThrottlingException"), 400, True),
+        (client_error("AccessDeniedException"), 175, True),
+        (client_error("AccessDeniedException"), 185, False),
+        (client_error("InvalidParameterException", "Unable to assume the role"), 175, True),
+        (client_error("InvalidParameterException", "Invalid subnet"), 0, False),
+        (RuntimeError("no such container"), 0, False),
+    ],
+)
+def test_a_rollout_waits_for_what_aws_has_not_caught_up_with(
+    world: World, error: Exception, seconds: int, waits: bool
+) -> None:
+    errors: list[Progress | Exception] = [error] * (seconds // 5 + 1)
+    if waits:
+        assert world.rolls_out(*errors, LIVE) == LIVE.message
+    else:
+        with pytest.raises(type(error)):
+            world.rolls_out(*errors, LIVE)
+
+
+# A table that is new or was lost
+
+
+@pytest.mark.parametrize(
+    ("tags", "untagged", "slots"),
+    [
+        ({}, False, None),
+        ({"verified-dev": OLD_DIGEST}, False, None),
+        ({"verified-dev": DIGEST}, False, [(DIGEST, 0)]),
+        ({}, True, [(DIGEST, 0)]),
+        ({"verified-dev": OLD_DIGEST, "verified-dev-0": OLD_DIGEST}, True, [(DIGEST, 1), (OLD_DIGEST, 0)]),
+        (
+            {"verified-dev": DIGEST, "verified-dev-0": OLD_DIGEST, "verified-dev-2": DIGEST},
+            False,
+            [(DIGEST, 2), (OLD_DIGEST, 0)],
+        ),
+        (
+            {"verified-dev": DIGEST, "verified-dev-0": OLD_DIGEST, "verified-dev-1": "c", "verified-dev-2": "d"},
+            False,
+            [(DIGEST, 0), ("c", 1), ("d", 2)],
+        ),
+    ],
+    ids=["no tag", "another", "verified", "untagged", "beside another", "in its slot", "full ring"],
+)
+def test_what_runs_counts_as_verified_where_its_tag_says_so(
+    world: World, tags: dict[str, str], untagged: bool, slots: list[tuple[str, int]] | None
+) -> None:
+    world.service.live, world.tags, empty = NEW, tags, State(version=1, settings=SETTINGS)
+    adopted = world.function.adopt(empty, untagged)
+    expected = None if slots is None else replace(empty, verified=Verified(NEW, "commit of a", "", slots))
+    assert adopted == expected
+
+
+def test_where_nothing_runs_nothing_counts_as_verified(world: World) -> None:
+    world.tags = {"verified-dev": DIGEST}
+    assert world.function.adopt(State(), untagged=True) is None
+
+
+def test_a_rollout_adopts_what_runs_only_where_the_table_knows_of_no_release(world: World) -> None:
+    world.service.live, world.tags = NEW, {"verified-dev": DIGEST}
+    world.rolls_out()
+    assert world.table.state.verified == VERIFIED
+    world.table.state = State()
+    world.rolls_out()
+    assert world.table.state.verified == Verified(NEW, "commit of a", "", [(DIGEST, 0)])
+
+
+# Claims that ended
+
+
+def test_a_claim_whose_action_ended_is_written_as_failed_by_whoever_sees_it(world: World) -> None:
+    world.table.state, world.standing = STATE, (Standing.ENDED, "its action Deploy ended Abandoned")
+    failed = replace(CLAIM, phase=Phase.FAILED, reason="The release did not end: its action Deploy ended Abandoned.")
+    assert world.function.resolve(STATE) == replace(STATE, version=8, claim=failed)
+    assert world.table.history == [failed]
+
+
+@pytest.mark.parametrize("phase", [Phase.VERIFIED, Phase.FAILED, Phase.ROLLING_BACK])
+def test_a_claim_that_ended_by_itself_is_left_as_it_is(world: World, phase: Phase) -> None:
+    world.standing = (Standing.ENDED, "x")
+    state = replace(STATE, claim=replace(CLAIM, phase=phase))
+    assert world.function.resolve(state) == state
+    assert world.function.resolve(QUIET) == QUIET
+
+
+def test_a_claim_that_somebody_else_ended_meanwhile_is_read_again(world: World) -> None:
+    world.standing = (Standing.ENDED, "x")
+    world.table.state = replace(STATE, version=8, claim=replace(CLAIM, phase=Phase.VERIFIED))
+    assert world.function.resolve(STATE) == world.table.state
+    assert world.table.history == []
+
+
+@pytest.mark.parametrize(
+    ("phase", "image"),
+    [
+        (None, OLD),
+        (Phase.DEPLOYING, NEW),
+        (Phase.TESTING, NEW),
+        (Phase.VERIFIED, OLD),
+        (Phase.ROLLING_BACK, OLD),
+        (Phase.FAILED, OLD),
+    ],
+)
+def test_what_should_run_is_the_claim_that_counts_else_the_last_verified_image_else_nothing(
+    world: World, phase: Phase | None, image: Image
+) -> None:
+    state = replace(STATE, claim=replace(CLAIM, phase=phase) if phase else None)
+    assert world.function.goal(state, 7) == Goal(image, 7)
+    first = replace(state, verified=None)
+    assert world.function.goal(first, 7) == Goal(NEW if image == NEW else None, 7)
+
+
+# Events
+
+
+@pytest.mark.parametrize(
+    "state",
+    [State(), replace(QUIET, settings=None), STATE, replace(QUIET, verified=None)],
+    ids=["new", "no settings", "a release", "no release"],
+)
+def test_an_event_changes_nothing_where_somebody_else_does_or_nothing_is_known(world: World, state: State) -> None:
+    world.table.state = state
+    world.function.settle()
+    assert world.service.goals == []
+
+
+def test_an_event_brings_back_what_should_run_with_whatever_settings_it_runs_with(world: World) -> None:
+    world.table.state, world.standing = STATE, (Standing.ENDED, "stopped")
+    world.service.looks = [WAITING, client_error("ThrottlingException"), LIVE]
+    world.function.settle()
+    # Starts nothing again that failed once.
+    assert world.service.goals == [Goal(OLD, 0, any_settings=True)] * 3
+    assert len(world.aligned) == 3
+
+
+def test_an_event_leaves_alone_what_failed(world: World) -> None:
+    world.service.looks = [BROKEN]
+    world.function.settle()
+    assert len(world.service.goals) == 1
+
+
+def test_an_event_whose_time_is_over_is_an_error_so_that_lambda_sends_it_again(world: World) -> None:
+    world.service.looks = [WAITING]
+    with pytest.raises(RuntimeError, match="^shop-dev did not reach a steady state in time: 1 of 2 tasks running$"):
+        world.function.settle()
+
+
+# New tasks
+
+BEFORE = "2023-11-14T22:13:20+00:00"
+
+
+@pytest.mark.parametrize(
+    ("state", "newer", "message"),
+    [
+        (STATE, False, "a release is in progress, whose tasks are new"),
+        (replace(QUIET, verified=None), False, "nothing is released, so there are no tasks to restart"),
+        (QUIET, True, f"the tasks are newer than {BEFORE}"),
+        (QUIET, False, LIVE.message),
+    ],
+)
+def test_new_tasks_are_started_where_they_are_older_and_no_release_does_it(
+    world: World, state: State, newer: bool, message: str
+) -> None:
+    world.table.state, world.service.newer = state, newer
+    assert world.function.restart(BEFORE) == message
+    assert world.service.restarted == ([NOW] if state == QUIET else [])
+
+
+def test_a_restart_that_fails_says_why(world: World) -> None:
+    world.service.looks = [WAITING, BROKEN]
+    with pytest.raises(RuntimeError) as error:
+        world.function.restart(BEFORE)
+    assert str(error.value) == f"shop-dev was not restarted: {BROKEN.message}"
+    # The deployment that this began is later than the one before.
+    assert world.service.goals == [Goal(OLD, NOW - 1, any_settings=True)] * 2
+
+
+# Jobs
+
+
+def job(step: str) -> ReleaseJob:
+    parameters = UserParameters(step=step, pipeline="shop", execution="execution-1", commit="c0ffee")
+    return ReleaseJob("job-1", parameters, "action-1", NOW, "dev", ("b", "k"), None, None, {})
+
+
+def acts(world: World, monkeypatch: pytest.MonkeyPatch, step: str, fails: Exception | None = None) -> Any:
+    def act(self: Release) -> Any:
+        if fails:
+            raise fails
+        return NEW, "c0ffee"
+
+    monkeypatch.setattr(module, "verify_with_codepipeline", lambda *_: job(step))
+    monkeypatch.setattr(Release, "requested_image", act)
+    monkeypatch.setattr(Release, "run", act)
+    world.function.act({"id": "job-1"})
+    return world.answers
+
+
+@pytest.mark.parametrize(
+    ("verified", "live", "commit"),
+    [(VERIFIED, OLD_DIGEST, "0ff1ce"), (None, "none", "none"), (replace(VERIFIED, commit=""), OLD_DIGEST, "none")],
+)
+def test_what_would_be_released_is_shown_beside_what_is_verified(
+    world: World, monkeypatch: pytest.MonkeyPatch, verified: Verified | None, live: str, commit: str
+) -> None:
+    world.table.state = replace(QUIET, verified=verified)
+    [(kind, details)] = acts(world, monkeypatch, "inspect")
+    assert (kind, details["outputVariables"]) == (
+        "success",
+        # A variable of CodePipeline is never empty.
+        {"IMAGE_DIGEST": DIGEST, "COMMIT_ID": "c0ffee", "LIVE_DIGEST": live, "LIVE_COMMIT_ID": commit},
+    )
+    assert details["executionDetails"]["summary"] == (f"dev: {NEW} (commit c0ffee) instead of {live} (commit {commit})")
+    assert world.table.state.claim is None
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("destroy", "This function has no step 'destroy'."),
+        ("prepare", "CodeDeploy does not deploy this service (any more); run `pulumi up`."),
+    ],
+)
+def test_what_the_function_cannot_do_is_answered(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: str, message: str
+) -> None:
+    [(kind, details)] = acts(world, monkeypatch, step)
+    assert (kind, details["failureDetails"]["message"]) == (
+        "failure",
+        f"the release stopped: {message} Fix the cause, then retry the stage.",
+    )
+
+
+@pytest.mark.parametrize(("deployed", "settled"), [(True, 1), (False, 0)])
+def test_an_error_is_answered_and_what_was_begun_is_brought_to_its_end(
+    world: World, monkeypatch: pytest.MonkeyPatch, deployed: bool, settled: int
+) -> None:
+    world.service.deployed = deployed
+    [(kind, details)] = acts(world, monkeypatch, "deploy", ValueError("no such thing"))
+    assert (kind, details["failureDetails"]["message"]) == (
+        "failure",
+        "the release stopped: No such thing. Fix the cause, then retry the stage.",
+    )
+    assert len(world.service.goals) == settled
+
+
+def test_an_error_that_passes_is_not_answered_so_that_lambda_sends_the_event_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Exception, match="ThrottlingException"):
+        acts(world, monkeypatch, "deploy", client_error("ThrottlingException"))
+    assert world.answers == []
+
+
+def test_an_event_that_codepipeline_does_not_confirm_is_not_answered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> ReleaseJob:
+        raise UnverifiedEvent("refused")
+
+    monkeypatch.setattr(module, "verify_with_codepipeline", refuse)
+    with pytest.raises(UnverifiedEvent):
+        world.function.act({"id": "job-1"})
+    assert world.answers == []
+
+
+# Lambda's entry
+
+
+class Called:
+    """The function, which only notes what it was called with."""
+
+    calls: list[tuple[str, Any]] = []
+
+    def __init__(self, environment: dict[str, str], name: str, until: float) -> None:
+        self.calls.append(("until", until))
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*given: Any) -> str:
+            self.calls.append((name, given))
+            return f"{name} is done"
+
+        return call
+
+
+@pytest.mark.parametrize(
+    ("event", "call", "answer"),
+    [
+        ({"CodePipeline.job": {"id": "1"}}, ("act", ({"id": "1"},)), None),
+        (
+            {"rollout": {"settings": SENT}, "part": 2, "parts": 3, "newer": 1},
+            ("rollout", (Rollout(SENT, 2, 3),)),
+            "rollout is done",
+        ),
+        ({"source": "aws.ecs", "detail": {}}, ("settle", ()), None),
+        ({"source": "aws.codepipeline", "detail": {}}, ("settle", ()), None),
+        ({"restart": {"before": BEFORE}}, ("restart", (BEFORE,)), "restart is done"),
+    ],
+)
+def test_each_event_is_for_one_part_of_the_function(
+    monkeypatch: pytest.MonkeyPatch, event: dict[str, Any], call: Any, answer: str | None
+) -> None:
+    context = SimpleNamespace(function_name="shop-dev-release", get_remaining_time_in_millis=lambda: 900_000)
+    monkeypatch.setattr(module, "Function", Called)
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: NOW))
+    Called.calls.clear()
+    assert module.handler(event, context) == answer
+    # Some of Lambda's time is left to answer in.
+    assert Called.calls == [("until", NOW + 880), call]
+
+
+@pytest.mark.parametrize("event", [{}, {"source": "aws.s3"}, {"settings": SENT}])
+def test_an_event_of_another_kind_is_an_error(monkeypatch: pytest.MonkeyPatch, event: dict[str, Any]) -> None:
+    context = SimpleNamespace(function_name="shop-dev-release", get_remaining_time_in_millis=lambda: 900_000)
+    monkeypatch.setattr(module, "Function", Called)
+    with pytest.raises(ValueError) as error:
+        module.handler(event, context)
+    assert str(error.value) == (
+        f"this function takes a job of CodePipeline, a rollout, an event or a restart, got {sorted(event)}"
+    )
