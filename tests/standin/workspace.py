@@ -78,6 +78,10 @@ class Workspace:
 
         self.program: Callable[[], object] = lambda: runpy.run_path(str(root / "__main__.py"), run_name="__main__")
         """What the engine runs; another version of the program can take its place."""
+
+        def program() -> None:
+            self.program()
+
         options = auto.LocalWorkspaceOptions(
             work_dir=str(folder / "work"),
             pulumi_home=str(folder / "home"),
@@ -98,7 +102,7 @@ class Workspace:
             },
         )
         name = yaml.safe_load(project.read_text())["name"]
-        self._stack = auto.create_stack(stack, project_name=name, program=lambda: self.program(), opts=options)
+        self._stack = auto.create_stack(stack, project_name=name, program=program, opts=options)
         # After each command the API would ask the CLI for the stack's history, and after `up` for its outputs twice,
         # which takes longer than some commands.
         self._stack.info = lambda *_, **__: object()  # type: ignore

@@ -19,8 +19,8 @@ RULES = {
     "R2": """A change of settings reaches the service in the same `pulumi up`, with the image that is live; `up` fails,
         with ECS's reason, if the new tasks do not come up.""",
     "R3": "A release runs with the newest settings; if it is these that fail, the message says so.",
-    "R4": """A release that ECS rolled back, or whose tests failed, has failed in the pipeline within about a minute, with
-        the reason. What counts is the digest that runs.""",
+    "R4": """A release that ECS rolled back, or whose tests failed, has failed in the pipeline within about a minute,
+        with the reason. What counts is the digest that runs.""",
     "R5": "When a release fails after it went live, the last verified image is rolled back to, once, without anybody.",
     "R6": "Any digest that is still in the registry can be released again without a build, and promoted unchanged.",
     "R7": "No lifecycle rule and no change of settings can delete an image that is live or was verified last.",

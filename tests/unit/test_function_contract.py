@@ -56,6 +56,7 @@ FULL_STATE = State(
     claim=FULL_CLAIM,
     verified=FULL_VERIFIED,
     rollout_after=NOW + 0.5,
+    live_settings="5e77",
     bounds=(2, 6),
 )
 ENVIRONMENT = FunctionEnvironment(

@@ -147,7 +147,7 @@ def test_settings_that_pulumi_wrote_last_are_stored_with_when_the_newest_deploym
 
 
 def test_settings_that_are_stored_already_are_not_written_again(world: World) -> None:
-    world.table.state = replace(QUIET, rollout_after=NOW - 60)
+    world.table.state = replace(QUIET, rollout_after=NOW - 60, live_settings=SETTINGS.sha256)
     world.rolls_out()
     assert world.table.state.version == QUIET.version
 
@@ -156,7 +156,8 @@ def test_a_change_of_settings_keeps_the_claim_and_what_is_verified(world: World)
     world.table.state, world.written = STATE, [sha256(settings_text(OTHER))]
     world.rolls_out(settings=OTHER)
     changed = replace(SETTINGS, minimum=3, maximum=3)
-    assert world.table.state == replace(STATE, version=8, settings=changed, rollout_after=NOW - 60)
+    seen_live = {"settings": changed, "live_settings": changed.sha256}
+    assert world.table.state == replace(STATE, version=9, rollout_after=NOW - 60, **seen_live)
 
 
 REFUSED = (
@@ -178,7 +179,7 @@ def test_settings_with_another_hash_are_refused_and_nothing_is_written(world: Wo
 def test_what_are_no_settings_is_refused_before_anything_is_asked(world: World) -> None:
     with pytest.raises(ValueError, match="^Settings lacks template$"):
         world.rolls_out(settings={})
-    assert world.table.state == QUIET
+    assert world.table.state == replace(QUIET, version=8, live_settings=SETTINGS.sha256)
 
 
 def test_of_two_rollouts_the_one_that_stalled_is_refused(world: World) -> None:
@@ -206,7 +207,8 @@ def test_a_rollout_ends_when_what_should_run_runs_with_the_settings(world: World
     # A deployment of before this `up` that failed is tried again.
     assert world.service.goals == [Goal(OLD, NOW - 60)] * 3
     assert world.now == NOW + 10
-    assert world.aligned == [replace(QUIET, version=8, rollout_after=NOW - 60)]
+    # At the beginning, and again for what changed meanwhile.
+    assert world.aligned == [replace(QUIET, version=8, rollout_after=NOW - 60)] * 2
 
 
 def test_a_rollout_beside_a_release_brings_the_image_that_is_claimed(world: World) -> None:
@@ -250,7 +252,7 @@ def test_when_lambdas_time_is_over_the_next_run_goes_on_if_there_is_one(
 def test_a_later_run_of_a_rollout_brings_no_settings(world: World) -> None:
     world.written = ["newer"]
     assert world.rolls_out(part=2, parts=2) == LIVE.message
-    assert world.table.state == QUIET
+    assert world.table.state == replace(QUIET, version=8, live_settings=SETTINGS.sha256)
 
 
 @pytest.mark.parametrize(
@@ -362,9 +364,17 @@ def test_what_should_run_is_the_claim_that_counts_else_the_last_verified_image_e
     world: World, phase: Phase | None, image: Image
 ) -> None:
     state = replace(STATE, claim=replace(CLAIM, phase=phase) if phase else None)
-    assert world.function.goal(state, 7) == Goal(image, 7)
+    state = replace(state, rollout_after=7)
+    assert world.function.goal(state) == Goal(image, 7)
     first = replace(state, verified=None)
-    assert world.function.goal(first, 7) == Goal(NEW if image == NEW else None, 7)
+    assert world.function.goal(first) == Goal(NEW if image == NEW else None, 7)
+
+
+@pytest.mark.parametrize("seen_live", [True, False])
+def test_without_a_claim_the_newest_settings_count_if_somebody_saw_them_live(world: World, seen_live: bool) -> None:
+    assert STATE.settings is not None
+    state = replace(STATE, claim=None, live_settings=STATE.settings.sha256 if seen_live else "of others")
+    assert world.function.goal_without_claim(state, 7) == Goal(OLD, 7, any_settings=not seen_live)
 
 
 # Events

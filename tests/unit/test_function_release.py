@@ -136,6 +136,9 @@ class World:
         function = SimpleNamespace(
             table=self.table,
             service=self.service,
+            goal_without_claim=lambda state, after: Goal(
+                state.verified.image if state.verified else None, after, any_settings=True
+            ),
             codepipeline=SimpleNamespace(
                 put_job_success_result=lambda **details: self.answer("success", **details),
                 put_job_failure_result=lambda **details: self.answer("failure", **details),

@@ -24,6 +24,7 @@ def item(state: State) -> dict[str, Any]:
         "version": {"N": str(state.version)},
         **{name: {"S": json.dumps(encode(part), sort_keys=True)} for name, part in parts.items() if part is not None},
         "rollout_after": {"S": json.dumps(state.rollout_after)},
+        "live_settings": {"S": json.dumps(state.live_settings)},
         "bounds": {"S": json.dumps(state.bounds)},
     }
 
@@ -87,7 +88,7 @@ AFTER = replace(STATE, version=8, claim=replace(CLAIM, phase=Phase.TESTING))
     [
         State(),
         STATE,
-        replace(STATE, rollout_after=NOW + 0.5, bounds=(2, 6)),
+        replace(STATE, rollout_after=NOW + 0.5, live_settings="5e77", bounds=(2, 6)),
         replace(STATE, claim=None),
         replace(STATE, verified=None, settings=None),
     ],
@@ -110,7 +111,9 @@ def test_an_item_of_another_version_of_the_function_is_read_as_far_as_it_is_know
     newer["claim"] = {"S": json.dumps({**encode(CLAIM), "attempt": 2})}
     reads(dynamodb, newer)
     assert table.read() == STATE
-    older = {key: value for key, value in item(STATE).items() if key not in ("bounds", "rollout_after")}
+    older = {
+        key: value for key, value in item(STATE).items() if key not in ("bounds", "live_settings", "rollout_after")
+    }
     reads(dynamodb, older)
     assert table.read() == STATE
 

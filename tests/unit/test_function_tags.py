@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from slipway.release.function.contract import Phase, State, Verified
 from slipway.release.function.images import Images
 from slipway.release.function.tags import Tags
@@ -130,7 +131,17 @@ def test_a_state_that_changes_all_the_time_is_followed_three_times() -> None:
     assert repository.moved.count("verified-dev") == 3
 
 
-@pytest.mark.parametrize("error", [client_error("Throttling", "slow down"), RuntimeError("it is gone")])
+def test_an_error_that_passes_is_raised_for_whoever_waits() -> None:
+    repository, table = Repository(), KeptTable(with_claim(None))
+    repository.fails["live-dev"] = client_error("Throttling", "slow down")
+    with pytest.raises(ClientError, match="slow down"):
+        tags(repository, table).align(table.state)
+    repository.unreadable = client_error("Throttling", "slow down")
+    with pytest.raises(ClientError, match="slow down"):
+        tags(repository, table).align(table.state)
+
+
+@pytest.mark.parametrize("error", [client_error("AccessDeniedException", "no"), RuntimeError("it is gone")])
 def test_a_tag_that_cannot_be_moved_is_said_and_the_others_are_moved(error: Exception) -> None:
     repository, table = Repository(), KeptTable(with_claim(None))
     repository.fails["live-dev"] = error
