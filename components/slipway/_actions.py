@@ -124,7 +124,10 @@ def release_actions(
         prepare = function_action("Prepare", function, Step.PREPARE, release, None, order, [prepared], **digest)
         actions += [prepare, codedeploy_action(service.code_deploy.application_name, prepared, order + 1)]
     if isinstance(service.strategy, Rolling) and service.strategy.ecs_action:
-        actions.append(ecs_action(service, service.strategy, release, len(actions) + 1))
+        order = len(actions) + 1
+        # The stage claims the image first: else the release function would take it for one that nobody releases.
+        actions.append(function_action("Prepare", function, Step.PREPARE, release, None, order, **digest))
+        actions.append(ecs_action(service, service.strategy, release, order + 1))
     name = "Finish" if actions and actions[-1].provider in ("ECS", "CodeDeployToECS") else "Deploy"
     tested = {"tests": tests.project_name} if tests else {}
     order = len(actions) + 1

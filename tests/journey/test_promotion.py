@@ -133,7 +133,7 @@ def test_an_image_that_is_verified_while_prod_waits_for_an_approval_is_the_one_t
     # What was approved is what was deployed, though the tag had moved by then; what it moved to came next.
     assert (failures(first), failures(second)) == ([], [])
     older, newer = (run.variables["Inspect-prod.IMAGE_DIGEST"] for run in (first, second))
-    assert f"runs {older} in 2 tasks" in first.action("Deploy").message
+    assert f"is running {older} (2 tasks)" in first.action("Deploy").message
     assert older != newer == dev.tags()["verified-dev"]
     assert prod.image == f"@{newer}"
 

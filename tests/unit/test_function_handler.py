@@ -457,7 +457,9 @@ def acts(world: World, monkeypatch: pytest.MonkeyPatch, step: str, fails: Except
             raise fails
         return NEW, "c0ffee"
 
-    monkeypatch.setattr(module, "verify_with_codepipeline", lambda *_: job(step))
+    monkeypatch.setattr(
+        module, "verify_with_codepipeline", lambda *_: replace(job(step), output=("artifacts", "shop/Deployment/1"))
+    )
     monkeypatch.setattr(Release, "requested_image", act)
     monkeypatch.setattr(Release, "run", act)
     world.function.act({"id": "job-1"})

@@ -628,6 +628,7 @@ def test_codedeploy_deploys_what_was_approved() -> None:
 def test_codepipelines_own_action_deploys_where_that_is_asked_for_and_the_function_finishes() -> None:
     resources = deployed(strategies={"dev": Rolling(ecs_action=True, deadline_minutes=25)})
     assert stages(resources)["dev"] == [
+        function_action("Prepare", "prepare", 1, {}),
         {
             "name": "Deploy",
             "category": "Deploy",
@@ -640,9 +641,9 @@ def test_codepipelines_own_action_deploys_where_that_is_asked_for_and_the_functi
                 "DeploymentTimeout": "25",
             },
             "inputArtifacts": ["BuildArtifact"],
-            "runOrder": 1,
+            "runOrder": 2,
         },
-        deploy_action("Finish", 2),
+        deploy_action("Finish", 3),
     ]
 
 

@@ -281,14 +281,15 @@ class Function:
         )
 
     def _prepare(self, release: Release, job: ReleaseJob, answer: Answer) -> None:
-        """The files that CodePipeline's action gives to CodeDeploy, made of the newest settings; from here on the stage
-        claims the image."""
-        if not isinstance(self.service, CodeDeployDeployments):
+        """The stage claims the image, which an action of CodePipeline deploys next. CodeDeploy's gets the files for it,
+        made of the newest settings."""
+        if job.output is not None and not isinstance(self.service, CodeDeployDeployments):
             raise RuntimeError("CodeDeploy does not deploy this service (any more); run `pulumi up`")
         state = release.claim(stage=job.stage)
         if state is None or state.claim is None:
             raise RuntimeError("a release that began later took the place of this one")
-        pipeline_job.put(job, self.service.artifact(self.table.settings(state), state.claim.image))
+        if isinstance(self.service, CodeDeployDeployments):
+            pipeline_job.put(job, self.service.artifact(self.table.settings(state), state.claim.image))
         answer.succeeded(f"{self.environment.environment}: {state.claim.image} is ready to be deployed", {})
 
 
