@@ -87,7 +87,7 @@ def environment(variables: Mapping[str, str]) -> str:
     return json.dumps([{"name": name, "value": value, "type": "PLAINTEXT"} for name, value in variables.items()])
 
 
-def code_scan_action(name: str, project: CommandProject, variables: Mapping[str, str]) -> Action:
+def code_scan_action(name: str, project: CommandProject, variables: Mapping[str, str], order: int) -> Action:
     return Action(
         name=name,
         category="Test",
@@ -98,6 +98,7 @@ def code_scan_action(name: str, project: CommandProject, variables: Mapping[str,
         if variables
         else {"ProjectName": project.project_name},
         input_artifacts=[SOURCE],
+        run_order=order,
     )
 
 

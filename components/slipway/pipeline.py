@@ -57,6 +57,10 @@ class PipelineSettings:
     """Variables that somebody who starts the pipeline can set, with their defaults; the build and the code scans have
     them as environment variables."""
 
+    parallel_scans: bool = False
+    """Run the code scans side by side, and not one after the other. Each is a build: CodeBuild's quota of concurrent
+    builds, which can be 1 in a new account, has to allow that."""
+
     def __post_init__(self) -> None:
         bad = [name for name in self.variables if not re.fullmatch(r"(?!CODEBUILD_|AWS_)[A-Za-z_]\w{0,127}", name)]
         values = [name for name, value in self.variables.items() if not 1 <= len(value) <= 1000]
@@ -224,7 +228,10 @@ class Pipeline(pulumi.ComponentResource):
         stages = [("Source", [_actions.source_action(source)], None)]
         if args.build:
             stages.append(("Build", [_actions.build_action(args.build, source, args.variables)], None))
-        checks = [_actions.code_scan_action(scan, project, args.variables) for scan, project in scans.items()]
+        checks = [
+            _actions.code_scan_action(scan, project, args.variables, 1 if args.parallel_scans else order)
+            for order, (scan, project) in enumerate(scans.items(), start=1)
+        ]
         checks += [_actions.scan_gate_action(gate, release)] if gate else []
         stages += [(_actions.SCAN, checks, None)] if checks else []
         for stage in args.stages:

@@ -721,7 +721,7 @@ def test_the_code_and_the_image_are_scanned_before_the_first_deployment() -> Non
     resources = deployed(scan_gate=ScanGate(), code_scans=scans, stages={"dev": {}, "prod": {}})
     assert [*stages(resources)] == ["Source", "Build", "Scan", "dev", "prod"]
 
-    def scan(name: str) -> dict[str, Any]:
+    def scan(name: str, order: int) -> dict[str, Any]:
         return {
             "name": name,
             "category": "Test",
@@ -730,11 +730,15 @@ def test_the_code_and_the_image_are_scanned_before_the_first_deployment() -> Non
             "version": "1",
             "configuration": {"ProjectName": f"web-{name}"},
             "inputArtifacts": ["SourceArtifact"],
+            "runOrder": order,
         }
 
     gate = function_action("Image", "scan", 1, {"namespace": "Scan"}, function="web-scan-gate")
-    assert stages(resources)["Scan"] == [scan("lint"), scan("semgrep"), gate]
-    # What the gate let through is what is deployed.
+    # One after the other: new accounts may run one build at a time.
+    assert stages(resources)["Scan"] == [scan("lint", 1), scan("semgrep", 2), gate]
+    together = deployed(scan_gate=ScanGate(), code_scans=scans, parallel_scans=True)
+    assert stages(together)["Scan"] == [scan("lint", 1), scan("semgrep", 1), gate]
+    # What passed the gate is what is deployed.
     assert stages(resources)["dev"] == [deploy_action(digest="#{Scan.IMAGE_DIGEST}")]
     assert named(resources, "web-lint", ":Project").inputs["description"] == "Scans the code of web with lint"
     assert named(resources, "web-lint", ":Project").inputs["source"]["type"] == "CODEPIPELINE"
