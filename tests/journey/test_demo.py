@@ -87,7 +87,7 @@ def test_the_demo_releases_to_dev_and_to_prod_and_leaves_no_trace(environment: d
         "3  git push: the next commit",
         "4  pulumi preview: what the pipeline released is not a change",
         "5  cpu: 256 -> 512 in Pulumi.dev.yaml, pulumi up: the settings change, the image stays",
-        "6  a commit that does not start: rolled back, and red with the reason",
+        "6  a commit that does not start: the release fails with the reason, and is rolled back",
         "7  pulumi up (stack prod): it builds nothing, and takes what dev verified",
         "8  git push: mended, verified in dev, and after an approval a canary in prod",
     ]
@@ -103,7 +103,7 @@ def test_the_demo_releases_to_dev_and_to_prod_and_leaves_no_trace(environment: d
     ]
     shares = [sorted(re.findall(r"\d+ %", line)) for line in lines if "traffic: " in line]
     assert shares == [["10 %", "90 %"], ["100 %"]]
-    assert "  0 changes, 68 resources are the same" in lines
+    assert "  0 changes, 72 resources are the same" in lines
     marks = [tuple(line.split()[:2]) for line in lines if line.lstrip().startswith(("✓", "✗"))]
     good = [("✓", name) for name in ("Source", "Build", "Image", "Deploy")]
     prod = [("✓", name) for name in ("Source", "Inspect", "Approve", "Deploy")]

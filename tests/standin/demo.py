@@ -108,7 +108,7 @@ def demo(shared: Workshop, account: World, folder: Path) -> None:
             if not step[1].startswith("delete"):
                 say(f"  {step[1]:<8} {step[0]}")
         describe(account)
-    with chapter("6  a commit that does not start: rolled back, and red with the reason"):
+    with chapter("6  a commit that does not start: the release fails with the reason, and is rolled back"):
         account.ecs.fault = lambda definition: None if second.digest in str(definition) else "exit 1"
         repository.commit("Does not start", {"app/server.py": "raise SystemExit(1)\n", "app/test_server.py": ""})
         account.codepipeline.push("storefront")
