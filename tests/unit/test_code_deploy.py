@@ -165,7 +165,7 @@ def test_test_traffic_is_shifted_where_the_balancer_listens_for_it() -> None:
 def test_whoever_deploys_may_start_and_follow_deployments_of_this_group_and_whoever_mends_may_stop_them() -> None:
     def statements() -> Any:
         made = code_deploy("api")
-        return [made.deploy_statements(), made.stop_statement()]
+        return [made.deploy_statements(), made.stop_statements()]
 
     group = f"{CODEDEPLOY}:deploymentgroup:api/api"
     assert resolved(statements) == [
@@ -190,11 +190,10 @@ def test_whoever_deploys_may_start_and_follow_deployments_of_this_group_and_whoe
                 "Resource": f"{CODEDEPLOY}:deploymentconfig:CodeDeployDefault.ECSCanary10Percent5Minutes",
             },
         ],
-        {
-            "Effect": "Allow",
-            "Action": ["codedeploy:ListDeployments", "codedeploy:StopDeployment"],
-            "Resource": group,
-        },
+        [
+            {"Effect": "Allow", "Action": ["codedeploy:ListDeployments"], "Resource": group},
+            {"Effect": "Allow", "Action": ["codedeploy:StopDeployment"], "Resource": "*"},
+        ],
     ]
 
 

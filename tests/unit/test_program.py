@@ -716,6 +716,7 @@ STARS = {
     "elasticloadbalancing:DescribeTargetHealth": "takes no resource",
     "inspector2:ListCoverage": "takes no resource",
     "inspector2:ListFindings": "takes no resource",
+    "codedeploy:StopDeployment": "takes no resource",
     "codepipeline:PutJobFailureResult": "takes no resource",
     "codepipeline:PutJobSuccessResult": "takes no resource",
     "ecr:GetAuthorizationToken": "takes no resource",

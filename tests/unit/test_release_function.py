@@ -354,7 +354,8 @@ BY_CODEDEPLOY = [
         "codedeploy:GetDeploymentConfig",
         on=f"{CODEDEPLOY}:deploymentconfig:CodeDeployDefault.ECSCanary10Percent5Minutes",
     ),
-    right("codedeploy:ListDeployments", "codedeploy:StopDeployment", on=f"{CODEDEPLOY}:deploymentgroup:api/api"),
+    right("codedeploy:ListDeployments", on=f"{CODEDEPLOY}:deploymentgroup:api/api"),
+    right("codedeploy:StopDeployment", on="*"),  # takes no resource
 ]
 SCALES = right(
     "application-autoscaling:RegisterScalableTarget",

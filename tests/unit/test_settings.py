@@ -168,7 +168,7 @@ FULL: dict[str, Any] = {
         "slack": {"teamId": "T0123ABC4", "channelId": "C0123ABC4"},
         "teams": {"tenantId": "t", "teamId": "u", "channelId": "c"},
     },
-    "pipeline": {"executionMode": "QUEUED", "variables": {"LEVEL": "info"}},
+    "pipeline": {"executionMode": "QUEUED", "variables": {"LEVEL": "info"}, "parallelScans": True},
 }
 
 

@@ -141,11 +141,15 @@ class CodeDeploy(pulumi.ComponentResource):
             ),
         ]
 
-    def stop_statement(self) -> Statement:
+    def stop_statements(self) -> list[Statement]:
         """Find deployments of this group, and stop one."""
         name = self.application_name
         group = self._place.arn("codedeploy", f"deploymentgroup:{name}/{name}")
-        return allow("codedeploy:ListDeployments", "codedeploy:StopDeployment", on=group)
+        return [
+            allow("codedeploy:ListDeployments", on=group),
+            # It takes no resource: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscodedeploy.html
+            allow("codedeploy:StopDeployment", on="*"),
+        ]
 
 
 def deploy_statements(args: CodeDeployArgs, place: Place) -> list[Statement]:

@@ -263,7 +263,7 @@ def deploy_statements(args: ReleaseFunctionArgs, place: Place) -> list[Statement
         allow("ecs:DescribeServiceRevisions", on=[service, revisions]),
     ]
     if args.code_deploy is not None:
-        follow = [*args.code_deploy.deploy_statements(), args.code_deploy.stop_statement()]
+        follow = [*args.code_deploy.deploy_statements(), *args.code_deploy.stop_statements()]
     statements = [
         allow("ecs:DescribeServices", "ecs:UpdateService", on=service),
         *follow,
