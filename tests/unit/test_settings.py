@@ -323,7 +323,7 @@ def test_every_key_reaches_what_it_is_for() -> None:
             slack=Slack(team_id="T0123ABC4", channel_id="C0123ABC4"),
             teams=Teams(tenant_id="t", team_id="u", channel_id="c"),
         ),
-        pipeline=PipelineSettings(execution_mode="QUEUED", variables={"LEVEL": "info"}),
+        pipeline=PipelineSettings(execution_mode="QUEUED", variables={"LEVEL": "info"}, parallel_scans=True),
     )
 
 
