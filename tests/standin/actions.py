@@ -109,7 +109,7 @@ class Actions:
         self, aws: Aws, api: Api, clock: Clock, lambdas: Lambdas, builds: CodeBuild, events: Events, registry: str = ""
     ) -> None:
         self._aws, self._api, self._clock, self._lambdas, self._builds = aws, api, clock, lambdas, builds
-        self._events, self._registry = events, registry
+        self._events, self._registry, self.poll_seconds = events, registry, POLL_SECONDS
         self.repositories: dict[str, Path] = {}
         """Folders of the git repositories, by the name that sources have for them."""
         self.approve: Callable[[Execution, Action], bool | None] = lambda execution, action: True
@@ -344,7 +344,7 @@ class Actions:
                 raise ActionFailed(found["errorInformation"]["message"])
             if found["status"] == "Succeeded":
                 return {}
-            self._wait(POLL_SECONDS, action)
+            self._wait(self.poll_seconds, action)
 
     def _read(self, role: str, artifact: tuple[str, str], name: str, complaint: str, limit: int = 0) -> str:
         body = self._get(role, artifact)

@@ -632,6 +632,7 @@ class Account:
         self.codedeploy = MemoryCodeDeploy(recorder, self.clock, self.events, self.elb, lambda: self.ecs.alarms)
         of = self.aws, recorder, self.clock, self.lambdas, self.codebuild, self.events, REGISTRY
         self.codepipeline = MemoryPipelines(*of)
+        self.codepipeline.poll_seconds = 60.0  # an hour of CodeDeploy's is long
         self.events.account = self.codedeploy.account = self.codepipeline.account = self
         self.services: dict[str, object] = {
             "ecs": self.ecs,

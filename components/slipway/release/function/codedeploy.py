@@ -15,7 +15,7 @@ from typing import Any
 
 from .contract import IMAGE_PLACEHOLDER, Image, Settings, State
 from .images import Images
-from .reconcile import Broken, Goal, Names, Progress, Service, Waiting, joined, network_of, seconds
+from .reconcile import Broken, Goal, Live, Names, Progress, Service, Waiting, joined, network_of, seconds, tasks
 from .state import StateTable
 from .task_definitions import short
 
@@ -152,8 +152,12 @@ class CodeDeployDeployments(Service):
         image: Image,
     ) -> Progress:
         progress = self._count(service, settings, state, primary["taskDefinition"], image)
+        # Running is not enough: outside of a deployment nobody waits for health checks.
+        # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_TaskSet.html
+        if isinstance(progress, Live) and primary["stabilityStatus"] != "STEADY_STATE":
+            progress = Waiting(f"waiting for {tasks(service['desiredCount'])} to be healthy")
         # Nothing rolls back tasks that are started outside of a deployment, as those of the first release are.
-        failing = isinstance(progress, Waiting) and service["runningCount"] < service["desiredCount"]
+        failing = isinstance(progress, Waiting) and service["desiredCount"] > 0
         since = state.claim.since if state.claim and state.claim.active else goal.after
         if failing and self._failure_threshold_reached(primary["taskDefinition"], service["desiredCount"], since):
             why = joined([*self._stopped_tasks(primary["taskDefinition"], since)])

@@ -88,6 +88,18 @@ class Function:
         print(f"the release of {claim.image} by the execution {claim.execution} did not end: {why}")
         return self.table.write(state, replace(state, claim=failed), failed) or self.resolve(self.table.read())
 
+    def finish(self, state: State, progress: Progress) -> State:
+        """The state, with the claim of a rollback that nobody follows any more written as failed, once what should run
+        is there: until then the tag of the live image does not move."""
+        claim = state.claim
+        if claim is None or claim.phase is not Phase.ROLLING_BACK or not isinstance(progress, Live):
+            return state
+        if standing(self.codepipeline, claim)[0] is Standing.IN_PROGRESS:
+            return state  # a run of its own follows it
+        reason = f"{claim.reason} Rolled back: {progress.message}."
+        failed = replace(claim, phase=Phase.FAILED, reason=reason, since=time.time())
+        return self.table.write(state, replace(state, claim=failed), failed) or self.table.read()
+
     def goal(self, state: State) -> Goal:
         """What should run: the image of the claim that counts, else the last verified one, else nothing."""
         counts = state.claim is not None and state.claim.active
@@ -178,7 +190,7 @@ class Function:
         goal = self.goal(state)
         progress = self.service.look(state, goal)
         if isinstance(progress, Live):
-            self.tags.align(state)
+            self.tags.align(self.finish(state, progress))
             if goal.image is not None and state.settings is not None:
                 live = state.settings.sha256
                 self.table.update(lambda s: replace(s, live_settings=live) if s.settings == state.settings else s)
@@ -202,6 +214,8 @@ class Function:
                     return
                 self.tags.align(state)
                 progress = self.service.look(state, self.goal_without_claim(state, after=0))
+                if (finished := self.finish(state, progress)) != state:
+                    self.tags.align(finished)
             except Exception as e:
                 if not passes(e) and not may_be_too_new(e):
                     raise

@@ -322,7 +322,7 @@ class Release:
                 written = self.table.write(state, replace(state, claim=now))
         if written is None:
             return self.table.read()
-        if phase is not Phase.VERIFIED:  # its end does, and says what could not be done
+        if phase not in (Phase.VERIFIED, Phase.FAILED):  # their end does
             self.function.tags.align(written)
         return written
 
@@ -336,10 +336,10 @@ class Release:
 
     def _end(self, state: State, claim: Claim) -> None:
         """The release is verified or failed, and stays so, whatever happens to the answer."""
+        problems = self.function.tags.align(state)
         if claim.phase is Phase.FAILED:
             self._leave(claim.reason)
             return
-        problems = self.function.tags.align(state)
         image = claim.image
         note = f". {sentence('; '.join(problems))} The next run tries again" if problems else ""
         self.answer.succeeded(
