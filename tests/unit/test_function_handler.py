@@ -223,6 +223,19 @@ def test_settings_that_fail_fail_the_rollout_with_the_reason_of_ecs(world: World
     assert str(error.value) == f"shop-dev does not run with the new settings: {BROKEN.message}"
 
 
+@pytest.mark.parametrize("image_at_fault", [True, False])
+def test_an_image_that_fails_while_it_is_claimed_is_the_releases_failure_and_not_that_of_the_settings(
+    world: World, image_at_fault: bool
+) -> None:
+    world.table.state = STATE
+    broken = replace(BROKEN, image_at_fault=image_at_fault)
+    if image_at_fault:
+        assert world.rolls_out(broken, LIVE).startswith(LIVE.message)
+    else:
+        with pytest.raises(RuntimeError, match="does not run with the new settings"):
+            world.rolls_out(broken, LIVE)
+
+
 def test_a_rollout_that_failed_waits_for_the_rollback(world: World) -> None:
     with pytest.raises(RuntimeError, match="does not run with the new settings"):
         world.rolls_out(*[replace(BROKEN, rolling_back=True)] * 3, BROKEN)

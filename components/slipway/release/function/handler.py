@@ -196,6 +196,9 @@ class Function:
                 self.table.update(lambda s: replace(s, live_settings=live) if s.settings == state.settings else s)
             if state.claim is not None and state.claim.active:
                 return Live(f"{progress.message}; its release is not verified yet")
+        if isinstance(progress, Broken) and progress.image_at_fault and state.claim is not None and state.claim.active:
+            # The settings may be good: they are tried with the last verified image once the release has failed.
+            return Waiting(f"waiting for the release in progress to fail: {progress.message}")
         return progress
 
     # Events, and by hand
