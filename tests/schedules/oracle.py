@@ -54,7 +54,7 @@ def problems(shop: Shop, known: tuple[int, ...] = ()) -> list[str]:
     running = shop.running()
     images, settings = {shop.number_of(image) for image, _ in running}, {number for _, number in running}
     history = verified_images(shop)
-    verified = [*known, *history]
+    verified = [*known, *(image for image in history if image not in known)]
     state, desired = shop.state(), shop.service.shown["desiredCount"]
     if going := under_way(shop):
         found.append(f"R9: a deployment that nobody follows never ends: {going}")
