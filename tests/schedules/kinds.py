@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 
+from schedules import circumstances
 from schedules.plays import Failure, Play, cuts, switches
-from schedules.shop import CODEDEPLOY, NAME, Shop
+from schedules.shop import CANARY, CODEDEPLOY, NAME, ROLLING, Shop
 
 BAD_IMAGES = ("exit 1", "health check", "CannotPullContainerError", "flapping", "tests")
 """How an image fails: `tests` is that its tests do."""
@@ -217,4 +218,18 @@ KINDS: dict[str, Kind] = {
     "bad settings": bad_settings,
     "lost state": lost_state,
     "events": events,
+    "pairs": circumstances.pairs,
+    "older digest": circumstances.older_digest,
+    "state lost meanwhile": circumstances.state_lost_meanwhile,
+    "new role": circumstances.new_role,
+    "quota of builds": circumstances.quota,
+    "index": circumstances.index,
+    "long alarm": circumstances.long_alarm,
+    "change of strategy": circumstances.strategy_change,
+    "lagging history": circumstances.lagging_history,
+    "other clock": circumstances.other_clock,
 }
+ONLY = {"new role": (CANARY,), "long alarm": (ROLLING,), "change of strategy": (ROLLING,)}
+"""Strategies of kinds that not all of them have."""
+LATER_ONLY = ("lost state", "state lost meanwhile")
+"""Kinds that need something to lose."""

@@ -54,7 +54,7 @@ def problems(shop: Shop, known: tuple[int, ...] = ()) -> list[str]:
     running = shop.running()
     images, settings = {shop.number_of(image) for image, _ in running}, {number for _, number in running}
     history = verified_images(shop)
-    verified = [*known, *history]
+    verified = [*known, *(image for image in history if image not in known)]
     state, desired = shop.state(), shop.service.shown["desiredCount"]
     if going := under_way(shop):
         found.append(f"R9: a deployment that nobody follows never ends: {going}")
@@ -92,7 +92,7 @@ def late_problems(shop: Shop) -> list[str]:
     found = []
     for item in shop.account.dynamodb.tables[NAME].items.values():
         if item["item"] == {"S": "history"} and item["result"] == {"S": "verified"}:
-            at = datetime.strptime(item["ended"]["S"], "%Y-%m-%dT%H:%M:%S%z").timestamp()
+            at = datetime.strptime(item["ended"]["S"], "%Y-%m-%dT%H:%M:%S%z").timestamp() - shop.account.skew
             for execution in (r.execution for r in shop.releases if r.execution.id == item["execution"]["S"]):
                 if execution.status in ("Stopped", "Failed") and at > execution.ended + 1:
                     late = f"{at - execution.ended:.0f} s after its execution was {execution.status}"

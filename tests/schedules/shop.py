@@ -95,6 +95,11 @@ class Shop:
         self.image_faults: dict[int, str] = {}
         self.settings_faults: dict[int, str] = {}
         self.tests_fail: set[int] = set()
+        self.roles: dict[int, str] = {}
+        self.alarms: dict[int, list[str]] = {}
+        self.strategies: dict[int, str] = {}
+        """By number of the settings, where they differ from those of the service: the role for the load balancer, the
+        alarms that ECS watches, the strategy."""
         self.releases: list[Release] = []
         self.ups: list[Up] = []
         self.digests: dict[int, str] = {}
@@ -235,6 +240,14 @@ class Shop:
         return str(self.account.ecs.register_task_definition(asked)["taskDefinition"]["taskDefinitionArn"])
 
     def settings(self, number: int) -> Params:
+        strategy = self.strategies.get(number, self.strategy)
+        one_group = strategy == ROLLING and not self.strategies
+        deployment = deployment_configuration(strategy)
+        if number in self.alarms:
+            deployment["alarms"] = {"alarmNames": self.alarms[number], "enable": True, "rollback": True}
+        balancers = load_balancers(strategy)
+        for advanced in [b["advancedConfiguration"] for b in balancers if "advancedConfiguration" in b]:
+            advanced["roleArn"] = self.roles.get(number, ROLE)
         return {
             "template": self.register_template(number),
             "minimum": COUNT,
@@ -242,11 +255,16 @@ class Shop:
             "deadline_minutes": 30,
             "subnets": network()["subnets"],
             "security_groups": network()["securityGroups"],
-            "load_balancers": load_balancers(self.strategy),
-            "target_groups": GROUPS[:1] if self.strategy == ROLLING else GROUPS,
-            "deployment": deployment_configuration(self.strategy),
-            "availability_zone_rebalancing": "DISABLED" if self.strategy == CODEDEPLOY else "ENABLED",
+            "load_balancers": balancers,
+            "target_groups": GROUPS[:1] if one_group else GROUPS,
+            "deployment": deployment,
+            "availability_zone_rebalancing": "DISABLED" if strategy == CODEDEPLOY else "ENABLED",
         }
+
+    def both_groups(self) -> None:
+        """The listener's rule forwards to both target groups, as a strategy that shifts traffic needs it."""
+        weights = [{"arn": GROUPS[0], "weight": 100}, {"arn": GROUPS[1], "weight": 0}]
+        self.account.elb.set(RULE, [{"type": "forward", "forward": {"targetGroups": weights}}])
 
     # What people do
 
@@ -304,7 +322,9 @@ class Shop:
             return
         self.account.ecs.live()
         ended = {("aws.ecs", d.id) for d in self.service.deployments if not d.ongoing}
-        ended |= {("aws.codepipeline", r.execution.id) for r in self.releases if r.execution.status != "InProgress"}
+        # As the rule of the components has it.
+        states = ("Cancelled", "Failed", "Stopped", "Superseded")
+        ended |= {("aws.codepipeline", r.execution.id) for r in self.releases if r.execution.status in states}
         for source, id in sorted(ended - self.ended):
             self.ended.add((source, id))
             for _ in range(2 if self.events == "twice" else 1):

@@ -33,9 +33,8 @@ SAMPLED = {("bad image", ROLLING, FIRST), ("bad settings", ROLLING, LATER)}
 CASES = [
     pytest.param(kind, strategy, start, marks=[] if (kind, strategy, start) in SHORT else pytest.mark.long)
     for kind in kinds.KINDS
-    for strategy in STRATEGIES
-    for start in (FIRST, LATER)
-    if (kind, start) != ("lost state", FIRST)  # there is nothing to lose
+    for strategy in kinds.ONLY.get(kind, STRATEGIES)
+    for start in ((LATER,) if kind in kinds.LATER_ONLY else (FIRST, LATER))
 ]
 
 

@@ -302,7 +302,7 @@ def installed(package: str = "slipway.release.function") -> Iterator[None]:
 
 def _now() -> float:
     assert current
-    return current.clock.now()
+    return current.clock.now() + current.skew
 
 
 def _sleep(seconds: float) -> None:
@@ -607,6 +607,8 @@ class Account:
     """What happens at the n-th call (from 1) of the functions that somebody started."""
     redelivered: bool = True
     """Whether Lambda gives an event again to a function that did not end well."""
+    skew: float = 0
+    """Seconds that the clock of functions is ahead of AWS's."""
     twice: bool = False
     """Whether each event of an action is delivered twice at once."""
 

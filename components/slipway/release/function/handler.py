@@ -112,18 +112,26 @@ class Function:
         return Goal(state.verified.image if state.verified else None, after, any_settings=not proven)
 
     def adopt(self, state: State, untagged: bool = False) -> State | None:
-        """The state with the live image as the last verified one, for a table that is new or was lost.
+        """The state with the image that was verified last by what else tells of it, for a table that is new, was lost,
+        or was restored to an older state: nothing older than what runs may come of it.
 
-        The tag `verified-<environment>` says that the image was verified. `untagged` takes the live image without it: a
-        release that fails then goes back to what ran before.
+        The tag `verified-<environment>` says that the live image was verified; one of a digest that the state never
+        heard of is newer than the state. `untagged` takes the live image without it: a release that fails then goes
+        back to what ran before.
         """
+        if state.claim is not None and state.claim.phase not in (Phase.VERIFIED, Phase.FAILED):
+            return None
         live = self.service.live_image()
-        if live is None:
+        if live is None or (state.verified is not None and live == state.verified.image):
             return None
         newest = f"verified-{self.environment.environment}"
         ring = {f"{newest}-{slot}": slot for slot in range(self.environment.keep_verified)}
         found = self.images.tagged([newest, *ring])
-        if found.get(newest) != live.digest and not untagged:
+        tagged = found.get(newest)
+        known = [digest for digest, _ in state.verified.slots] if state.verified else []
+        if tagged and known and self.environment.keep_verified > 1 and tagged not in known:
+            live = replace(live, digest=tagged)
+        elif tagged != live.digest and not untagged:
             return None
         slots = sorted(
             ((found[tag], slot) for tag, slot in ring.items() if tag in found), key=lambda s: s[0] != live.digest
@@ -132,7 +140,7 @@ class Function:
             free = next((slot for tag, slot in ring.items() if tag not in found), 0)
             slots = [(live.digest, free), *(each for each in slots if each[1] != free)]
         commit = self.images.revision(live.digest, "")
-        print(f"the table {self.environment.table} knew of no release: {live} runs, and counts as verified")
+        print(f"the table {self.environment.table} did not know of {live}, which counts as verified")
         return replace(state, verified=Verified(live, commit, "", slots))
 
     # `pulumi up`
@@ -149,7 +157,7 @@ class Function:
                     self._accept(event.settings)
                     accepted = True
                     self.tags.align(self.resolve(self.table.read()))
-                progress = self._roll_out()
+                progress = self._roll_out(event.settings)
             except Exception as e:
                 recent = time.time() < began + NEW_RIGHTS_SECONDS
                 if not passes(e) and not (recent and may_be_too_new(e)):
@@ -180,13 +188,15 @@ class Function:
                     "`pulumi up` began meanwhile, or somebody else invoked the function. Nothing was changed"
                 )
             after = replace(state, settings=known, rollout_after=self.service.newest_created())
-            if state.claim is None and state.verified is None:
-                after = self.adopt(after) or after
+            after = self.adopt(after) or after
             if after == state or self.table.write(state, after) is not None:
                 return
 
-    def _roll_out(self) -> Progress:
+    def _roll_out(self, settings: dict[str, Any]) -> Progress:
         state = self.resolve(self.table.read())
+        if state.settings != decode(Settings, settings):
+            self._accept(settings)  # the table was restored meanwhile, or it raises
+            state = self.resolve(self.table.read())
         goal = self.goal(state)
         progress = self.service.look(state, goal)
         if isinstance(progress, Live):
@@ -208,9 +218,13 @@ class Function:
 
         Deploys no settings that failed, and starts nothing again that failed once.
         """
+        adopted = False
         while True:
             try:
                 state = self.resolve(self.table.read())
+                if not adopted and (known := self.adopt(state)) is not None:
+                    state = self.table.write(state, known) or self.table.read()
+                adopted = True
                 if state.settings is None or (state.claim is not None and state.claim.active):
                     return
                 if state.claim is None and state.verified is None:

@@ -138,11 +138,9 @@ class Release:
                 return written
 
     def _adopted(self, state: State) -> State:
-        """A table that was lost knows nothing of what runs, and the release must not lose it."""
-        if state.claim is None and state.verified is None:
-            adopted = self.function.adopt(state, untagged=True)
-            return adopted if adopted is not None else state
-        return state
+        """A table that was lost or restored does not know what runs, and the release must not lose it."""
+        unknown = state.claim is None and state.verified is None
+        return self.function.adopt(state, untagged=unknown) or state
 
     def _fallback(self, verified: Verified | None) -> str:
         service = self.service.describe()
