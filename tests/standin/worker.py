@@ -135,5 +135,7 @@ def main(channel: socket.socket) -> None:
 
 
 if __name__ == "__main__":
+    # A terminal's Control-C comes to all processes at once; these end when whoever started them closes the other end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.path.remove(str(Path(__file__).parent))  # Python's, for the script: no function imports the stand-in
     main(socket.socket(fileno=int(sys.argv[1])))
