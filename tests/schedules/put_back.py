@@ -88,7 +88,7 @@ MISTAKES = [
         "release",
         "found is not None and found.began > job.began",
         "found is not None and found.began > job.began + 1e9",
-        "two releases",
+        "release after a stopped one",
         "rolling",
         every=1,
     ),
