@@ -208,10 +208,11 @@ def long_alarm(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
         shop.image_faults[2] = ""  # not healthy in the eyes of those who set the alarm
 
     for point in play.looked_at()[:: 12 * every]:
-        yield from play.run(
-            f"it rings at {point.number}",
-            lambda shop, point=point: shop.at("release", point.number, partial(ring, shop)),
-        )
+
+        def disturb(shop: Shop, point: Made = point) -> None:
+            shop.at("release", point.number, partial(ring, shop))
+
+        yield from play.run(f"it rings at {point.number}", disturb)
 
 
 def strategy_change(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
@@ -274,7 +275,7 @@ def other_clock(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
         yield from play.run(f"{skew} s, a release", nothing, succeeded)
         yield from switches(play, f"{skew} s, an up", lambda shop: shop.up(2), False, 3 * every)
         yield from switches(play, f"{skew} s, another", lambda shop: shop.release(3, "other"), True, 3 * every)
-        for given in ({"fails": True}, {"bad": True}):
-            failing = Play("other clock", strategy, "release", partial(act, **given), start)
-            yield from failing.run(f"{skew} s, a release that fails, {given}", nothing)
-            yield from switches(failing, f"{skew} s, an up, {given}", lambda shop: shop.up(2), False, 6 * every)
+        for how, failing_act in (("its tests", partial(act, fails=True)), ("its tasks", partial(act, bad=True))):
+            failing = Play("other clock", strategy, "release", failing_act, start)
+            yield from failing.run(f"{skew} s, a release that fails by {how}", nothing)
+            yield from switches(failing, f"{skew} s, an up, {how} fail", lambda shop: shop.up(2), False, 6 * every)

@@ -73,6 +73,8 @@ def problems(shop: Shop, known: tuple[int, ...] = ()) -> list[str]:
         found += tag_problems(shop, state)
     found += settings_problems(shop, settings)
     found += late_problems(shop)
+    if shop.blameless and shop.releases[-1].execution.status != "Succeeded":
+        found.append("R3: settings failed while the image was tested, and its release failed for that")
     for release in shop.releases:
         status, broken = (
             release.execution.status,

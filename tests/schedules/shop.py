@@ -95,6 +95,8 @@ class Shop:
         self.image_faults: dict[int, str] = {}
         self.settings_faults: dict[int, str] = {}
         self.tests_fail: set[int] = set()
+        self.blameless = False
+        """Whether settings that fail came while the image of the last release was tested."""
         self.roles: dict[int, str] = {}
         self.alarms: dict[int, list[str]] = {}
         self.strategies: dict[int, str] = {}
