@@ -39,6 +39,15 @@ SIGNED_AS = {"monitoring": "cloudwatch"}
 """Services whose signing name is not botocore's name of them."""
 
 
+def plain_copy(value: Any) -> Any:
+    """A copy of what an API takes or answers: several times as fast as a deep copy of anything at all."""
+    if isinstance(value, dict):
+        return {key: plain_copy(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [plain_copy(each) for each in value]
+    return value
+
+
 class AwsError(Exception):
     def __init__(self, code: str, message: str, status: int = 400, **more: Any) -> None:
         """`more` are further members of the error, as botocore's model has them."""

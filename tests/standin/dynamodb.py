@@ -6,7 +6,6 @@ projections, capacity, streams' records. Moto's own backend is not used because 
 tables, and knows no client request token.
 """
 
-import copy
 import json
 import re
 import threading
@@ -17,7 +16,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from standin.api import ACCOUNT, REGION, AwsError, Params
+from standin.api import ACCOUNT, REGION, AwsError, Params, plain_copy
 from standin.clock import Clock
 
 Item = dict[str, Params]
@@ -78,16 +77,16 @@ class DynamoDb:
             shown |= {"StreamSpecification": params["StreamSpecification"]}
             shown |= {"LatestStreamLabel": label, "LatestStreamArn": f"{arn}/stream/{label}"}
         self.tables[name] = Table(shown)
-        return {"TableDescription": copy.deepcopy(shown)}
+        return {"TableDescription": plain_copy(shown)}
 
     def describe_table(self, params: Params) -> Params:
         table = self._table(params)
-        return {"Table": copy.deepcopy(table.shown) | {"ItemCount": len(table.items)}}
+        return {"Table": plain_copy(table.shown) | {"ItemCount": len(table.items)}}
 
     def update_table(self, params: Params) -> Params:
         shown = self._table(params).shown
         shown |= {key: params[key] for key in ("DeletionProtectionEnabled",) if key in params}
-        return {"TableDescription": copy.deepcopy(shown)}
+        return {"TableDescription": plain_copy(shown)}
 
     def delete_table(self, params: Params) -> Params:
         table = self._table(params)
@@ -109,7 +108,7 @@ class DynamoDb:
         with self._lock:
             table = self._table(params)
             found = table.items.get(table.key(params["Key"]))
-            return {} if found is None else {"Item": copy.deepcopy(found)}
+            return {} if found is None else {"Item": plain_copy(found)}
 
     def put_item(self, params: Params) -> Params:
         with self._lock:
@@ -125,7 +124,7 @@ class DynamoDb:
             raise AwsError("ConditionalCheckFailedException", FAILED, **_old(params, before))
         self._write(kind, params, key)
         wanted = params.get("ReturnValues") == "ALL_OLD" and before is not None
-        return {"Attributes": copy.deepcopy(before)} if wanted else {}
+        return {"Attributes": plain_copy(before)} if wanted else {}
 
     def transact_write_items(self, params: Params) -> Params:
         """All or nothing: API API_TransactWriteItems. Two requests are never under way at once here, so that nothing
@@ -165,7 +164,7 @@ class DynamoDb:
     def _write(self, kind: str, params: Params, key: tuple[str, ...]) -> None:
         items = self._table(params).items
         if kind == "Put":
-            items[key] = copy.deepcopy(params["Item"])
+            items[key] = plain_copy(params["Item"])
         elif kind == "Delete":
             items.pop(key, None)
 
@@ -180,7 +179,7 @@ class DynamoDb:
         keys = [{name: item[name] for name in table.keys} for item in found]
         start = keys.index(params["ExclusiveStartKey"]) + 1 if params.get("ExclusiveStartKey") in keys else 0
         end = start + min(params.get("Limit", PAGE_ITEMS), PAGE_ITEMS)
-        page = copy.deepcopy(found[start:end])
+        page = plain_copy(found[start:end])
         # API API_Query: there is a last key whenever a page is full, even if nothing comes after it.
         full = end < len(found) or len(page) == params.get("Limit")
         last = {"LastEvaluatedKey": keys[min(end, len(keys)) - 1]} if full else {}
@@ -206,7 +205,7 @@ def _cancelled(writes: list[tuple[Params, Item | None, bool]]) -> AwsError:
 
 def _old(params: Params, before: Item | None) -> Params:
     asked = params.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
-    return {"Item": copy.deepcopy(before)} if asked and before is not None else {}
+    return {"Item": plain_copy(before)} if asked and before is not None else {}
 
 
 # Expressions: DG Expressions.OperatorsAndFunctions

@@ -6,7 +6,6 @@ APIReference, DG: AmazonECS/latest/developerguide); UNCONFIRMED is what no page 
 attempts (DG service-throttle-logic), placement, percentages other than 100/200. What is not ROLLING: strategies.py.
 """
 
-import copy
 import itertools
 import json
 import math
@@ -14,12 +13,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
 from moto.core.utils import get_service_model
 
-from standin.api import ACCOUNT, REGION, AwsError, Params
+from standin.api import ACCOUNT, REGION, AwsError, Params, plain_copy
 from standin.clock import Clock
 from standin.elb import Elb
 from standin.strategies import Failed, Stages, check, check_migration
@@ -126,7 +125,7 @@ def operation(method: Operation) -> Operation:
     def run(self: "Ecs", params: Params) -> Params:
         with self.lock:
             self.live()
-            return copy.deepcopy(method(self, copy.deepcopy(params)))
+            return plain_copy(method(self, plain_copy(params)))
 
     return run
 
@@ -560,7 +559,7 @@ class Ecs:
         self._event(service, now, f"has started {count} tasks: {names}.")
 
     def _fate(self, deployment: Deployment, definition: Params, now: float) -> dict[str, Any]:
-        fault, up = self.fault(copy.deepcopy(definition)), now + self.start_seconds
+        fault, up = self.fault(plain_copy(definition)), now + self.start_seconds
         images = [container["image"] for container in definition["containerDefinitions"]]
         missing = [image for image in images if not self._image_exists(image)]
         if missing or fault == "CannotPullContainerError":  # DG task_cannot_pull_image
@@ -874,8 +873,13 @@ def _named(task: Task) -> str:
 
 
 def _known(shape: str, values: Params) -> Params:
-    members = get_service_model("ecs").shape_for(shape).members
+    members = _members(shape)
     return {key: value for key, value in values.items() if key in members and value is not None}
+
+
+@cache
+def _members(shape: str) -> frozenset[str]:
+    return frozenset(get_service_model("ecs").shape_for(shape).members)
 
 
 def _found(key: str, known: Params, arns: list[str]) -> Params:

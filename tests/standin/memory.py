@@ -235,7 +235,11 @@ def _tokens(shape: Any) -> tuple[str, ...]:
 
 
 def _check(what: str, values: Params, shape: Any) -> None:
-    """Against botocore's model, once for each form that values have: the check takes longer than all else."""
+    """Against botocore's model, once for each form that values have: the check takes longer than all else. Even the
+    form is looked at only each tenth time, when there were many."""
+    _seen[what] += 1
+    if _seen[what] > 300 and _seen[what] % 10:
+        return
     form = shape.name, _form(values)
     if form in _checked:
         return
@@ -254,6 +258,7 @@ def _form(value: Any) -> Any:
 
 
 _checked: set[Any] = set()
+_seen: Counter[str] = Counter()
 current: "Account | None" = None
 """Whose clients and clock those of this process are."""
 _real_client = boto3.client

@@ -328,13 +328,16 @@ def test_where_nothing_runs_nothing_counts_as_verified(world: World) -> None:
     assert world.function.adopt(State(), untagged=True) is None
 
 
-def test_a_rollout_adopts_what_runs_only_where_the_table_knows_of_no_release(world: World) -> None:
-    world.service.live, world.tags = NEW, {"verified-dev": DIGEST}
+def test_a_rollout_adopts_what_a_table_that_was_lost_or_restored_does_not_know(world: World) -> None:
+    # A tag that points at what the state knows of tells nothing new: somebody else put the live image there.
+    world.service.live, world.tags = NEW, {"verified-dev": OLD_DIGEST}
     world.rolls_out()
     assert world.table.state.verified == VERIFIED
-    world.table.state = State()
-    world.rolls_out()
-    assert world.table.state.verified == Verified(NEW, "commit of a", "", [(DIGEST, 0)])
+    for state in (replace(QUIET, version=8), State()):
+        world.table.state, world.tags = state, {"verified-dev": DIGEST}
+        world.rolls_out()
+        assert world.table.state.verified is not None
+        assert (world.table.state.verified.image, world.table.state.verified.slots[0][0]) == (NEW, DIGEST)
 
 
 # Claims that ended

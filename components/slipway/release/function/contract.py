@@ -12,10 +12,10 @@ import json
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cache, partial
 from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
@@ -265,7 +265,8 @@ def encode(value: Any) -> Any:
 
 def decode(kind: type[T], value: object) -> T:
     """A value of this module from plain JSON types. Raises ValueError if that is not possible."""
-    decoded: T = _decode(kind, value)
+    decoder: Callable[[Any], T] = _decoder(typing.cast(Any, kind))
+    decoded = decoder(value)
     return decoded
 
 
@@ -287,45 +288,65 @@ def variables(**values: Any) -> dict[str, Any]:
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
-
-
-def _decode(kind: Any, value: Any) -> Any:
+def _decoder(kind: Any) -> Callable[[Any], Any]:
+    """What turns plain JSON types into a `kind`; found once for each, since a state is read at each look."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        inner = next(each for each in arguments if each is not type(None))
-        return None if value is None else _decode(inner, value)
+        inner = _decoder(next(each for each in arguments if each is not type(None)))
+        return lambda value: None if value is None else inner(value)
     if kind is Image:
-        return Image.parse(_decode(str, value))
+        return lambda value: Image.parse(_of_type(str, value))
     if is_dataclass(kind) and isinstance(kind, type):
-        return _decode_fields(kind, value)
-    if origin is list and isinstance(value, list):
-        return [_decode(arguments[0], each) for each in value]
-    if origin is tuple and isinstance(value, list) and len(value) == len(arguments):
-        return tuple(_decode(each, item) for each, item in zip(arguments, value, strict=True))
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return partial(_decode_fields, kind)
+    if origin is list:
+        item = _decoder(arguments[0])
+        return lambda value: [item(each) for each in _of_type(list, value)]
+    if origin is tuple:
+        items = [_decoder(each) for each in arguments]
+        return partial(_decode_tuple, items)
+    if origin is dict or kind is Any:
+        return partial(_of_type, dict if origin is dict else object)
+    if issubclass(kind, StrEnum):
+        return partial(_enum, kind)
+    return partial(_of_type, kind)
+
+
+def _enum(kind: type[StrEnum], value: Any) -> StrEnum:
+    return kind(value)
+
+
+def _of_type(kind: type, value: Any) -> Any:
+    if kind is float and type(value) is int:
         return float(value)
-    plain = origin or kind
-    if plain is Any:
-        return value
-    if isinstance(plain, type) and issubclass(plain, StrEnum):
-        return plain(value)
-    if not isinstance(value, plain) or (plain is int and isinstance(value, bool)):
-        raise ValueError(f"expected {getattr(plain, '__name__', plain)}, got {value!r}")
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f"expected {kind.__name__}, got {value!r}")
     return value
+
+
+def _decode_tuple(items: list[Callable[[Any], Any]], value: Any) -> Any:
+    if not isinstance(value, list) or len(value) != len(items):
+        raise ValueError(f"expected tuple, got {value!r}")
+    return tuple(item(each) for item, each in zip(items, value, strict=True))
+
+
+@cache
+def _fields(kind: type) -> list[tuple[str, Callable[[Any], Any], bool]]:
+    """Name, decoder and whether it must be there, of each field."""
+    hints = typing.get_type_hints(kind)
+    needed = [each.default is MISSING and each.default_factory is MISSING for each in fields(kind)]
+    return [(each.name, _decoder(hints[each.name]), must) for each, must in zip(fields(kind), needed, strict=True)]
 
 
 def _decode_fields(kind: type, value: Any) -> Any:
     if not isinstance(value, dict):
         raise ValueError(f"expected an object for {kind.__name__}, got {value!r}")
-    hints, known = _hints(kind), {}
-    for each in fields(kind):
-        if each.name in value:
+    known = {}
+    for name, decoder, must in _fields(kind):
+        if name in value:
             try:
-                known[each.name] = _decode(hints[each.name], value[each.name])
+                known[name] = decoder(value[name])
             except ValueError as e:
-                raise ValueError(f"{kind.__name__}.{each.name}: {e}") from None
-        elif each.default is MISSING and each.default_factory is MISSING:
-            raise ValueError(f"{kind.__name__} lacks {each.name}")
+                raise ValueError(f"{kind.__name__}.{name}: {e}") from None
+        elif must:
+            raise ValueError(f"{kind.__name__} lacks {name}")
     return kind(**known)
