@@ -486,14 +486,14 @@ class Service(pulumi.ComponentResource):
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ECS.html
         """
-        registers = register_statements([self.service_name, f"{self.service_name}-template"], self._place)
+        definitions = register_statements([self.service_name, f"{self.service_name}-template"], self._place)
         passes = iam.pass_roles(*self._role_arns, to="ecs-tasks.amazonaws.com")
         if self.code_deploy is not None:
-            return [*self.code_deploy.deploy_statements(), *registers, passes]
+            return [*self.code_deploy.deploy_statements(), *definitions, passes]
         if isinstance(self.strategy, Rolling) and self.strategy.ecs_action:
             path = pulumi.Output.concat("service/", self._cluster.name, f"/{self.service_name}")
             update = allow("ecs:DescribeServices", "ecs:UpdateService", on=self._place.arn("ecs", path))
-            return [update, *registers, passes]
+            return [update, *definitions, passes]
         return []
 
 
