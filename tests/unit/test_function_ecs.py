@@ -12,7 +12,17 @@ import pytest
 from slipway.release.function.contract import Settings, State
 from slipway.release.function.ecs import EcsDeployments, attached, has, stage, unknown, watched_minutes
 from slipway.release.function.images import Images
-from slipway.release.function.reconcile import Broken, Live, Names, Waiting, desired_count, joined, network_of, tasks
+from slipway.release.function.reconcile import (
+    Broken,
+    Goal,
+    Live,
+    Names,
+    Waiting,
+    desired_count,
+    joined,
+    network_of,
+    tasks,
+)
 from slipway.release.function.task_definitions import TaskDefinitions, canonical, short
 from unit.releases import DIGEST, NEW, NOW, OLD, OLD_DIGEST, SETTINGS, STATE, KeptTable, client
 
@@ -283,6 +293,28 @@ def of_ecs(ecs: Ecs | None = None, table: KeptTable | None = None, *alarms: int)
     asked = ecs or Ecs()
     images = Images(None, "shop")
     return EcsDeployments(asked, asked, table or KeptTable(), images, NAMES, Cloudwatch(*alarms))
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_preparing_the_load_balancer_is_tried_again_only_if_it_failed_before(before: bool) -> None:
+    ecs, created = Ecs(), NOW
+    service = {**ecs.service, "deploymentConfiguration": {"strategy": "ROLLING"}, "loadBalancers": [BALANCED]}
+    ecs.revisions["arn:new"] = {"taskDefinition": definition(7), "loadBalancers": TWO.load_balancers}
+    failed = {
+        "serviceDeploymentArn": "arn:d",
+        "status": "STOPPED",
+        "createdAt": datetime.fromtimestamp(created, UTC),
+        "targetServiceRevision": {"arn": "arn:new"},
+    }
+    settings = replace(TWO, deployment={"strategy": "CANARY"})
+    goal = Goal(NEW, after=created if before else created - 1)
+    progress = of_ecs(ecs)._migrate(service, settings, failed, goal)
+    if before:
+        assert isinstance(progress, Waiting)
+        assert [update["loadBalancers"][0]["advancedConfiguration"] for update in ecs.updates] == [ADVANCED]
+    else:
+        assert isinstance(progress, Broken)
+        assert ecs.updates == []
 
 
 ALARMED = {**SETTINGS.deployment, "alarms": {"alarmNames": ["errors", "latency"], "enable": True, "rollback": True}}

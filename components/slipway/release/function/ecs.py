@@ -67,7 +67,7 @@ class EcsDeployments(Service):
             running = service.get("currentServiceRevisions", [])
             if running and serves(running[0]["arn"]):
                 return self._settle(service, settings, state, goal, running[0]["arn"], image)
-            return self._update(service, settings, state, definition, newest)
+            return self._update(service, settings, state, definition, newest, goal)
 
         status, back = newest["status"], newest.get("rollback", {}).get("serviceRevisionArn")
         target = newest["targetServiceRevision"]["arn"]
@@ -89,10 +89,10 @@ class EcsDeployments(Service):
             if not goal.fallback or self._target(newest) == goal.fallback:
                 return self._failure(newest, settings, image)
             self._give_up_settings()
-            return self._update(service, settings, state, None, newest, fallback=goal.fallback)
+            return self._update(service, settings, state, None, newest, goal, fallback=goal.fallback)
         if status in ROLLING_BACK and not self._is_late(newest, settings):
             return Waiting("ECS is rolling back")
-        return self._update(service, settings, state, definition, newest, retry=serves(target))
+        return self._update(service, settings, state, definition, newest, goal, retry=serves(target))
 
     def _is_not_listed_yet(self, newest: dict[str, Any] | None) -> bool:
         if self._asked is None:
@@ -130,12 +130,13 @@ class EcsDeployments(Service):
         state: State,
         definition: dict[str, Any] | None,
         newest: dict[str, Any] | None,
+        goal: Goal,
         retry: bool = False,
         fallback: str = "",
     ) -> Progress:
         """One call that changes all that makes ECS deploy, so that no deployment mixes old settings with new."""
         self._check_sdk(settings)
-        migrating = self._migrate(service, settings, newest)
+        migrating = self._migrate(service, settings, newest, goal)
         if migrating is not None:
             return migrating
         revision = self.definitions.register(definition) if definition else fallback
@@ -179,7 +180,9 @@ class EcsDeployments(Service):
         found = attached(service.get("loadBalancers", []), settings)
         return found == attached(settings.load_balancers, settings)
 
-    def _migrate(self, service: dict[str, Any], settings: Settings, newest: dict[str, Any] | None) -> Progress | None:
+    def _migrate(
+        self, service: dict[str, Any], settings: Settings, newest: dict[str, Any] | None, goal: Goal
+    ) -> Progress | None:
         """What comes before a change between rolling and a strategy that shifts traffic; None when it may be made.
 
         No deployment may be under way; and before the traffic can be shifted, the service gets its load balancers'
@@ -193,7 +196,8 @@ class EcsDeployments(Service):
             return self._under_way(newest, settings)
         if shifts or self._is_attached(service, settings) or not settings.load_balancers:
             return None
-        if newest is not None and newest["status"] != "SUCCESSFUL" and self._is_attached_in(newest, settings):
+        failed = newest is not None and newest["status"] != "SUCCESSFUL" and seconds(newest["createdAt"]) > goal.after
+        if newest is not None and failed and self._is_attached_in(newest, settings):
             return self._failure(newest, settings, None)
         self._deploy(newest, loadBalancers=self._load_balancers(service, settings, newest))
         return Waiting("asked ECS to prepare the load balancer for a strategy that shifts traffic")
@@ -291,10 +295,10 @@ class EcsDeployments(Service):
         if service["desiredCount"] == 0:
             # Only in a deployment ECS notices that tasks do not start.
             definition = self.definitions.released(settings, str(image))
-            return self._update(service, settings, state, definition, self._newest_deployment(), retry=True)
+            return self._update(service, settings, state, definition, self._newest_deployment(), goal, retry=True)
         if not goal.any_settings and not has(service["deploymentConfiguration"], settings.deployment):
             self._check_sdk(settings)
-            migrating = self._migrate(service, settings, self._newest_deployment())
+            migrating = self._migrate(service, settings, self._newest_deployment(), goal)
             if migrating is not None:
                 return migrating
             self._update_service(
