@@ -44,6 +44,7 @@ def account_in_memory() -> Iterator[None]:
         yield
 
 
+@pytest.mark.rule("R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10")
 @pytest.mark.parametrize(("kind", "strategy", "start"), CASES)
 def test_the_rules_hold_after_every_schedule_of(
     kind: str, strategy: str, start: str, record_property: Callable[[str, object], None]
