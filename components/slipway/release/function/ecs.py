@@ -164,7 +164,6 @@ class EcsDeployments(Service):
         return Waiting(f"asked ECS to deploy {short(revision)}")
 
     def _deploy(self, newest: dict[str, Any] | None, **changes: Any) -> None:
-        self.deployed = True
         self._asked = newest["serviceDeploymentArn"] if newest else "", time.time()
         self._update_service(**changes)
 

@@ -80,7 +80,7 @@ class Service:
         self.ecs, self.autoscaling, self.table, self.images, self.names = ecs, autoscaling, table, images, names
         self.definitions = TaskDefinitions(ecs, names.family, names.container)
         self.deployed = False
-        """Whether this run started a deployment, and has not seen its goal live since."""
+        """Whether this run changed what runs, and has not seen its goal live since."""
 
     def look(self, state: State, goal: Goal) -> Progress:
         """Compare the service with its goal, and take the one step that brings it nearer."""
@@ -178,6 +178,7 @@ class Service:
         return Live("nothing is released, and the service has no tasks")
 
     def _update_service(self, **changes: Any) -> None:
+        self.deployed = True
         self.ecs.update_service(cluster=self.names.cluster, service=self.names.service, **changes)
 
     # Reasons
