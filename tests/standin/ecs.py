@@ -125,7 +125,8 @@ def operation(method: Operation) -> Operation:
     def run(self: "Ecs", params: Params) -> Params:
         with self.lock:
             self.live()
-            return plain_copy(method(self, plain_copy(params)))
+            answer: Params = plain_copy(method(self, plain_copy(params)))
+            return answer
 
     return run
 
