@@ -128,15 +128,6 @@ MISTAKES = [
         every=1,
     ),
     Mistake(
-        "settings are stored without the hash that Pulumi wrote last",
-        "handler",
-        "if sha256(settings_text(settings)) != written:",
-        "if False:",
-        "pairs",
-        "rolling",
-        every=1,
-    ),
-    Mistake(
         "tests that wait for CodeBuild's quota have failed",
         "stage_tests",
         '                Outcome.RUNNING, "the tests wait',
