@@ -144,15 +144,6 @@ MISTAKES = [
         "rolling",
     ),
     Mistake(
-        "running tasks verify the first release with CodeDeploy",
-        "codedeploy",
-        'primary["stabilityStatus"] != "STEADY_STATE"',
-        "False",
-        "bad image",
-        "CodeDeploy",
-        "first",
-    ),
-    Mistake(
         "the tags of a release that failed stay",
         "release",
         "        problems = self.function.tags.align(state)\n        if claim.phase is Phase.FAILED:\n",
