@@ -223,8 +223,7 @@ def long_alarm(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
 
 
 def strategy_change(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    """From rolling to canary and back by an `up` each, when nothing else happens and during a release; with a
-    lifecycle hook on the way."""
+    """From rolling to canary and back by an `up` each, when nothing else happens and during a release."""
 
     def change(shop: Shop) -> None:
         shop.both_groups()
