@@ -159,6 +159,26 @@ MISTAKES = [
         "lost state",
         "rolling",
     ),
+    Mistake(
+        "an up beside a release deploys its image before CodeDeploy's action of the pipeline does",
+        "handler",
+        "        if claim is not None and claim.stage:\n",
+        "        if False:\n",
+        "bad image",
+        "CodeDeploy",
+        "first",
+        every=12,
+    ),
+    Mistake(
+        "with CodeDeploy, tasks that run are healthy",
+        "codedeploy",
+        'primary["stabilityStatus"] != "STEADY_STATE"',
+        "False",
+        "bad image",
+        "CodeDeploy",
+        "first",
+        every=12,
+    ),
 ]
 
 

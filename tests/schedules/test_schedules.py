@@ -33,15 +33,11 @@ SAMPLED = {("bad settings", ROLLING, LATER)}
 """What belongs to it at each twelfth point."""
 THINNED = {"bad image": 12}
 """Kinds of which each so many points are taken: their schedules last hours of polls, with four faults a point."""
-OPEN = {("bad image", CODEDEPLOY, FIRST)}
-"""Known to fail: an `up` beside the first release starts CodeDeploy's deployment of an image that does not start, which
-takes CodeDeploy an hour to notice; three of its schedules leave its tasks there until the next release."""
 CASES = [
     pytest.param(kind, strategy, start, marks=[] if (kind, strategy, start) in SHORT else pytest.mark.long)
     for kind in kinds.KINDS
     for strategy in kinds.ONLY.get(kind, STRATEGIES)
     for start in ((LATER,) if kind in kinds.LATER_ONLY else (FIRST, LATER))
-    if (kind, strategy, start) not in OPEN
 ]
 
 

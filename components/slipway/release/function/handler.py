@@ -197,6 +197,11 @@ class Function:
         if state.settings != decode(Settings, settings):
             self._accept(settings)  # the table was restored meanwhile, or it raises
             state = self.resolve(self.table.read())
+        claim = state.claim if state.claim is not None and state.claim.active else None
+        if claim is not None and claim.stage:
+            # A deployment of ours in between would bring an image to tasks that no release follows yet; the last
+            # action of the stage brings the newest settings.
+            return Waiting(f"waiting for CodePipeline's own action to deploy {claim.image}")
         goal = self.goal(state)
         progress = self.service.look(state, goal)
         if isinstance(progress, Live):
@@ -204,9 +209,9 @@ class Function:
             if goal.image is not None and state.settings is not None:
                 live = state.settings.sha256
                 self.table.update(lambda s: replace(s, live_settings=live) if s.settings == state.settings else s)
-            if state.claim is not None and state.claim.active:
+            if claim is not None:
                 return Live(f"{progress.message}; its release is not verified yet")
-        if isinstance(progress, Broken) and progress.image_at_fault and state.claim is not None and state.claim.active:
+        if isinstance(progress, Broken) and progress.image_at_fault and claim is not None:
             # The settings may be good: they are tried with the last verified image once the release has failed.
             return Waiting(f"waiting for the release in progress to fail: {progress.message}")
         return progress
