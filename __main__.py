@@ -6,7 +6,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_awsx as awsx
 import slipway as sw
-from slipway.settings import ExistingNetwork, NewNetwork, Settings, StageSettings
+from slipway.config.schema import ExistingNetwork, NewNetwork, Settings, StageSettings
 
 
 def network(name: str, told: NewNetwork | ExistingNetwork) -> Any:

@@ -1,18 +1,18 @@
 """Slipway: from `git push` to a verified, running Amazon ECS service."""
 
 from slipway.artifacts import ArtifactStore
-from slipway.build import Build, BuildArgs
-from slipway.command_project import CodeScan, CommandProject, StageTests
+from slipway.build.component import Build, BuildArgs
 from slipway.load_balancer import LoadBalancer, LoadBalancerArgs, TestListener
-from slipway.notifications import Notifications, Notifier, Slack, Teams
-from slipway.pipeline import Pipeline, PipelineArgs
+from slipway.pipeline.commands import CodeScan, CommandProject, StageTests
+from slipway.pipeline.component import Pipeline, PipelineArgs
+from slipway.pipeline.notifications import Notifications, Notifier, Slack, Teams
+from slipway.pipeline.scan_gate import AllowedFinding, ScanGate, ScanGateFunction
+from slipway.pipeline.sources import CodeCommit, Connection, EcrImage, Filter, PullRequest, Push, S3Object
+from slipway.pipeline.stages import Approval, DeployStage, Window
 from slipway.registry import ExistingRegistry, Registry, RegistryArgs
 from slipway.release.code_deploy import CodeDeploy
 from slipway.release.component import ReleaseFunction
-from slipway.scan_gate import AllowedFinding, ScanGate, ScanGateFunction
-from slipway.service import ErrorAlarm, Service, ServiceArgs, Tasks
-from slipway.sources import CodeCommit, Connection, EcrImage, Filter, PullRequest, Push, S3Object
-from slipway.stages import Approval, DeployStage, Window
+from slipway.service.component import ErrorAlarm, Service, ServiceArgs, Tasks
 from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Hook, Linear, Rolling
 
 __all__ = [

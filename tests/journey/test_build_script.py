@@ -28,7 +28,7 @@ from typing import Any, cast
 import pytest
 import yaml
 from slipway import BuildArgs, Registry
-from slipway.build import environment, own_buildspec
+from slipway.build.component import environment, own_buildspec
 from standin import tools
 from standin.api import REGION, Api, AwsError, Params
 from standin.clock import Clock

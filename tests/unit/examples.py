@@ -41,11 +41,11 @@ from slipway import (
     Teams,
     TestListener,
 )
-from slipway.command_project import CommandProjectArgs, VpcPlace
-from slipway.notifications import NotifierArgs
+from slipway.pipeline.commands import CommandProjectArgs, VpcPlace
+from slipway.pipeline.notifications import NotifierArgs
+from slipway.pipeline.scan_gate import ScanGateFunctionArgs
 from slipway.release.code_deploy import CodeDeployArgs
 from slipway.release.component import ReleaseFunctionArgs
-from slipway.scan_gate import ScanGateFunctionArgs
 
 Opts = pulumi.ResourceOptions | None
 SUBNETS = ["subnet-3", "subnet-4"]

@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticUndefined
-from slipway import settings
+from slipway.config import schema
 
 HEAD = """# Configuration
 
@@ -42,23 +42,23 @@ class Page:
     def __init__(self) -> None:
         self.sections: list[str] = []
         # What a stage says anew is that of the file.
-        self.titles = {kind: key for key, kind in settings.fields_of(settings.StackFile).items()}
+        self.titles = {kind: key for key, kind in schema.fields_of(schema.StackFile).items()}
         self.written: set[Any] = set()
 
     def part(self, title: str, kind: Any, about: str = "") -> None:
         """The section of a part of the file, or of each of the kinds that it can be, with those of all inside it."""
         self.titles.setdefault(kind, title.removesuffix("[]"))
-        if settings.is_choice(kind):
+        if schema.is_choice(kind):
             self.choice(title, kind, about)
         elif kind not in self.written and self.titles[kind] == title.removesuffix("[]"):
             self.written.add(kind)
             own = prose(kind.__doc__ or "")
             # Of what a component takes too, the class says only that.
-            internal = own.startswith("What a ") or kind is settings.Stage
+            internal = own.startswith("What a ") or kind is schema.Stage
             self.fields(title, kind, about if internal else own)
 
     def choice(self, title: str, kind: Any, about: str) -> None:
-        kinds = settings.fields_of(kind)
+        kinds = schema.fields_of(kind)
         lines = [f"## {title}", "", f"{about} It is exactly one of:".strip(), ""]
         for key, one in kinds.items():
             lines.append(f"- [`{key}`]({anchor(f'{title}.{key}')}): {summary(one)}")
@@ -72,7 +72,7 @@ class Page:
         self.sections.append("")
         rows = []
         for name, default in defaults(kind).items():
-            inner, key = settings.bare(hints[name]), to_camel(name)
+            inner, key = schema.bare(hints[name]), to_camel(name)
             listed = "list" in str(hints[name]) or "Sequence" in str(hints[name])
             if is_part(inner):
                 self.part(f"{title}.{key}{'[]' if listed else ''}".removeprefix("."), inner, texts[name])
@@ -97,7 +97,7 @@ class Page:
 
 
 def is_part(kind: Any) -> bool:
-    return dataclasses.is_dataclass(kind) or (isinstance(kind, type) and issubclass(kind, settings.Section))
+    return dataclasses.is_dataclass(kind) or (isinstance(kind, type) and issubclass(kind, schema.Section))
 
 
 def defaults(kind: Any) -> dict[str, str]:
@@ -116,7 +116,7 @@ def of_field(field: dataclasses.Field[Any]) -> str:
 def shown(default: Any, name: str) -> str:
     if default is PydanticUndefined:
         return "required"
-    if isinstance(default, settings.Choice):
+    if isinstance(default, schema.Choice):
         [key] = [to_camel(key) for key, value in default if value is not None]
         return f"`{{{key}: {{}}}}`"
     if dataclasses.is_dataclass(default) or name in WITHOUT:
@@ -148,7 +148,7 @@ def docstrings(kind: type) -> dict[str, str]:
 def prose(text: str) -> str:
     """A docstring as it reads on the page: names as a stack file has them, and AWS's pages as links."""
     text = " ".join(text.split())
-    text = re.sub(r"`[^`]*`", lambda m: settings.as_written(m[0]), text)
+    text = re.sub(r"`[^`]*`", lambda m: schema.as_written(m[0]), text)
     text = re.sub(r"\b(BlueGreen|Canary|Linear)\b", lambda m: f"`{m[0][0].lower()}{m[0][1:]}`", text)
     return re.sub(r"(?<![\w(/])https://docs\.aws\.amazon\.com/\S+", lambda m: f"([AWS]({m[0]}))", text)
 
@@ -170,7 +170,7 @@ def anchor(title: str) -> str:
 @cache
 def page() -> str:
     made = Page()
-    made.part("", settings.StackFile)
+    made.part("", schema.StackFile)
     return "\n".join([HEAD, *made.sections]).rstrip() + "\n"
 
 

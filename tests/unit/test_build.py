@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 from slipway import Build, BuildArgs, ExistingRegistry
-from slipway.build import BuildSettings, environment, own_buildspec
+from slipway.build.component import BuildSettings, environment, own_buildspec
 from unit.examples import build, registry
 from unit.harness import Resource, deploy, granted, named, of_type, only, resolved, rights, statements, trusted
 
@@ -118,7 +118,7 @@ def test_the_script_is_told_what_to_test_and_build() -> None:
 
 
 def test_the_buildspec_runs_the_script_and_hands_over_its_results() -> None:
-    script = files.files("slipway.runtime").joinpath("build.sh").read_text()
+    script = files.files("slipway.build").joinpath("build.sh").read_text()
     path = '"${TMPDIR:-/tmp}/slipway-build.sh"'
     assert yaml.safe_load(own_buildspec()) == {
         "version": 0.2,

@@ -3,8 +3,8 @@ from functools import cache
 from typing import Any
 
 import pytest
-from slipway import CodeScan, command_project
-from slipway.command_project import CommandSettings, buildspec
+from slipway import CodeScan, StageTests
+from slipway.pipeline.commands import CommandSettings, buildspec
 from unit.examples import VPC
 from unit.examples import command_project as made
 from unit.harness import Resource, deploy, granted, named, only, resolved, rights, trusted
@@ -41,7 +41,7 @@ def scan(**told: Any) -> CodeScan:
 
 def for_stage(**told: Any) -> Any:
     """Called by another name, or pytest would take the class for tests."""
-    return command_project.StageTests(**{"commands": ["make smoke"], **told})
+    return StageTests(**{"commands": ["make smoke"], **told})
 
 
 def deployed(**args: Any) -> list[Resource]:

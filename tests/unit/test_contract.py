@@ -211,13 +211,14 @@ def test_every_component_has_a_docstring_and_so_has_what_it_takes(component: Com
     assert [c.__name__ for c in classes if not c.__doc__ or c.__doc__.startswith(f"{c.__name__}(")] == []
 
 
+INTERNAL = {"config", "function", "lambda_function", "actions", "deployment", "scaling", "traffic"}
+"""Modules whose classes are not for others."""
+
+
 def test_all_that_is_public_is_exported_and_nothing_else() -> None:
     public: set[str] = set()
     for module in pkgutil.walk_packages(slipway.__path__, "slipway."):
-        if any(
-            part.startswith("_") or part in ("runtime", "settings", "function", "lambda_function")
-            for part in module.name.split(".")
-        ):
+        if any(part.startswith("_") or part in INTERNAL for part in module.name.split(".")):
             continue
         for name, member in vars(importlib.import_module(module.name)).items():
             if inspect.isclass(member) and (member.__module__, member.__name__) == (module.name, name):

@@ -19,9 +19,9 @@ from slipway import (
     Slack,
     StageTests,
     Teams,
-    settings,
 )
-from slipway.service import ServiceSettings
+from slipway.config import schema
+from slipway.service.component import ServiceSettings
 from unit import architecture
 from unit.example import run_example
 from unit.harness import ROOT, of_type
@@ -50,12 +50,12 @@ def test_each_rule_is_proved_by_a_test() -> None:
 def test_every_key_of_a_stack_file_is_in_the_reference_with_a_text_of_its_own() -> None:
     rows = re.findall(r"^\| `(\w+)` \| .+ \| .+ \| (.*) \|$", page(), re.MULTILINE)
     assert [key for key, text in rows if len(text) < 5] == []
-    assert {key for key, _ in rows} >= {*settings.fields_of(settings.StackFile), *settings.fields_of(settings.Stage)}
+    assert {key for key, _ in rows} >= {*schema.fields_of(schema.StackFile), *schema.fields_of(schema.Stage)}
     titles = re.findall(r"^## (.+)$", page(), re.MULTILINE)
     assert len(set(titles)) == len(titles)
-    choices = {"source": settings.SourceChoice, "network": settings.NetworkChoice}
-    kinds = {f"{part}.{kind}" for part, choice in choices.items() for kind in settings.fields_of(choice)}
-    kinds |= {f"stages[].strategy.{kind}" for kind in settings.fields_of(settings.StrategyChoice)}
+    choices = {"source": schema.SourceChoice, "network": schema.NetworkChoice}
+    kinds = {f"{part}.{kind}" for part, choice in choices.items() for kind in schema.fields_of(choice)}
+    kinds |= {f"stages[].strategy.{kind}" for kind in schema.fields_of(schema.StrategyChoice)}
     assert kinds <= set(titles)
 
 

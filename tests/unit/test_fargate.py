@@ -1,4 +1,4 @@
-from slipway._fargate import FARGATE_MEMORY_MIB
+from slipway.service.fargate import FARGATE_MEMORY_MIB
 
 
 def test_the_sizes_are_those_that_aws_documents() -> None:

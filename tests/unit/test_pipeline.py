@@ -28,8 +28,8 @@ from slipway import (
     StageTests,
     Window,
 )
-from slipway.pipeline import PipelineSettings, composition_rules
-from slipway.sources import Source
+from slipway.pipeline.component import PipelineSettings, composition_rules
+from slipway.pipeline.sources import Source
 from slipway.strategies import Strategy
 from unit import shapes
 from unit.examples import build, pipeline, pipeline_args, service

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from slipway.build import own_buildspec
+from slipway.build.component import own_buildspec
 from slipway.release.function.codedeploy import CodeDeployDeployments
 from slipway.release.function.contract import Image, Settings, UserParameters, decode
 from slipway.release.function.images import Images

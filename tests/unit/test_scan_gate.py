@@ -11,7 +11,8 @@ from typing import Any
 
 import boto3
 import pytest
-from slipway import AllowedFinding, Registry, ScanGate, scan_gate
+from slipway import AllowedFinding, Registry, ScanGate
+from slipway.pipeline import scan_gate
 from slipway.release.function import pipeline_job as jobs
 from slipway.release.function import scan_gate as runtime
 from slipway.release.function.pipeline_job import UnverifiedEvent

@@ -35,11 +35,8 @@ from slipway import (
 from slipway import (
     TestListener as Listener,
 )
-from slipway.build import BuildSettings
-from slipway.load_balancer import LoadBalancerSettings
-from slipway.pipeline import PipelineSettings
-from slipway.service import ServiceSettings
-from slipway.settings import (
+from slipway.build.component import BuildSettings
+from slipway.config.schema import (
     ConfigurationError,
     ExistingNetwork,
     FeatureBranch,
@@ -48,6 +45,9 @@ from slipway.settings import (
     StageSettings,
     read,
 )
+from slipway.load_balancer import LoadBalancerSettings
+from slipway.pipeline.component import PipelineSettings
+from slipway.service.component import ServiceSettings
 from unit.harness import deploy_stack_file, named, of_type, only, refuse_stack_file
 
 STACK = ["pulumi:pulumi:Stack"]

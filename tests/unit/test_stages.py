@@ -2,8 +2,8 @@ import zoneinfo
 from typing import Any
 
 import pytest
-from slipway import Approval, Canary, DeployStage, Rolling, Window, command_project
-from slipway.stages import stage_rules
+from slipway import Approval, Canary, DeployStage, Rolling, StageTests, Window
+from slipway.pipeline.stages import stage_rules
 from slipway.strategies import Strategy
 from unit.examples import service
 from unit.harness import resolved
@@ -150,7 +150,7 @@ def test_aws_says_what_is_a_time_zone_where_the_machine_knows_none(monkeypatch: 
 
 def lasting(minutes: int) -> Any:
     """Called by another name, or pytest would take the class for tests."""
-    return command_project.StageTests(commands=["make smoke"], timeout_minutes=minutes)
+    return StageTests(commands=["make smoke"], timeout_minutes=minutes)
 
 
 def too_long(strategy: int, minutes: int) -> str:

@@ -13,14 +13,14 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from slipway.build import Build
-from slipway.command_project import CommandProject
+from slipway.build.component import Build
 from slipway.iam import Place
+from slipway.pipeline.commands import CommandProject
+from slipway.pipeline.scan_gate import ScanGateFunction
+from slipway.pipeline.sources import Connection, Filter, PullRequest, Push, Source
+from slipway.pipeline.stages import Approval, DeployStage, Window
 from slipway.release.function.contract import IMAGE_PLACEHOLDER, Exported, Step, UserParameters, document
-from slipway.scan_gate import ScanGateFunction
-from slipway.service import Service
-from slipway.sources import Connection, Filter, PullRequest, Push, Source
-from slipway.stages import Approval, DeployStage, Window
+from slipway.service.component import Service
 from slipway.strategies import Rolling
 
 Action = aws.codepipeline.PipelineStageActionArgs

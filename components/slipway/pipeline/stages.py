@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slipway._rules import refuse
-from slipway.command_project import StageTests
-from slipway.notifications import EMAIL
-from slipway.service import Service
+from slipway.pipeline.commands import StageTests
+from slipway.pipeline.notifications import EMAIL
+from slipway.service.component import Service
 from slipway.strategies import Strategy
 
 

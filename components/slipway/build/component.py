@@ -245,7 +245,7 @@ def own_buildspec() -> str:
     The script runs in a shell of its own, so that its settings do not reach CodeBuild's shell, and hands its results
     over in a file. https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
     """
-    script = resources.files("slipway.runtime").joinpath("build.sh").read_text()
+    script = resources.files("slipway.build").joinpath("build.sh").read_text()
     buildspec: dict[str, Any] = {
         "version": 0.2,
         "env": {"shell": "bash", "exported-variables": list(EXPORTED)},

@@ -8,7 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 if TYPE_CHECKING:
-    from slipway.service import ServiceArgs
+    from slipway.service.component import ServiceArgs
 
 
 def scale(

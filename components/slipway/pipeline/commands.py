@@ -15,7 +15,7 @@ from slipway import iam
 from slipway._rules import check_name, refuse
 from slipway._secrets import SECRET, secret_rules, secret_statements
 from slipway.artifacts import ArtifactStore
-from slipway.build import COMPUTE, IMAGES, LOG_DAYS
+from slipway.build.component import COMPUTE, IMAGES, LOG_DAYS
 from slipway.iam import Place, Statement, allow
 from slipway.release.function.contract import TEST_VARIABLES
 

@@ -11,20 +11,21 @@ from typing import cast
 import pulumi
 import pulumi_aws as aws
 
-from slipway import _actions, iam
-from slipway._actions import Release
+from slipway import iam
 from slipway._rules import check_name, refuse
 from slipway.artifacts import ArtifactStore
-from slipway.build import Build
-from slipway.command_project import CodeScan, CommandProject, CommandProjectArgs, VpcPlace
+from slipway.build.component import Build
 from slipway.iam import Place, Statement, allow
-from slipway.notifications import Notifications, Notifier, NotifierArgs, subscribe
+from slipway.pipeline import actions as _actions
+from slipway.pipeline.actions import Release
+from slipway.pipeline.commands import CodeScan, CommandProject, CommandProjectArgs, VpcPlace
+from slipway.pipeline.notifications import Notifications, Notifier, NotifierArgs, subscribe
+from slipway.pipeline.scan_gate import ScanGate, ScanGateFunction, ScanGateFunctionArgs
+from slipway.pipeline.sources import CodeCommit, Connection, EcrImage, Source
+from slipway.pipeline.stages import DeployStage, Window
 from slipway.release.function.contract import Exported
 from slipway.release.lambda_function import invoke_on_event
-from slipway.scan_gate import ScanGate, ScanGateFunction, ScanGateFunctionArgs
-from slipway.service import Service
-from slipway.sources import CodeCommit, Connection, EcrImage, Source
-from slipway.stages import DeployStage, Window
+from slipway.service.component import Service
 from slipway.strategies import Rolling, Strategy
 
 TAKEN = (

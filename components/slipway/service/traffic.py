@@ -15,7 +15,7 @@ from slipway.strategies import BlueGreen
 
 if TYPE_CHECKING:
     from slipway.load_balancer import LoadBalancer
-    from slipway.service import ServiceArgs
+    from slipway.service.component import ServiceArgs
 
 
 @dataclass(frozen=True)

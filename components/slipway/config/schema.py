@@ -19,16 +19,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from slipway._rules import NAME, refuse
-from slipway.build import BuildSettings
-from slipway.command_project import CodeScan, StageTests
+from slipway.build.component import BuildSettings
 from slipway.load_balancer import LoadBalancerSettings, is_ipv4_range
-from slipway.notifications import Notifications
-from slipway.pipeline import PipelineSettings, composition_rules
+from slipway.pipeline.commands import CodeScan, StageTests
+from slipway.pipeline.component import PipelineSettings, composition_rules
+from slipway.pipeline.notifications import Notifications
+from slipway.pipeline.scan_gate import ScanGate
+from slipway.pipeline.sources import CodeCommit, Connection, EcrImage, S3Object, Source
+from slipway.pipeline.stages import Approval, Window, stage_rules
 from slipway.registry import RegistryArgs
-from slipway.scan_gate import ScanGate
-from slipway.service import ENVIRONMENT_NAME, ServiceSettings, strategy_rules
-from slipway.sources import CodeCommit, Connection, EcrImage, S3Object, Source
-from slipway.stages import Approval, Window, stage_rules
+from slipway.service.component import ENVIRONMENT_NAME, ServiceSettings, strategy_rules
 from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Linear, Rolling, Strategy
 
 NAMESPACE = "slipway"

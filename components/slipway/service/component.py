@@ -11,8 +11,15 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
-from slipway._attachment import attach, error_alarm, load_balancers, security_group
-from slipway._deployment import (
+from slipway._rules import check_name, refuse
+from slipway._secrets import secret_rules, secret_statements
+from slipway.build.component import LOG_DAYS
+from slipway.iam import Place, Statement, allow
+from slipway.load_balancer import LoadBalancer
+from slipway.registry import Repository
+from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
+from slipway.release.component import ReleaseFunction, ReleaseFunctionArgs, register_statements
+from slipway.service.deployment import (
     OF_RELEASES,
     deployment_configuration,
     first_deployment,
@@ -20,16 +27,9 @@ from slipway._deployment import (
     load_balancer,
     rebalancing,
 )
-from slipway._fargate import FARGATE_MEMORY_MIB
-from slipway._rules import check_name, refuse
-from slipway._scaling import scale
-from slipway._secrets import secret_rules, secret_statements
-from slipway.build import LOG_DAYS
-from slipway.iam import Place, Statement, allow
-from slipway.load_balancer import LoadBalancer
-from slipway.registry import Repository
-from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
-from slipway.release.component import ReleaseFunction, ReleaseFunctionArgs, register_statements
+from slipway.service.fargate import FARGATE_MEMORY_MIB
+from slipway.service.scaling import scale
+from slipway.service.traffic import attach, error_alarm, load_balancers, security_group
 from slipway.strategies import BlueGreen, CodeDeployBlueGreen, Rolling, Strategy
 
 ENVIRONMENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,29}")

@@ -1,0 +1,1 @@
+"""The stack file: what may stand in it, and how it is read."""

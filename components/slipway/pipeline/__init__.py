@@ -1,0 +1,1 @@
+"""A pipeline: where it takes its source from, and the stages that it goes through."""
