@@ -9,15 +9,15 @@ import slipway as sw
 from slipway.config.schema import ExistingNetwork, NewNetwork, Settings, StageSettings
 
 
-def network(name: str, told: NewNetwork | ExistingNetwork) -> Any:
+def network(name: str, overrides: NewNetwork | ExistingNetwork) -> Any:
     """The VPC of the stack's own, or the one that exists."""
-    if isinstance(told, ExistingNetwork):
-        return told
+    if isinstance(overrides, ExistingNetwork):
+        return overrides
     return awsx.ec2.Vpc(
         name,
-        cidr_block=told.cidr,
-        number_of_availability_zones=told.zones,
-        nat_gateways=awsx.ec2.NatGatewayConfigurationArgs(strategy=awsx.ec2.NatGatewayStrategy(told.nat_gateways)),
+        cidr_block=overrides.cidr,
+        number_of_availability_zones=overrides.zones,
+        nat_gateways=awsx.ec2.NatGatewayConfigurationArgs(strategy=awsx.ec2.NatGatewayStrategy(overrides.nat_gateways)),
         enable_dns_hostnames=True,
     )
 
@@ -26,9 +26,9 @@ def deploy_stage(stage: StageSettings, vpc: Any, cluster: aws.ecs.Cluster) -> sw
     """An environment: a service, behind a load balancer of its own unless it is a worker."""
     name, balancer = stage.service_name, None
     if stage.load_balancer is not None:
-        told = vars(stage.load_balancer)
+        overrides = vars(stage.load_balancer)
         balancer = sw.LoadBalancer(
-            name, sw.LoadBalancerArgs(**told, vpc_id=vpc.vpc_id, subnet_ids=vpc.public_subnet_ids)
+            name, sw.LoadBalancerArgs(**overrides, vpc_id=vpc.vpc_id, subnet_ids=vpc.public_subnet_ids)
         )
     service = sw.Service(
         name,
@@ -54,8 +54,8 @@ if settings.image_repository is not None:
     registry = sw.ExistingRegistry(settings.image_repository)
 else:
     registry = sw.Registry(name, settings.registry)
-    told = vars(settings.build)
-    build = sw.Build(name, sw.BuildArgs(**told, registry=registry, cpu_architecture=settings.cpu_architecture))
+    overrides = vars(settings.build)
+    build = sw.Build(name, sw.BuildArgs(**overrides, registry=registry, cpu_architecture=settings.cpu_architecture))
 stages = []
 if settings.stages:
     vpc = network(name, settings.network)

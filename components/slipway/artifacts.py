@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 import pulumi_aws as aws
 
-from slipway.iam import Condition, Place, Statement, allow, document
+from slipway.iam import Condition, Scope, Statement, allow, document
 
 KEEP_DAYS = 30
 """Days an artifact is kept: long enough to retry a stage, and an image never depends on it."""
@@ -25,7 +25,7 @@ class ArtifactStore(pulumi.ComponentResource):
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("slipway:index:ArtifactStore", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        self._place = Place.of(self)
+        self._place = Scope.of(self)
 
         # The default key policy leaves the key to the IAM policies of this account.
         key = aws.kms.Key(

@@ -65,7 +65,7 @@ def trust(service: str, when: Condition | None = None) -> pulumi.Output[str]:
 
 
 @dataclass(frozen=True)
-class Place:
+class Scope:
     """The partition, Region and account that a component's provider works in."""
 
     partition: pulumi.Output[str]
@@ -73,10 +73,10 @@ class Place:
     account: pulumi.Output[str]
 
     @staticmethod
-    def of(component: pulumi.ComponentResource) -> Place:
+    def of(component: pulumi.ComponentResource) -> Scope:
         """Ask the provider that `component` hands to its children."""
         opts = pulumi.InvokeOptions(parent=component)
-        return Place(
+        return Scope(
             partition=aws.get_partition_output(opts=opts).partition,
             region=aws.get_region_output(opts=opts).region,
             account=aws.get_caller_identity_output(opts=opts).account_id,

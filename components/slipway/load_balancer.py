@@ -45,7 +45,7 @@ class TestListener:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadBalancerSettings:
-    """What a LoadBalancer can be told that a stack file can say too."""
+    """Settings of a LoadBalancer that a stack file can have too."""
 
     certificate_arn: str | None = None
     """Certificate, in the same Region, for HTTPS on port 443; port 80 then redirects there. Without it the balancer
@@ -94,7 +94,7 @@ def is_ipv4_range(text: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadBalancerArgs(LoadBalancerSettings):
-    """What a LoadBalancer can be told."""
+    """Arguments of LoadBalancer."""
 
     vpc_id: pulumi.Input[str]
     """VPC of the subnets."""

@@ -24,7 +24,7 @@ PROTECTED = 9999
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryArgs:
-    """What a Registry can be told."""
+    """Arguments of Registry."""
 
     keep_images: int = 200
     """Built images to keep, newest first. Images that are live or were verified last in any environment are kept

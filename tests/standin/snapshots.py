@@ -25,7 +25,7 @@ from werkzeug.serving import BaseWSGIServer
 
 from standin.workspace import Workspace
 
-Place = tuple[str, str, str]
+Scope = tuple[str, str, str]
 """Of one of moto's backends, which are made anew after each reset: service, account, Region."""
 
 KEPT: tuple[type, ...] = (
@@ -83,7 +83,7 @@ def _hold(part: object, attributes: dict[str, Any]) -> None:
     vars(part).update(attributes)
 
 
-def _backends() -> list[tuple[Place, BaseBackend]]:
+def _backends() -> list[tuple[Scope, BaseBackend]]:
     kind: Any = BackendDict
     services: list[BackendDict[Any]] = list(kind._instances)
     return [
@@ -93,7 +93,7 @@ def _backends() -> list[tuple[Place, BaseBackend]]:
     ]
 
 
-def _backend(place: Place) -> BaseBackend:
+def _backend(place: Scope) -> BaseBackend:
     service, account, region = place
     known: Any = get_backend  # which names each service in its type
     backend: BaseBackend = known(service)[account][region]
@@ -108,7 +108,7 @@ class _Pickler(pickle.Pickler):
         self._parts = {id(part) for part in parts}
         self._places = {id(backend): place for place, backend in _backends()}
 
-    def persistent_id(self, obj: Any) -> int | Place | None:
+    def persistent_id(self, obj: Any) -> int | Scope | None:
         if id(obj) in self._places:
             return self._places[id(obj)]
         if id(obj) not in self._parts and not isinstance(obj, KEPT):
@@ -136,7 +136,7 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(file)
         self._kept = kept
 
-    def persistent_load(self, id: int | Place) -> Any:
+    def persistent_load(self, id: int | Scope) -> Any:
         return self._kept[id] if isinstance(id, int) else _backend(id)
 
 

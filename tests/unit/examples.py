@@ -41,7 +41,7 @@ from slipway import (
     Teams,
     TestListener,
 )
-from slipway.pipeline.commands import CommandProjectArgs, VpcPlace
+from slipway.pipeline.commands import CommandProjectArgs, VpcConfig
 from slipway.pipeline.notifications import NotifierArgs
 from slipway.pipeline.scan_gate import ScanGateFunctionArgs
 from slipway.release.code_deploy import CodeDeployArgs
@@ -49,35 +49,35 @@ from slipway.release.component import ReleaseFunctionArgs
 
 Opts = pulumi.ResourceOptions | None
 SUBNETS = ["subnet-3", "subnet-4"]
-VPC = VpcPlace(vpc_id="vpc-1", subnet_ids=SUBNETS, security_group_id="sg-1")
+VPC = VpcConfig(vpc_id="vpc-1", subnet_ids=SUBNETS, security_group_id="sg-1")
 TARGET_GROUP = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/given/1"
 LISTENER = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener/app/given/1/2"
 PIPELINE = "arn:aws:codepipeline:eu-west-1:123456789012:given"
 
 
-def registry(name: str, opts: Opts = None, **told: Any) -> Registry:
-    return Registry(name, RegistryArgs(**told), opts)
+def registry(name: str, opts: Opts = None, **overrides: Any) -> Registry:
+    return Registry(name, RegistryArgs(**overrides), opts)
 
 
-def build_args(name: str, **told: Any) -> BuildArgs:
-    given: dict[str, Any] = {} if "registry" in told else {"registry": Registry(f"given-{name}")}
-    return BuildArgs(**given, **told)
+def build_args(name: str, **overrides: Any) -> BuildArgs:
+    given: dict[str, Any] = {} if "registry" in overrides else {"registry": Registry(f"given-{name}")}
+    return BuildArgs(**given, **overrides)
 
 
-def build(name: str, opts: Opts = None, **told: Any) -> Build:
-    return Build(name, build_args(name, **told), opts)
+def build(name: str, opts: Opts = None, **overrides: Any) -> Build:
+    return Build(name, build_args(name, **overrides), opts)
 
 
-def load_balancer_args(**told: Any) -> LoadBalancerArgs:
-    return LoadBalancerArgs(vpc_id="vpc-1", subnet_ids=["subnet-1", "subnet-2"], **told)
+def load_balancer_args(**overrides: Any) -> LoadBalancerArgs:
+    return LoadBalancerArgs(vpc_id="vpc-1", subnet_ids=["subnet-1", "subnet-2"], **overrides)
 
 
-def load_balancer(name: str, opts: Opts = None, **told: Any) -> LoadBalancer:
-    return LoadBalancer(name, load_balancer_args(**told), opts)
+def load_balancer(name: str, opts: Opts = None, **overrides: Any) -> LoadBalancer:
+    return LoadBalancer(name, load_balancer_args(**overrides), opts)
 
 
-def service_args(name: str, **told: Any) -> ServiceArgs:
-    args: dict[str, Any] = {"subnet_ids": SUBNETS, **told}
+def service_args(name: str, **overrides: Any) -> ServiceArgs:
+    args: dict[str, Any] = {"subnet_ids": SUBNETS, **overrides}
     if "registry" not in args:
         args["registry"] = Registry(f"given-{name}")
     if "load_balancer" not in args:
@@ -85,11 +85,11 @@ def service_args(name: str, **told: Any) -> ServiceArgs:
     return ServiceArgs(cluster=aws.ecs.Cluster(f"given-{name}", name=f"given-{name}"), vpc_id="vpc-1", **args)
 
 
-def service(name: str, opts: Opts = None, **told: Any) -> Service:
-    return Service(name, service_args(name, **told), opts)
+def service(name: str, opts: Opts = None, **overrides: Any) -> Service:
+    return Service(name, service_args(name, **overrides), opts)
 
 
-def release_function(name: str, opts: Opts = None, **told: Any) -> ReleaseFunction:
+def release_function(name: str, opts: Opts = None, **overrides: Any) -> ReleaseFunction:
     args: dict[str, Any] = {
         "cluster": aws.ecs.Cluster(f"given-{name}", name=f"given-{name}"),
         "service": aws.ecs.Service(f"given-{name}", name=f"given-{name}"),
@@ -120,10 +120,10 @@ def release_function(name: str, opts: Opts = None, **told: Any) -> ReleaseFuncti
         "alarm_minutes": 0,
         "retain_state": True,
     }
-    return ReleaseFunction(name, ReleaseFunctionArgs(**{**args, **told}), opts)
+    return ReleaseFunction(name, ReleaseFunctionArgs(**{**args, **overrides}), opts)
 
 
-def code_deploy(name: str, opts: Opts = None, **told: Any) -> CodeDeploy:
+def code_deploy(name: str, opts: Opts = None, **overrides: Any) -> CodeDeploy:
     group: dict[str, Any] = {"vpc_id": "vpc-1", "target_type": "ip", "port": 80, "protocol": "HTTP"}
     args: dict[str, Any] = {
         "cluster": aws.ecs.Cluster(f"given-{name}", name=f"given-{name}"),
@@ -136,47 +136,47 @@ def code_deploy(name: str, opts: Opts = None, **told: Any) -> CodeDeploy:
         "alarm_arns": ["arn:aws:cloudwatch:eu-west-1:123456789012:alarm:errors"],
         "role_arns": ["arn:aws:iam::123456789012:role/execution", "arn:aws:iam::123456789012:role/task"],
     }
-    return CodeDeploy(name, CodeDeployArgs(**{**args, **told}), opts)
+    return CodeDeploy(name, CodeDeployArgs(**{**args, **overrides}), opts)
 
 
-def command_project_args(name: str, **told: Any) -> CommandProjectArgs:
+def command_project_args(name: str, **overrides: Any) -> CommandProjectArgs:
     args: dict[str, Any] = {
         "settings": CodeScan(name="lint", commands=["make lint"]),
         "description": "Lints",
         "artifacts": ArtifactStore(f"given-{name}"),
         "in_pipeline": True,
     }
-    return CommandProjectArgs(**{**args, **told})
+    return CommandProjectArgs(**{**args, **overrides})
 
 
-def command_project(name: str, opts: Opts = None, **told: Any) -> CommandProject:
-    return CommandProject(name, command_project_args(name, **told), opts)
+def command_project(name: str, opts: Opts = None, **overrides: Any) -> CommandProject:
+    return CommandProject(name, command_project_args(name, **overrides), opts)
 
 
-def scan_gate_args(name: str, **told: Any) -> ScanGateFunctionArgs:
-    args: dict[str, Any] = {"gate": ScanGate(), "container_name": "app", "pipeline_arn": PIPELINE, **told}
+def scan_gate_args(name: str, **overrides: Any) -> ScanGateFunctionArgs:
+    args: dict[str, Any] = {"gate": ScanGate(), "container_name": "app", "pipeline_arn": PIPELINE, **overrides}
     if "registry" not in args:
         args["registry"] = Registry(f"given-{name}")
     return ScanGateFunctionArgs(**args)
 
 
-def scan_gate(name: str, opts: Opts = None, **told: Any) -> ScanGateFunction:
-    return ScanGateFunction(name, scan_gate_args(name, **told), opts)
+def scan_gate(name: str, opts: Opts = None, **overrides: Any) -> ScanGateFunction:
+    return ScanGateFunction(name, scan_gate_args(name, **overrides), opts)
 
 
-def notifier(name: str, opts: Opts = None, **told: Any) -> Notifier:
+def notifier(name: str, opts: Opts = None, **overrides: Any) -> Notifier:
     slack = Slack(team_id="T0", channel_id="C0")
     args: dict[str, Any] = {
         "notifications": Notifications(emails=["ops@example.com"], slack=slack),
         "pipeline_name": "given",
         "pipeline_arn": PIPELINE,
     }
-    return Notifier(name, NotifierArgs(**{**args, **told}), opts)
+    return Notifier(name, NotifierArgs(**{**args, **overrides}), opts)
 
 
-def pipeline_args(name: str, **told: Any) -> PipelineArgs:
+def pipeline_args(name: str, **overrides: Any) -> PipelineArgs:
     """By default CodeCommit, a build, and one service in `dev`, all on one registry."""
-    args: dict[str, Any] = {"source": CodeCommit(repository="storefront"), **told}
+    args: dict[str, Any] = {"source": CodeCommit(repository="storefront"), **overrides}
     given = Registry(f"given-{name}") if not {"build", "stages"} <= args.keys() else None
     if "build" not in args:
         args["build"] = build(f"given-{name}-build", registry=given)
@@ -188,8 +188,8 @@ def pipeline_args(name: str, **told: Any) -> PipelineArgs:
     return PipelineArgs(**args)
 
 
-def pipeline(name: str, opts: Opts = None, **told: Any) -> Pipeline:
-    return Pipeline(name, pipeline_args(name, **told), opts)
+def pipeline(name: str, opts: Opts = None, **overrides: Any) -> Pipeline:
+    return Pipeline(name, pipeline_args(name, **overrides), opts)
 
 
 HOOK = "arn:aws:lambda:eu-west-1:123456789012:function:check"
@@ -224,10 +224,11 @@ def complete_notifications() -> Notifications:
     return Notifications(emails=["ops@example.com"], slack=slack, teams=teams)
 
 
-def complete_service_args(name: str, **told: Any) -> ServiceArgs:
+def complete_service_args(name: str, **overrides: Any) -> ServiceArgs:
     hook = Hook(stages=["POST_TEST_TRAFFIC_SHIFT"], function_arn=HOOK, timeout_minutes=1)
     balancer = load_balancer(f"given-{name}", test_listener=TEST_LISTENER)
-    return service_args(name, strategy=Canary(hooks=[hook]), tasks=Tasks(min=2, max=4), load_balancer=balancer, **told)
+    scaled = {"strategy": Canary(hooks=[hook]), "tasks": Tasks(min=2, max=4)}
+    return service_args(name, load_balancer=balancer, **scaled, **overrides)
 
 
 def worker_args(name: str) -> ServiceArgs:

@@ -54,7 +54,7 @@ class Page:
             self.written.add(kind)
             own = prose(kind.__doc__ or "")
             # Of what a component takes too, the class says only that.
-            internal = own.startswith("What a ") or kind is schema.Stage
+            internal = own.startswith(("Arguments of ", "Settings of ")) or kind is schema.Stage
             self.fields(title, kind, about if internal else own)
 
     def choice(self, title: str, kind: Any, about: str) -> None:

@@ -79,12 +79,12 @@ def project(inputs: dict[str, Any]) -> dict[str, Any]:
 def deployment_group(inputs: dict[str, Any]) -> dict[str, Any]:
     """CreateDeploymentGroup's request, of the inputs of a deployment group of CodeDeploy."""
 
-    def pair(told: dict[str, Any]) -> dict[str, Any]:
-        routes = {key: route for key, route in told.items() if key.endswith("TrafficRoute")}
-        return {"targetGroups": told["targetGroups"], **routes}
+    def pair(args: dict[str, Any]) -> dict[str, Any]:
+        routes = {key: route for key, route in args.items() if key.endswith("TrafficRoute")}
+        return {"targetGroups": args["targetGroups"], **routes}
 
-    def alarms(told: dict[str, Any]) -> dict[str, Any]:
-        return {"enabled": told["enabled"], "alarms": [{"name": name} for name in told["alarms"]]}
+    def alarms(args: dict[str, Any]) -> dict[str, Any]:
+        return {"enabled": args["enabled"], "alarms": [{"name": name} for name in args["alarms"]]}
 
     blue_green = inputs["blueGreenDeploymentConfig"]
     request = {
@@ -134,27 +134,27 @@ def pipeline(inputs: dict[str, Any]) -> dict[str, Any]:
     def artifacts(names: list[str]) -> list[dict[str, str]]:
         return [{"name": name} for name in names]
 
-    def action(told: dict[str, Any]) -> dict[str, Any]:
+    def action(args: dict[str, Any]) -> dict[str, Any]:
         kind = ("category", "owner", "provider", "version")
         kept = ("name", "configuration", "namespace", "timeoutInMinutes", "runOrder")
         return {
-            **{key: told[key] for key in kept if key in told},
-            "actionTypeId": {key: told[key] for key in kind},
-            "inputArtifacts": artifacts(told.get("inputArtifacts", [])),
-            "outputArtifacts": artifacts(told.get("outputArtifacts", [])),
+            **{key: args[key] for key in kept if key in args},
+            "actionTypeId": {key: args[key] for key in kind},
+            "inputArtifacts": artifacts(args.get("inputArtifacts", [])),
+            "outputArtifacts": artifacts(args.get("outputArtifacts", [])),
         }
 
-    def stage(told: dict[str, Any]) -> dict[str, Any]:
-        entry = {"beforeEntry": conditions(told["beforeEntry"])} if "beforeEntry" in told else {}
-        return {"name": told["name"], "actions": [action(each) for each in told["actions"]], **entry}
+    def stage(args: dict[str, Any]) -> dict[str, Any]:
+        entry = {"beforeEntry": conditions(args["beforeEntry"])} if "beforeEntry" in args else {}
+        return {"name": args["name"], "actions": [action(each) for each in args["actions"]], **entry}
 
-    def conditions(told: dict[str, Any]) -> dict[str, Any]:
-        return {"conditions": [told["condition"]]}
+    def conditions(args: dict[str, Any]) -> dict[str, Any]:
+        return {"conditions": [args["condition"]]}
 
-    def trigger(told: dict[str, Any]) -> dict[str, Any]:
-        git = told["gitConfiguration"]
+    def trigger(args: dict[str, Any]) -> dict[str, Any]:
+        git = args["gitConfiguration"]
         named = {"pushes": "push", "pullRequests": "pullRequest", "sourceActionName": "sourceActionName"}
-        return {**told, "gitConfiguration": {named[key]: value for key, value in git.items()}}
+        return {**args, "gitConfiguration": {named[key]: value for key, value in git.items()}}
 
     definition = {
         "name": inputs["name"],
@@ -165,7 +165,7 @@ def pipeline(inputs: dict[str, Any]) -> dict[str, Any]:
         "pipelineType": inputs["pipelineType"],
     }
     if "triggers" in inputs:
-        definition["triggers"] = [trigger(told) for told in inputs["triggers"]]
+        definition["triggers"] = [trigger(args) for args in inputs["triggers"]]
     if "variables" in inputs:
         definition["variables"] = inputs["variables"]
     return {"pipeline": whole(definition)}

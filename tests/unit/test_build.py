@@ -14,8 +14,8 @@ URL = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/api"
 BUCKET = "arn:aws:s3:::api-artifacts"
 
 
-def deployed(**told: Any) -> list[Resource]:
-    return deploy(lambda: build("api", registry=registry("api"), **told)) if told else by_default()
+def deployed(**args: Any) -> list[Resource]:
+    return deploy(lambda: build("api", registry=registry("api"), **args)) if args else by_default()
 
 
 @cache
@@ -62,8 +62,8 @@ def test_the_project_is_made_after_its_role_can_do_its_work() -> None:
 
 
 def test_a_build_for_arm_runs_on_arm() -> None:
-    told = only(deployed(cpu_architecture="ARM64"), PROJECT).inputs["environment"]
-    assert (told["type"], told["image"]) == ("ARM_CONTAINER", "aws/codebuild/amazonlinux-aarch64-standard:3.0")
+    args = only(deployed(cpu_architecture="ARM64"), PROJECT).inputs["environment"]
+    assert (args["type"], args["image"]) == ("ARM_CONTAINER", "aws/codebuild/amazonlinux-aarch64-standard:3.0")
 
 
 def test_a_build_can_have_another_size_and_time_and_a_log_of_another_length() -> None:
@@ -84,8 +84,8 @@ def test_the_repositorys_own_buildspec_replaces_slipways() -> None:
 
 
 def test_variables_are_known_of_slipways_own_build_alone() -> None:
-    def known(**told: Any) -> Any:
-        return only(deployed(**told), "slipway:index:Build").outputs["exported_variables"]
+    def known(**args: Any) -> Any:
+        return only(deployed(**args), "slipway:index:Build").outputs["exported_variables"]
 
     assert known() == ["IMAGE_URI", "IMAGE_DIGEST", "IMAGE_TAG"]
     assert known(buildspec="ci/buildspec.yml") == []
@@ -93,7 +93,7 @@ def test_variables_are_known_of_slipways_own_build_alone() -> None:
 
 
 def test_the_script_is_told_what_to_test_and_build() -> None:
-    def told() -> object:
+    def args() -> object:
         return environment(
             BuildArgs(
                 registry=registry("api"),
@@ -106,7 +106,7 @@ def test_the_script_is_told_what_to_test_and_build() -> None:
             )
         )
 
-    assert resolved(told) == {
+    assert resolved(args) == {
         "REPOSITORY_URL": URL,
         "CONTAINER_NAME": "web",
         "CONTEXT": "app",
@@ -222,11 +222,11 @@ def test_an_image_can_be_pushed_to_a_repository_that_exists_already() -> None:
 
 
 def test_a_build_tells_its_pipeline_which_container_and_registry_its_image_is_for() -> None:
-    def told() -> list[object]:
+    def args() -> list[object]:
         made = build("api", registry=registry("shop"), container_name="web")
         return [made.container_name, made.registry.repository_name]
 
-    assert resolved(told) == ["web", "shop"]
+    assert resolved(args) == ["web", "shop"]
 
 
 def test_an_architecture_that_nothing_builds_on_is_refused() -> None:
@@ -236,7 +236,7 @@ def test_an_architecture_that_nothing_builds_on_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "args",
     [
         {"timeout_minutes": 5},
         {"timeout_minutes": 2160},
@@ -249,9 +249,9 @@ def test_an_architecture_that_nothing_builds_on_is_refused() -> None:
         {"buildspec": "ci/buildspec.yml"},
     ],
 )
-def test_what_is_just_within_the_rules_is_accepted(told: dict[str, Any]) -> None:
-    made = BuildSettings(**told)
-    assert {name: getattr(made, name) for name in told} == told
+def test_what_is_just_within_the_rules_is_accepted(args: dict[str, Any]) -> None:
+    made = BuildSettings(**args)
+    assert {name: getattr(made, name) for name in args} == args
 
 
 ROOM = (
@@ -270,7 +270,7 @@ LOG_DAYS = (
 
 
 @pytest.mark.parametrize(
-    ("told", "messages"),
+    ("args", "messages"),
     [
         *(
             ({"context": path}, [f"context must be a path inside the repository, got {path!r}"])
@@ -310,9 +310,9 @@ LOG_DAYS = (
         ),
     ],
 )
-def test_what_no_build_can_be_told_is_refused_with_the_rules(told: dict[str, Any], messages: list[str]) -> None:
+def test_what_no_build_can_be_told_is_refused_with_the_rules(args: dict[str, Any], messages: list[str]) -> None:
     with pytest.raises(ValueError) as error:
-        BuildSettings(**told)
+        BuildSettings(**args)
     assert str(error.value).split("\n") == messages
 
 

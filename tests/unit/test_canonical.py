@@ -138,18 +138,18 @@ def test_a_plain_value_is_itself(value: Any) -> None:
 
 
 def test_what_is_compared_is_in_the_order_of_its_names_and_holds_nothing_empty() -> None:
-    told = [
+    args = [
         {"name": "b", "environment": [{"name": "Z", "value": ""}, {"name": "Y", "value": "1"}], "links": []},
         {"name": "a", "command": ["y", "x"], "logConfiguration": {"options": {}, "logDriver": None}, "cpu": 0},
     ]
-    assert canonical(told) == [
+    assert canonical(args) == [
         {"name": "a", "command": ["y", "x"], "cpu": 0},
         {"name": "b", "environment": [{"name": "Y", "value": "1"}, {"name": "Z", "value": ""}]},
     ]
 
 
 @pytest.mark.parametrize(
-    "told",
+    "args",
     [
         ["b", "a"],
         [{"name": "b"}, "a"],
@@ -159,8 +159,8 @@ def test_what_is_compared_is_in_the_order_of_its_names_and_holds_nothing_empty()
     ],
     ids=["texts", "a text", "no name", "an empty name", "lists"],
 )
-def test_a_list_of_which_something_has_no_name_keeps_its_order(told: list[Any]) -> None:
-    assert canonical(told) != canonical(told[::-1])
+def test_a_list_of_which_something_has_no_name_keeps_its_order(args: list[Any]) -> None:
+    assert canonical(args) != canonical(args[::-1])
 
 
 def test_what_is_compared_is_not_changed() -> None:

@@ -15,8 +15,8 @@ RULES = f"arn:aws:elasticloadbalancing:{PLACE}:listener-rule/app"
 TEST_LISTENER = f"arn:aws:elasticloadbalancing:{PLACE}:listener/app/given/1/3"
 
 
-def deployed(**told: Any) -> list[Resource]:
-    return deploy(lambda: code_deploy("api", **told)) if told else by_default()
+def deployed(**args: Any) -> list[Resource]:
+    return deploy(lambda: code_deploy("api", **args)) if args else by_default()
 
 
 @cache
@@ -198,7 +198,7 @@ def test_whoever_deploys_may_start_and_follow_deployments_of_this_group_and_whoe
 
 
 @pytest.mark.parametrize(
-    "told",
+    "args",
     [
         {},
         {"test_listener_arn": TEST_LISTENER},
@@ -207,16 +207,16 @@ def test_whoever_deploys_may_start_and_follow_deployments_of_this_group_and_whoe
     ],
     ids=["by default", "with test traffic", "without alarms", "that waits"],
 )
-def test_codedeploy_refuses_no_group(told: dict[str, Any]) -> None:
-    request = shapes.deployment_group(only(deployed(**told), GROUP).inputs)
+def test_codedeploy_refuses_no_group(args: dict[str, Any]) -> None:
+    request = shapes.deployment_group(only(deployed(**args), GROUP).inputs)
     assert shapes.mistakes("codedeploy", "CreateDeploymentGroup", request) == []
 
 
 def test_the_groups_are_those_that_it_is_given() -> None:
     def program() -> None:
-        told: dict[str, Any] = {"vpc_id": "vpc-1", "target_type": "ip", "port": 80, "protocol": "HTTP"}
+        args: dict[str, Any] = {"vpc_id": "vpc-1", "target_type": "ip", "port": 80, "protocol": "HTTP"}
         code_deploy(
-            "api", target_groups=[aws.lb.TargetGroup(name, name=name, **told) for name in ("given-2", "given-1")]
+            "api", target_groups=[aws.lb.TargetGroup(name, name=name, **args) for name in ("given-2", "given-1")]
         )
 
     info = only(deploy(program), GROUP).inputs["loadBalancerInfo"]["targetGroupPairInfo"]

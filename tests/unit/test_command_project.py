@@ -35,13 +35,13 @@ READ_ARTIFACTS = [
 ]
 
 
-def scan(**told: Any) -> CodeScan:
-    return CodeScan(**{"name": "lint", "commands": ["make lint"], **told})
+def scan(**args: Any) -> CodeScan:
+    return CodeScan(**{"name": "lint", "commands": ["make lint"], **args})
 
 
-def for_stage(**told: Any) -> Any:
+def for_stage(**args: Any) -> Any:
     """Called by another name, or pytest would take the class for tests."""
-    return StageTests(**{"commands": ["make smoke"], **told})
+    return StageTests(**{"commands": ["make smoke"], **args})
 
 
 def deployed(**args: Any) -> list[Resource]:
@@ -53,9 +53,9 @@ def by_default() -> list[Resource]:
     return deploy(lambda: made("shop-lint"))
 
 
-def refusal(settings: Any, **told: Any) -> str:
+def refusal(settings: Any, **args: Any) -> str:
     with pytest.raises(ValueError) as error:
-        settings(**told)
+        settings(**args)
     return str(error.value)
 
 
@@ -104,8 +104,8 @@ def test_the_commands_run_one_after_the_other_with_bash_and_nothing_is_kept() ->
 
 
 def test_commands_can_have_another_size_and_time_and_docker_and_a_log_of_another_length() -> None:
-    told = scan(compute_type="BUILD_GENERAL1_LARGE", timeout_minutes=90, privileged=True, log_retention_days=7)
-    resources = deployed(settings=told, description="Looks")
+    args = scan(compute_type="BUILD_GENERAL1_LARGE", timeout_minutes=90, privileged=True, log_retention_days=7)
+    resources = deployed(settings=args, description="Looks")
     project = only(resources, PROJECT).inputs
     assert (project["environment"]["computeType"], project["environment"]["privilegedMode"]) == (
         "BUILD_GENERAL1_LARGE",
@@ -140,7 +140,7 @@ def test_an_image_for_arm_runs_in_a_container_for_arm(image: str, container: str
 
 
 def test_secrets_are_references_and_only_what_is_no_secret_is_plain() -> None:
-    told = scan(
+    args = scan(
         environment={"STAGE": "dev", "DEBUG": "1"},
         secrets={
             "TOKEN": SECRET,
@@ -149,7 +149,7 @@ def test_secrets_are_references_and_only_what_is_no_secret_is_plain() -> None:
             "FLAT": f"arn:aws:ssm:{PLACE}:parameter/token",
         },
     )
-    assert only(deployed(settings=told), PROJECT).inputs["environment"]["environmentVariables"] == [
+    assert only(deployed(settings=args), PROJECT).inputs["environment"]["environmentVariables"] == [
         {"name": "DEBUG", "value": "1", "type": "PLAINTEXT"},
         {"name": "STAGE", "value": "dev", "type": "PLAINTEXT"},
         {"name": "DEEP", "value": "/shop/token", "type": "PARAMETER_STORE"},
@@ -182,7 +182,7 @@ def test_commands_may_write_their_log_and_read_artifacts_and_nothing_else() -> N
 def test_commands_may_read_the_secrets_and_parameters_that_they_name_each_once() -> None:
     other = f"arn:aws:secretsmanager:{PLACE}:secret:a-1"
     flat = f"arn:aws:ssm:{PLACE}:parameter/token"
-    told = scan(
+    args = scan(
         secrets={
             "A": f"{SECRET}:password::",
             "B": f"{SECRET}:user:AWSCURRENT:",
@@ -192,7 +192,7 @@ def test_commands_may_read_the_secrets_and_parameters_that_they_name_each_once()
             "F": flat,
         }
     )
-    assert rights(deployed(settings=told), "shop-lint-policy") == granted(
+    assert rights(deployed(settings=args), "shop-lint-policy") == granted(
         [
             WRITE_LOG,
             *READ_ARTIFACTS,
@@ -204,8 +204,8 @@ def test_commands_may_read_the_secrets_and_parameters_that_they_name_each_once()
 
 def test_commands_may_decrypt_with_the_keys_of_their_secrets_and_no_others() -> None:
     key = f"arn:aws:kms:{PLACE}:key/k"
-    told = scan(secrets={"A": SECRET}, secrets_kms_key_arns=[key])
-    assert rights(deployed(settings=told), "shop-lint-policy") == granted(
+    args = scan(secrets={"A": SECRET}, secrets_kms_key_arns=[key])
+    assert rights(deployed(settings=args), "shop-lint-policy") == granted(
         [
             WRITE_LOG,
             *READ_ARTIFACTS,
@@ -277,7 +277,7 @@ def test_tests_of_a_stage_run_outside_the_vpc_unless_they_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "args",
     [
         {"timeout_minutes": 5},
         {"timeout_minutes": 480},
@@ -288,10 +288,10 @@ def test_tests_of_a_stage_run_outside_the_vpc_unless_they_are_told() -> None:
         {"secrets": {"A": SECRET.replace("arn:aws:", "arn:aws-cn:")}},
     ],
 )
-def test_commands_within_the_rules_are_accepted(told: dict[str, Any]) -> None:
-    settings = {"commands": ["make"], **told}
+def test_commands_within_the_rules_are_accepted(args: dict[str, Any]) -> None:
+    settings = {"commands": ["make"], **args}
     built = CommandSettings(**settings)
-    assert {name: getattr(built, name) for name in told} == told
+    assert {name: getattr(built, name) for name in args} == args
 
 
 NAMES = "environment and secrets must have names of A-Z a-z 0-9 _ that do not begin with CODEBUILD_, got wrong ones: "
@@ -308,7 +308,7 @@ LOG_DAYS = (
 
 @pytest.mark.parametrize("settings", [scan, for_stage])
 @pytest.mark.parametrize(
-    ("told", "messages"),
+    ("args", "messages"),
     [
         ({"commands": "make"}, ["commands must be a list of commands, got 'make'"]),
         ({"commands": []}, ["commands must be one or more commands, got []"]),
@@ -335,9 +335,9 @@ LOG_DAYS = (
     ],
 )
 def test_what_are_no_commands_is_refused_with_the_rules(
-    settings: Any, told: dict[str, Any], messages: list[str]
+    settings: Any, args: dict[str, Any], messages: list[str]
 ) -> None:
-    assert refusal(settings, **told).split("\n") == messages
+    assert refusal(settings, **args).split("\n") == messages
 
 
 GIVEN = "environment and secrets must not have ['COMMIT_ID', 'ENVIRONMENT', 'IMAGE_DIGEST', 'PIPELINE_EXECUTION_ID', "
@@ -347,10 +347,10 @@ GIVEN += "'SERVICE_URL'], "
 @pytest.mark.parametrize("name", ["SERVICE_URL", "ENVIRONMENT", "IMAGE_DIGEST", "COMMIT_ID", "PIPELINE_EXECUTION_ID"])
 @pytest.mark.parametrize("where", [{"environment": "x"}, {"secrets": SECRET}], ids=["environment", "secrets"])
 def test_tests_cannot_have_a_variable_of_their_own_that_they_are_given(where: dict[str, str], name: str) -> None:
-    told = {key: {name: value, "A": value} for key, value in where.items()}
-    assert refusal(for_stage, **told) == f"{GIVEN}which every test is given, got [{name!r}]"
+    args = {key: {name: value, "A": value} for key, value in where.items()}
+    assert refusal(for_stage, **args) == f"{GIVEN}which every test is given, got [{name!r}]"
     # A scan is given none of them.
-    assert [getattr(scan(**told), key) for key in told] == list(told.values())
+    assert [getattr(scan(**args), key) for key in args] == list(args.values())
 
 
 @pytest.mark.parametrize("name", ["a", "sonarqube1", "a-b-c", "1"])

@@ -44,11 +44,11 @@ NOT_EXPORTED = {
     "NotifierArgs",
     "ReleaseFunctionArgs",
     "ScanGateFunctionArgs",
-    "VpcPlace",
+    "VpcConfig",
     # A Registry or an ExistingRegistry; it is never made itself.
     "Repository",
     # What statements are made of; `slipway.iam` is imported as a module.
-    "Place",
+    "Scope",
     "Statement",
 }
 
@@ -191,11 +191,11 @@ def test_two_of_a_kind_stand_side_by_side(form: str) -> None:
 @pytest.mark.parametrize("form", ["a", "A_", "a.a@"])
 def test_a_name_that_is_accepted_fits_everything_that_is_named_after_it(component: Any, args: Any, form: str) -> None:
     def program() -> None:
-        told = args("short")
+        overrides = args("short")
         for length in range(260, 1, -1):
             name = (form * length)[: length - 1] + form[0]
             try:
-                component(name, told)
+                component(name, overrides)
             except ValueError:
                 continue
             return

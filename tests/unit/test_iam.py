@@ -2,14 +2,14 @@ import json
 
 import pulumi
 from slipway import iam
-from slipway.iam import Place
+from slipway.iam import Scope
 from unit.harness import deploy, granted, named, resolved, rights, trusted
 
 
 class Here(pulumi.ComponentResource):
     def __init__(self) -> None:
         super().__init__("test:index:Here", "here")
-        self.place = Place.of(self)
+        self.scope = Scope.of(self)
 
 
 def test_a_statement_allows_what_it_names_on_what_it_names() -> None:
@@ -58,8 +58,8 @@ def test_a_trust_policy_names_one_service_and_has_no_condition_unless_it_is_give
 
 def test_a_place_knows_the_arns_and_conditions_of_its_account_and_region() -> None:
     def program() -> list[object]:
-        place = Here().place
-        return [place.arn("ecs", "service/x"), place.same_account(), place.only_for("arn:x")]
+        scope = Here().scope
+        return [scope.arn("ecs", "service/x"), scope.same_account(), scope.only_for("arn:x")]
 
     assert resolved(program) == [
         "arn:aws:ecs:eu-west-1:123456789012:service/x",

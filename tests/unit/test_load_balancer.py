@@ -17,9 +17,9 @@ NOTHING_HERE = {
 }
 
 
-def for_tests(**told: Any) -> Any:
+def for_tests(**args: Any) -> Any:
     """Called by another name, or pytest would take the class for tests."""
-    return code.TestListener(**{"ingress_cidrs": ["10.0.0.0/8"], **told})
+    return code.TestListener(**{"ingress_cidrs": ["10.0.0.0/8"], **args})
 
 
 def clients(resources: list[Resource]) -> list[tuple[str, int, int, str, str]]:
@@ -139,8 +139,8 @@ def test_only_those_who_test_may_connect_to_the_listener_for_test_traffic() -> N
 
 
 def test_a_balancer_says_where_test_traffic_goes_if_it_goes_anywhere() -> None:
-    def outputs(**told: Any) -> Any:
-        return only(deploy(lambda: load_balancer("web", **told)), "slipway:index:LoadBalancer").outputs
+    def outputs(**args: Any) -> Any:
+        return only(deploy(lambda: load_balancer("web", **args)), "slipway:index:LoadBalancer").outputs
 
     place = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener"
     assert resolved(lambda: load_balancer("web").test_listener_arn is None) is True
@@ -174,7 +174,7 @@ NO_RANGES = [[], ["10.0.0.0/8", "10.0.0.1/8"], ["10.0.0.1"], ["10.0.0.0/255.0.0.
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("args", "message"),
     [
         *(({"ingress_cidrs": ranges}, f"{RANGES}{ranges}") for ranges in NO_RANGES),
         (
@@ -190,9 +190,9 @@ NO_RANGES = [[], ["10.0.0.0/8", "10.0.0.1/8"], ["10.0.0.1"], ["10.0.0.0/255.0.0.
         ),
     ],
 )
-def test_what_no_balancer_can_be_told_is_refused_with_the_rule(told: dict[str, Any], message: str) -> None:
+def test_what_no_balancer_can_be_told_is_refused_with_the_rule(args: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as error:
-        LoadBalancerSettings(**told)
+        LoadBalancerSettings(**args)
     assert str(error.value) == message
 
 
@@ -207,7 +207,7 @@ def test_test_traffic_can_have_any_port_that_the_public_has_not(port: int) -> No
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("args", "message"),
     [
         *(({"ingress_cidrs": ranges}, f"{RANGES}{ranges}") for ranges in NO_RANGES),
         *(
@@ -216,9 +216,9 @@ def test_test_traffic_can_have_any_port_that_the_public_has_not(port: int) -> No
         ),
     ],
 )
-def test_what_is_no_listener_for_test_traffic_is_refused_with_the_rule(told: dict[str, Any], message: str) -> None:
+def test_what_is_no_listener_for_test_traffic_is_refused_with_the_rule(args: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as error:
-        for_tests(**told)
+        for_tests(**args)
     assert str(error.value) == message
 
 

@@ -19,8 +19,8 @@ TEAMS = Teams(tenant_id="tenant", team_id="team", channel_id="19%3ab6ef@thread.t
 RECOVERY = "shop-news-again"
 
 
-def deployed(**told: Any) -> list[Resource]:
-    return deploy(lambda: notifier("shop-news", **told)) if told else by_default()
+def deployed(**args: Any) -> list[Resource]:
+    return deploy(lambda: notifier("shop-news", **args)) if args else by_default()
 
 
 @cache
@@ -28,13 +28,13 @@ def by_default() -> list[Resource]:
     return deploy(lambda: notifier("shop-news"))
 
 
-def telling(**told: Any) -> list[Resource]:
-    return deployed(notifications=Notifications(**told))
+def telling(**args: Any) -> list[Resource]:
+    return deployed(notifications=Notifications(**args))
 
 
-def refusal(settings: Any, **told: Any) -> str:
+def refusal(settings: Any, **args: Any) -> str:
     with pytest.raises(ValueError) as error:
-        settings(**told)
+        settings(**args)
     return str(error.value)
 
 
@@ -117,7 +117,7 @@ TEAMS_CHANNEL = {
 
 
 @pytest.mark.parametrize(
-    ("told", "channels"),
+    ("args", "channels"),
     [
         ({"slack": SLACK}, {"shop-news-slack": SLACK_CHANNEL}),
         ({"teams": TEAMS}, {"shop-news-teams": TEAMS_CHANNEL}),
@@ -125,9 +125,9 @@ TEAMS_CHANNEL = {
     ],
 )
 def test_a_channel_shows_what_is_told_and_whoever_writes_there_can_do_nothing(
-    told: dict[str, Any], channels: dict[str, Any]
+    args: dict[str, Any], channels: dict[str, Any]
 ) -> None:
-    resources = telling(**told)
+    resources = telling(**args)
     assert chats(resources) == channels
     assert trusted(resources, "shop-news-chat-role") == [
         {"Effect": "Allow", "Principal": {"Service": "chatbot.amazonaws.com"}, "Action": "sts:AssumeRole"}
@@ -146,7 +146,7 @@ def test_without_a_channel_there_is_nothing_for_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "args"),
     [
         (Notifications, {"emails": ["dev.lead+slipway@mail.example.com"]}),
         (Notifications, {"slack": SLACK}),
@@ -155,13 +155,13 @@ def test_without_a_channel_there_is_nothing_for_one() -> None:
         (Slack, {"team_id": "T" * 255, "channel_id": "C" * 255}),
     ],
 )
-def test_those_who_can_be_told_are_accepted(settings: Any, told: dict[str, Any]) -> None:
-    made = settings(**told)
-    assert {name: getattr(made, name) for name in told} == told
+def test_those_who_can_be_told_are_accepted(settings: Any, args: dict[str, Any]) -> None:
+    made = settings(**args)
+    assert {name: getattr(made, name) for name in args} == args
 
 
 @pytest.mark.parametrize(
-    ("settings", "told", "message"),
+    ("settings", "args", "message"),
     [
         (Notifications, {}, "emails, slack or teams must be given, got none"),
         (
@@ -183,8 +183,8 @@ def test_those_who_can_be_told_are_accepted(settings: Any, told: dict[str, Any])
         (Slack, {"team_id": "", "channel_id": ""}, "team_id must be an id, got ''\nchannel_id must be an id, got ''"),
     ],
 )
-def test_what_is_nobody_to_tell_is_refused_with_the_rule(settings: Any, told: dict[str, Any], message: str) -> None:
-    assert refusal(settings, **told) == message
+def test_what_is_nobody_to_tell_is_refused_with_the_rule(settings: Any, args: dict[str, Any], message: str) -> None:
+    assert refusal(settings, **args) == message
 
 
 # The function that tells of recoveries.
@@ -346,10 +346,10 @@ def test_a_recovery_is_told_to_each_kind_of_subscriber_in_its_own_form(published
     assert message.keys() == {"TopicArn", "Subject", "MessageStructure", "Message"}
     assert (message["TopicArn"], message["Subject"]) == (TOPIC, "The pipeline shop works again")
     assert message["MessageStructure"] == "json"
-    told = json.loads(message["Message"])
-    assert told.keys() == {"default", "email"}
-    assert told["email"] == f"The pipeline shop works again: {link}"
-    assert json.loads(told["default"]) == {
+    args = json.loads(message["Message"])
+    assert args.keys() == {"default", "email"}
+    assert args["email"] == f"The pipeline shop works again: {link}"
+    assert json.loads(args["default"]) == {
         "version": "1.0",
         "source": "custom",
         "content": {"textType": "client-markdown", "title": "The pipeline shop works again", "description": link},

@@ -68,9 +68,9 @@ def program(
     stages: Mapping[str, Mapping[str, Any]] | None = None,
     strategies: Mapping[str, Strategy] | None = None,
     buildspec: str | None = None,
-    **told: Any,
+    **args: Any,
 ) -> Pipeline:
-    """The pipeline `web`, with the stage `dev` unless others are told, each by what it has beside its service."""
+    """The pipeline `web`; its stages, by default `dev`, are given by what they have beside their service."""
     registry = ExistingRegistry(source.repository) if isinstance(source, EcrImage) else Registry("web")
     builds = not isinstance(source, EcrImage)
 
@@ -84,18 +84,18 @@ def program(
         source=source,
         build=build("web", registry=registry, buildspec=buildspec) if builds else None,
         stages=[stage(name, more) for name, more in ({"dev": {}} if stages is None else stages).items()],
-        **told,
+        **args,
     )
 
 
 RUNS: dict[str, list[Resource]] = {}
 
 
-def deployed(source: Source = COMMIT, **told: Any) -> list[Resource]:
+def deployed(source: Source = COMMIT, **args: Any) -> list[Resource]:
     """What the pipeline registers, which is only read: each is run once."""
-    key = repr((source, told))
+    key = repr((source, args))
     if key not in RUNS:
-        RUNS[key] = deploy(lambda: program(source, **told))
+        RUNS[key] = deploy(lambda: program(source, **args))
     return RUNS[key]
 
 
@@ -112,10 +112,10 @@ def shape(resources: list[Resource], stage: str) -> list[tuple[str, str, int]]:
     return [(a["name"], a["provider"], int(a["runOrder"])) for a in stages(resources)[stage]]
 
 
-def function_action(name: str, step: str, order: int, more: Mapping[str, Any], **told: Any) -> dict[str, Any]:
-    function = told.pop("function", "web-dev-release")
-    revision = told.pop("revision", "#{Source.CommitId}")
-    parameters = {"step": step, "pipeline": "web", "execution": EXECUTION, "commit": revision, **told}
+def function_action(name: str, step: str, order: int, more: Mapping[str, Any], **args: Any) -> dict[str, Any]:
+    function = args.pop("function", "web-dev-release")
+    revision = args.pop("revision", "#{Source.CommitId}")
+    parameters = {"step": step, "pipeline": "web", "execution": EXECUTION, "commit": revision, **args}
     return {
         "name": name,
         "category": "Invoke",
@@ -129,9 +129,9 @@ def function_action(name: str, step: str, order: int, more: Mapping[str, Any], *
     }
 
 
-def deploy_action(name: str = "Deploy", order: int = 1, inputs: Sequence[str] = (), **told: Any) -> dict[str, Any]:
+def deploy_action(name: str = "Deploy", order: int = 1, inputs: Sequence[str] = (), **args: Any) -> dict[str, Any]:
     more = {"namespace": "Deploy-dev", "inputArtifacts": [*inputs] or ["BuildArtifact"]}
-    return function_action(name, "deploy", order, more, **told)
+    return function_action(name, "deploy", order, more, **args)
 
 
 # The pipeline
@@ -312,12 +312,12 @@ def test_the_rule_may_start_this_pipeline_and_do_nothing_else(source: Source) ->
 # Connections
 
 
-def connection(**told: Any) -> Connection:
-    return Connection(**{"arn": GITHUB, "repository": "acme/storefront", **told})
+def connection(**args: Any) -> Connection:
+    return Connection(**{"arn": GITHUB, "repository": "acme/storefront", **args})
 
 
-def git(source: Connection, **told: Any) -> dict[str, Any]:
-    [trigger] = only(deployed(source, **told), PIPELINE).inputs["triggers"]
+def git(source: Connection, **args: Any) -> dict[str, Any]:
+    [trigger] = only(deployed(source, **args), PIPELINE).inputs["triggers"]
     assert trigger["providerType"] == "CodeStarSourceConnection"
     assert trigger["gitConfiguration"].pop("sourceActionName") == "Source"
     return dict(trigger["gitConfiguration"])
@@ -372,7 +372,7 @@ def test_pull_requests_start_a_pipeline_that_only_builds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "made"),
+    ("args", "made"),
     [
         ({"provider_type": "GitHub"}, {"providerType": "GitHub"}),
         (
@@ -383,9 +383,9 @@ def test_pull_requests_start_a_pipeline_that_only_builds() -> None:
     ids=["provider", "host"],
 )
 def test_a_new_connection_is_made_and_whoever_runs_pulumi_is_told_to_finish_it(
-    told: dict[str, Any], made: dict[str, str]
+    args: dict[str, Any], made: dict[str, str]
 ) -> None:
-    recording = recorded(Connection(repository="acme/storefront", **told))
+    recording = recorded(Connection(repository="acme/storefront", **args))
     resources = recording.registered()
     assert only(resources, CONNECTION).inputs == {"name": "web", **made}
     assert (recording.read, recording.warnings) == (
@@ -533,8 +533,8 @@ def approve_action(**configuration: str) -> dict[str, Any]:
     }
 
 
-def inspect_action(**told: Any) -> dict[str, Any]:
-    return function_action("Inspect", "inspect", 1, {"namespace": "Inspect-dev"}, **told)
+def inspect_action(**args: Any) -> dict[str, Any]:
+    return function_action("Inspect", "inspect", 1, {"namespace": "Inspect-dev"}, **args)
 
 
 def test_an_approval_is_told_what_comes_instead_of_what_and_only_that_is_deployed() -> None:
@@ -700,8 +700,8 @@ def test_tests_of_an_image_have_no_files() -> None:
 def test_tests_run_when_the_release_is_live_whoever_deploys(strategy: Strategy) -> None:
     stage = {"dev": {"tests": StageTests(commands=["true"])}}
     actions = stages(deployed(stages=stage, strategies={"dev": strategy}))["dev"]
-    told = [json.loads(a["configuration"].get("UserParameters", "{}")).get("tests") for a in actions]
-    assert (told, actions[-1]["name"]) == ([None] * (len(actions) - 1) + ["web-dev-tests"], "Finish")
+    args = [json.loads(a["configuration"].get("UserParameters", "{}")).get("tests") for a in actions]
+    assert (args, actions[-1]["name"]) == ([None] * (len(actions) - 1) + ["web-dev-tests"], "Finish")
 
 
 def test_tests_run_in_the_services_subnets_and_security_group_where_that_is_asked_for() -> None:
@@ -988,8 +988,8 @@ def test_codedeploy_may_read_the_artifacts_of_the_pipeline_where_it_deploys() ->
 
 
 def test_roles_have_these_policies_and_no_others() -> None:
-    def policies(**told: Any) -> list[str]:
-        of_pipeline = [r for r in deployed(**told) if r.parent == "slipway:index:Pipeline"]
+    def policies(**args: Any) -> list[str]:
+        of_pipeline = [r for r in deployed(**args) if r.parent == "slipway:index:Pipeline"]
         return sorted(r.name for r in of_type(of_pipeline, "aws:iam/rolePolicy:RolePolicy"))
 
     both: dict[str, Any] = {"stages": {"dev": {}, "prod": {}}}
@@ -1048,9 +1048,9 @@ def test_the_longest_variables_fit_into_what_an_action_takes() -> None:
 # Mistakes
 
 
-def refusal(source: Source = COMMIT, **told: Any) -> list[str]:
+def refusal(source: Source = COMMIT, **args: Any) -> list[str]:
     with pytest.raises(ValueError) as error:
-        deploy(lambda: program(source, **told))
+        deploy(lambda: program(source, **args))
     return str(error.value).split("\n")
 
 
@@ -1071,8 +1071,8 @@ def test_what_is_no_name_of_a_pipeline_is_refused() -> None:
 
 
 def broken(source: Source, builds: bool, strategies: Mapping[str, Strategy], *scans: str) -> list[str]:
-    told = [CodeScan(name=name, commands=["true"]) for name in scans]
-    return [message for wrong, message in composition_rules(source, builds, strategies, told, {}) if wrong]
+    args = [CodeScan(name=name, commands=["true"]) for name in scans]
+    return [message for wrong, message in composition_rules(source, builds, strategies, args, {}) if wrong]
 
 
 REQUESTED = Connection(arn=GITHUB, repository="a/b", pull_requests=[PullRequest(branches=Filter(includes=["main"]))])
@@ -1160,8 +1160,8 @@ SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-a1b2c3"
 
 @pytest.mark.parametrize("where", [{"environment": "x"}, {"secrets": SECRET}], ids=["environment", "secrets"])
 def test_a_variable_that_would_hide_one_of_a_scan_is_refused(where: dict[str, str]) -> None:
-    told: dict[str, Any] = {key: {"LEVEL": value, "A": value, "MINE": value} for key, value in where.items()}
-    scan = CodeScan(name="lint", commands=["true"], **told)
+    args: dict[str, Any] = {key: {"LEVEL": value, "A": value, "MINE": value} for key, value in where.items()}
+    scan = CodeScan(name="lint", commands=["true"], **args)
     assert refusal(code_scans=[scan], variables={"LEVEL": "info", "A": "1", "OTHER": "1"}) == [
         "variables must not have the names that code_scans have in environment or secrets, got ['A', 'LEVEL']: the "
         "scan would see the variable instead"
@@ -1202,7 +1202,7 @@ TAKEN = ["BUILD_ARGS", "COMMIT_ID", "HOME", "IMAGE_DIGEST", "PATH", "RELEASE_DIG
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("args", "message"),
     [
         (
             {"execution_mode": "PARALLEL"},
@@ -1230,9 +1230,9 @@ TAKEN = ["BUILD_ARGS", "COMMIT_ID", "HOME", "IMAGE_DIGEST", "PATH", "RELEASE_DIG
     ],
     ids=["parallel", "mode", "names", "values", "taken", "length"],
 )
-def test_what_a_pipeline_cannot_have_is_refused(told: dict[str, Any], message: str) -> None:
+def test_what_a_pipeline_cannot_have_is_refused(args: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as error:
-        PipelineSettings(**told)
+        PipelineSettings(**args)
     assert str(error.value) == message
 
 
@@ -1249,7 +1249,7 @@ def test_no_variable_of_the_pipeline_can_replace_one_of_the_build() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("args", "message"),
     [
         ({"notify": ["ops", "ops@example.com"]}, "notify must be e-mail addresses, got ['ops']"),
         ({"timeout_minutes": 4}, "timeout_minutes must be between 5 and 86400, got 4"),
@@ -1264,9 +1264,9 @@ def test_no_variable_of_the_pipeline_can_replace_one_of_the_build() -> None:
         ),
     ],
 )
-def test_what_is_no_approval_is_refused(told: dict[str, Any], message: str) -> None:
+def test_what_is_no_approval_is_refused(args: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as error:
-        Approval(**told)
+        Approval(**args)
     assert str(error.value) == message
 
 
@@ -1278,7 +1278,7 @@ DAYS = "cron must have a ? for either the day of the month or the day of the wee
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("args", "message"),
     [
         ({"cron": "* 9-16 ? * MON-FRI"}, CRON + "'* 9-16 ? * MON-FRI'"),
         ({"cron": "0 * 9-16 ? * MON-FRI"}, CRON + "'0 * 9-16 ? * MON-FRI'"),
@@ -1291,9 +1291,9 @@ DAYS = "cron must have a ? for either the day of the month or the day of the wee
         ),
     ],
 )
-def test_what_is_no_window_is_refused(told: dict[str, Any], message: str) -> None:
+def test_what_is_no_window_is_refused(args: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as error:
-        Window(**told)
+        Window(**args)
     assert str(error.value) == message
 
 

@@ -665,25 +665,25 @@ def test_the_variables_that_a_pipeline_reads_are_those_that_its_actions_export()
 
 def test_the_image_is_for_the_container_that_the_service_sends_requests_to() -> None:
     dev = only([r for r in program("dev") if r.name == "storefront-dev"], "aws:codebuild/project:Project").inputs
-    told = {v["name"]: v["value"] for v in dev["environment"]["environmentVariables"]}
+    args = {v["name"]: v["value"] for v in dev["environment"]["environmentVariables"]}
     assert dev["source"] == {"type": "CODEPIPELINE", "buildspec": own_buildspec()}
     for stack in STACKS:
         resources = program(stack)
         [container] = only(resources, TASK_DEFINITION).json("containerDefinitions")
         [balanced] = only(resources, "aws:ecs/service:Service").inputs["loadBalancers"]
         function = named(resources, f"storefront-{stack}-release", ":Function").inputs["environment"]["variables"]
-        names = {container["name"], balanced["containerName"], told["CONTAINER_NAME"], function["CONTAINER"]}
+        names = {container["name"], balanced["containerName"], args["CONTAINER_NAME"], function["CONTAINER"]}
         assert names == {"app"}
         assert container["portMappings"][0]["containerPort"] == balanced["containerPort"]
-        assert told["REPOSITORY_URL"] == function["REPOSITORY_URL"] == container["image"].partition(":")[0]
+        assert args["REPOSITORY_URL"] == function["REPOSITORY_URL"] == container["image"].partition(":")[0]
 
 
 def test_no_variable_looks_like_a_secret() -> None:
     variables: dict[str, str] = {}
     for _, resource in all_resources():
         if resource.type == "aws:codebuild/project:Project":
-            told = resource.inputs["environment"].get("environmentVariables", [])
-            variables |= {variable["name"]: variable["value"] for variable in told if variable["type"] == "PLAINTEXT"}
+            args = resource.inputs["environment"].get("environmentVariables", [])
+            variables |= {variable["name"]: variable["value"] for variable in args if variable["type"] == "PLAINTEXT"}
         if resource.type == "aws:lambda/function:Function":
             variables |= resource.inputs["environment"]["variables"]
         if resource.type == TASK_DEFINITION:

@@ -263,7 +263,7 @@ def test_builds_expire_by_their_age_only_where_that_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "args",
     [
         {"keep_images": 1, "untagged_days": 1, "expire_days": 1},
         {"keep_images": 10_000, "untagged_days": 3650, "expire_days": 3650},
@@ -271,13 +271,13 @@ def test_builds_expire_by_their_age_only_where_that_is_asked_for() -> None:
         {"pull_principals": ["arn:aws:iam::111122223333:role/x", "arn:aws:iam::111122223333:root"]},
     ],
 )
-def test_what_is_just_within_the_rules_is_accepted(told: dict[str, Any]) -> None:
-    made = RegistryArgs(**told)
-    assert {name: getattr(made, name) for name in told} == told
+def test_what_is_just_within_the_rules_is_accepted(args: dict[str, Any]) -> None:
+    made = RegistryArgs(**args)
+    assert {name: getattr(made, name) for name in args} == args
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("args", "message"),
     [
         ({"keep_images": 0}, "keep_images must be between 1 and 10000, got 0"),
         ({"keep_images": 10_001}, "keep_images must be between 1 and 10000, got 10001"),
@@ -298,9 +298,9 @@ def test_what_is_just_within_the_rules_is_accepted(told: dict[str, Any]) -> None
         ),
     ],
 )
-def test_what_no_registry_can_be_told_is_refused_with_the_rule(told: dict[str, Any], message: str) -> None:
+def test_what_no_registry_can_be_told_is_refused_with_the_rule(args: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as error:
-        RegistryArgs(**told)
+        RegistryArgs(**args)
     assert str(error.value) == message
 
 

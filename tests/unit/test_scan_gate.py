@@ -44,8 +44,8 @@ ANSWER = {
 SEVERITIES = ["INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL"]
 
 
-def deployed(**told: Any) -> list[Resource]:
-    return deploy(lambda: made("shop-scan-gate", **told)) if told else by_default()
+def deployed(**args: Any) -> list[Resource]:
+    return deploy(lambda: made("shop-scan-gate", **args)) if args else by_default()
 
 
 @cache
@@ -53,13 +53,13 @@ def by_default() -> list[Resource]:
     return deploy(lambda: made("shop-scan-gate"))
 
 
-def allowed(id: str = "CVE-2026-1", **told: Any) -> AllowedFinding:
-    return AllowedFinding(**{"id": id, "reason": "not reachable here", "until": date(2026, 3, 31), **told})
+def allowed(id: str = "CVE-2026-1", **args: Any) -> AllowedFinding:
+    return AllowedFinding(**{"id": id, "reason": "not reachable here", "until": date(2026, 3, 31), **args})
 
 
-def refusal(settings: Any, **told: Any) -> str:
+def refusal(settings: Any, **args: Any) -> str:
     with pytest.raises(ValueError) as error:
-        settings(**told)
+        settings(**args)
     return str(error.value)
 
 
@@ -187,7 +187,7 @@ def test_a_reason_can_be_short_but_must_be_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told", "message"),
+    ("settings", "args", "message"),
     [
         (allowed, {"id": "CVE"}, "id must be that of a finding, got 'CVE'"),
         (allowed, {"id": "CVE 2026"}, "id must be that of a finding, got 'CVE 2026'"),
@@ -216,8 +216,8 @@ def test_a_reason_can_be_short_but_must_be_one() -> None:
         ),
     ],
 )
-def test_what_is_no_gate_is_refused_with_the_rule(settings: Any, told: dict[str, Any], message: str) -> None:
-    assert refusal(settings, **told) == message
+def test_what_is_no_gate_is_refused_with_the_rule(settings: Any, args: dict[str, Any], message: str) -> None:
+    assert refusal(settings, **args) == message
 
 
 # The function: what its policy says of findings.
@@ -377,11 +377,11 @@ class CodePipeline:
 
         return SimpleNamespace(paginate=paginate)
 
-    def put_job_success_result(self, **told: Any) -> None:
-        self.answers.append(("success", told))
+    def put_job_success_result(self, **args: Any) -> None:
+        self.answers.append(("success", args))
 
-    def put_job_failure_result(self, **told: Any) -> None:
-        self.answers.append(("failure", told))
+    def put_job_failure_result(self, **args: Any) -> None:
+        self.answers.append(("failure", args))
 
 
 class Clock:
@@ -446,8 +446,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def passed(summary: str, allowed: int = 0) -> tuple[str, dict[str, Any]]:
-    told = {"IMAGE_DIGEST": DIGEST, "ALLOWED": str(allowed)}
-    return "success", {"jobId": JOB, "executionDetails": {"summary": summary}, "outputVariables": told}
+    args = {"IMAGE_DIGEST": DIGEST, "ALLOWED": str(allowed)}
+    return "success", {"jobId": JOB, "executionDetails": {"summary": summary}, "outputVariables": args}
 
 
 def stopped(message: str) -> tuple[str, dict[str, Any]]:
@@ -608,16 +608,16 @@ def test_a_run_hands_over_to_the_next(world: World) -> None:
     assert world.look(DIGEST) == CLEAN
 
 
-@pytest.mark.parametrize(("status", "told"), [("IN_PROGRESS", "IN_PROGRESS"), ("NO SCAN", "NOT_STARTED")])
+@pytest.mark.parametrize(("status", "args"), [("IN_PROGRESS", "IN_PROGRESS"), ("NO SCAN", "NOT_STARTED")])
 def test_a_scan_that_never_finishes_stops_the_release_after_the_time_for_it(
-    world: World, status: str, told: str
+    world: World, status: str, args: str
 ) -> None:
     world.policy = policy(timeout_minutes=7)
     world.ecr.statuses[DIGEST] = [status]
     world.clock.now = BEGAN + 7 * 60
     # To the second: the last look is after the time, and not at its end.
     message = (
-        f"scan gate: blocked {DIGEST}: the scan did not complete in 7 minutes; scan status {told} "
+        f"scan gate: blocked {DIGEST}: the scan did not complete in 7 minutes; scan status {args} "
         "(sha256:aaaaaaaaaaaa). Is scanning on for storefront in the registry's settings?"
     )
     assert world.look(DIGEST) == stopped(message)

@@ -70,5 +70,5 @@ STAGE: dict[str, Any] = {"name": "Source", "actions": []}
 )
 def test_what_an_api_would_refuse_is_told(request_: dict[str, Any], mistake: str) -> None:
     role = "arn:aws:iam::123456789012:role/x"
-    [told] = shapes.mistakes("codepipeline", "CreatePipeline", {"pipeline": {"roleArn": role, **request_}})
-    assert told[: len(mistake)] == mistake
+    [args] = shapes.mistakes("codepipeline", "CreatePipeline", {"pipeline": {"roleArn": role, **request_}})
+    assert args[: len(mistake)] == mistake

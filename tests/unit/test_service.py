@@ -46,8 +46,8 @@ LOGS = {
 }
 
 
-def deployed(**told: Any) -> list[Resource]:
-    return deploy(lambda: service("api", **told)) if told else by_default()
+def deployed(**args: Any) -> list[Resource]:
+    return deploy(lambda: service("api", **args)) if args else by_default()
 
 
 @cache
@@ -55,8 +55,8 @@ def by_default() -> list[Resource]:
     return deploy(lambda: service("api"))
 
 
-def with_test_listener(**told: Any) -> list[Resource]:
-    return deploy(lambda: service("api", load_balancer=load_balancer("given-api", test_listener=TEST_LISTENER), **told))
+def with_test_listener(**args: Any) -> list[Resource]:
+    return deploy(lambda: service("api", load_balancer=load_balancer("given-api", test_listener=TEST_LISTENER), **args))
 
 
 @cache
@@ -78,8 +78,8 @@ SHIFTING = [BlueGreen(), Canary(), Linear()]
 every_shift = pytest.mark.parametrize("strategy", SHIFTING, ids=lambda s: type(s).__name__)
 
 
-def container(**told: Any) -> dict[str, Any]:
-    [only_one] = only(deployed(**told), TEMPLATE).json("containerDefinitions")
+def container(**args: Any) -> dict[str, Any]:
+    [only_one] = only(deployed(**args), TEMPLATE).json("containerDefinitions")
     return dict(only_one)
 
 
@@ -192,7 +192,7 @@ def test_the_container_names_an_image_that_never_runs_and_all_else_that_will() -
 
 
 def test_the_container_is_what_it_is_told_to_be() -> None:
-    told = container(
+    args = container(
         container_name="web",
         port=3000,
         environment={"B": "2", "A": "1"},
@@ -200,7 +200,7 @@ def test_the_container_is_what_it_is_told_to_be() -> None:
         read_only_root_filesystem=False,
         stop_timeout_seconds=5,
     )
-    assert {**told, "image": None, "logConfiguration": None} == {
+    assert {**args, "image": None, "logConfiguration": None} == {
         "name": "web",
         "image": None,
         "essential": True,
@@ -671,9 +671,9 @@ def test_a_worker_answers_no_requests_and_nobody_reaches_it() -> None:
     assert definition["portMappings"] == []
     outputs = only(worker(), "slipway:index:Service").outputs
     assert "url" not in outputs
-    told = settings(worker())
-    assert (told["load_balancers"], told["target_groups"]) == ([], [])
-    assert told["deployment"]["alarms"] == NO_ALARM
+    args = settings(worker())
+    assert (args["load_balancers"], args["target_groups"]) == ([], [])
+    assert args["deployment"]["alarms"] == NO_ALARM
     variables = only(worker(), "aws:lambda/function:Function").inputs["environment"]["variables"]
     assert variables["SERVICE_URL"] == ""
 
@@ -696,10 +696,10 @@ def test_a_worker_has_no_traffic_to_shift(strategy: Strategy, name: str) -> None
     )
 
 
-@pytest.mark.parametrize(("told", "got"), [({"port": None}, None), ({"load_balancer": None}, 8080)])
-def test_a_port_and_a_load_balancer_go_together(told: dict[str, Any], got: int | None) -> None:
+@pytest.mark.parametrize(("args", "got"), [({"port": None}, None), ({"load_balancer": None}, 8080)])
+def test_a_port_and_a_load_balancer_go_together(args: dict[str, Any], got: int | None) -> None:
     with pytest.raises(ValueError) as error:
-        deployed(**told)
+        deployed(**args)
     assert str(error.value) == f"load_balancer must be given with a port, and only then, got port={got}"
 
 
@@ -838,8 +838,8 @@ def test_without_room_between_least_and_most_nothing_scales(tasks: Tasks) -> Non
 
 
 def test_its_environment_is_the_stacks_unless_it_is_named() -> None:
-    def environment(**told: Any) -> Any:
-        return only(deployed(**told), "slipway:index:Service").outputs["environment_name"]
+    def environment(**args: Any) -> Any:
+        return only(deployed(**args), "slipway:index:Service").outputs["environment_name"]
 
     assert (environment(), environment(environment_name="staging")) == ("dev", "staging")
 

@@ -180,7 +180,7 @@ def keys(kind: Any) -> set[str]:
     return {to_camel(field.name) for field in dataclasses.fields(kind)}
 
 
-def told(overrides: dict[str, Any], stack: str = "dev") -> list[str]:
+def args(overrides: dict[str, Any], stack: str = "dev") -> list[str]:
     """The mistakes of a stack file that says the least, beside these parts."""
     with pytest.raises(ConfigurationError) as error:
         settings({**LEAST, **overrides}, stack)
@@ -507,14 +507,14 @@ def test_a_moment_that_looks_like_a_day_stays_text_where_text_stands() -> None:
 )
 def test_what_is_no_day_is_told(until: Any, why: str) -> None:
     finding = {"id": "CVE-2026-1", "reason": "no fix upstream yet", "until": until}
-    assert told({"scanGate": {"allow": [finding]}}) == [
+    assert args({"scanGate": {"allow": [finding]}}) == [
         f"slipway:scanGate.allow[0].until {why}, got {json.dumps(until)}"
     ]
 
 
 @pytest.mark.parametrize("gate", ["on", {"allow": "CVE-1"}, {"allow": ["CVE-1"]}])
 def test_a_gate_of_another_form_is_told(gate: Any) -> None:
-    [line] = told({"scanGate": gate})
+    [line] = args({"scanGate": gate})
     assert line.startswith("slipway:scanGate")
 
 
@@ -610,21 +610,21 @@ def test_a_stage_can_be_a_worker_beside_one_that_answers_requests() -> None:
 
 def test_a_mistake_in_what_all_stages_have_is_told_once() -> None:
     stages = [{"name": "a", "service": {"keepVerified": 3}}, {"name": "b", "service": {"stopTimeoutSeconds": 5}}]
-    assert told({"service": {"port": 0, "tasks": {"min": 0}}, "stages": stages}) == [
+    assert args({"service": {"port": 0, "tasks": {"min": 0}}, "stages": stages}) == [
         "slipway:service.tasks.min must be between 1 and 5000, got 0",
         "slipway:service.port must be between 1 and 65535, got 0",
     ]
-    assert told({"loadBalancer": {"idleTimeoutSeconds": 0}, "stages": [{"loadBalancer": {"internal": True}}]}) == [
+    assert args({"loadBalancer": {"idleTimeoutSeconds": 0}, "stages": [{"loadBalancer": {"internal": True}}]}) == [
         "slipway:loadBalancer.idleTimeoutSeconds must be between 1 and 4000, got 0"
     ]
-    assert told({"service": {"prot": 1}, "stages": stages}) == [
+    assert args({"service": {"prot": 1}, "stages": stages}) == [
         f"slipway:service.prot is not a key; possible here: {SERVICE_KEYS}"
     ]
 
 
 def test_a_mistake_in_what_a_stage_says_anew_is_told_of_that_stage() -> None:
     stages = [{"name": "a", "service": {"port": 99_999}}, {"name": "b", "service": {"memory": 1}}, {"name": "c"}]
-    assert sorted(told({"service": {"port": 0}, "stages": stages})) == [
+    assert sorted(args({"service": {"port": 0}, "stages": stages})) == [
         "slipway:service.port must be between 1 and 65535, got 0",
         "slipway:stages[0].service.port must be between 1 and 65535, got 99999",
         "slipway:stages[1].service.memory must be one of [512, 1024, 2048] with cpu=256, got 1",
@@ -671,25 +671,25 @@ EVERY_STAGE = (
 )
 
 
-def rolling(**told: int) -> dict[str, Any]:
-    return strategy("rolling", **told)
+def rolling(**args: int) -> dict[str, Any]:
+    return strategy("rolling", **args)
 
 
-def strategy(kind: str, **told: Any) -> dict[str, Any]:
-    return {"stages": [{"strategy": {kind: told}}]}
+def strategy(kind: str, **args: Any) -> dict[str, Any]:
+    return {"stages": [{"strategy": {kind: args}}]}
 
 
-def source(**told: Any) -> dict[str, Any]:
+def source(**args: Any) -> dict[str, Any]:
     """A connection that exists, as source."""
-    return {"source": {"connection": {"arn": GITHUB, "repository": "acme/web", **told}}}
+    return {"source": {"connection": {"arn": GITHUB, "repository": "acme/web", **args}}}
 
 
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/1"
 SMOKE: dict[str, Any] = {"commands": ["make smoke"]}
 
 
-def finding(**told: str) -> dict[str, str]:
-    return {"id": "CVE-2026-1", "reason": "no fix upstream yet", "until": "2026-12-31", **told}
+def finding(**args: str) -> dict[str, str]:
+    return {"id": "CVE-2026-1", "reason": "no fix upstream yet", "until": "2026-12-31", **args}
 
 
 RULES: dict[str, tuple[dict[str, Any], str]] = {
@@ -1305,7 +1305,7 @@ OF_IMAGES: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("overrides", "line"), OF_IMAGES.values(), ids=OF_IMAGES)
 def test_what_does_not_go_with_an_image_is_told(overrides: dict[str, Any], line: str) -> None:
-    assert told({"source": IMAGE, **overrides}, "prod") == [f"slipway:{line}"]
+    assert args({"source": IMAGE, **overrides}, "prod") == [f"slipway:{line}"]
 
 
 def test_all_mistakes_are_told_at_once() -> None:
@@ -1353,7 +1353,7 @@ def test_all_that_does_not_go_together_is_told_at_once() -> None:
             {"name": "a", "strategy": {"canary": {"bakeMinutes": 1}}},
         ],
     }
-    assert told(overrides) == [
+    assert args(overrides) == [
         "slipway:stages must be none when pull requests start the pipeline, got ['a']: what a pull request brings was "
         "not reviewed",
         "slipway:codeScans must have different names, got ['lint', 'lint']",
@@ -1369,11 +1369,11 @@ def test_all_that_does_not_go_together_is_told_at_once() -> None:
 
 
 def test_a_key_that_is_wrong_is_not_told_as_missing_or_by_a_rule_that_its_default_breaks() -> None:
-    assert told({"service": {"cpu": 1024, "memory": "2048"}}) == [
+    assert args({"service": {"cpu": 1024, "memory": "2048"}}) == [
         'slipway:service.memory must be a valid integer, got "2048"'
     ]
-    assert told(source(arn=7)) == ["slipway:source.connection.arn must be a valid string, got 7"]
-    assert told({"notifications": {"emails": "ops@example.com"}}) == [
+    assert args(source(arn=7)) == ["slipway:source.connection.arn must be a valid string, got 7"]
+    assert args({"notifications": {"emails": "ops@example.com"}}) == [
         'slipway:notifications.emails must be a valid array, got "ops@example.com"'
     ]
 

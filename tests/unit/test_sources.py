@@ -3,7 +3,7 @@ from typing import Any
 import pulumi
 import pytest
 from slipway import CodeCommit, Connection, EcrImage, Filter, PullRequest, Push, S3Object
-from slipway.iam import Place
+from slipway.iam import Scope
 from unit.harness import resolved
 
 GITHUB = "arn:aws:codeconnections:eu-west-1:123456789012:connection/0f-1"
@@ -16,16 +16,16 @@ FILTER = Filter(includes=["main"])
 class Here(pulumi.ComponentResource):
     def __init__(self) -> None:
         super().__init__("test:index:Here", "here")
-        self.place = Place.of(self)
+        self.place = Scope.of(self)
 
 
-def connection(**told: Any) -> Connection:
-    return Connection(**{"arn": GITHUB, "repository": "acme/storefront", **told})
+def connection(**args: Any) -> Connection:
+    return Connection(**{"arn": GITHUB, "repository": "acme/storefront", **args})
 
 
-def refusal(source: Any, **told: Any) -> str:
+def refusal(source: Any, **args: Any) -> str:
     with pytest.raises(ValueError) as error:
-        source(**told)
+        source(**args)
     return str(error.value)
 
 
@@ -220,7 +220,7 @@ def test_a_new_connection_can_be_made_to_a_host() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "args"),
     [
         (CodeCommit, {"repository": "a" * 100}),
         (CodeCommit, {"repository": "A.b_c-9"}),
@@ -237,9 +237,9 @@ def test_a_new_connection_can_be_made_to_a_host() -> None:
         (Push, {"tags": FILTER}),
     ],
 )
-def test_what_is_just_within_the_rules_is_accepted(source: Any, told: dict[str, Any]) -> None:
-    made = source(**told)
-    assert {name: getattr(made, name) for name in told} == told
+def test_what_is_just_within_the_rules_is_accepted(source: Any, args: dict[str, Any]) -> None:
+    made = source(**args)
+    assert {name: getattr(made, name) for name in args} == args
 
 
 def test_up_to_three_pushes_and_three_pull_requests_are_accepted() -> None:
@@ -260,7 +260,7 @@ EVENTS = "events must be some of ['OPEN', 'UPDATED', 'CLOSED'], got "
 
 
 @pytest.mark.parametrize(
-    ("source", "told", "message"),
+    ("source", "args", "message"),
     [
         (CodeCommit, {"repository": "a/b"}, "repository must be 1 to 100 characters of A-Z a-z 0-9 . _ -, got 'a/b'"),
         (CodeCommit, {"repository": ""}, "repository must be 1 to 100 characters of A-Z a-z 0-9 . _ -, got ''"),
@@ -351,8 +351,8 @@ EVENTS = "events must be some of ['OPEN', 'UPDATED', 'CLOSED'], got "
         (EcrImage, {"repository": "ab", "tag": "a" * 129}, f"tag must be a tag of an image, got '{'a' * 129}'"),
     ],
 )
-def test_what_is_no_source_is_refused_with_the_rule(source: Any, told: dict[str, Any], message: str) -> None:
-    assert refusal(source, **told) == message
+def test_what_is_no_source_is_refused_with_the_rule(source: Any, args: dict[str, Any], message: str) -> None:
+    assert refusal(source, **args) == message
 
 
 def test_all_rules_that_a_source_breaks_are_told_at_once() -> None:

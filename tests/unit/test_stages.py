@@ -11,22 +11,22 @@ from unit.harness import resolved
 OFFICE_HOURS = "* * 9-16 ? * MON-FRI"
 
 
-def window(**told: Any) -> Window:
-    return Window(**{"cron": OFFICE_HOURS, **told})
+def window(**args: Any) -> Window:
+    return Window(**{"cron": OFFICE_HOURS, **args})
 
 
-def refusal(make: Any, **told: Any) -> str:
+def refusal(make: Any, **args: Any) -> str:
     with pytest.raises(ValueError) as error:
-        make(**told)
+        make(**args)
     return str(error.value)
 
 
 def test_a_stage_releases_at_any_time_by_itself_and_tests_nothing_unless_it_is_told() -> None:
-    def told() -> list[object]:
+    def args() -> list[object]:
         stage = DeployStage(service=service("api"))
         return [stage.approval is None, stage.tests is None, stage.window is None]
 
-    assert resolved(told) == [True, True, True]
+    assert resolved(args) == [True, True, True]
 
 
 def test_an_approval_asks_nobody_and_waits_a_day_unless_it_is_told() -> None:
@@ -35,7 +35,7 @@ def test_an_approval_asks_nobody_and_waits_a_day_unless_it_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "args",
     [
         {"timeout_minutes": 5},
         {"timeout_minutes": 86_400},
@@ -45,16 +45,16 @@ def test_an_approval_asks_nobody_and_waits_a_day_unless_it_is_told() -> None:
         {"link": "https://github.com/acme/storefront/compare/{live_commit}...{commit}?image={digest}"},
     ],
 )
-def test_approvals_within_the_rules_are_accepted(told: dict[str, Any]) -> None:
-    made = Approval(**told)
-    assert {name: getattr(made, name) for name in told} == told
+def test_approvals_within_the_rules_are_accepted(args: dict[str, Any]) -> None:
+    made = Approval(**args)
+    assert {name: getattr(made, name) for name in args} == args
 
 
 LINK = "link must start with https:// and may have {commit}, {live_commit} and {digest} in it, got "
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("args", "message"),
     [
         ({"timeout_minutes": 4}, "timeout_minutes must be between 5 and 86400, got 4"),
         ({"timeout_minutes": 86_401}, "timeout_minutes must be between 5 and 86400, got 86401"),
@@ -84,8 +84,8 @@ LINK = "link must start with https:// and may have {commit}, {live_commit} and {
         ),
     ],
 )
-def test_what_is_no_approval_is_refused_with_the_rule(told: dict[str, Any], message: str) -> None:
-    assert refusal(Approval, **told) == message
+def test_what_is_no_approval_is_refused_with_the_rule(args: dict[str, Any], message: str) -> None:
+    assert refusal(Approval, **args) == message
 
 
 def test_a_window_is_in_utc_unless_it_is_told() -> None:
@@ -93,7 +93,7 @@ def test_a_window_is_in_utc_unless_it_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "args",
     [
         {"cron": "* 0/15 8,20 1W * ?"},
         {"cron": "* * * L 1-6 ? 2027"},
@@ -102,9 +102,9 @@ def test_a_window_is_in_utc_unless_it_is_told() -> None:
         {"time_zone": "America/Argentina/Buenos_Aires"},
     ],
 )
-def test_windows_within_the_rules_are_accepted(told: dict[str, Any]) -> None:
-    made = window(**told)
-    assert {name: getattr(made, name) for name in told} == told
+def test_windows_within_the_rules_are_accepted(args: dict[str, Any]) -> None:
+    made = window(**args)
+    assert {name: getattr(made, name) for name in args} == args
 
 
 FIELDS = (
@@ -116,7 +116,7 @@ ZONE = "time_zone must be the name of a time zone, such as Europe/Berlin, got "
 
 
 @pytest.mark.parametrize(
-    ("told", "messages"),
+    ("args", "messages"),
     [
         *(
             ({"cron": cron}, [FIELDS + repr(cron)])
@@ -136,8 +136,8 @@ ZONE = "time_zone must be the name of a time zone, such as Europe/Berlin, got "
         ({"time_zone": "+01:00"}, [ZONE + "'+01:00'"]),
     ],
 )
-def test_what_is_no_window_is_refused_with_the_rules(told: dict[str, Any], messages: list[str]) -> None:
-    assert refusal(window, **told).split("\n") == messages
+def test_what_is_no_window_is_refused_with_the_rules(args: dict[str, Any], messages: list[str]) -> None:
+    assert refusal(window, **args).split("\n") == messages
 
 
 def test_aws_says_what_is_a_time_zone_where_the_machine_knows_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,8 +180,8 @@ LONG = Canary(deadline_minutes=100, canary_bake_minutes=300, bake_minutes=200)
 def test_a_release_its_tests_and_its_way_back_fit_into_a_day(
     strategy: Strategy, minutes: int | None, messages: list[str]
 ) -> None:
-    told = stage_rules(strategy, lasting(minutes) if minutes else None)
-    assert [message for wrong, message in told if wrong] == messages
+    args = stage_rules(strategy, lasting(minutes) if minutes else None)
+    assert [message for wrong, message in args if wrong] == messages
 
 
 def test_a_stage_that_does_not_fit_into_a_day_is_refused() -> None:

@@ -16,13 +16,13 @@ CONFIGS = (
 PAUSE = Hook(stages=["PRE_SCALE_UP"], timeout_minutes=1)
 
 
-def hook(**told: Any) -> Hook:
-    return Hook(**{"stages": ["PRE_SCALE_UP"], **told})
+def hook(**args: Any) -> Hook:
+    return Hook(**{"stages": ["PRE_SCALE_UP"], **args})
 
 
-def refusal(strategy: Any, **told: Any) -> str:
+def refusal(strategy: Any, **args: Any) -> str:
     with pytest.raises(ValueError) as error:
-        strategy(**told)
+        strategy(**args)
     return str(error.value)
 
 
@@ -53,14 +53,14 @@ def test_codepipelines_own_action_waits_an_hour_at_most() -> None:
 
 
 def test_each_broken_rule_is_told_with_what_was_got() -> None:
-    told = {"minimum_healthy_percent": 101, "maximum_percent": 99, "deadline_minutes": 181}
-    assert refusal(Rolling, **told).split("\n") == [
+    args = {"minimum_healthy_percent": 101, "maximum_percent": 99, "deadline_minutes": 181}
+    assert refusal(Rolling, **args).split("\n") == [
         "minimum_healthy_percent must be between 0 and 100, got 101",
         "maximum_percent must be between 100 and 200, got 99",
         "deadline_minutes must be between 3 and 180, got 181",
     ]
-    told = {"minimum_healthy_percent": -1, "maximum_percent": 201, "deadline_minutes": 2}
-    assert refusal(Rolling, **told).split("\n") == [
+    args = {"minimum_healthy_percent": -1, "maximum_percent": 201, "deadline_minutes": 2}
+    assert refusal(Rolling, **args).split("\n") == [
         "minimum_healthy_percent must be between 0 and 100, got -1",
         "maximum_percent must be between 100 and 200, got 201",
         "deadline_minutes must be between 3 and 180, got 2",
@@ -145,7 +145,7 @@ def test_a_deployment_is_late_after_all_that_it_waits_for(strategy: BlueGreen, s
 
 
 @pytest.mark.parametrize(
-    ("told", "total"),
+    ("args", "total"),
     [
         ({}, 25),
         ({"deployment_config": "CodeDeployDefault.ECSAllAtOnce"}, 20),
@@ -158,8 +158,8 @@ def test_a_deployment_is_late_after_all_that_it_waits_for(strategy: BlueGreen, s
         ({"termination_minutes": 645}, 660),
     ],
 )
-def test_a_deployment_of_codedeploy_is_late_after_all_its_timers(told: dict[str, Any], total: int) -> None:
-    assert CodeDeployBlueGreen(**told).total_minutes == total
+def test_a_deployment_of_codedeploy_is_late_after_all_its_timers(args: dict[str, Any], total: int) -> None:
+    assert CodeDeployBlueGreen(**args).total_minutes == total
 
 
 def test_a_hook_waits_an_hour_and_then_rolls_back_unless_it_is_told() -> None:
@@ -192,7 +192,7 @@ def test_a_deployment_cannot_pause_while_it_shifts_traffic_but_can_ask_a_functio
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("args", "message"),
     [
         ({"stages": []}, f"stages must be some of {STAGES}, got none"),
         (
@@ -206,8 +206,8 @@ def test_a_deployment_cannot_pause_while_it_shifts_traffic_but_can_ask_a_functio
         ({"on_timeout": "FAIL"}, "on_timeout must be one of ['ROLLBACK', 'CONTINUE'], got 'FAIL'"),
     ],
 )
-def test_what_is_no_hook_is_refused_with_the_rule(told: dict[str, Any], message: str) -> None:
-    assert refusal(hook, **told) == message
+def test_what_is_no_hook_is_refused_with_the_rule(args: dict[str, Any], message: str) -> None:
+    assert refusal(hook, **args) == message
 
 
 TOGETHER = (
@@ -217,7 +217,7 @@ TOGETHER = (
 
 
 @pytest.mark.parametrize(
-    ("strategy", "told"),
+    ("strategy", "args"),
     [
         (BlueGreen, {"bake_minutes": 650}),
         (BlueGreen, {"bake_minutes": 0, "deadline_minutes": 180, "hooks": [hook(timeout_minutes=48)] * 10}),
@@ -227,18 +227,18 @@ TOGETHER = (
         (Linear, {"step_percent": 99.9, "step_bake_minutes": 640}),
     ],
 )
-def test_what_is_just_within_the_rules_of_a_shift_is_accepted(strategy: Any, told: dict[str, Any]) -> None:
-    made = strategy(**told)
-    assert {name: getattr(made, name) for name in told} == told
+def test_what_is_just_within_the_rules_of_a_shift_is_accepted(strategy: Any, args: dict[str, Any]) -> None:
+    made = strategy(**args)
+    assert {name: getattr(made, name) for name in args} == args
 
 
 @pytest.mark.parametrize(
-    ("strategy", "told", "messages"),
+    ("strategy", "args", "messages"),
     [
         *(
-            (strategy, told, messages)
+            (strategy, args, messages)
             for strategy in (BlueGreen, Canary, Linear)
-            for told, messages in (
+            for args, messages in (
                 ({"bake_minutes": -1}, ["bake_minutes must be between 0 and 1440, got -1"]),
                 ({"deadline_minutes": 2}, ["deadline_minutes must be between 3 and 180, got 2"]),
                 ({"deadline_minutes": 181}, ["deadline_minutes must be between 3 and 180, got 181"]),
@@ -278,8 +278,8 @@ def test_what_is_just_within_the_rules_of_a_shift_is_accepted(strategy: Any, tol
         ),
     ],
 )
-def test_what_is_no_shift_is_refused_with_the_rules(strategy: Any, told: dict[str, Any], messages: list[str]) -> None:
-    assert refusal(strategy, **told).split("\n") == messages
+def test_what_is_no_shift_is_refused_with_the_rules(strategy: Any, args: dict[str, Any], messages: list[str]) -> None:
+    assert refusal(strategy, **args).split("\n") == messages
 
 
 CODEDEPLOY_TOGETHER = (
@@ -289,7 +289,7 @@ CODEDEPLOY_TOGETHER = (
 
 
 @pytest.mark.parametrize(
-    ("told", "messages"),
+    ("args", "messages"),
     [
         (
             {"deployment_config": "CodeDeployDefault.OneAtATime"},
@@ -321,5 +321,5 @@ CODEDEPLOY_TOGETHER = (
         ({"deadline_minutes": 61}, ["deadline_minutes must be between 3 and 60, got 61"]),
     ],
 )
-def test_what_codedeploy_cannot_do_is_refused_with_the_rules(told: dict[str, Any], messages: list[str]) -> None:
-    assert refusal(CodeDeployBlueGreen, **told).split("\n") == messages
+def test_what_codedeploy_cannot_do_is_refused_with_the_rules(args: dict[str, Any], messages: list[str]) -> None:
+    assert refusal(CodeDeployBlueGreen, **args).split("\n") == messages

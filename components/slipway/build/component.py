@@ -15,7 +15,7 @@ import pulumi_aws as aws
 from slipway import iam
 from slipway._rules import check_name, refuse
 from slipway.artifacts import ArtifactStore
-from slipway.iam import Place, Statement
+from slipway.iam import Scope, Statement
 from slipway.registry import Repository
 
 IMAGES = {
@@ -34,7 +34,7 @@ ENVIRONMENT_LIMIT = 4500
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSettings:
-    """What a Build can be told that a stack file can say too."""
+    """Settings of a Build that a stack file can have too."""
 
     context: str = "."
     """Folder of the repository to build the image from."""
@@ -116,7 +116,7 @@ def is_inside(path: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildArgs(BuildSettings):
-    """What a Build can be told."""
+    """Arguments of Build."""
 
     registry: Repository
     """Where the image is pushed to."""
@@ -159,7 +159,7 @@ class Build(pulumi.ComponentResource):
         check_name("build", name)
         super().__init__("slipway:index:Build", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        place = Place.of(self)
+        scope = Scope.of(self)
         environment_type, image = IMAGES[args.cpu_architecture]
 
         logs = aws.cloudwatch.LogGroup(
@@ -169,7 +169,7 @@ class Build(pulumi.ComponentResource):
         role, policy = iam.role(
             f"{name}-build",
             # The ARN from the name: the project needs the role first.
-            iam.trust("codebuild.amazonaws.com", place.only_for(place.arn("codebuild", f"project/{name}"))),
+            iam.trust("codebuild.amazonaws.com", scope.only_for(scope.arn("codebuild", f"project/{name}"))),
             [iam.write_logs(logs.arn), *self.artifacts.statements(), *args.registry.push_statements()],
             child,
         )

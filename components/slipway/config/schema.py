@@ -210,7 +210,7 @@ class StackFile(Section):
     """What looks at the source before the first deployment."""
 
     notifications: Notifications | None = None
-    """Who is told when the pipeline fails, works again, or waits for an approval."""
+    """Who hears when the pipeline fails, works again, or waits for an approval."""
 
     pipeline: PipelineSettings = PipelineSettings()
     """How runs of the pipeline follow each other, and what can be said when somebody starts one."""

@@ -14,7 +14,7 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway.build.component import Build
-from slipway.iam import Place
+from slipway.iam import Scope
 from slipway.pipeline.commands import CommandProject
 from slipway.pipeline.scan_gate import ScanGateFunction
 from slipway.pipeline.sources import Connection, Filter, PullRequest, Push, Source
@@ -44,7 +44,7 @@ class Release:
     """Variable of what the source took."""
     digest: str | None
     """Variable of the image that passed the scan gate, if there is one."""
-    place: Place
+    scope: Scope
 
 
 def source_action(source: Source) -> Action:
@@ -61,16 +61,16 @@ def source_action(source: Source) -> Action:
 
 
 def build_action(build: Build, source: Source, variables: Mapping[str, str]) -> Action:
-    told = {"COMMIT_ID": source.revision, **handed_on(variables)}
+    settings = {"COMMIT_ID": source.revision, **handed_on(variables)}
     if build.exported_variables:
-        told["RELEASE_DIGEST"] = f"#{{variables.{RELEASE_DIGEST}}}"
+        settings["RELEASE_DIGEST"] = f"#{{variables.{RELEASE_DIGEST}}}"
     return Action(
         name="Build",
         category="Build",
         owner="AWS",
         provider="CodeBuild",
         version="1",
-        configuration={"ProjectName": build.project_name, "EnvironmentVariables": environment(told)},
+        configuration={"ProjectName": build.project_name, "EnvironmentVariables": environment(settings)},
         input_artifacts=[SOURCE],
         output_artifacts=[BUILD],
         namespace="Build",
@@ -180,7 +180,7 @@ def approval_action(
     commit, live, digest = (
         f"#{{{seen}.{name}}}" for name in (Exported.COMMIT_ID, Exported.LIVE_COMMIT_ID, Exported.IMAGE_DIGEST)
     )
-    console = pulumi.Output.concat("https://", release.place.region, ".console.aws.amazon.com")
+    console = pulumi.Output.concat("https://", release.scope.region, ".console.aws.amazon.com")
     execution = "#{codepipeline.PipelineExecutionId}"
     message = pulumi.Output.concat(
         f"Release to {service.environment_name}: commit {commit} instead of {live}, image {digest} instead of "
@@ -194,7 +194,7 @@ def approval_action(
     else:
         repository = service.registry.repository_name
         page = pulumi.Output.concat(
-            console, "/ecr/repositories/private/", release.place.account, f"/{repository}/_/image/{digest}/details"
+            console, "/ecr/repositories/private/", release.scope.account, f"/{repository}/_/image/{digest}/details"
         )
     return Action(
         name="Approve",
@@ -289,24 +289,24 @@ def triggers(source: Source) -> list[aws.codepipeline.PipelineTriggerArgs] | Non
 
 def push_trigger(push: Push) -> aws.codepipeline.PipelineTriggerGitConfigurationPushArgs:
     return aws.codepipeline.PipelineTriggerGitConfigurationPushArgs(
-        branches=filtered(push.branches, aws.codepipeline.PipelineTriggerGitConfigurationPushBranchesArgs),
-        file_paths=filtered(push.file_paths, aws.codepipeline.PipelineTriggerGitConfigurationPushFilePathsArgs),
-        tags=filtered(push.tags, aws.codepipeline.PipelineTriggerGitConfigurationPushTagsArgs),
+        branches=filter_args(push.branches, aws.codepipeline.PipelineTriggerGitConfigurationPushBranchesArgs),
+        file_paths=filter_args(push.file_paths, aws.codepipeline.PipelineTriggerGitConfigurationPushFilePathsArgs),
+        tags=filter_args(push.tags, aws.codepipeline.PipelineTriggerGitConfigurationPushTagsArgs),
     )
 
 
 def request_trigger(request: PullRequest) -> aws.codepipeline.PipelineTriggerGitConfigurationPullRequestArgs:
     return aws.codepipeline.PipelineTriggerGitConfigurationPullRequestArgs(
         events=list(request.events),
-        branches=filtered(request.branches, aws.codepipeline.PipelineTriggerGitConfigurationPullRequestBranchesArgs),
-        file_paths=filtered(
+        branches=filter_args(request.branches, aws.codepipeline.PipelineTriggerGitConfigurationPullRequestBranchesArgs),
+        file_paths=filter_args(
             request.file_paths, aws.codepipeline.PipelineTriggerGitConfigurationPullRequestFilePathsArgs
         ),
     )
 
 
-def filtered(told: Filter | None, form: Any) -> Any:
+def filter_args(settings: Filter | None, form: Any) -> Any:
     """A filter in the form that the provider has for it; empty lists are not taken."""
-    if told is None:
+    if settings is None:
         return None
-    return form(includes=list(told.includes) or None, excludes=list(told.excludes) or None)
+    return form(includes=list(settings.includes) or None, excludes=list(settings.excludes) or None)

@@ -16,7 +16,7 @@ from slipway._rules import check_name, refuse
 from slipway._secrets import SECRET, secret_rules, secret_statements
 from slipway.artifacts import ArtifactStore
 from slipway.build.component import COMPUTE, IMAGES, LOG_DAYS
-from slipway.iam import Place, Statement, allow
+from slipway.iam import Scope, Statement, allow
 from slipway.release.function.contract import TEST_VARIABLES
 
 
@@ -123,7 +123,7 @@ class StageTests(CommandSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VpcPlace:
+class VpcConfig:
     """Where commands run that need to be inside a VPC."""
 
     vpc_id: pulumi.Input[str]
@@ -133,14 +133,14 @@ class VpcPlace:
 
 @dataclass(frozen=True, kw_only=True)
 class CommandProjectArgs:
-    """What a CommandProject is told by its Pipeline."""
+    """Arguments of CommandProject; its Pipeline makes them."""
 
     settings: CommandSettings
     description: str
     artifacts: ArtifactStore
     in_pipeline: bool
     """Whether an action of the pipeline runs it; else the release function starts it."""
-    vpc: VpcPlace | None = None
+    vpc: VpcConfig | None = None
 
 
 class CommandProject(pulumi.ComponentResource):
@@ -161,23 +161,23 @@ class CommandProject(pulumi.ComponentResource):
         check_name("project", name, longest=51)
         super().__init__("slipway:index:CommandProject", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        place = Place.of(self)
-        told = args.settings
+        scope = Scope.of(self)
+        settings = args.settings
 
         logs = aws.cloudwatch.LogGroup(
-            f"{name}-logs", name=f"/aws/codebuild/{name}", retention_in_days=told.log_retention_days, opts=child
+            f"{name}-logs", name=f"/aws/codebuild/{name}", retention_in_days=settings.log_retention_days, opts=child
         )
         statements = [
             iam.write_logs(logs.arn),
             *args.artifacts.read_statements(),
-            *secret_statements(told.secrets, told.secrets_kms_key_arns),
+            *secret_statements(settings.secrets, settings.secrets_kms_key_arns),
         ]
         if args.vpc is not None:
-            statements += vpc_statements(args.vpc, place)
+            statements += vpc_statements(args.vpc, scope)
         role, policy = iam.role(
             name,
             # The ARN from the name: the project needs the role first.
-            iam.trust("codebuild.amazonaws.com", place.only_for(place.arn("codebuild", f"project/{name}"))),
+            iam.trust("codebuild.amazonaws.com", scope.only_for(scope.arn("codebuild", f"project/{name}"))),
             statements,
             child,
         )
@@ -187,19 +187,21 @@ class CommandProject(pulumi.ComponentResource):
             name=name,
             description=args.description,
             service_role=role.arn,
-            build_timeout=told.timeout_minutes,
+            build_timeout=settings.timeout_minutes,
             encryption_key=args.artifacts.key_arn,
-            source=aws.codebuild.ProjectSourceArgs(type=kind, buildspec=buildspec(told)),
+            source=aws.codebuild.ProjectSourceArgs(type=kind, buildspec=buildspec(settings)),
             artifacts=aws.codebuild.ProjectArtifactsArgs(type="CODEPIPELINE" if args.in_pipeline else "NO_ARTIFACTS"),
             environment=aws.codebuild.ProjectEnvironmentArgs(
-                type="ARM_CONTAINER" if "aarch64" in told.image else "LINUX_CONTAINER",
-                image=told.image,
-                compute_type=told.compute_type,
-                image_pull_credentials_type="CODEBUILD" if told.image.startswith("aws/codebuild/") else "SERVICE_ROLE",
-                privileged_mode=told.privileged,
+                type="ARM_CONTAINER" if "aarch64" in settings.image else "LINUX_CONTAINER",
+                image=settings.image,
+                compute_type=settings.compute_type,
+                image_pull_credentials_type="CODEBUILD"
+                if settings.image.startswith("aws/codebuild/")
+                else "SERVICE_ROLE",
+                privileged_mode=settings.privileged,
                 environment_variables=[
                     aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs(name=key, value=value, type=type_)
-                    for key, value, type_ in variables(told)
+                    for key, value, type_ in variables(settings)
                 ],
             ),
             vpc_config=aws.codebuild.ProjectVpcConfigArgs(
@@ -253,13 +255,13 @@ def reference(arn: str) -> tuple[str, str]:
     return (f"/{name}" if "/" in name else name), "PARAMETER_STORE"
 
 
-def vpc_statements(vpc: VpcPlace, place: Place) -> list[Statement]:
+def vpc_statements(vpc: VpcConfig, scope: Scope) -> list[Statement]:
     """What CodeBuild needs to run a build inside a VPC.
 
     https://docs.aws.amazon.com/codebuild/latest/userguide/auth-and-access-control-iam-identity-based-access-control.html
     """
     subnets: Any = pulumi.Output.from_input(vpc.subnet_ids).apply(
-        lambda ids: pulumi.Output.all(*(place.arn("ec2", f"subnet/{id}") for id in ids))
+        lambda ids: pulumi.Output.all(*(scope.arn("ec2", f"subnet/{id}") for id in ids))
     )
     return [
         # These take no resource, and CodeBuild's guide has no narrower form of the next two.
@@ -275,7 +277,7 @@ def vpc_statements(vpc: VpcPlace, place: Place) -> list[Statement]:
         ),
         allow(
             "ec2:CreateNetworkInterfacePermission",
-            on=place.arn("ec2", "network-interface/*"),
+            on=scope.arn("ec2", "network-interface/*"),
             when={
                 "StringEquals": {"ec2:AuthorizedService": "codebuild.amazonaws.com"},
                 "ArnEquals": {"ec2:Subnet": subnets},

@@ -15,10 +15,10 @@ from slipway import iam
 from slipway._rules import check_name, refuse
 from slipway.artifacts import ArtifactStore
 from slipway.build.component import Build
-from slipway.iam import Place, Statement, allow
+from slipway.iam import Scope, Statement, allow
 from slipway.pipeline import actions as _actions
 from slipway.pipeline.actions import Release
-from slipway.pipeline.commands import CodeScan, CommandProject, CommandProjectArgs, VpcPlace
+from slipway.pipeline.commands import CodeScan, CommandProject, CommandProjectArgs, VpcConfig
 from slipway.pipeline.notifications import Notifications, Notifier, NotifierArgs, subscribe
 from slipway.pipeline.scan_gate import ScanGate, ScanGateFunction, ScanGateFunctionArgs
 from slipway.pipeline.sources import CodeCommit, Connection, EcrImage, Source
@@ -28,7 +28,7 @@ from slipway.release.lambda_function import invoke_on_event
 from slipway.service.component import Service
 from slipway.strategies import Rolling, Strategy
 
-TAKEN = (
+RESERVED_VARIABLES = (
     _actions.RELEASE_DIGEST,
     "RELEASE_DIGEST",
     "COMMIT_ID",
@@ -48,7 +48,7 @@ TAKEN = (
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineSettings:
-    """What a Pipeline can be told that a stack file can say too."""
+    """Settings of a Pipeline that a stack file can have too."""
 
     execution_mode: str = "SUPERSEDED"
     """What becomes of runs that wait for a stage: a newer one replaces them (SUPERSEDED), or they keep their order
@@ -65,8 +65,8 @@ class PipelineSettings:
     def __post_init__(self) -> None:
         bad = [name for name in self.variables if not re.fullmatch(r"(?!CODEBUILD_|AWS_)[A-Za-z_]\w{0,127}", name)]
         values = [name for name, value in self.variables.items() if not 1 <= len(value) <= 1000]
-        taken = [name for name in self.variables if name in TAKEN]
-        told = _actions.environment({"COMMIT_ID": "", **_actions.handed_on(self.variables)})
+        taken = [name for name in self.variables if name in RESERVED_VARIABLES]
+        settings = _actions.environment({"COMMIT_ID": "", **_actions.handed_on(self.variables)})
         refuse(
             (
                 self.execution_mode == "PARALLEL",
@@ -86,15 +86,15 @@ class PipelineSettings:
             (bool(taken), f"variables must not have names that Slipway's own build reads, got {taken}"),
             # An action's configuration takes 1,000 characters a key, of which the build needs some.
             (
-                len(told) > 800,
-                f"variables must be fewer, or have shorter names: they take {len(told)} of 800 characters",
+                len(settings) > 800,
+                f"variables must be fewer, or have shorter names: they take {len(settings)} of 800 characters",
             ),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineArgs(PipelineSettings):
-    """What a Pipeline can be told."""
+    """Arguments of Pipeline."""
 
     source: Source
     """Where it takes from what it releases."""
@@ -112,7 +112,7 @@ class PipelineArgs(PipelineSettings):
     """What looks at the source before the first deployment."""
 
     notifications: Notifications | None = None
-    """Who is told of failures, recoveries and approvals."""
+    """Who hears of failures, recoveries and approvals."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -196,24 +196,24 @@ class Pipeline(pulumi.ComponentResource):
         check_name("pipeline", name)
         super().__init__("slipway:index:Pipeline", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        place = Place.of(self)
-        self.arn = place.arn("codepipeline", name)
+        scope = Scope.of(self)
+        self.arn = scope.arn("codepipeline", name)
         artifacts = args.build.artifacts if args.build else ArtifactStore(f"{name}-artifacts", opts=child)
-        source, connection = connected(name, args.source, place, child)
+        source, connection = connected(name, args.source, scope, child)
         release = Release(
             pipeline=name,
             artifact=_actions.BUILD if args.build else _actions.SOURCE,
             source=_actions.SOURCE if args.build else None,
             revision=source.revision,
             digest=f"#{{{_actions.SCAN}.{Exported.IMAGE_DIGEST}}}" if args.scan_gate else None,
-            place=place,
+            scope=scope,
         )
         gate = scan_gate(name, args, self.arn, child)
         scans = {scan.name: code_scan(name, scan, artifacts, child) for scan in args.code_scans}
         tests = {stage.service.environment_name: stage_tests(stage, artifacts, child) for stage in args.stages}
         topics = {stage.service.environment_name: approval_topic(name, stage, child) for stage in args.stages}
 
-        statements = [*artifacts.statements(), *source.statements(place)]
+        statements = [*artifacts.statements(), *source.statements(scope)]
         if isinstance(source, CodeCommit):
             statements.append(artifacts.list_statement())
         if isinstance(source, Connection):
@@ -221,7 +221,7 @@ class Pipeline(pulumi.ComponentResource):
         statements += action_statements(args, gate, [*scans.values()], [t for t in topics.values() if t])
         role, policy = iam.role(
             f"{name}-pipeline",
-            iam.trust("codepipeline.amazonaws.com", place.same_account()),
+            iam.trust("codepipeline.amazonaws.com", scope.same_account()),
             statements,
             child,
         )
@@ -263,21 +263,21 @@ class Pipeline(pulumi.ComponentResource):
             variables=variables(args),
             opts=child.merge(pulumi.ResourceOptions(depends_on=[policy])),
         )
-        start_by_event(name, source, pipeline, place, child)
+        start_by_event(name, source, pipeline, scope, child)
         for number, stage in enumerate(args.stages, 1):
             allow_stage(name, stage, tests[stage.service.environment_name], artifacts, self.arn, child)
             wake_when_ended(name, number, stage.service, child)
         self.notifier = None
         if args.notifications is not None:
-            told = NotifierArgs(
+            settings = NotifierArgs(
                 notifications=args.notifications, pipeline_name=pipeline.name, pipeline_arn=pipeline.arn
             )
-            self.notifier = Notifier(f"{name}-news", told, opts=child)
+            self.notifier = Notifier(f"{name}-news", settings, opts=child)
 
         self.pipeline_name = name
         self.connection_arn = connection.arn if connection else None
         self.console_url = pulumi.Output.concat(
-            "https://", place.region, f".console.aws.amazon.com/codesuite/codepipeline/pipelines/{name}/view"
+            "https://", scope.region, f".console.aws.amazon.com/codesuite/codepipeline/pipelines/{name}/view"
         )
         self.role_name = role.name
         self.register_outputs(
@@ -308,7 +308,7 @@ class Pipeline(pulumi.ComponentResource):
 
 
 def connected(
-    name: str, source: Source, place: Place, child: pulumi.ResourceOptions
+    name: str, source: Source, scope: Scope, child: pulumi.ResourceOptions
 ) -> tuple[Source, aws.codeconnections.Connection | None]:
     """The source with the connection that it is reached through: a new one, or the one that exists; says so while
     nobody has finished its handshake."""
@@ -326,8 +326,8 @@ def connected(
             opts=child,
         )
 
-    def tell(told: Sequence[str]) -> None:
-        status, arn, region = told
+    def tell(settings: Sequence[str]) -> None:
+        status, arn, region = settings
         if status == "PENDING":
             pulumi.log.warn(
                 f"the connection {arn} is PENDING, and the pipeline {name} cannot start: finish its handshake at "
@@ -335,7 +335,7 @@ def connected(
                 connection,
             )
 
-    pulumi.Output.all(connection.connection_status, connection.arn, place.region).apply(tell)
+    pulumi.Output.all(connection.connection_status, connection.arn, scope.region).apply(tell)
     # The arguments hold plain text; from here on it is what the connection says of itself.
     arn = cast(str, connection.arn)
     return dataclasses.replace(source, arn=arn, provider_type=None, host_arn=None), connection
@@ -372,7 +372,7 @@ def stage_tests(stage: DeployStage, artifacts: ArtifactStore, child: pulumi.Reso
         description=f"Tests {service.service_name} when a release is live",
         artifacts=artifacts,
         in_pipeline=False,
-        vpc=VpcPlace(vpc_id=service.vpc_id, subnet_ids=service.subnet_ids, security_group_id=service.security_group_id)
+        vpc=VpcConfig(vpc_id=service.vpc_id, subnet_ids=service.subnet_ids, security_group_id=service.security_group_id)
         if stage.tests.in_vpc
         else None,
     )
@@ -465,26 +465,26 @@ def variables(args: PipelineArgs) -> list[aws.codepipeline.PipelineVariableArgs]
 
     https://docs.aws.amazon.com/codepipeline/latest/userguide/reference-variables.html
     """
-    told = [
+    settings = [
         aws.codepipeline.PipelineVariableArgs(name=name, default_value=value)
         for name, value in sorted(args.variables.items())
     ]
     if args.build is not None and args.build.exported_variables:
-        told.append(
+        settings.append(
             aws.codepipeline.PipelineVariableArgs(
                 name=_actions.RELEASE_DIGEST,
                 default_value=_actions.NO_DIGEST,
                 description="Digest of an image in the repository, to release it again instead of building one",
             )
         )
-    return told or None
+    return settings or None
 
 
 def start_by_event(
-    name: str, source: Source, pipeline: aws.codepipeline.Pipeline, place: Place, child: pulumi.ResourceOptions
+    name: str, source: Source, pipeline: aws.codepipeline.Pipeline, scope: Scope, child: pulumi.ResourceOptions
 ) -> None:
     """Start the pipeline by an event, and let EventBridge do that and nothing else."""
-    pattern = source.event_pattern(place)
+    pattern = source.event_pattern(scope)
     if pattern is None:
         return
     rule = aws.cloudwatch.EventRule(
@@ -495,7 +495,7 @@ def start_by_event(
     )
     role, policy = iam.role(
         f"{name}-push",
-        iam.trust("events.amazonaws.com", place.only_for(rule.arn)),
+        iam.trust("events.amazonaws.com", scope.only_for(rule.arn)),
         [allow("codepipeline:StartPipelineExecution", on=pipeline.arn)],
         child,
     )

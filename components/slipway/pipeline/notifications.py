@@ -11,7 +11,7 @@ import pulumi_aws as aws
 
 from slipway import iam
 from slipway._rules import refuse
-from slipway.iam import Place, allow, document
+from slipway.iam import Scope, allow, document
 from slipway.release.lambda_function import function, invoke_on_event
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -68,7 +68,7 @@ class Teams:
 
 @dataclass(frozen=True, kw_only=True)
 class Notifications:
-    """Who is told when the pipeline fails, works again, or waits for an approval."""
+    """Who hears when the pipeline fails, works again, or waits for an approval."""
 
     emails: Sequence[str] = ()
     """E-mail addresses. Each is asked once by AWS to confirm."""
@@ -93,7 +93,7 @@ class Notifications:
 
 @dataclass(frozen=True, kw_only=True)
 class NotifierArgs:
-    """What a Notifier is told by its Pipeline."""
+    """Arguments of Notifier; its Pipeline makes them."""
 
     notifications: Notifications
     pipeline_name: pulumi.Input[str]
@@ -113,7 +113,7 @@ class Notifier(pulumi.ComponentResource):
     def __init__(self, name: str, args: NotifierArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("slipway:index:Notifier", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        place = Place.of(self)
+        scope = Scope.of(self)
 
         # Not encrypted by SNS: the notification service cannot use the key that AWS manages, and what is told names a
         # pipeline and how it ended. https://docs.aws.amazon.com/dtconsole/latest/userguide/set-up-sns.html
@@ -130,7 +130,7 @@ class Notifier(pulumi.ComponentResource):
             # Without the policy nothing is delivered, and nobody is told.
             opts=child.merge(pulumi.ResourceOptions(depends_on=[policy])),
         )
-        tell_of_recovery(f"{name}-again", args, topic, place, child)
+        tell_of_recovery(f"{name}-again", args, topic, scope, child)
 
         self.topic_arn = topic.arn
         self.register_outputs({"topic_arn": self.topic_arn})
@@ -155,9 +155,9 @@ def subscribe(name: str, emails: Sequence[str], topic: aws.sns.Topic, child: pul
         aws.sns.TopicSubscription(f"{name}-{address}", topic=topic.arn, protocol="email", endpoint=address, opts=child)
 
 
-def chat(name: str, told: Notifications, topic: aws.sns.Topic, child: pulumi.ResourceOptions) -> None:
+def chat(name: str, settings: Notifications, topic: aws.sns.Topic, child: pulumi.ResourceOptions) -> None:
     """Channels that show the topic's messages, and that can do nothing in the account."""
-    if told.slack is None and told.teams is None:
+    if settings.slack is None and settings.teams is None:
         return
     role = aws.iam.Role(
         f"{name}-chat-role",
@@ -167,26 +167,26 @@ def chat(name: str, told: Notifications, topic: aws.sns.Topic, child: pulumi.Res
     )
     partition = aws.get_partition_output(opts=pulumi.InvokeOptions(parent=child.parent)).partition
     nothing = [pulumi.Output.concat("arn:", partition, ":iam::aws:policy/AWSDenyAll")]
-    if told.slack is not None:
+    if settings.slack is not None:
         aws.chatbot.SlackChannelConfiguration(
             f"{name}-slack",
             region=CHAT_REGION,
             configuration_name=name,
-            slack_team_id=told.slack.team_id,
-            slack_channel_id=told.slack.channel_id,
+            slack_team_id=settings.slack.team_id,
+            slack_channel_id=settings.slack.channel_id,
             iam_role_arn=role.arn,
             guardrail_policy_arns=nothing,
             sns_topic_arns=[topic.arn],
             opts=child,
         )
-    if told.teams is not None:
+    if settings.teams is not None:
         aws.chatbot.TeamsChannelConfiguration(
             f"{name}-teams",
             region=CHAT_REGION,
             configuration_name=f"{name}-teams",
-            tenant_id=told.teams.tenant_id,
-            team_id=told.teams.team_id,
-            channel_id=told.teams.channel_id,
+            tenant_id=settings.teams.tenant_id,
+            team_id=settings.teams.team_id,
+            channel_id=settings.teams.channel_id,
             iam_role_arn=role.arn,
             guardrail_policy_arns=nothing,
             sns_topic_arns=[topic.arn],
@@ -195,7 +195,7 @@ def chat(name: str, told: Notifications, topic: aws.sns.Topic, child: pulumi.Res
 
 
 def tell_of_recovery(
-    name: str, args: NotifierArgs, topic: aws.sns.Topic, place: Place, child: pulumi.ResourceOptions
+    name: str, args: NotifierArgs, topic: aws.sns.Topic, scope: Scope, child: pulumi.ResourceOptions
 ) -> None:
     """A function that each success starts, and that speaks only when the execution before it failed.
 

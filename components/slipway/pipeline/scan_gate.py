@@ -76,7 +76,7 @@ class ScanGate:
 
 @dataclass(frozen=True, kw_only=True)
 class ScanGateFunctionArgs:
-    """What a ScanGateFunction is told by its Pipeline."""
+    """Arguments of ScanGateFunction; its Pipeline makes them."""
 
     gate: ScanGate
     registry: Repository
@@ -144,5 +144,5 @@ def policy(gate: ScanGate) -> str:
         {"id": finding.id, "reason": finding.reason, "until": finding.until.isoformat()}
         for finding in sorted(gate.allow, key=lambda finding: finding.id)
     ]
-    told = {"threshold": gate.threshold, "timeout_minutes": gate.timeout_minutes, "allow": allowed}
-    return json.dumps(told, indent=1)
+    settings = {"threshold": gate.threshold, "timeout_minutes": gate.timeout_minutes, "allow": allowed}
+    return json.dumps(settings, indent=1)

@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 
 from slipway._rules import refuse
-from slipway.iam import Place, Statement, allow
+from slipway.iam import Scope, Statement, allow
 
 CONNECTION_ARN = re.compile(r"arn:[\w-]+:(codeconnections|codestar-connections):[\w-]+:\d{12}:connection/[\w-]+")
 HOST_ARN = re.compile(r"arn:[\w-]+:(codeconnections|codestar-connections):[\w-]+:\d{12}:host/\S+")
@@ -59,7 +59,7 @@ class CodeCommit:
         """The source action's configuration. By default the action would poll, beside the rule."""
         return {"RepositoryName": self.repository, "BranchName": self.branch, "PollForSourceChanges": "false"}
 
-    def statements(self, place: Place) -> list[Statement]:
+    def statements(self, scope: Scope) -> list[Statement]:
         """What the pipeline's role needs to take a commit."""
         return [
             allow(
@@ -68,11 +68,11 @@ class CodeCommit:
                 "codecommit:UploadArchive",
                 "codecommit:GetUploadArchiveStatus",
                 "codecommit:CancelUploadArchive",
-                on=place.arn("codecommit", self.repository),
+                on=scope.arn("codecommit", self.repository),
             )
         ]
 
-    def event_pattern(self, place: Place) -> dict[str, Any] | None:
+    def event_pattern(self, scope: Scope) -> dict[str, Any] | None:
         """The event of a push to the branch.
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-trigger-source-repo-changes-cfn.html
@@ -80,7 +80,7 @@ class CodeCommit:
         return {
             "source": ["aws.codecommit"],
             "detail-type": ["CodeCommit Repository State Change"],
-            "resources": [place.arn("codecommit", self.repository)],
+            "resources": [scope.arn("codecommit", self.repository)],
             "detail": {
                 "event": ["referenceCreated", "referenceUpdated"],
                 "referenceType": ["branch"],
@@ -251,15 +251,15 @@ class Connection:
             "DetectChanges": "false",
         }
 
-    def statements(self, place: Place) -> list[Statement]:
+    def statements(self, scope: Scope) -> list[Statement]:
         """What the pipeline's role needs to take a commit; the service checks either prefix, by the age of the ARN."""
         rest = self._arn().apply(lambda arn: arn.split(":", 3)[3])
         return [
-            allow(f"{prefix}:UseConnection", on=pulumi.Output.concat("arn:", place.partition, f":{prefix}:", rest))
+            allow(f"{prefix}:UseConnection", on=pulumi.Output.concat("arn:", scope.partition, f":{prefix}:", rest))
             for prefix in ("codeconnections", "codestar-connections")
         ]
 
-    def event_pattern(self, place: Place) -> dict[str, Any] | None:
+    def event_pattern(self, scope: Scope) -> dict[str, Any] | None:
         """A trigger of the pipeline starts it, and no event."""
         return None
 
@@ -312,16 +312,16 @@ class S3Object:
         """The source action's configuration. By default the action would poll, beside the rule."""
         return {"S3Bucket": self.bucket, "S3ObjectKey": self.key, "PollForSourceChanges": "false"}
 
-    def statements(self, place: Place) -> list[Statement]:
+    def statements(self, scope: Scope) -> list[Statement]:
         """What the pipeline's role needs to take a version of the archive."""
-        bucket = pulumi.Output.concat("arn:", place.partition, f":s3:::{self.bucket}")
+        bucket = pulumi.Output.concat("arn:", scope.partition, f":s3:::{self.bucket}")
         return [
             allow("s3:GetObject", "s3:GetObjectVersion", on=pulumi.Output.concat(bucket, f"/{self.key}")),
             allow("s3:GetBucketVersioning", "s3:GetBucketAcl", "s3:GetBucketLocation", on=bucket),
             *([allow("kms:Decrypt", on=self.kms_key_arn)] if self.kms_key_arn else []),
         ]
 
-    def event_pattern(self, place: Place) -> dict[str, Any] | None:
+    def event_pattern(self, scope: Scope) -> dict[str, Any] | None:
         """The event of an upload.
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/create-S3-source-events-cfn.html
@@ -371,11 +371,11 @@ class EcrImage:
         """The source action's configuration."""
         return {"RepositoryName": self.repository, "ImageTag": self.tag}
 
-    def statements(self, place: Place) -> list[Statement]:
+    def statements(self, scope: Scope) -> list[Statement]:
         """What the pipeline's role needs to see which image the tag points at."""
-        return [allow("ecr:DescribeImages", on=place.arn("ecr", f"repository/{self.repository}"))]
+        return [allow("ecr:DescribeImages", on=scope.arn("ecr", f"repository/{self.repository}"))]
 
-    def event_pattern(self, place: Place) -> dict[str, Any] | None:
+    def event_pattern(self, scope: Scope) -> dict[str, Any] | None:
         """The event of a push of the tag.
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/create-cwe-ecr-source.html

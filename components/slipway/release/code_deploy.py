@@ -9,13 +9,13 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
-from slipway.iam import Place, Statement, allow
+from slipway.iam import Scope, Statement, allow
 from slipway.strategies import CodeDeployBlueGreen
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodeDeployArgs:
-    """What a CodeDeploy is told by its Service."""
+    """Arguments of CodeDeploy; its Service makes them."""
 
     cluster: aws.ecs.Cluster
     service: aws.ecs.Service
@@ -44,14 +44,14 @@ class CodeDeploy(pulumi.ComponentResource):
     def __init__(self, name: str, args: CodeDeployArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("slipway:index:CodeDeploy", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        self._place = place = Place.of(self)
+        self._place = scope = Scope.of(self)
 
         application = aws.codedeploy.Application(name, name=name, compute_platform="ECS", opts=child)
         role, policy = iam.role(
             f"{name}-codedeploy",
             # Of all its groups: the group needs the role first.
-            iam.trust("codedeploy.amazonaws.com", place.only_for(place.arn("codedeploy", f"deploymentgroup:{name}/*"))),
-            deploy_statements(args, place),
+            iam.trust("codedeploy.amazonaws.com", scope.only_for(scope.arn("codedeploy", f"deploymentgroup:{name}/*"))),
+            deploy_statements(args, scope),
             child,
         )
         strategy, waits = args.strategy, args.strategy.on_ready == "STOP_DEPLOYMENT"
@@ -152,7 +152,7 @@ class CodeDeploy(pulumi.ComponentResource):
         ]
 
 
-def deploy_statements(args: CodeDeployArgs, place: Place) -> list[Statement]:
+def deploy_statements(args: CodeDeployArgs, scope: Scope) -> list[Statement]:
     """What CodeDeploy needs to replace the tasks of this one service.
 
     A tighter form of AWSCodeDeployRoleForECS.
@@ -169,12 +169,12 @@ def deploy_statements(args: CodeDeployArgs, place: Place) -> list[Statement]:
         allow(
             "ecs:DescribeServices",
             "ecs:UpdateServicePrimaryTaskSet",
-            on=place.arn("ecs", pulumi.Output.concat("service/", service)),
+            on=scope.arn("ecs", pulumi.Output.concat("service/", service)),
         ),
         allow(
             "ecs:CreateTaskSet",
             "ecs:DeleteTaskSet",
-            on=place.arn("ecs", pulumi.Output.concat("task-set/", service, "/*")),
+            on=scope.arn("ecs", pulumi.Output.concat("task-set/", service, "/*")),
         ),
         # These take no resource.
         allow(

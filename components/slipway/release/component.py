@@ -11,7 +11,7 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
-from slipway.iam import Place, Statement, allow
+from slipway.iam import Scope, Statement, allow
 from slipway.registry import Repository
 from slipway.release.code_deploy import CodeDeploy
 from slipway.release.function import contract
@@ -76,7 +76,7 @@ class ReleaseFunction(pulumi.ComponentResource):
     def __init__(self, name: str, args: ReleaseFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("slipway:index:ReleaseFunction", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        place = Place.of(self)
+        scope = Scope.of(self)
 
         table = state_table(name, args, child)
         settings = settings_text(args)
@@ -87,8 +87,8 @@ class ReleaseFunction(pulumi.ComponentResource):
             [
                 table_statement(table),
                 # Whether the settings that it is given are those that Pulumi wrote last.
-                allow("lambda:GetFunctionConfiguration", on=place.arn("lambda", f"function:{name}")),
-                *deploy_statements(args, place),
+                allow("lambda:GetFunctionConfiguration", on=scope.arn("lambda", f"function:{name}")),
+                *deploy_statements(args, scope),
                 *args.registry.tag_statements(),
                 # Answers to a job name no resource.
                 allow("codepipeline:PutJobSuccessResult", "codepipeline:PutJobFailureResult", on="*"),
@@ -117,7 +117,7 @@ class ReleaseFunction(pulumi.ComponentResource):
             {
                 "source": ["aws.ecs"],
                 "detail-type": ["ECS Deployment State Change"],
-                "resources": [place.arn("ecs", pulumi.Output.concat("service/", service_path(args)))],
+                "resources": [scope.arn("ecs", pulumi.Output.concat("service/", service_path(args)))],
             },
             made.function.name,
             made.function.arn,
@@ -246,12 +246,12 @@ def service_path(args: ReleaseFunctionArgs) -> pulumi.Output[str]:
     return pulumi.Output.concat(args.cluster.name, "/", args.service.name)
 
 
-def deploy_statements(args: ReleaseFunctionArgs, place: Place) -> list[Statement]:
+def deploy_statements(args: ReleaseFunctionArgs, scope: Scope) -> list[Statement]:
     """Deploy this one service. https://docs.aws.amazon.com/service-authorization/latest/reference/list_ecs.html"""
     of_service = service_path(args)
 
     def ecs(kind: str, path: pulumi.Input[str]) -> pulumi.Output[str]:
-        return place.arn("ecs", pulumi.Output.concat(kind, "/", path))
+        return scope.arn("ecs", pulumi.Output.concat(kind, "/", path))
 
     service = ecs("service", of_service)
     deployments = ecs("service-deployment", pulumi.Output.concat(of_service, "/*"))
@@ -270,7 +270,7 @@ def deploy_statements(args: ReleaseFunctionArgs, place: Place) -> list[Statement
         allow("ecs:DescribeTasks", on=tasks),
         # ListTasks is authorized on container instances, of which Fargate has none, so the cluster is a condition.
         allow("ecs:ListTasks", on="*", when={"ArnEquals": {"ecs:cluster": args.cluster.arn}}),
-        *register_statements([args.family], place),
+        *register_statements([args.family], scope),
         iam.pass_roles(*args.role_arns, to="ecs-tasks.amazonaws.com"),
     ]
     if args.service_role_arns:
@@ -284,7 +284,7 @@ def deploy_statements(args: ReleaseFunctionArgs, place: Place) -> list[Statement
     return statements
 
 
-def register_statements(families: Sequence[str], place: Place) -> list[Statement]:
+def register_statements(families: Sequence[str], scope: Scope) -> list[Statement]:
     """Register task definitions of these families.
 
     https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ECS.html
@@ -295,7 +295,7 @@ def register_statements(families: Sequence[str], place: Place) -> list[Statement
         allow("ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition", on="*"),
         allow(
             "ecs:TagResource",
-            on=[place.arn("ecs", f"task-definition/{family}:*") for family in families],
+            on=[scope.arn("ecs", f"task-definition/{family}:*") for family in families],
             when={"StringEquals": {"ecs:CreateAction": "RegisterTaskDefinition"}},
         ),
     ]

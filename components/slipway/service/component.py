@@ -14,13 +14,13 @@ from slipway import iam
 from slipway._rules import check_name, refuse
 from slipway._secrets import secret_rules, secret_statements
 from slipway.build.component import LOG_DAYS
-from slipway.iam import Place, Statement, allow
+from slipway.iam import Scope, Statement, allow
 from slipway.load_balancer import LoadBalancer
 from slipway.registry import Repository
 from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
 from slipway.release.component import ReleaseFunction, ReleaseFunctionArgs, register_statements
 from slipway.service.deployment import (
-    OF_RELEASES,
+    IGNORED_BY_PULUMI,
     deployment_configuration,
     first_deployment,
     hook_role,
@@ -95,7 +95,7 @@ class ErrorAlarm:
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceSettings:
-    """What a Service can be told that a stack file can say too."""
+    """Settings of a Service that a stack file can have too."""
 
     port: int | None = 8080
     """Port that the container listens on, for HTTP. Without one (null) the service is a worker: it answers no requests
@@ -223,7 +223,7 @@ class ServiceSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceArgs(ServiceSettings):
-    """What a Service can be told."""
+    """Arguments of Service."""
 
     cluster: aws.ecs.Cluster
     """Cluster to run in."""
@@ -321,7 +321,7 @@ class Service(pulumi.ComponentResource):
         check_name("service", name)
         super().__init__("slipway:index:Service", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        place = Place.of(self)
+        scope = Scope.of(self)
         environment_name = args.environment_name or pulumi.get_stack()
 
         logs = aws.cloudwatch.LogGroup(
@@ -329,7 +329,7 @@ class Service(pulumi.ComponentResource):
         )
         # ECS names no cluster when it assumes a role for a task.
         # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
-        trusted = iam.trust("ecs-tasks.amazonaws.com", place.only_for(place.arn("ecs", "*")))
+        trusted = iam.trust("ecs-tasks.amazonaws.com", scope.only_for(scope.arn("ecs", "*")))
         execution, execution_policy = iam.role(f"{name}-execution", trusted, execution_statements(args, logs), child)
         task_role = aws.iam.Role(f"{name}-task-role", assume_role_policy=trusted, opts=child)
         if args.task_statements:
@@ -350,25 +350,25 @@ class Service(pulumi.ComponentResource):
             ),
             execution_role_arn=execution.arn,
             task_role_arn=task_role.arn,
-            container_definitions=pulumi.Output.json_dumps([container(args, logs.name, place.region)], sort_keys=True),
+            container_definitions=pulumi.Output.json_dumps([container(args, logs.name, scope.region)], sort_keys=True),
             # Releases were made from the old revisions; they stay readable.
             skip_destroy=True,
             opts=child,
         )
         tasks = security_group(name, args, child)
-        attachment, alarms = None, list[aws.cloudwatch.MetricAlarm]()
+        traffic, alarms = None, list[aws.cloudwatch.MetricAlarm]()
         if args.load_balancer is not None and args.port is not None:
-            attachment = attach(name, args, args.load_balancer, args.port, tasks, child)
-            alarm = error_alarm(name, args, args.load_balancer, attachment, child)
+            traffic = attach(name, args, args.load_balancer, args.port, tasks, child)
+            alarm = error_alarm(name, args, args.load_balancer, traffic, child)
             alarms = [alarm] if alarm else []
         alarm_names: list[pulumi.Input[str]] = [*(alarm.name for alarm in alarms), *args.alarm_names]
         alarm_arns: list[pulumi.Input[str]] = [
             *(alarm.arn for alarm in alarms),
-            *(place.arn("cloudwatch", f"alarm:{alarm}") for alarm in args.alarm_names),
+            *(scope.arn("cloudwatch", f"alarm:{alarm}") for alarm in args.alarm_names),
         ]
         hooks = hook_role(name, args.strategy, child)
-        needed = [execution_policy, *(attachment.ready if attachment else []), *([hooks.policy] if hooks else [])]
-        balancers = load_balancers(args, attachment)
+        needed = [execution_policy, *(traffic.ready if traffic else []), *([hooks.policy] if hooks else [])]
+        balancers = load_balancers(args, traffic)
         by_codedeploy = isinstance(args.strategy, CodeDeployBlueGreen)
         deployment = deployment_configuration(args.strategy, alarm_names, hooks)
         service = aws.ecs.Service(
@@ -383,7 +383,7 @@ class Service(pulumi.ComponentResource):
                 type="CODE_DEPLOY" if by_codedeploy else "ECS"
             ),
             **first_deployment(deployment),
-            health_check_grace_period_seconds=args.health_check_grace_seconds if attachment else None,
+            health_check_grace_period_seconds=args.health_check_grace_seconds if traffic else None,
             network_configuration=aws.ecs.ServiceNetworkConfigurationArgs(
                 subnets=args.subnet_ids, security_groups=[tasks.id], assign_public_ip=False
             ),
@@ -392,22 +392,22 @@ class Service(pulumi.ComponentResource):
             propagate_tags="SERVICE",
             opts=child.merge(
                 pulumi.ResourceOptions(
-                    ignore_changes=list(OF_RELEASES),
+                    ignore_changes=list(IGNORED_BY_PULUMI),
                     depends_on=needed,
                 )
             ),
         )
         roles = [execution.arn, task_role.arn]
         self.code_deploy = None
-        self._place, self._role_arns, self._cluster = place, roles, args.cluster
-        if isinstance(args.strategy, CodeDeployBlueGreen) and attachment and args.load_balancer:
+        self._place, self._role_arns, self._cluster = scope, roles, args.cluster
+        if isinstance(args.strategy, CodeDeployBlueGreen) and traffic and args.load_balancer:
             self.code_deploy = CodeDeploy(
                 name,
                 CodeDeployArgs(
                     cluster=args.cluster,
                     service=service,
                     strategy=args.strategy,
-                    target_groups=attachment.target_groups,
+                    target_groups=traffic.target_groups,
                     listener_arn=args.load_balancer.listener_arn,
                     test_listener_arn=args.load_balancer.test_listener_arn,
                     alarm_names=alarm_names,
@@ -419,7 +419,7 @@ class Service(pulumi.ComponentResource):
         self.url = None
         if args.load_balancer is not None:
             self.url = pulumi.Output.from_input(args.url) if args.url else args.load_balancer.url
-        shifting = attachment.infrastructure if attachment else None
+        shifting = traffic.infrastructure if traffic else None
         self.release_function = ReleaseFunction(
             f"{name}-release",
             ReleaseFunctionArgs(
@@ -443,7 +443,7 @@ class Service(pulumi.ComponentResource):
                 subnet_ids=args.subnet_ids,
                 security_group_id=tasks.id,
                 load_balancers=balancers,
-                target_group_arns=attachment.target_group_arns if attachment else [],
+                target_group_arns=traffic.target_group_arns if traffic else [],
                 service_url=self.url,
                 code_deploy=self.code_deploy,
                 alarm_arns=[] if by_codedeploy else alarm_arns,

@@ -13,7 +13,7 @@ from slipway import iam
 from slipway.iam import allow
 from slipway.strategies import BlueGreen, CodeDeployBlueGreen, Hook, Rolling, Strategy
 
-OF_RELEASES = (
+IGNORED_BY_PULUMI = (
     "task_definition",
     "desired_count",
     "network_configuration",
@@ -62,10 +62,10 @@ def deployment_configuration(
 def lifecycle_hook(hook: Hook, invoker: HookRole | None) -> dict[str, Any]:
     """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentLifecycleHook.html"""
     timeout = {"timeoutInMinutes": hook.timeout_minutes, "action": hook.on_timeout}
-    told = {"lifecycleStages": list(hook.stages), "timeoutConfiguration": timeout}
+    settings = {"lifecycleStages": list(hook.stages), "timeoutConfiguration": timeout}
     if hook.function_arn is None or invoker is None:
-        return {"targetType": "PAUSE", **told}
-    return {"targetType": "AWS_LAMBDA", "hookTargetArn": hook.function_arn, "roleArn": invoker.role.arn, **told}
+        return {"targetType": "PAUSE", **settings}
+    return {"targetType": "AWS_LAMBDA", "hookTargetArn": hook.function_arn, "roleArn": invoker.role.arn, **settings}
 
 
 def hook_role(name: str, strategy: Strategy, child: pulumi.ResourceOptions) -> HookRole | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Attachment:
+class TrafficRouting:
     """What a service is reached by. Every service has two target groups, of which one has the traffic, so that its
     strategy can be changed at any time."""
 
@@ -58,7 +58,7 @@ def attach(
     port: int,
     tasks: aws.ec2.SecurityGroup,
     child: pulumi.ResourceOptions,
-) -> Attachment:
+) -> TrafficRouting:
     """The way from the load balancer to the tasks, and no other way in."""
     aws.vpc.SecurityGroupIngressRule(
         # By its port: when that changes, the old rule stays until the tasks that listen there are gone.
@@ -98,7 +98,7 @@ def attach(
             child,
         )
         ready.append(policy)
-    return Attachment(groups, rule, test_rule, infrastructure, ready)
+    return TrafficRouting(groups, rule, test_rule, infrastructure, ready)
 
 
 def target_group(name: str, letter: str, args: ServiceArgs, child: pulumi.ResourceOptions) -> aws.lb.TargetGroup:
@@ -173,35 +173,35 @@ def shift_statements(target_groups: Sequence[pulumi.Input[str]], rules: Sequence
     ]
 
 
-def load_balancers(args: ServiceArgs, attachment: Attachment | None) -> list[dict[str, Any]]:
+def load_balancers(args: ServiceArgs, traffic: TrafficRouting | None) -> list[dict[str, Any]]:
     """The service's load balancers, as ECS's API takes them."""
-    if attachment is None:
+    if traffic is None:
         return []
-    first, second = attachment.target_group_arns
+    first, second = traffic.target_group_arns
     balancer: dict[str, Any] = {
         "targetGroupArn": first,
         "containerName": args.container_name,
         "containerPort": args.port,
     }
-    if attachment.infrastructure is not None:
-        test = {"testListenerRule": attachment.test_rule.arn} if attachment.test_rule else {}
+    if traffic.infrastructure is not None:
+        test = {"testListenerRule": traffic.test_rule.arn} if traffic.test_rule else {}
         balancer["advancedConfiguration"] = {
             "alternateTargetGroupArn": second,
-            "productionListenerRule": attachment.rule.arn,
-            "roleArn": attachment.infrastructure.arn,
+            "productionListenerRule": traffic.rule.arn,
+            "roleArn": traffic.infrastructure.arn,
             **test,
         }
     return [balancer]
 
 
 def error_alarm(
-    name: str, args: ServiceArgs, balancer: LoadBalancer, attachment: Attachment, child: pulumi.ResourceOptions
+    name: str, args: ServiceArgs, balancer: LoadBalancer, traffic: TrafficRouting, child: pulumi.ResourceOptions
 ) -> aws.cloudwatch.MetricAlarm | None:
     """Goes off when too many requests to either target group fail, so also when only the new tasks' do."""
     if args.error_alarm is None:
         return None
     queries = []
-    for letter, group in zip("ab", attachment.target_groups, strict=True):
+    for letter, group in zip("ab", traffic.target_groups, strict=True):
         of: Mapping[str, pulumi.Input[str]] = {
             "LoadBalancer": balancer.arn_suffix,
             "TargetGroup": group.arn_suffix,
