@@ -15,6 +15,7 @@ from slipway.release.component import ReleaseFunction
 from slipway.service.component import ErrorAlarm, Service, ServiceArgs, Tasks
 from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Hook, Linear, Rolling
 
+__version__ = "0.1.0"
 __all__ = [
     "AllowedFinding",
     "Approval",
@@ -59,4 +60,5 @@ __all__ = [
     "Teams",
     "TestListener",
     "Window",
+    "__version__",
 ]

@@ -1,0 +1,271 @@
+"""What a field of arguments must be stands at the field, in its type; `check` reports all that is wrong at once.
+
+    port: Annotated[int, between(1, 65535)] | None = 8080
+    subnet_ids: pulumi.Input[Sequence[str]]
+
+Types are checked as they are written. A value that is known is checked at once, and an Output when it is, with the same
+words. What several fields must be together, a class says in `cross_checks`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import types
+import typing
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Annotated, Any, Protocol, cast, get_args, get_origin
+
+import pulumi
+
+SHOWN = 200
+"""Characters of a value that an error repeats."""
+
+
+@dataclass(frozen=True)
+class Must:
+    """A constraint: `holds` for a valid value, and `text` completes "<field> must …"."""
+
+    text: str
+    holds: Callable[[Any], bool] = field(compare=False)
+    schema: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """The same, as far as JSON Schema can say it."""
+    good: Sequence[Any] = field(default=(), compare=False)
+    """Values at its border that are valid, and `bad` ones that are not: what its test tries."""
+    bad: Sequence[Any] = field(default=(), compare=False)
+    shown: bool = True
+    """Whether an error repeats the value; not where it may be a secret."""
+
+
+def between(low: float, high: float) -> Must:
+    """A number, both ends included."""
+    return Must(
+        f"be between {low} and {high}",
+        lambda value: low <= value <= high,
+        {"minimum": low, "maximum": high},
+        good=[low, high],
+        bad=[low - 1, high + 1],
+    )
+
+
+def one_of(values: Iterable[Any]) -> Must:
+    possible = list(values)
+    wrong = "none of these" if isinstance(possible[0], str) else max(possible) + 1
+    return Must(f"be one of {possible}", lambda value: value in possible, {"enum": possible}, possible, [wrong])
+
+
+def match(
+    pattern: str, text: str, like: str, but: Sequence[str] = (), longest: int | None = None, shown: bool = True
+) -> Must:
+    """A string that matches the whole of a pattern. `like` is one that does, and `but` are some that almost do."""
+    form = re.compile(pattern)
+    limit = {"maxLength": longest} if longest else {}
+    return Must(
+        f"{text} of at most {longest} characters" if longest else text,
+        lambda value: form.fullmatch(value) is not None and len(value) <= (longest or len(value)),
+        {"pattern": f"^(?:{pattern})$", **limit},
+        good=[like],
+        bad=[f"{like}\n", *but, *([like * (longest // len(like) + 1)] if longest else [])],
+        shown=shown,
+    )
+
+
+def items(least: int = 0, most: int | None = None, distinct: bool = False) -> Must:
+    """How many items a list has, and whether one may be in it twice."""
+    count = f"{least} to {most}" if least and most else f"at least {least}" if least else f"at most {most}"
+    parts = [f"have {count} item{'' if (most or least) == 1 else 's'}"] if least or most is not None else []
+    schema = {"minItems": least, "maxItems": most, "uniqueItems": distinct}
+
+    def holds(values: Collection[Any]) -> bool:
+        known = [value for value in values if not is_output(value)]
+        many = least <= len(values) <= (len(values) if most is None else most)
+        return many and not (distinct and any(value in known[:at] for at, value in enumerate(known)))
+
+    return Must(
+        ", ".join([*parts, *(["be all different" if not parts else "all different"] if distinct else [])]),
+        holds,
+        {key: value for key, value in schema.items() if value},
+    )
+
+
+class Checked(Protocol):
+    """Arguments with rules that several fields are in."""
+
+    def cross_checks(self) -> Iterable[tuple[bool, str]]:
+        """Whether each rule is broken, and what is said then; a line begins with a field's name."""
+        ...
+
+
+def check(args: Any) -> None:
+    """Raise one ValueError with a line for each field that is not what its type says, and for each rule that is broken.
+
+    Call it in `__post_init__`. Outputs are replaced by ones that fail when their value is wrong.
+    """
+    found = problems(args)
+    if found:
+        raise ValueError("\n".join(found))
+
+
+def problems(args: Any) -> list[str]:
+    """What is wrong with arguments. Rules are looked at where the types are right."""
+    found = _Found()
+    for name, hint in hints(cast(Any, type(args))).items():
+        value = getattr(args, name)
+        checked = _checked(hint, value, name, found)
+        if checked is not value:
+            object.__setattr__(args, name, checked)
+    lines = found.wrong_types + found.broken
+    if not found.wrong_types and hasattr(args, "cross_checks"):
+        lines += [message for broken, message in args.cross_checks() if broken]
+    return list(dict.fromkeys(lines))
+
+
+@cache
+def hints(kind: type) -> dict[str, Any]:
+    """The fields of a dataclass, with their types as they are written."""
+    # pulumi.Input names Output and its T as text.
+    written = typing.get_type_hints(kind, localns={"Output": pulumi.Output, "T": Any}, include_extras=True)
+    return {f.name: written[f.name] for f in dataclasses.fields(kind)}
+
+
+def plain(hint: Any) -> Any:
+    """A type without the Outputs that it allows: `T` of `pulumi.Input[T]`, at any depth."""
+    if get_origin(hint) is Annotated:
+        inner, *marks = get_args(hint)
+        return Annotated[(plain(inner), *marks)]
+    if get_origin(hint) in (typing.Union, types.UnionType):
+        kinds = [plain(kind) for kind in get_args(hint) if get_origin(kind) not in (pulumi.Output, Awaitable)]
+        return typing.Union[tuple(kinds)]  # noqa: UP007 - made at run time
+    if get_origin(hint) in (Sequence, Mapping):
+        return get_origin(hint)[tuple(plain(kind) for kind in get_args(hint))]
+    return hint
+
+
+def is_output(value: Any) -> bool:
+    return isinstance(value, pulumi.Output) or inspect.isawaitable(value)
+
+
+@dataclass
+class _Found:
+    wrong_types: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    shown: bool = True
+
+
+def _checked(hint: Any, value: Any, path: str, found: _Found, marks: Sequence[Must] = ()) -> Any:
+    """The value, with Outputs that check themselves; what is wrong with it goes into `found`."""
+    if get_origin(hint) is Annotated:
+        inner, *more = get_args(hint)
+        return _checked(inner, value, path, found, [*marks, *(m for m in more if isinstance(m, Must))])
+    kinds = list(get_args(hint)) if get_origin(hint) in (typing.Union, types.UnionType) else [hint]
+    if value is None and types.NoneType in kinds:
+        return value
+    if is_output(value):
+        if any(get_origin(kind) in (pulumi.Output, Awaitable) for kind in _flat(kinds)) or hint is Any:
+            return _later(hint, value, path, marks)
+        found.wrong_types.append(f"{path} must be known before anything is created, got an Output")
+        return value
+    kinds = [
+        kind for kind in kinds if kind is not types.NoneType and get_origin(kind) not in (pulumi.Output, Awaitable)
+    ]
+    fitting = [kind for kind in kinds if _is_a(value, kind)]
+    if not fitting:
+        possible = " or ".join(dict.fromkeys(_called(kind) for kind in kinds))
+        hidden = any(not mark.shown for mark in [*marks, *(m for kind in kinds for m in _marks(kind))])
+        found.wrong_types.append(f"{path} must be {possible}{'' if hidden else _got(value, found)}")
+        return value
+    kind = fitting[0]
+    if get_origin(kind) is Annotated:
+        return _checked(kind, value, path, found, marks)
+    for mark in marks:
+        if not mark.holds(value):
+            found.broken.append(f"{path} must {mark.text}{_got(value, found) if mark.shown else ''}")
+    if get_origin(kind) is Sequence:
+        [item] = get_args(kind)
+        inner = [_checked(item, each, f"{path}[{at}]", found) for at, each in enumerate(value)]
+        return inner if any(a is not b for a, b in zip(inner, value, strict=True)) else value
+    if get_origin(kind) is Mapping:
+        named, item = get_args(kind)
+        for key in value:
+            names = _Found(shown=found.shown)
+            _checked(named, key, f"{path}: the name {key!r}", names)
+            found.wrong_types += names.wrong_types
+            found.broken += [line.rpartition(", got ")[0] or line for line in names.broken]
+        inside = {key: _checked(item, each, f"{path}[{key!r}]", found) for key, each in value.items()}
+        return inside if any(inside[key] is not value[key] for key in inside) else value
+    return value
+
+
+def _later(hint: Any, value: Any, path: str, marks: Sequence[Must]) -> Any:
+    """An Output that fails if what comes is wrong; a value that is secret is not repeated."""
+    output = pulumi.Output.from_input(value)
+
+    def look(known: Sequence[Any]) -> Any:
+        result, secret = known
+        found = _Found(shown=not secret)
+        checked = _checked(hint, result, path, found, marks)
+        if found.wrong_types or found.broken:
+            raise pulumi.RunError("\n".join(found.wrong_types + found.broken))
+        return checked
+
+    return pulumi.Output.all(output, output.is_secret()).apply(look)
+
+
+def _flat(kinds: Iterable[Any]) -> Iterable[Any]:
+    for kind in kinds:
+        yield from _flat(get_args(kind)[:1]) if get_origin(kind) is Annotated else [kind]
+        if get_origin(kind) is Annotated and get_origin(get_args(kind)[0]) in (typing.Union, types.UnionType):
+            yield from _flat(get_args(get_args(kind)[0]))
+
+
+def _marks(kind: Any) -> list[Must]:
+    return [m for m in get_args(kind)[1:] if isinstance(m, Must)] if get_origin(kind) is Annotated else []
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    kind = get_origin(hint) or hint
+    if kind is Annotated:
+        return _is_a(value, get_args(hint)[0])
+    if kind in (typing.Union, types.UnionType):
+        return any(_is_a(value, each) for each in get_args(hint)) or is_output(value)
+    if kind is Any or kind is typing.Callable or getattr(kind, "_is_protocol", False):
+        return True
+    if kind is Sequence:
+        return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+CALLED = {
+    bool: "true or false",
+    float: "a number",
+    int: "a whole number",
+    str: "a string",
+    Mapping: "a map",
+    Sequence: "a list",
+}
+
+
+def _called(hint: Any) -> str:
+    kind = get_origin(hint) or hint
+    if kind is Annotated:
+        return _called(get_args(hint)[0])
+    if kind in (typing.Union, types.UnionType):
+        kinds = [
+            k for k in get_args(hint) if get_origin(k) not in (pulumi.Output, Awaitable) and k is not types.NoneType
+        ]
+        return " or ".join(dict.fromkeys(_called(each) for each in kinds))
+    return CALLED.get(kind) or f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
+
+
+def _got(value: Any, found: _Found) -> str:
+    if not found.shown:
+        return ""
+    text = repr(list(value) if isinstance(value, tuple) else value)
+    return f", got {text if len(text) <= SHOWN else f'{text[:SHOWN]}… ({len(text)} characters)'}"
