@@ -285,3 +285,34 @@ def other_clock(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
             failing = Play("other clock", strategy, "release", failing_act, start)
             yield from failing.run(f"{skew} s, a release that fails by {how}", nothing)
             yield from switches(failing, f"{skew} s, an up, {how} fail", lambda shop: shop.up(2), False, 6 * every)
+
+
+def restart(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
+    """Somebody wants new tasks: at each call of a release and of an up, and a release or an up at each call of that."""
+    for subject, act in (("release", lambda shop: shop.release(2)), ("up", lambda shop: shop.up(2))):
+        play = Play(f"a restart during {subject}", strategy, subject, act, start)
+        for stalled in (False, True):
+            yield from switches(play, "a restart", lambda shop: shop.restart(), stalled, 2 * every)
+    alone = Play("a restart", strategy, "restart", lambda shop: shop.restart(), start)
+    yield from alone.run("alone", lambda shop: None)
+    yield from cuts(alone, ("nothing",), every)
+    for stalled in (False, True):
+        yield from switches(alone, "a release", lambda shop: shop.release(2), stalled, every)
+        yield from switches(alone, "an up", lambda shop: shop.up(2), stalled, every)
+
+
+def scaled(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
+    """The service begins or ceases to scale: with a release that is good, and with one that fails."""
+    for fault in ("", "exit 1"):
+
+        def act(shop: Shop, fault: str = fault) -> None:
+            shop.scaled.add(2)
+            shop.do(lambda: shop.up(2))
+            shop.image_faults.update({2: fault} if fault else {})
+            shop.release(2)
+
+        play = Play(f"a service that scales, {fault or 'a good image'}", strategy, "release", act, start)
+        yield from play.run("alone", lambda shop: None)
+        yield from play.run("and then does not", lambda shop: None, lambda shop: shop.up(3))
+        for stalled in (False, True):
+            yield from switches(play, "an up that ends it", lambda shop: shop.up(3), stalled, 6 * every)

@@ -27,22 +27,22 @@ def stop(shop: Shop) -> None:
     shop.account.codepipeline.stop(shop.releases[-1].execution)
 
 
-def release_cut(strategy: str, start: str) -> Iterator[Failure]:
-    yield from cuts(Play("a release is cut", strategy, "release", release, start))
+def release_cut(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
+    yield from cuts(Play("a release is cut", strategy, "release", release, start), every=every)
 
 
-def failing_release_cut(strategy: str, start: str) -> Iterator[Failure]:
+def failing_release_cut(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
     """The way back is cut too."""
 
     def act(shop: Shop) -> None:
         shop.tests_fail.add(2)
         shop.release(2)
 
-    yield from cuts(Play("a release whose tests fail is cut", strategy, "release", act, start))
+    yield from cuts(Play("a release whose tests fail is cut", strategy, "release", act, start), every=every)
 
 
-def up_cut(strategy: str, start: str) -> Iterator[Failure]:
-    yield from cuts(Play("an up is cut", strategy, "up", up, start), ("nothing",))
+def up_cut(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
+    yield from cuts(Play("an up is cut", strategy, "up", up, start), ("nothing",), every)
 
 
 def up_in_release(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
@@ -160,16 +160,18 @@ def lost_state(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
     ways: dict[str, Callable[[Shop], None]] = {"the item is deleted": _delete_item, "the table is emptied": _empty}
     ways["the table is restored"] = _restore
     for name, lose in ways.items():
-        for then in ("up", "release", "both"):
+        for then in ("up", "release", "both", "event"):
 
             def act(shop: Shop, lose: Callable[[Shop], None] = lose, then: str = then) -> None:
                 before = copy.deepcopy(shop.account.dynamodb.tables[NAME].items)
                 shop.do(lambda: shop.release(2, "before"))
                 shop.older = before
                 lose(shop)
-                if then != "release":
+                if then == "event":
+                    shop.do(lambda: shop.event())
+                if then in ("up", "both"):
                     shop.do(lambda: shop.up(2))
-                if then != "up":
+                if then in ("release", "both"):
                     shop.release(3)
 
             play = Play(f"{name}", strategy, "release", act, start, known=(1, 2))
@@ -233,6 +235,8 @@ KINDS: dict[str, Kind] = {
     "change of strategy": circumstances.strategy_change,
     "lagging history": circumstances.lagging_history,
     "other clock": circumstances.other_clock,
+    "restart": circumstances.restart,
+    "scaled": circumstances.scaled,
 }
 ONLY = {"new role": (CANARY,), "long alarm": (ROLLING,), "change of strategy": (ROLLING,)}
 """Strategies of kinds that not all of them have."""

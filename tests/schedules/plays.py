@@ -118,9 +118,11 @@ def distinct(made: list[Made]) -> list[Made]:
     return found
 
 
-def cuts(play: Play, follow: Iterable[str] = ("redelivered", "retried", "an event", "nothing")) -> Iterator[Failure]:
+def cuts(
+    play: Play, follow: Iterable[str] = ("redelivered", "retried", "an event", "nothing"), every: int = 1
+) -> Iterator[Failure]:
     """The subject cut at each call, in five ways; after a kill each of several things comes next."""
-    for point in play.looked_at():
+    for point in play.looked_at()[::every]:
         for way in WAYS:
             kill = way.startswith("killed")
             for then in follow if kill else ("redelivered",):

@@ -7,7 +7,9 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from slipway.release.function.handler import handler
@@ -102,6 +104,8 @@ class Shop:
         self.strategies: dict[int, str] = {}
         """By number of the settings, where they differ from those of the service: the role for the load balancer, the
         alarms that ECS watches, the strategy."""
+        self.scaled: set[int] = set()
+        """Numbers of the settings with which the service scales."""
         self.releases: list[Release] = []
         self.ups: list[Up] = []
         self.digests: dict[int, str] = {}
@@ -253,7 +257,7 @@ class Shop:
         return {
             "template": self.register_template(number),
             "minimum": COUNT,
-            "maximum": COUNT,
+            "maximum": COUNT + 2 * (number in self.scaled),
             "deadline_minutes": 30,
             "subnets": network()["subnets"],
             "security_groups": network()["securityGroups"],
@@ -312,6 +316,16 @@ class Shop:
         except FunctionError as e:
             made.error = str(e)
         made.ran, made.ended, made.over = self.running(), True, self.account.clock.now()
+
+    def restart(self, label: str = "restart") -> Process:
+        """Somebody wants new tasks of what runs; an error is only theirs."""
+
+        def ask() -> None:
+            before = datetime.fromtimestamp(self.account.clock.now(), UTC).isoformat()
+            with suppress(FunctionError):
+                self.account.lambdas.invoke(FUNCTION_NAME, {"restart": {"before": before}})
+
+        return self.account.scheduler.spawn(label, ask)
 
     def event(self, source: str = "aws.ecs", label: str = "event") -> Process:
         """An event of EventBridge reaches the function."""
