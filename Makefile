@@ -5,7 +5,7 @@ VENV := .venv
 RUN := PYTHONPATH=tests $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest --numprocesses 2 --dist worksteal
 
-.PHONY: help demo test test-all test-schedules tools lint format preview docs wheel setup clean lint-workflows
+.PHONY: help demo test test-all test-schedules tools lint format preview docs bench wheel setup clean lint-workflows
 help:
 	@echo "make demo                 from a commit to a running service, on this machine and without AWS"
 	@echo "make test                 the tests that take less than six minutes on two cores"
@@ -15,6 +15,7 @@ help:
 	@echo "make format               write the code as ruff formats it"
 	@echo "make preview STACK=prod   the real engine's preview of a stack, without AWS"
 	@echo "make docs                 write what the code says into docs/"
+	@echo "make bench                what the components cost beside the same resources in plain pulumi_aws"
 	@echo "make wheel                build the wheel, install it into an empty environment, and run the README's example"
 
 demo: $(VENV)/ready
@@ -61,6 +62,9 @@ preview: $(VENV)/ready
 docs: $(VENV)/ready
 	@$(RUN) -W ignore -m unit.reference > docs/configuration.md
 	@$(RUN) -W ignore -m unit.architecture
+
+bench: $(VENV)/ready tools
+	@$(RUN) -m bench
 
 wheel: $(VENV)/ready
 	@tests/wheel.sh $(VENV)/bin/python
