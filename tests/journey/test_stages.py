@@ -217,15 +217,41 @@ def test_a_digest_that_is_not_there_or_is_none_releases_nothing(stack: Make, dig
     assert dev.image == f"@{live.digest}"
 
 
-def test_a_variable_reaches_the_build(stack: Make) -> None:
-    told = {**stack_file("dev")["slipway:build"], "testCommands": ['test "$GREETING" = "Good evening"']}
-    pipeline = {"variables": {"GREETING": "Hello"}}
-    dev = stack(config={"slipway:pipeline": pipeline})
+@pytest.mark.quick
+def test_a_variable_reaches_the_build_and_the_code_scans_as_it_is(stack: Make) -> None:
+    show = "printf '<%s>' \"$GREETING\""
+    scans = [{"name": "show", "commands": [show]}]
+    dev = stack(config={"slipway:pipeline": {"variables": {"GREETING": "Hello"}}, "slipway:codeScans": scans})
     build = dev.workspace.configuration()["slipway:build"]
-    dev.workspace.configure({"slipway:build": {**build, "testCommands": told["testCommands"]}})
+    dev.workspace.configure({"slipway:build": {**build, "testCommands": [show]}})
     dev.workspace.up()
-    assert ended(dev.push()) == until("Build", "Failed")
-    assert failures(dev.start(variables={"GREETING": "Good evening"})) == []
+    value = r"""It's "quoted", \n \\ $HOME $(id) `id` #{variables.GREETING} *"""
+    for execution, seen in (
+        (dev.push(), "Hello"),
+        (dev.start(commit=dev.commit("New"), variables={"GREETING": value}), value),
+    ):
+        assert failures(execution) == []
+        for action in ("Build", "show"):
+            assert f"<{seen}>" in execution.action(action).log
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("name", ["IMAGE_DIGEST", "GREETING"])
+def test_whoever_starts_a_pipeline_cannot_set_other_variables_of_its_builds(stack: Make, name: str) -> None:
+    """https://github.com/aws/aws-cdk/issues/8458"""
+    scans = [{"name": "show", "commands": ["true"]}]
+    dev = stack(config={"slipway:pipeline": {"variables": {"GREETING": "Hello"}}, "slipway:codeScans": scans})
+    dev.commit("Not built yet")
+    commands = {variable: "echo foreign >&2; touch foreign" for variable in ("TEST_COMMANDS", "BASH_ENV")}
+    forged = "".join(
+        f',{{"name":"{variable}","type":"PLAINTEXT","value":"{command}"}}' for variable, command in commands.items()
+    )
+    value = f'none","type":"PLAINTEXT"}}{forged},{{"name":"X","type":"PLAINTEXT","value":"x'
+    execution = dev.start(variables={name: value})
+    # A digest that is none is refused; any other value is only a value.
+    assert ended(execution)["Build"] == ("Failed" if name == "IMAGE_DIGEST" else "Succeeded")
+    ran = [action for action in execution.actions if any(line == "foreign" for line in action.log.splitlines())]
+    assert [action.name for action in ran] == []
 
 
 def test_code_is_scanned_between_build_and_deployment_and_a_finding_stops_the_release(stack: Make) -> None:

@@ -370,6 +370,41 @@ def test_a_variable_without_a_default_must_be_given_and_an_unknown_one_must_not(
     assert account.pipelines.executions == []
 
 
+@pytest.mark.parametrize("value", ["", "x" * 1001, "two\nlines"])
+def test_a_value_is_one_line_of_1_to_1000_characters(account: Account, value: str) -> None:
+    account.pipeline([action("Approve")], variables=[{"name": "SIZE"}])
+    with pytest.raises(AwsError, match="ValidationException"):
+        account.pipelines.start("pipeline", variables={"SIZE": value})
+    assert account.pipelines.start("pipeline", variables={"SIZE": "x" * 1000}).status == "Succeeded"
+
+
+def test_an_execution_shows_what_its_variables_are(account: Account) -> None:
+    declared = [{"name": "COLOR", "defaultValue": "blue"}, {"name": "SIZE"}]
+    account.pipeline([action("Approve")], variables=declared)
+    execution = account.pipelines.start("pipeline", variables={"SIZE": '"4"'})
+    of = {"pipelineName": "pipeline", "pipelineExecutionId": execution.id}
+    assert account.world.client("codepipeline").get_pipeline_execution(**of)["pipelineExecution"]["variables"] == [
+        {"name": "COLOR", "resolvedValue": "blue"},
+        {"name": "SIZE", "resolvedValue": '"4"'},
+    ]
+
+
+def test_a_value_is_pasted_into_json_as_it_is(account: Account) -> None:
+    told = {"CustomData": json.dumps([{"value": "#{variables.SIZE}"}])}
+    account.pipeline([action("Approve", configuration=told)], variables=[{"name": "SIZE"}])
+    execution = account.pipelines.start("pipeline", variables={"SIZE": '4"},{"value":"5'})
+    assert json.loads(execution.action("Approve").configuration["CustomData"]) == [{"value": "4"}, {"value": "5"}]
+
+
+def test_environment_variables_that_are_no_json_fail_the_action(account: Account) -> None:
+    told = {"ProjectName": "build", "EnvironmentVariables": '[{"name":"A","value":"#{variables.SIZE}"}]'}
+    build = action("Build", "CodeBuild", category="Build", configuration=told)
+    account.pipeline([build], variables=[{"name": "SIZE"}])
+    execution = account.pipelines.start("pipeline", variables={"SIZE": '"'})
+    assert execution.action("Build").status == "Failed"
+    assert execution.action("Build").message.startswith("EnvironmentVariables is not valid JSON: ")
+
+
 def test_a_source_action_resolves_no_variables(account: Account) -> None:
     told = {"CustomData": "#{codepipeline.PipelineExecutionId}"}
     account.pipeline([action("Source", configuration=told, category="Source")])

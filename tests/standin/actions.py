@@ -222,7 +222,10 @@ class Actions:
         for operation in ("StartBuild", "BatchGetBuilds"):
             self._events.note(role, "codebuild", operation, {"projectName": name})
         # CP action-reference-CodeBuild
-        variables = json.loads(action.configuration.get("EnvironmentVariables", "[]"))
+        try:
+            variables = json.loads(action.configuration.get("EnvironmentVariables", "[]"))
+        except ValueError as e:  # UNCONFIRMED: in these words
+            raise ActionFailed(f"EnvironmentVariables is not valid JSON: {e}") from None
         try:
             built = self._builds.run(name, self._get(role, *action.inputs.values()), variables)
         except AwsError as e:  # as people quote it

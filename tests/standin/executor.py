@@ -120,6 +120,9 @@ class CodePipeline(Actions):
         declared = {v["name"]: v for v in self._pipeline(pipeline).inputs.get("variables", [])}
         if strangers := (variables or {}).keys() - declared.keys():
             raise AwsError("ValidationException", f"The pipeline has no variables {sorted(strangers)}")
+        # API_PipelineVariable
+        if wrong := [name for name, value in (variables or {}).items() if not re.fullmatch(".{1,1000}", value)]:
+            raise AwsError("ValidationException", f"Values must be 1 to 1000 characters of one line: {wrong}")
         values = {name: v["defaultValue"] for name, v in declared.items() if "defaultValue" in v} | (variables or {})
         if missing := declared.keys() - values.keys():
             raise AwsError("ValidationException", f"The pipeline needs a value for the variables {sorted(missing)}")
@@ -333,7 +336,7 @@ class CodePipeline(Actions):
             self.watch(execution, action)
 
     def _resolved(self, execution: Execution, value: str) -> str:
-        """CP reference-variables"""
+        """CP reference-variables. A value is pasted as it is, into JSON too: aws/aws-cdk 8458, 31213."""
         known = {**execution.variables, "codepipeline.PipelineExecutionId": execution.id}
 
         def look_up(match: re.Match[str]) -> str:
@@ -379,6 +382,13 @@ class CodePipeline(Actions):
         shown |= {"status": execution.status, "statusSummary": execution.message}
         shown["executionMode"] = self._pipeline(execution.pipeline).inputs.get("executionMode", "SUPERSEDED")
         shown["trigger"] = dict(zip(("triggerType", "triggerDetail"), execution.trigger, strict=True))
+        # UNCONFIRMED: that those which have their default are listed too.
+        declared = [v["name"] for v in self._pipeline(execution.pipeline).inputs.get("variables", [])]
+        shown["variables"] = [
+            {"name": name, "resolvedValue": execution.variables[f"variables.{name}"]}
+            for name in declared
+            if f"variables.{name}" in execution.variables
+        ]
         return {"pipelineExecution": shown}
 
     def _execution(self, params: Params) -> Execution:

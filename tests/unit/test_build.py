@@ -124,13 +124,14 @@ def test_the_buildspec_runs_the_script_and_hands_over_its_results() -> None:
         "version": 0.2,
         "env": {"shell": "bash", "exported-variables": ["IMAGE_URI", "IMAGE_DIGEST", "IMAGE_TAG"]},
         "phases": {
+            "pre_build": {"commands": [files.files("slipway.build").joinpath("variables.sh").read_text()]},
             "build": {
                 "commands": [
                     f"cat >{path} <<'SLIPWAY_BUILD_SCRIPT'\n{script}SLIPWAY_BUILD_SCRIPT",
                     f"bash {path}",
                     "set -a; . ./slipway.env; set +a",
                 ]
-            }
+            },
         },
         "artifacts": {"files": ["imagedefinitions.json"]},
     }

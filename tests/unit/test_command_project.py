@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from slipway import CodeScan, StageTests
+from slipway.build.component import export_variables
 from slipway.pipeline.commands import CommandSettings, buildspec
 from unit.examples import VPC
 from unit.examples import command_project as made
@@ -66,7 +67,7 @@ def test_the_project_runs_its_commands_on_what_the_pipeline_brings() -> None:
         "serviceRole": "arn:aws:iam::123456789012:role/shop-lint-role",
         "buildTimeout": 15,
         "encryptionKey": KEY,
-        "source": {"type": "CODEPIPELINE", "buildspec": buildspec(scan())},
+        "source": {"type": "CODEPIPELINE", "buildspec": buildspec(scan(), False)},
         "artifacts": {"type": "CODEPIPELINE"},
         "environment": {
             "type": "LINUX_CONTAINER",
@@ -82,7 +83,7 @@ def test_the_project_runs_its_commands_on_what_the_pipeline_brings() -> None:
 
 def test_a_project_that_the_release_function_starts_has_no_source_of_its_own() -> None:
     project = only(deployed(settings=for_stage(), in_pipeline=False), PROJECT).inputs
-    assert project["source"] == {"type": "NO_SOURCE", "buildspec": buildspec(for_stage())}
+    assert project["source"] == {"type": "NO_SOURCE", "buildspec": buildspec(for_stage(), False)}
     assert project["artifacts"] == {"type": "NO_ARTIFACTS"}
 
 
@@ -96,10 +97,17 @@ def test_the_project_is_made_after_its_role_can_do_its_work() -> None:
 
 
 def test_the_commands_run_one_after_the_other_with_bash_and_nothing_is_kept() -> None:
-    assert json.loads(buildspec(scan(commands=["npm ci", "npm run lint"]))) == {
+    assert json.loads(buildspec(scan(commands=["npm ci", "npm run lint"]), False)) == {
         "version": 0.2,
         "env": {"shell": "bash"},
         "phases": {"build": {"commands": ["npm ci", "npm run lint"]}},
+    }
+
+
+def test_the_pipelines_variables_are_exported_before_the_commands() -> None:
+    assert json.loads(buildspec(scan(commands=["npm run lint"]), True))["phases"] == {
+        "pre_build": {"commands": [export_variables()]},
+        "build": {"commands": ["npm run lint"]},
     }
 
 

@@ -1,6 +1,7 @@
 import json
+import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -167,6 +168,7 @@ def test_the_pipeline_is_made_after_its_role_can_do_its_work() -> None:
     assert only(deployed(), PIPELINE).depends_on == {
         "web-artifacts",
         "web-artifacts-key",
+        "web-build-variables",
         "web-pipeline-policy",
         "web-pipeline-role",
     }
@@ -439,6 +441,10 @@ def plaintext(**variables: str) -> str:
     return json.dumps([{"name": name, "value": value, "type": "PLAINTEXT"} for name, value in variables.items()])
 
 
+def read(names: str) -> dict[str, str]:
+    return {"PIPELINE_NAME": "web", "PIPELINE_EXECUTION_ID": EXECUTION, "PIPELINE_VARIABLES": names}
+
+
 @pytest.mark.parametrize(
     ("source", "revision"),
     [(COMMIT, "#{Source.CommitId}"), (EXISTING, "#{Source.CommitId}"), (ARCHIVE, "s3-#{Source.VersionId}")],
@@ -454,7 +460,7 @@ def test_the_build_is_told_what_it_builds_or_which_image_to_release_again(source
             "version": "1",
             "configuration": {
                 "ProjectName": "web",
-                "EnvironmentVariables": plaintext(COMMIT_ID=revision, RELEASE_DIGEST="#{variables.IMAGE_DIGEST}"),
+                "EnvironmentVariables": plaintext(COMMIT_ID=revision, **read("IMAGE_DIGEST")),
             },
             "inputArtifacts": ["SourceArtifact"],
             "outputArtifacts": ["BuildArtifact"],
@@ -472,13 +478,58 @@ def test_the_pipelines_own_variables_reach_the_build_and_the_code_scans() -> Non
         {"name": "REGION", "defaultValue": "eu"},
         RELEASE,
     ]
-    own = {"LEVEL": "#{variables.LEVEL}", "REGION": "#{variables.REGION}"}
     [built] = stages(resources)["Build"]
     assert built["configuration"]["EnvironmentVariables"] == plaintext(
-        COMMIT_ID="#{Source.CommitId}", **own, RELEASE_DIGEST="#{variables.IMAGE_DIGEST}"
+        COMMIT_ID="#{Source.CommitId}", **read("IMAGE_DIGEST LEVEL REGION")
     )
     [scanned] = stages(resources)["Scan"]
-    assert scanned["configuration"] == {"ProjectName": "web-lint", "EnvironmentVariables": plaintext(**own)}
+    assert scanned["configuration"] == {
+        "ProjectName": "web-lint",
+        "EnvironmentVariables": plaintext(**read("LEVEL REGION")),
+    }
+
+
+def test_what_reads_the_pipelines_variables_may_read_executions_of_this_pipeline() -> None:
+    statement = granted([{"Effect": "Allow", "Action": ["codepipeline:GetPipelineExecution"], "Resource": ARN}])
+    lint = CodeScan(name="lint", commands=["make lint"])
+    resources = deployed(variables={"LEVEL": "info"}, code_scans=[lint])
+    assert named(resources, "web-build-variables").inputs["role"] == "web-build-role"
+    assert rights(resources, "web-build-variables") == statement
+    assert rights(resources, "web-lint-policy") >= statement
+    without = deployed(code_scans=[lint])
+    assert rights(resources, "web-lint-policy") - rights(without, "web-lint-policy") == statement
+
+
+def test_a_pipeline_pastes_nothing_that_a_person_can_choose() -> None:
+    """Neither a variable, nor the name of a branch, a commit's message or its author."""
+    lint = CodeScan(name="lint", commands=["make lint"])
+    approval = Approval(link="https://x/{commit}/{live_commit}/{digest}")
+    stage = {"approval": approval, "tests": StageTests(commands=["true"])}
+    args: dict[str, Any] = {
+        "stages": {"dev": stage, "prod": stage},
+        "strategies": {"dev": CodeDeployBlueGreen(), "prod": Rolling(ecs_action=True)},
+        "scan_gate": ScanGate(),
+        "variables": {"LEVEL": "info"},
+    }
+    pasted = set[str]()
+    for source in (COMMIT, EXISTING, ARCHIVE):
+        definition = json.dumps(only(deployed(source, code_scans=[lint], **args), PIPELINE).inputs["stages"])
+        pasted |= set(re.findall(r"#\{[^}]*\}", definition))
+    del args["strategies"]
+    pasted |= set(re.findall(r"#\{[^}]*\}", json.dumps(only(deployed(IMAGE, **args), PIPELINE).inputs["stages"])))
+    of_stages = {
+        f"#{{Inspect-{of}.{name}}}"
+        for of in ("dev", "prod")
+        for name in ("COMMIT_ID", "IMAGE_DIGEST", "LIVE_COMMIT_ID", "LIVE_DIGEST")
+    }
+    assert pasted == {
+        EXECUTION,
+        "#{Source.CommitId}",
+        "#{Source.VersionId}",
+        "#{Source.ImageDigest}",
+        "#{Scan.IMAGE_DIGEST}",
+        *of_stages,
+    }
 
 
 def test_a_buildspec_of_ones_own_is_told_the_commit_and_releases_no_image_again() -> None:
@@ -993,8 +1044,13 @@ def test_roles_have_these_policies_and_no_others() -> None:
         return sorted(r.name for r in of_type(of_pipeline, "aws:iam/rolePolicy:RolePolicy"))
 
     both: dict[str, Any] = {"stages": {"dev": {}, "prod": {}}}
-    assert policies(**both) == ["web-dev-confirm", "web-pipeline-policy", "web-prod-confirm", "web-push-policy"]
+    of_pipeline = ["web-dev-confirm", "web-pipeline-policy", "web-prod-confirm", "web-push-policy"]
+    assert policies(**both) == ["web-build-variables", *of_pipeline]
+    # It has no variables to read.
+    assert policies(buildspec="b.yml", **both) == of_pipeline
+    assert policies(buildspec="b.yml", variables={"LEVEL": "info"}, **both) == ["web-build-variables", *of_pipeline]
     assert policies(strategies={"dev": CodeDeployBlueGreen()}) == [
+        "web-build-variables",
         "web-dev-artifacts",
         "web-dev-confirm",
         "web-pipeline-policy",
@@ -1034,15 +1090,26 @@ def test_codepipeline_refuses_no_pipeline() -> None:
 def test_the_longest_variables_fit_into_what_an_action_takes() -> None:
     # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
     variables: dict[str, str] = {}
-    for number in range(100):
+    for length in range(1, 200):
         try:
-            PipelineSettings(variables={**variables, f"V{number}": "x"})
+            PipelineSettings(variables={**variables, f"V{'x' * length}": "x"})
         except ValueError:
             break
-        variables[f"V{number}"] = "x"
+        variables[f"V{'x' * length}"] = "x"
+
+    def longest(source: Source) -> Pipeline:
+        return pipeline("w" * 40, source=source, build=build("web"), stages=[], variables=variables)
+
     for source in (COMMIT, ARCHIVE):
-        [action] = stages(deployed(source, stages={}, variables=variables))["Build"]
+        [action] = stages(deploy(partial(longest, source)))["Build"]
         assert 800 < len(action["configuration"]["EnvironmentVariables"]) <= 1000
+
+
+def test_a_pipeline_has_at_most_as_many_variables_as_codepipeline_takes() -> None:
+    variables = {f"V{number}": "x" for number in range(49)}
+    assert len(only(deployed(stages={}, variables=variables), PIPELINE).inputs["variables"]) == 50
+    with pytest.raises(ValueError, match=r"^variables must be at most 49, got 50$"):
+        PipelineSettings(variables={**variables, "ONE_MORE": "x"})
 
 
 # Mistakes
@@ -1168,6 +1235,17 @@ def test_a_variable_that_would_hide_one_of_a_scan_is_refused(where: dict[str, st
     ]
 
 
+@pytest.mark.parametrize("where", [{"environment": "x"}, {"secrets": SECRET}], ids=["environment", "secrets"])
+def test_a_scan_cannot_replace_what_it_reads_variables_by(where: dict[str, str]) -> None:
+    args: dict[str, Any] = {key: {"PIPELINE_NAME": value, "MINE": value} for key, value in where.items()}
+    scan = CodeScan(name="lint", commands=["true"], **args)
+    assert refusal(code_scans=[scan], variables={"LEVEL": "info"}) == [
+        "variables must not be given where code_scans have ['PIPELINE_NAME'] in environment or secrets: the variables "
+        "are read by that"
+    ]
+    deployed(code_scans=[scan])
+
+
 def test_all_that_does_not_go_together_is_told_at_once_before_the_pipeline_is_made() -> None:
     assert refusal(IMAGE, stages={}, code_scans=[CodeScan(name="lint", commands=["true"])]) == [
         "stages must be one or more with an image as source, got none",
@@ -1198,7 +1276,22 @@ def test_a_service_that_takes_images_from_elsewhere_is_refused(source: Source) -
     assert str(error.value) == "stages must have services that take images from web-dev, got ['other']"
 
 
-TAKEN = ["BUILD_ARGS", "COMMIT_ID", "HOME", "IMAGE_DIGEST", "PATH", "RELEASE_DIGEST", "REPOSITORY_URL"]
+TAKEN = [
+    "BASH_ENV",
+    "BUILD_ARGS",
+    "COMMIT_ID",
+    "HOME",
+    "IFS",
+    "IMAGE_DIGEST",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "PATH",
+    "PIPELINE_EXECUTION_ID",
+    "PIPELINE_NAME",
+    "PIPELINE_VARIABLES",
+    "REPOSITORY_URL",
+    "TMPDIR",
+]
 
 
 @pytest.mark.parametrize(
@@ -1224,8 +1317,8 @@ TAKEN = ["BUILD_ARGS", "COMMIT_ID", "HOME", "IMAGE_DIGEST", "PATH", "RELEASE_DIG
             f"variables must not have names that Slipway's own build reads, got {TAKEN}",
         ),
         (
-            {"variables": {"V" * 128: "1", "W" * 128: "1", "X" * 128: "1"}},
-            "variables must be fewer, or have shorter names: they take 1008 of 800 characters",
+            {"variables": {letter * 128: "1" for letter in "STUVWXY"}},
+            "variables must be fewer, or have shorter names: they take 1190 of 800 characters",
         ),
     ],
     ids=["parallel", "mode", "names", "values", "taken", "length"],

@@ -201,7 +201,7 @@ def test_dev_builds_scans_releases_and_tests_with_these_resources_and_no_others(
         "aws:ecr/lifecyclePolicy:LifecyclePolicy": 1,
         "aws:ecr/repository:Repository": 1,
         ROLE: 8,
-        ROLE_POLICY: 8,
+        ROLE_POLICY: 9,
         "aws:lambda/function:Function": 2,
         "aws:lambda/invocation:Invocation": 1,
     }

@@ -2,7 +2,7 @@
 # Tests a commit, builds its image, pushes it under the commit's id, and says by digest which image to release.
 #
 # Reads    COMMIT_ID         the commit, in full, or s3-<version> of an archive in S3; the image's tag
-#          RELEASE_DIGEST    digest of an image that is there already, to release it again; none for a build
+#          IMAGE_DIGEST      digest of an image that is there already, to release it again; none for a build
 #          REPOSITORY_URL    the ECR repository
 #          CONTAINER_NAME    the container that the image is for
 #          CONTEXT           folder to build, relative to the source
@@ -47,15 +47,15 @@ finish() { # digest, tag
   exit 0
 }
 
-if [ "${RELEASE_DIGEST:-none}" != none ]; then
-  [[ $RELEASE_DIGEST =~ ^sha256:[0-9a-f]{64}$ ]] ||
-    fail "IMAGE_DIGEST must be a digest, sha256: and 64 characters of 0-9 a-f, got '$RELEASE_DIGEST'."
-  digest=$(digest_of "imageDigest=$RELEASE_DIGEST") || fail "$unreadable"
+if [ "${IMAGE_DIGEST:-none}" != none ]; then
+  [[ $IMAGE_DIGEST =~ ^sha256:[0-9a-f]{64}$ ]] ||
+    fail "IMAGE_DIGEST must be a digest, sha256: and 64 characters of 0-9 a-f, got '$IMAGE_DIGEST'."
+  digest=$(digest_of "imageDigest=$IMAGE_DIGEST") || fail "$unreadable"
   [ -n "$digest" ] ||
-    fail "there is no image $RELEASE_DIGEST in $repository: it was deleted, has expired, or is in another repository."
-  tags=$(aws ecr describe-images --repository-name "$repository" --image-ids "imageDigest=$RELEASE_DIGEST" \
+    fail "there is no image $IMAGE_DIGEST in $repository: it was deleted, has expired, or is in another repository."
+  tags=$(aws ecr describe-images --repository-name "$repository" --image-ids "imageDigest=$IMAGE_DIGEST" \
     --query 'imageDetails[0].imageTags' --output text) || fail "$unreadable"
-  say "nothing is built: the image $RELEASE_DIGEST is released again."
+  say "nothing is built: the image $IMAGE_DIGEST is released again."
   for tag in $tags; do
     if [[ $tag =~ ^([0-9a-f]{40}|[0-9a-f]{64}|s3-.*)$ ]]; then finish "$digest" "$tag"; fi
   done

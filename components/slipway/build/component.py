@@ -243,21 +243,27 @@ def own_buildspec() -> str:
     """The buildspec that runs build.sh, as JSON, which is YAML too.
 
     The script runs in a shell of its own, so that its settings do not reach CodeBuild's shell, and hands its results
-    over in a file. https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
+    over in a file. The pipeline's variables are exported before. https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
     """
     script = resources.files("slipway.build").joinpath("build.sh").read_text()
     buildspec: dict[str, Any] = {
         "version": 0.2,
         "env": {"shell": "bash", "exported-variables": list(EXPORTED)},
         "phases": {
+            "pre_build": {"commands": [export_variables()]},
             "build": {
                 "commands": [
                     f"cat >{SCRIPT} <<'SLIPWAY_BUILD_SCRIPT'\n{script}SLIPWAY_BUILD_SCRIPT",
                     f"bash {SCRIPT}",
                     "set -a; . ./slipway.env; set +a",
                 ]
-            }
+            },
         },
         "artifacts": {"files": ["imagedefinitions.json"]},
     }
     return json.dumps(buildspec, indent=1)
+
+
+def export_variables() -> str:
+    """The command that exports the pipeline's variables, in CodeBuild's own shell."""
+    return resources.files("slipway.build").joinpath("variables.sh").read_text()

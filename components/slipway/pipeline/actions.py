@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference.html
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,9 @@ RELEASE_DIGEST = "IMAGE_DIGEST"
 """The pipeline's variable that names an image to release again."""
 NO_DIGEST = "none"
 """A variable cannot be empty."""
+EXECUTION = "#{codepipeline.PipelineExecutionId}"
+VARIABLES_OF = ("PIPELINE_NAME", "PIPELINE_EXECUTION_ID", "PIPELINE_VARIABLES")
+"""Environment variables that variables.sh reads."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,8 @@ def source_action(source: Source) -> Action:
     )
 
 
-def build_action(build: Build, source: Source, variables: Mapping[str, str]) -> Action:
-    settings = {"COMMIT_ID": source.revision, **handed_on(variables)}
-    if build.exported_variables:
-        settings["RELEASE_DIGEST"] = f"#{{variables.{RELEASE_DIGEST}}}"
+def build_action(build: Build, source: Source, pipeline: str, variables: Iterable[str]) -> Action:
+    settings = {"COMMIT_ID": source.revision, **variable_names(pipeline, variables)}
     return Action(
         name="Build",
         category="Build",
@@ -77,25 +78,32 @@ def build_action(build: Build, source: Source, variables: Mapping[str, str]) -> 
     )
 
 
-def handed_on(variables: Mapping[str, str]) -> dict[str, str]:
-    """The pipeline's own variables, for the commands of an action."""
-    return {name: f"#{{variables.{name}}}" for name in sorted(variables)}
+def variable_names(pipeline: str, variables: Iterable[str]) -> dict[str, str]:
+    """What variables.sh reads the pipeline's variables by; nothing where there are none.
+
+    It reads their values itself: CodePipeline would paste them into the JSON of `environment` as they are.
+    """
+    names = " ".join(sorted(variables))
+    return dict(zip(VARIABLES_OF, (pipeline, EXECUTION, names), strict=True)) if names else {}
 
 
 def environment(variables: Mapping[str, str]) -> str:
-    """https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-CodeBuild.html"""
+    """The environment variables of a build. What is referred to as `#{...}` must be nothing that a person can choose.
+
+    https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-CodeBuild.html"""
     return json.dumps([{"name": name, "value": value, "type": "PLAINTEXT"} for name, value in variables.items()])
 
 
-def code_scan_action(name: str, project: CommandProject, variables: Mapping[str, str], order: int) -> Action:
+def code_scan_action(name: str, project: CommandProject, pipeline: str, variables: Iterable[str], order: int) -> Action:
+    settings = variable_names(pipeline, variables)
     return Action(
         name=name,
         category="Test",
         owner="AWS",
         provider="CodeBuild",
         version="1",
-        configuration={"ProjectName": project.project_name, "EnvironmentVariables": environment(handed_on(variables))}
-        if variables
+        configuration={"ProjectName": project.project_name, "EnvironmentVariables": environment(settings)}
+        if settings
         else {"ProjectName": project.project_name},
         input_artifacts=[SOURCE],
         run_order=order,
@@ -151,7 +159,7 @@ def function_action(
         UserParameters,
         step=step,
         pipeline=release.pipeline,
-        execution="#{codepipeline.PipelineExecutionId}",
+        execution=EXECUTION,
         commit=release.revision,
         **more,
     )
@@ -181,12 +189,11 @@ def approval_action(
         f"#{{{seen}.{name}}}" for name in (Exported.COMMIT_ID, Exported.LIVE_COMMIT_ID, Exported.IMAGE_DIGEST)
     )
     console = pulumi.Output.concat("https://", release.scope.region, ".console.aws.amazon.com")
-    execution = "#{codepipeline.PipelineExecutionId}"
     message = pulumi.Output.concat(
         f"Release to {service.environment_name}: commit {commit} instead of {live}, image {digest} instead of "
         f"#{{{seen}.{Exported.LIVE_DIGEST}}}. ",
         console,
-        f"/codesuite/codepipeline/pipelines/{release.pipeline}/executions/{execution}/visualization",
+        f"/codesuite/codepipeline/pipelines/{release.pipeline}/executions/{EXECUTION}/visualization",
     )
     page: pulumi.Input[str]
     if approval.link is not None:

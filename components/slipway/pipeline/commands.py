@@ -15,7 +15,7 @@ from slipway import iam
 from slipway._rules import check_name, refuse
 from slipway._secrets import SECRET, secret_rules, secret_statements
 from slipway.artifacts import ArtifactStore
-from slipway.build.component import COMPUTE, IMAGES, LOG_DAYS
+from slipway.build.component import COMPUTE, IMAGES, LOG_DAYS, export_variables
 from slipway.iam import Scope, Statement, allow
 from slipway.release.function.contract import TEST_VARIABLES
 
@@ -140,6 +140,8 @@ class CommandProjectArgs:
     artifacts: ArtifactStore
     in_pipeline: bool
     """Whether an action of the pipeline runs it; else the release function starts it."""
+    read_variables: Statement | None = None
+    """Lets the commands read the pipeline's variables, where they have them."""
     vpc: VpcConfig | None = None
 
 
@@ -172,6 +174,8 @@ class CommandProject(pulumi.ComponentResource):
             *args.artifacts.read_statements(),
             *secret_statements(settings.secrets, settings.secrets_kms_key_arns),
         ]
+        if args.read_variables is not None:
+            statements.append(args.read_variables)
         if args.vpc is not None:
             statements += vpc_statements(args.vpc, scope)
         role, policy = iam.role(
@@ -189,7 +193,9 @@ class CommandProject(pulumi.ComponentResource):
             service_role=role.arn,
             build_timeout=settings.timeout_minutes,
             encryption_key=args.artifacts.key_arn,
-            source=aws.codebuild.ProjectSourceArgs(type=kind, buildspec=buildspec(settings)),
+            source=aws.codebuild.ProjectSourceArgs(
+                type=kind, buildspec=buildspec(settings, args.read_variables is not None)
+            ),
             artifacts=aws.codebuild.ProjectArtifactsArgs(type="CODEPIPELINE" if args.in_pipeline else "NO_ARTIFACTS"),
             environment=aws.codebuild.ProjectEnvironmentArgs(
                 type="ARM_CONTAINER" if "aarch64" in settings.image else "LINUX_CONTAINER",
@@ -229,12 +235,14 @@ class CommandProject(pulumi.ComponentResource):
         return [iam.run_builds(self.project_arn)]
 
 
-def buildspec(settings: CommandSettings) -> str:
-    """The buildspec that runs the commands until one fails, as JSON, which is YAML too.
+def buildspec(settings: CommandSettings, variables: bool) -> str:
+    """The buildspec that runs the commands until one fails, as JSON, which is YAML too; with the pipeline's variables
+    exported before, where it has any.
 
     https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
     """
-    phases = {"build": {"commands": list(settings.commands)}}
+    before = {"pre_build": {"commands": [export_variables()]}} if variables else {}
+    phases = {**before, "build": {"commands": list(settings.commands)}}
     return json.dumps({"version": 0.2, "env": {"shell": "bash"}, "phases": phases}, indent=1)
 
 

@@ -30,7 +30,7 @@ from slipway.strategies import Rolling, Strategy
 
 RESERVED_VARIABLES = (
     _actions.RELEASE_DIGEST,
-    "RELEASE_DIGEST",
+    *_actions.VARIABLES_OF,
     "COMMIT_ID",
     "REPOSITORY_URL",
     "CONTAINER_NAME",
@@ -42,8 +42,13 @@ RESERVED_VARIABLES = (
     "BUILDX_BUILDER",
     "PATH",
     "HOME",
+    "TMPDIR",
+    "BASH_ENV",
+    "IFS",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
 )
-"""What a pipeline and its build call variables of their own: an action's variables replace those of its project."""
+"""What a pipeline and its build call variables of their own, and what would change how their shell runs commands."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +61,8 @@ class PipelineSettings:
 
     variables: Mapping[str, str] = field(default_factory=dict)
     """Variables that somebody who starts the pipeline can set, with their defaults; the build and the code scans have
-    them as environment variables."""
+    them as environment variables. They are read with the AWS CLI, which the `image` of a code scan has to have; a
+    buildspec of your own reads them itself, by PIPELINE_NAME and PIPELINE_EXECUTION_ID."""
 
     parallel_scans: bool = False
     """Run the code scans side by side, and not one after the other. Each is a build: CodeBuild's quota of concurrent
@@ -66,7 +72,7 @@ class PipelineSettings:
         bad = [name for name in self.variables if not re.fullmatch(r"(?!CODEBUILD_|AWS_)[A-Za-z_]\w{0,127}", name)]
         values = [name for name, value in self.variables.items() if not 1 <= len(value) <= 1000]
         taken = [name for name in self.variables if name in RESERVED_VARIABLES]
-        settings = _actions.environment({"COMMIT_ID": "", **_actions.handed_on(self.variables)})
+        settings = _actions.environment({"COMMIT_ID": "", **_actions.variable_names("", self.variables)})
         refuse(
             (
                 self.execution_mode == "PARALLEL",
@@ -84,7 +90,9 @@ class PipelineSettings:
             ),
             (bool(values), f"variables must have defaults of 1 to 1000 characters, got wrong ones of: {values}"),
             (bool(taken), f"variables must not have names that Slipway's own build reads, got {taken}"),
-            # An action's configuration takes 1,000 characters a key, of which the build needs some.
+            # A pipeline has 50, one of which names an image; an action's configuration takes 1,000 characters a key,
+            # of which the build needs some. https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
+            (len(self.variables) > 49, f"variables must be at most 49, got {len(self.variables)}"),
             (
                 len(settings) > 800,
                 f"variables must be fewer, or have shorter names: they take {len(settings)} of 800 characters",
@@ -147,7 +155,8 @@ def composition_rules(
     asked = isinstance(source, Connection) and bool(source.pull_requests)
     by_action = [name for name, strategy in strategies.items() if isinstance(strategy, Rolling) and strategy.ecs_action]
     names = [scan.name for scan in scans]
-    hidden = sorted(set(variables) & {name for scan in scans for name in (*scan.environment, *scan.secrets)})
+    of_scans = {name for scan in scans for name in (*scan.environment, *scan.secrets)}
+    hidden, taken = sorted(set(variables) & of_scans), sorted(set(_actions.VARIABLES_OF) & of_scans)
     return [
         (is_image and builds, "build must not be given with an image as source: it is built already"),
         (not is_image and not builds, "build must be given, unless the source is an image"),
@@ -170,6 +179,11 @@ def composition_rules(
             bool(hidden),
             f"variables must not have the names that code_scans have in environment or secrets, got {hidden}: "
             "the scan would see the variable instead",
+        ),
+        (
+            bool(variables and taken),
+            f"variables must not be given where code_scans have {taken} in environment or secrets: the variables are "
+            "read by that",
         ),
     ]
 
@@ -209,7 +223,13 @@ class Pipeline(pulumi.ComponentResource):
             scope=scope,
         )
         gate = scan_gate(name, args, self.arn, child)
-        scans = {scan.name: code_scan(name, scan, artifacts, child) for scan in args.code_scans}
+        declared = variables(args)
+        read_variables = allow("codepipeline:GetPipelineExecution", on=self.arn)
+        before: list[pulumi.Resource] = []
+        if args.build and declared:
+            before.append(read_in_build(name, args.build, read_variables, child))
+        read = read_variables if args.variables else None
+        scans = {scan.name: code_scan(name, scan, artifacts, read, child) for scan in args.code_scans}
         tests = {stage.service.environment_name: stage_tests(stage, artifacts, child) for stage in args.stages}
         topics = {stage.service.environment_name: approval_topic(name, stage, child) for stage in args.stages}
 
@@ -228,9 +248,9 @@ class Pipeline(pulumi.ComponentResource):
         stages: list[tuple[str, list[_actions.Action], Window | None]]
         stages = [("Source", [_actions.source_action(source)], None)]
         if args.build:
-            stages.append(("Build", [_actions.build_action(args.build, source, args.variables)], None))
+            stages.append(("Build", [_actions.build_action(args.build, source, name, declared)], None))
         checks = [
-            _actions.code_scan_action(scan, project, args.variables, 1 if args.parallel_scans else order)
+            _actions.code_scan_action(scan, project, name, args.variables, 1 if args.parallel_scans else order)
             for order, (scan, project) in enumerate(scans.items(), start=1)
         ]
         checks += [_actions.scan_gate_action(gate, release)] if gate else []
@@ -260,8 +280,8 @@ class Pipeline(pulumi.ComponentResource):
                 for stage, actions, window in stages
             ],
             triggers=_actions.triggers(source),
-            variables=variables(args),
-            opts=child.merge(pulumi.ResourceOptions(depends_on=[policy])),
+            variables=[*declared.values()] or None,
+            opts=child.merge(pulumi.ResourceOptions(depends_on=[policy, *before])),
         )
         start_by_event(name, source, pipeline, scope, child)
         for number, stage in enumerate(args.stages, 1):
@@ -357,9 +377,27 @@ def scan_gate(
     )
 
 
-def code_scan(name: str, scan: CodeScan, artifacts: ArtifactStore, child: pulumi.ResourceOptions) -> CommandProject:
-    described = f"Scans the code of {name} with {scan.name}"
-    args = CommandProjectArgs(settings=scan, description=described, artifacts=artifacts, in_pipeline=True)
+def read_in_build(name: str, build: Build, statement: Statement, child: pulumi.ResourceOptions) -> aws.iam.RolePolicy:
+    """Let the build read the variables of this pipeline's executions."""
+    return aws.iam.RolePolicy(
+        f"{name}-build-variables", role=build.role_name, policy=iam.document(statement), opts=child
+    )
+
+
+def code_scan(
+    name: str,
+    scan: CodeScan,
+    artifacts: ArtifactStore,
+    read_variables: Statement | None,
+    child: pulumi.ResourceOptions,
+) -> CommandProject:
+    args = CommandProjectArgs(
+        settings=scan,
+        description=f"Scans the code of {name} with {scan.name}",
+        artifacts=artifacts,
+        in_pipeline=True,
+        read_variables=read_variables,
+    )
     return CommandProject(f"{name}-{scan.name}", args, opts=child)
 
 
@@ -460,24 +498,22 @@ def allow_stage(
         )
 
 
-def variables(args: PipelineArgs) -> list[aws.codepipeline.PipelineVariableArgs] | None:
-    """What can be said when somebody starts the pipeline.
+def variables(args: PipelineArgs) -> dict[str, aws.codepipeline.PipelineVariableArgs]:
+    """What somebody who starts the pipeline can set, by name.
 
     https://docs.aws.amazon.com/codepipeline/latest/userguide/reference-variables.html
     """
-    settings = [
-        aws.codepipeline.PipelineVariableArgs(name=name, default_value=value)
+    declared = {
+        name: aws.codepipeline.PipelineVariableArgs(name=name, default_value=value)
         for name, value in sorted(args.variables.items())
-    ]
+    }
     if args.build is not None and args.build.exported_variables:
-        settings.append(
-            aws.codepipeline.PipelineVariableArgs(
-                name=_actions.RELEASE_DIGEST,
-                default_value=_actions.NO_DIGEST,
-                description="Digest of an image in the repository, to release it again instead of building one",
-            )
+        declared[_actions.RELEASE_DIGEST] = aws.codepipeline.PipelineVariableArgs(
+            name=_actions.RELEASE_DIGEST,
+            default_value=_actions.NO_DIGEST,
+            description="Digest of an image in the repository, to release it again instead of building one",
         )
-    return settings or None
+    return declared
 
 
 def start_by_event(
