@@ -34,8 +34,8 @@ class RegistryArgs:
     """Days until an image without any tag expires, such as a layer cache that was replaced."""
 
     kms_key_arn: str | None = None
-    """Customer managed KMS key that encrypts the images; AES-256 with a key of ECR's own without it. Changing it
-    replaces the repository."""
+    """Customer managed KMS key that encrypts the images; AES-256 with a key of ECR's own without it. A repository
+    keeps the encryption that it was made with, so a change replaces it: see `force_delete`."""
 
     pull_principals: Sequence[str] = ()
     """ARNs of principals in other accounts that may pull, such as the execution role of a production account."""
@@ -44,8 +44,9 @@ class RegistryArgs:
     """Days until a built image expires, however few there are, for the short-lived images of a feature branch. What is
     live, or was verified last, is kept."""
 
-    retain: bool = False
-    """Keep the repository and its images when it is removed from the stack; without it, both are deleted."""
+    force_delete: bool = False
+    """Let Pulumi delete the repository with the images in it, when the stack is destroyed or a change replaces it.
+    Without it, the repository is protected, and whatever would delete it is refused. Run `pulumi up` with it first."""
 
     def __post_init__(self) -> None:
         refuse(
@@ -122,7 +123,8 @@ class Registry(pulumi.ComponentResource, Repository):
     def __init__(self, name: str, args: RegistryArgs | None = None, opts: pulumi.ResourceOptions | None = None) -> None:
         """Create the repository.
 
-        Raises ValueError if `name` cannot be the name of a repository.
+        Raises ValueError if `name` cannot be the name of a repository; pulumi.RunError if the repository exists with
+        another encryption, since it would be deleted with its images.
         """
         args = args or RegistryArgs()
         if not NAME.fullmatch(name) or not 2 <= len(name) <= 256:
@@ -131,7 +133,8 @@ class Registry(pulumi.ComponentResource, Repository):
             )
         super().__init__("slipway:index:Registry", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        kept = child.merge(pulumi.ResourceOptions(retain_on_delete=args.retain))
+        if not args.force_delete:
+            refuse_other_encryption(name, args, pulumi.InvokeOptions(parent=self))
 
         repository = aws.ecr.Repository(
             name,
@@ -143,15 +146,16 @@ class Registry(pulumi.ComponentResource, Repository):
             ],
             image_scanning_configuration=aws.ecr.RepositoryImageScanningConfigurationArgs(scan_on_push=True),
             encryption_configurations=encryption(args),
-            force_delete=not args.retain,
-            opts=kept,
+            force_delete=args.force_delete,
+            # ECR refuses to delete it with images in it; the engine refuses before anything else is deleted.
+            opts=child if args.force_delete else child.merge(pulumi.ResourceOptions(protect=True)),
         )
         aws.ecr.LifecyclePolicy(
-            f"{name}-lifecycle", repository=repository.name, policy=canonical(lifecycle_policy(args)), opts=kept
+            f"{name}-lifecycle", repository=repository.name, policy=canonical(lifecycle_policy(args)), opts=child
         )
         if args.pull_principals:
             aws.ecr.RepositoryPolicy(
-                f"{name}-pull", repository=repository.name, policy=document(pull_policy(args)), opts=kept
+                f"{name}-pull", repository=repository.name, policy=document(pull_policy(args)), opts=child
             )
 
         self.repository_name = name
@@ -182,6 +186,27 @@ class ExistingRegistry(Repository):
 def encryption(args: RegistryArgs) -> list[aws.ecr.RepositoryEncryptionConfigurationArgs]:
     kind = "KMS" if args.kms_key_arn else "AES256"
     return [aws.ecr.RepositoryEncryptionConfigurationArgs(encryption_type=kind, kms_key=args.kms_key_arn)]
+
+
+def refuse_other_encryption(name: str, args: RegistryArgs, opts: pulumi.InvokeOptions) -> None:
+    """Say what is lost, and what to do: of a protected resource, the engine says only that it is protected.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/encryption-at-rest.html
+    """
+    try:
+        [found] = aws.ecr.get_repository(name=name, opts=opts).encryption_configurations
+    except Exception:
+        return  # There is none yet, or it cannot be read; a replacement is refused all the same.
+    key = args.kms_key_arn
+    # A key may be named by an alias too, and ECR shows the key.
+    is_same = found.kms_key == key or (key is not None and ":key/" not in key)
+    if found.encryption_type != ("KMS" if key else "AES256") or (key and not is_same):
+        raise pulumi.RunError(
+            f"kms_key_arn of the repository {name} must stay {found.kms_key or None!r}, got {key!r}: ECR cannot change "
+            "the encryption of a repository, so Pulumi would delete it with all its images, also those that are live "
+            "or verified in any environment. Take the change back. To delete the images all the same, set force_delete "
+            "(slipway:registry.forceDelete in a stack file), run `pulumi up`, and then make this change"
+        )
 
 
 def lifecycle_policy(args: RegistryArgs) -> dict[str, Any]:

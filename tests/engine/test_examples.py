@@ -18,7 +18,6 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 @pytest.fixture
 def account(engine: Path) -> Iterator[World]:
     with registry() as address, World(address, {}, engine) as made:
-        made.ecr.create_repository({"repositoryName": "storefront-dev"})  # dev's, which promotion.yaml takes from
         yield made
 
 
@@ -32,11 +31,17 @@ def configuration(example: Path) -> dict[str, Any]:
 def test_a_stack_is_made_of_the_example(account: World, example: Path) -> None:
     stack = "prod" if example.stem == "promotion" else "dev"
     told = {**dict.fromkeys(stack_file(stack)), **configuration(example)}
+    if stack == "prod":  # it takes dev's images
+        account.ecr.create_repository({"repositoryName": "storefront-dev"})
     workspace = account.workspace(stack, told)
     assert workspace.preview().summary == workspace.up().summary
     assert workspace.preview(refresh=True).changes == []
     if example.stem in ("promotion", "staging-and-production"):  # a balancer that is protected
         told["slipway:loadBalancer"] = None
+    if example.stem not in ("promotion", "pull-requests"):  # a repository that is protected
+        registry_ = workspace.configuration().get("slipway:registry", {})
+        workspace.configure({"slipway:registry": {**registry_, "forceDelete": True}})
+        workspace.up()
     workspace.destroy()
     left = {resource.type for resource in account.aws.resources.values()}
     # The release state is kept, but that of a feature branch.

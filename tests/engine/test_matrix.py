@@ -45,6 +45,9 @@ def test_a_stack_of(account: World, source: str, strategy: str) -> None:
     assert workspace.preview().changes == []
     assert workspace.preview(refresh=True).changes == []
 
+    if source != "image":  # its repository is protected
+        workspace.configure({"slipway:registry": {"forceDelete": True}})
+        workspace.up()
     assert workspace.destroy().summary.keys() <= {"delete", "read", "discard"}
     # The release state is kept, and a connection that was there before stays.
     kept = ["aws:codeconnections/connection:Connection"] if source == "connection" else []

@@ -39,6 +39,9 @@ def test_a_stack_is_made_found_unchanged_and_removed(account: World, stack: str,
     assert workspace.refresh().changes == []
     assert workspace.preview().changes == []
 
+    if stack == "dev":  # its repository is protected
+        workspace.configure({"slipway:registry": {"forceDelete": True}})
+        assert touched(workspace.up().changes) == {"storefront-dev": "update"}
     assert workspace.destroy().summary == {"delete": size}
     # The release state is kept.
     assert [resource.type for resource in account.aws.resources.values()] == ["aws:dynamodb/table:Table"]

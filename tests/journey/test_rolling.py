@@ -357,6 +357,8 @@ def test_a_count_that_scaling_chose_survives_a_release_and_a_change_of_settings(
 def test_destroy_leaves_nothing_but_task_definition_revisions_and_the_release_state(stack: Make) -> None:
     dev = stack()
     dev.push()
+    dev.workspace.configure({"slipway:registry": {"forceDelete": True}})
+    dev.workspace.up()
     dev.workspace.destroy()
     # The release state is kept, unless the stack file says otherwise.
     assert [resource.name for resource in dev.account.aws.resources.values()] == ["storefront-dev-release"]

@@ -351,6 +351,24 @@ def test_a_pattern_is_a_glob(pattern: str, fits: str, misfits: str) -> None:
     assert (glob(pattern, fits), glob(pattern, misfits)) == (True, False)
 
 
+# Repositories
+
+
+def test_a_repository_with_images_is_deleted_by_force_alone(stocked: Account) -> None:
+    """https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DeleteRepository.html"""
+    client = stocked.world.client("ecr")
+    put_image(stocked, "first", "a")
+    with pytest.raises(ClientError, match="RepositoryNotEmptyException"):
+        client.delete_repository(repositoryName="web")
+    assert [image["imageTag"] for image in client.list_images(repositoryName="web")["imageIds"]] == ["a"]
+    client.delete_repository(repositoryName="web", force=True)
+    with pytest.raises(ClientError, match="RepositoryNotFoundException"):
+        client.list_images(repositoryName="web")
+    client.create_repository(repositoryName="web")
+    assert client.describe_images(repositoryName="web")["imageDetails"] == []
+    client.delete_repository(repositoryName="web")
+
+
 # Variables
 
 

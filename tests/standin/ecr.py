@@ -69,8 +69,21 @@ class Ecr:
             "repositoryUri": f"{self._registry}/{name}",
             "createdAt": self._clock.now(),
             "imageTagMutability": "MUTABLE",
+            "encryptionConfiguration": {"encryptionType": "AES256"},
         } | {key: value for key, value in params.items() if key != "tags"}
         return {"repository": self._repositories[name]}
+
+    def delete_repository(self, params: Params) -> Params:
+        """API_DeleteRepository"""
+        repository = self._repository(params["repositoryName"])
+        name, tags = repository["repositoryName"], self._tags(params)
+        if tags and not params.get("force"):
+            why = "cannot be deleted because it still contains images"
+            told = f"The repository with name '{name}' in registry with id '{ACCOUNT}' {why}"
+            raise AwsError("RepositoryNotEmptyException", told)
+        for digest in set(tags.values()):
+            self._open("DELETE", f"{name}/manifests/{digest}")
+        return {"repository": self._repositories.pop(name)}
 
     def describe_repositories(self, params: Params) -> Params:
         names = params.get("repositoryNames", list(self._repositories))

@@ -6,7 +6,7 @@ import secrets
 import threading
 from typing import Any
 
-from standin.api import Api
+from standin.api import Api, AwsError
 from standin.clock import Clock
 from standin.ecr import Ecr
 from standin.ecs import Autoscaling, Ecs
@@ -255,14 +255,32 @@ class Repository(Live):
         self._ecr = ecr
 
     def create(self, name: str, inputs: Props) -> tuple[str, Props]:
+        [encryption] = inputs.get("encryptionConfigurations", [{"encryptionType": "AES256"}])
         self._ecr.create_repository(
             {
                 "repositoryName": inputs["name"],
                 "imageTagMutability": inputs["imageTagMutability"],
                 "imageTagMutabilityExclusionFilters": inputs.get("imageTagMutabilityExclusionFilters", []),
+                "encryptionConfiguration": encryption,
             }
         )
         return "", {}
+
+    def read(self, id: str, inputs: Props) -> Props | None:
+        try:
+            self._ecr.describe_repositories({"repositoryNames": [id]})
+        except AwsError:
+            return None
+        return {}
+
+    def delete(self, id: str, state: Props) -> None:
+        try:
+            self._ecr.delete_repository({"repositoryName": id, "force": bool(state.get("forceDelete"))})
+        except AwsError as e:
+            if e.code == "RepositoryNotFoundException":
+                return
+            # As the provider words it.
+            raise RuntimeError(f"ECR Repository ({id}) not empty, consider using force_delete: {e}") from None
 
 
 class Parameter(Live):

@@ -119,7 +119,7 @@ def registry() -> Iterator[Address]:
         settings = {
             "version": 0.1,
             "log": {"level": "warn", "accesslog": {"disabled": True}},
-            "storage": {"filesystem": {"rootdirectory": str(address.images)}},
+            "storage": {"filesystem": {"rootdirectory": str(address.images)}, "delete": {"enabled": True}},
             "http": {"addr": address},
         }
         # JSON is YAML too.
@@ -282,7 +282,8 @@ def _rootfs_name() -> str:
 
 @contextmanager
 def _registry_container(docker: str) -> Iterator[str]:
-    run = [docker, "run", "--detach", "--rm", "--publish", "127.0.0.1::5000", "registry:2"]
+    run = [docker, "run", "--detach", "--rm", "--publish", "127.0.0.1::5000"]
+    run += ["--env", "REGISTRY_STORAGE_DELETE_ENABLED=true", "registry:2"]
     container = _run(run).split()[-1]
     try:
         address = _run([docker, "port", container, "5000/tcp"]).split()[0]

@@ -130,8 +130,20 @@ class Workspace:
     def refresh(self, on_output: Say | None = None) -> Outcome:
         return _run(self._stack.refresh, on_output=on_output)
 
-    def destroy(self, on_output: Say | None = None) -> Outcome:
-        return _run(self._stack.destroy, on_output=on_output)
+    def preview_destroy(self, on_output: Say | None = None) -> Outcome:
+        """What `pulumi destroy` does first; `destroy` here does not."""
+        return _run(self._stack.preview_destroy, on_output=on_output)
+
+    def destroy(self, exclude_protected: bool = False, on_output: Say | None = None) -> Outcome:
+        return _run(self._stack.destroy, exclude_protected=exclude_protected, on_output=on_output)
+
+    def unprotect(self) -> None:
+        """`pulumi state unprotect --all`"""
+        state = self._stack.export_stack()
+        assert state.deployment is not None
+        for resource in state.deployment["resources"]:
+            resource.pop("protect", None)
+        self._stack.import_stack(state)
 
     def outputs(self) -> dict[str, Any]:
         """The exports."""

@@ -181,7 +181,9 @@ class World:
             [found] = self.ecr.describe_repositories({"repositoryNames": [asked["name"]]})["repositories"]
         except AwsError as e:
             raise RuntimeError(f"reading ECR Repository ({asked['name']}): {e}") from None
-        return {"arn": found["repositoryArn"], "repositoryUrl": found["repositoryUri"], "name": asked["name"]}
+        known = {"arn": found["repositoryArn"], "repositoryUrl": found["repositoryUri"], "name": asked["name"]}
+        encryption = {"kmsKey": "", **found["encryptionConfiguration"]}
+        return {**known, "encryptionConfigurations": [encryption]}
 
     def client(self, service: str) -> Any:
         """A client of the person who runs Pulumi."""

@@ -467,7 +467,7 @@ def test_the_images_of_a_feature_branch_expire_after_days_unless_they_are_live_o
 
 def test_a_feature_branch_goes_with_all_that_it_made() -> None:
     repository = only(feature(), "aws:ecr/repository:Repository")
-    assert (repository.retain, repository.inputs["forceDelete"]) == (False, True)
+    assert repository.inputs["forceDelete"] is True
     assert only(feature(), "aws:s3/bucket:Bucket").inputs["forceDestroy"] is True
     assert only(feature(), BALANCER).inputs["enableDeletionProtection"] is False
     assert only(feature(), "aws:dynamodb/table:Table").inputs["deletionProtectionEnabled"] is False

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from types import SimpleNamespace
 from typing import Any
 
 import pulumi
@@ -53,9 +54,9 @@ def test_only_moving_tags_can_be_overwritten_and_every_push_is_scanned() -> None
         ],
         "imageScanningConfiguration": {"scanOnPush": True},
         "encryptionConfigurations": [{"encryptionType": "AES256"}],
-        "forceDelete": True,
+        "forceDelete": False,
     }
-    assert repository.retain is False
+    assert (repository.protect, repository.retain) == (True, False)
 
 
 def test_a_commit_id_is_no_moving_tag() -> None:
@@ -69,15 +70,74 @@ def test_images_can_be_encrypted_with_a_key_of_ones_own() -> None:
     assert repository.inputs["encryptionConfigurations"] == [{"encryptionType": "KMS", "kmsKey": key}]
 
 
-def test_a_retained_repository_is_neither_deleted_nor_emptied_with_its_stack() -> None:
-    repository = only(deploy(lambda: registry("storefront", retain=True)), REPOSITORY)
-    assert (repository.retain, repository.inputs["forceDelete"]) == (True, False)
+def test_a_repository_can_be_deleted_with_its_images_where_that_is_said_by_name() -> None:
+    repository = only(deploy(lambda: registry("storefront", force_delete=True)), REPOSITORY)
+    assert (repository.protect, repository.inputs["forceDelete"]) == (False, True)
 
 
-@pytest.mark.parametrize("retain", [True, False])
-def test_the_lifecycle_policy_stays_as_long_as_its_repository(retain: bool) -> None:
-    resources = deploy(lambda: registry("storefront", retain=retain))
-    assert (only(resources, REPOSITORY).retain, only(resources, LIFECYCLE).retain) == (retain, retain)
+def test_only_the_repository_is_protected() -> None:
+    """What is in its way when a setting changes is replaced."""
+    resources = deploy(lambda: registry("storefront", pull_principals=["arn:aws:iam::111122223333:role/x"]))
+    assert [resource.type for resource in resources if resource.protect] == [REPOSITORY]
+
+
+def test_a_repository_is_looked_up_where_its_component_works() -> None:
+    def program() -> None:
+        Registry("storefront", opts=pulumi.ResourceOptions(provider=aws.Provider("there", region="us-east-1")))
+
+    [(function, provider)] = run(program, {}, [], "dev").calls
+    assert (function, provider.rpartition("::")[0]) == (
+        "aws:ecr/getRepository:getRepository",
+        "urn:pulumi:dev::storefront::pulumi:providers:aws::there",
+    )
+
+
+ALIAS, KEYS = (
+    "arn:aws:kms:eu-west-1:123456789012:alias/a",
+    [f"arn:aws:kms:eu-west-1:123456789012:key/{k}" for k in "ab"],
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "found", "refused"),
+    [
+        (None, ("AES256", ""), False),
+        (KEYS[0], ("KMS", KEYS[0]), False),
+        # Which key an alias is for, only AWS knows.
+        (ALIAS, ("KMS", KEYS[0]), False),
+        (KEYS[0], ("AES256", ""), True),
+        (ALIAS, ("AES256", ""), True),
+        (None, ("KMS", KEYS[0]), True),
+        (KEYS[1], ("KMS", KEYS[0]), True),
+        (KEYS[0], ("KMS_DSSE", KEYS[0]), True),
+    ],
+)
+def test_another_encryption_than_the_repository_has_is_refused(
+    monkeypatch: pytest.MonkeyPatch, key: str | None, found: tuple[str, str], refused: bool
+) -> None:
+    encryption = SimpleNamespace(encryption_type=found[0], kms_key=found[1])
+    answer = SimpleNamespace(encryption_configurations=[encryption])
+    monkeypatch.setattr(aws.ecr, "get_repository", lambda name, opts: answer)
+    if refused:
+        with pytest.raises(pulumi.RunError, match=r"^kms_key_arn of the repository web must stay "):
+            deploy(lambda: registry("web", kms_key_arn=key))
+    else:
+        assert len(of_type(deploy(lambda: registry("web", kms_key_arn=key)), REPOSITORY)) == 1
+    forced = deploy(lambda: registry("web", kms_key_arn=key, force_delete=True))
+    assert len(of_type(forced, REPOSITORY)) == 1
+
+
+@pytest.mark.parametrize("answer", [Exception("couldn't find resource"), None])
+def test_a_repository_that_is_not_there_or_cannot_be_read_is_not_compared(
+    monkeypatch: pytest.MonkeyPatch, answer: Exception | None
+) -> None:
+    def get_repository(name: str, opts: pulumi.InvokeOptions) -> Any:
+        if answer is not None:
+            raise answer
+        return SimpleNamespace(encryption_configurations=None)
+
+    monkeypatch.setattr(aws.ecr, "get_repository", get_repository)
+    assert only(deploy(lambda: registry("web", kms_key_arn=KEYS[0])), REPOSITORY).protect is True
 
 
 def test_nobody_else_may_pull_unless_they_are_named() -> None:

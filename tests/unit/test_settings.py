@@ -139,7 +139,7 @@ FULL: dict[str, Any] = {
         "kmsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/k",
         "pullPrincipals": ["arn:aws:iam::111122223333:role/x"],
         "expireDays": 90,
-        "retain": True,
+        "forceDelete": True,
     },
     "loadBalancer": {
         "certificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/1",
@@ -291,7 +291,7 @@ def test_every_key_reaches_what_it_is_for() -> None:
             kms_key_arn="arn:aws:kms:eu-west-1:123456789012:key/k",
             pull_principals=["arn:aws:iam::111122223333:role/x"],
             expire_days=90,
-            retain=True,
+            force_delete=True,
         ),
         cpu_architecture="ARM64",
         stages=[
@@ -550,7 +550,7 @@ def test_the_program_hands_on_all_that_a_stack_file_says() -> None:
     assert (variables["ENVIRONMENT"], variables["KEEP_VERIFIED"]) == ("staging", "3")
     assert variables["SERVICE_URL"] == "https://shop.example.com"
     assert (balancer["idleTimeout"], balancer["subnets"]) == (30, ["subnet-1", "subnet-2"])
-    assert only(resources, "aws:ecr/repository:Repository").retain is True
+    assert only(resources, "aws:ecr/repository:Repository").inputs["forceDelete"] is True
     assert named(resources, "storefront-staging-tests", ":Project").inputs["buildTimeout"] == 20
     assert named(resources, "storefront-dev-lint", ":Project").inputs["buildTimeout"] == 20
     assert len(of_type(resources, "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration")) == 1
@@ -645,9 +645,9 @@ def test_the_images_of_a_feature_branch_expire_soon() -> None:
     def expiry(**parts: Any) -> RegistryArgs:
         return settings({**LEAST, **parts}, stack="feature-x").registry
 
-    assert expiry(featureBranch={}) == RegistryArgs(expire_days=14)
+    assert expiry(featureBranch={}) == RegistryArgs(expire_days=14, force_delete=True)
     assert expiry(featureBranch={"imageDays": 3}, registry={"keepImages": 50}) == RegistryArgs(
-        keep_images=50, expire_days=3
+        keep_images=50, expire_days=3, force_delete=True
     )
     assert expiry() == RegistryArgs()
 
@@ -1194,10 +1194,6 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"featureBranch": {}, "stages": [{"name": "prod"}]},
         "stages must have no name with featureBranch, got ['prod']: it deploys to its own only",
     ),
-    "images of a feature branch are not kept": (
-        {"featureBranch": {}, "registry": {"retain": True}},
-        "registry.retain must not be set with featureBranch: its images are short-lived",
-    ),
     "how long images of a feature branch live is said once": (
         {"featureBranch": {}, "registry": {"expireDays": 3}},
         "registry.expireDays must not be given with featureBranch: its imageDays say when images expire",
@@ -1346,7 +1342,7 @@ def test_all_that_does_not_go_together_is_told_at_once() -> None:
     overrides = {
         "source": REQUESTED,
         "featureBranch": {},
-        "registry": {"retain": True, "expireDays": 3},
+        "registry": {"expireDays": 3},
         "codeScans": [{"name": "lint", "commands": ["true"]}] * 2,
         "stages": [
             {"name": "a", "service": {"port": None}, "strategy": {"blueGreen": {}}},
@@ -1363,7 +1359,6 @@ def test_all_that_does_not_go_together_is_told_at_once() -> None:
         "slipway:stages[1].strategy must have bakeMinutes of at least errorAlarm.minutes=2, got 1: the old tasks would "
         "be gone before the alarm could go off",
         "slipway:stages must have no name with featureBranch, got ['a', 'a']: it deploys to its own only",
-        "slipway:registry.retain must not be set with featureBranch: its images are short-lived",
         "slipway:registry.expireDays must not be given with featureBranch: its imageDays say when images expire",
     ]
 

@@ -93,8 +93,8 @@ class ExistingNetwork:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FeatureBranch:
-    """The stack is for a feature branch: its images are short-lived, it has at most an environment of its own, and the
-    release state goes with the stack."""
+    """The stack is for a feature branch: its images are short-lived, it has at most an environment of its own, and its
+    images and the release state go with the stack."""
 
     image_days: int = 14
     """Days until an image expires that is not live."""
@@ -300,7 +300,7 @@ def read(app: str, stack: str, values: Mapping[str, Any], secrets: set[str]) -> 
     source = file.source.chosen
     registry = file.registry or RegistryArgs()
     if file.feature_branch is not None:
-        registry = dataclasses.replace(registry, expire_days=file.feature_branch.image_days)
+        registry = dataclasses.replace(registry, expire_days=file.feature_branch.image_days, force_delete=True)
     return Settings(
         name=name,
         source=source,
@@ -394,14 +394,12 @@ def combination_mistakes(file: StackFile, stages: Sequence[StageSettings]) -> li
             ],
         )
     if file.feature_branch is not None:
-        retain = file.registry is not None and file.registry.retain
         expires = file.registry is not None and file.registry.expire_days is not None
         named = [stage.name for stage in file.stages if stage.name is not None]
         add(
             "",
             [
                 (bool(named), f"stages must have no name with feature_branch, got {named}: it deploys to its own only"),
-                (retain, "registry.retain must not be set with feature_branch: its images are short-lived"),
                 (
                     expires,
                     "registry.expire_days must not be given with feature_branch: its image_days say when images expire",
