@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
+import slipway
 from pulumi.automation import CommandError
 from standin.tools import registry
 from standin.workspace import Step
@@ -128,6 +131,23 @@ def test_a_change_of_one_setting_touches_only_what_it_should(
     dev: Callable[[dict[str, Any]], dict[str, str]], config: dict[str, Any], expected: dict[str, str]
 ) -> None:
     assert dev(config) == expected
+
+
+def test_settings_of_a_service_that_is_protected_can_be_changed(
+    account: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protected = pulumi.ResourceOptions(protect=True)
+    monkeypatch.setattr(slipway, "Service", partial(slipway.Service, opts=protected))
+    workspace = account.workspace("dev")
+    service = stack_file("dev")["slipway:service"]
+    [stage] = stack_file("dev")["slipway:stages"]
+    # A rollout in several parts, of which the second is deleted by the next change.
+    workspace.configure({"slipway:stages": [{**stage, "strategy": {"rolling": {"deadlineMinutes": 20}}}]})
+    workspace.up()
+    workspace.configure({"slipway:stages": [stage], "slipway:service": {**service, "cpu": 512, "memory": 1024}})
+    assert touched(workspace.up().changes) == {**TEMPLATE, "storefront-dev-release-rollout-2": "delete"}
+    with pytest.raises(CommandError, match=r"cannot be deleted"):
+        workspace.preview_destroy()
 
 
 def test_nothing_is_made_of_a_stack_file_with_mistakes(account: World) -> None:

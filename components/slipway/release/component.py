@@ -228,7 +228,8 @@ def roll_out(
             # Settings that failed and were taken back are rolled out too: each change of them changes the function.
             triggers={"function": function.last_modified, "table": table.stream_label},
             lifecycle_scope="CREATE_ONLY",
-            opts=child.merge(pulumi.ResourceOptions(depends_on=previous)),
+            # Each run is a new one, which a component that is protected must not refuse.
+            opts=child.merge(pulumi.ResourceOptions(depends_on=previous, protect=False)),
         )
         previous = [invocation]
 

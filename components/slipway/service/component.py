@@ -353,7 +353,8 @@ class Service(pulumi.ComponentResource):
             container_definitions=pulumi.Output.json_dumps([container(args, logs.name, scope.region)], sort_keys=True),
             # Releases were made from the old revisions; they stay readable.
             skip_destroy=True,
-            opts=child,
+            # Each change of it is a new one, which a component that is protected must not refuse.
+            opts=child.merge(pulumi.ResourceOptions(protect=False)),
         )
         tasks = security_group(name, args, child)
         traffic, alarms = None, list[aws.cloudwatch.MetricAlarm]()
