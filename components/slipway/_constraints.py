@@ -60,16 +60,51 @@ def one_of(values: Iterable[Any]) -> Must:
 def match(
     pattern: str, text: str, like: str, but: Sequence[str] = (), longest: int | None = None, shown: bool = True
 ) -> Must:
-    """A string that matches the whole of a pattern. `like` is one that does, and `but` are some that almost do."""
+    """A string that matches the whole of a pattern. `like` is one that does, and `but` are some that almost do.
+
+    Where a length is given, `like` is one that still matches when it is written several times.
+    """
     form = re.compile(pattern)
     limit = {"maxLength": longest} if longest else {}
+    repeated = like * (longest // len(like) + 1) if longest else ""
     return Must(
         f"{text} of at most {longest} characters" if longest else text,
         lambda value: form.fullmatch(value) is not None and len(value) <= (longest or len(value)),
         {"pattern": f"^(?:{pattern})$", **limit},
-        good=[like],
-        bad=[f"{like}\n", *but, *([like * (longest // len(like) + 1)] if longest else [])],
+        good=[like, *([repeated[:longest]] if longest and form.fullmatch(repeated[:longest]) else [])],
+        bad=["", f"{like}\n", *but, *([repeated[: longest + 1]] if longest else [])],
         shown=shown,
+    )
+
+
+def arn(what: str, service: str, resource: str, like: str, regional: bool = True, shown: bool = True) -> Must:
+    """The ARN of a resource of one service; `resource` is a pattern, and `like` a resource that matches it.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
+    """
+    region = r"[a-z]+(-[a-z]+)+-\d+" if regional else ""
+    example = f"arn:aws:{service}:{'eu-west-1' if regional else ''}:123456789012:{like}"
+    parts = example.split(":")
+    return match(
+        rf"arn:aws(-[a-z]+)*:{service}:{region}:\d{{12}}:{resource}",
+        f"be the ARN of {what}, such as {example}",
+        example,
+        but=["arn:", f"{example} ", *(":".join(parts[:at] + parts[at + 1 :]) for at in range(6))],
+        shown=shown,
+    )
+
+
+def either(first: Must, *others: Must) -> Must:
+    """A string that holds one of several forms."""
+    forms = [first, *others]
+    texts = [form.text.removeprefix("be ") for form in forms]
+    return Must(
+        f"be {' or '.join(texts)}",
+        lambda value: any(form.holds(value) for form in forms),
+        {"anyOf": [form.schema for form in forms]},
+        good=[value for form in forms for value in form.good],
+        bad=[value for form in forms for value in form.bad if not any(other.holds(value) for other in forms)],
+        shown=all(form.shown for form in forms),
     )
 
 
@@ -160,11 +195,13 @@ def _checked(hint: Any, value: Any, path: str, found: _Found, marks: Sequence[Mu
     if get_origin(hint) is Annotated:
         inner, *more = get_args(hint)
         return _checked(inner, value, path, found, [*marks, *(m for m in more if isinstance(m, Must))])
+    if hint is Any:
+        return value
     kinds = list(get_args(hint)) if get_origin(hint) in (typing.Union, types.UnionType) else [hint]
     if value is None and types.NoneType in kinds:
         return value
     if is_output(value):
-        if any(get_origin(kind) in (pulumi.Output, Awaitable) for kind in _flat(kinds)) or hint is Any:
+        if any(get_origin(kind) in (pulumi.Output, Awaitable) for kind in _flat(kinds)):
             return _later(hint, value, path, marks)
         found.wrong_types.append(f"{path} must be known before anything is created, got an Output")
         return value
@@ -174,7 +211,7 @@ def _checked(hint: Any, value: Any, path: str, found: _Found, marks: Sequence[Mu
     fitting = [kind for kind in kinds if _is_a(value, kind)]
     if not fitting:
         possible = " or ".join(dict.fromkeys(_called(kind) for kind in kinds))
-        hidden = any(not mark.shown for mark in [*marks, *(m for kind in kinds for m in _marks(kind))])
+        hidden = any(not mark.shown for mark in [*marks, *_marks(hint)])
         found.wrong_types.append(f"{path} must be {possible}{'' if hidden else _got(value, found)}")
         return value
     kind = fitting[0]
@@ -203,15 +240,31 @@ def _later(hint: Any, value: Any, path: str, marks: Sequence[Must]) -> Any:
     """An Output that fails if what comes is wrong; a value that is secret is not repeated."""
     output = pulumi.Output.from_input(value)
 
-    def look(known: Sequence[Any]) -> Any:
-        result, secret = known
+    def wrong(known: Any, found: _Found) -> Any:
+        # Whether there is one is decided before its value is known.
+        return _checked(_present(hint), known, path, found, marks)
+
+    def fail(known: Any, secret: bool) -> None:
         found = _Found(shown=not secret)
-        checked = _checked(hint, result, path, found, marks)
+        wrong(known, found)
+        raise pulumi.RunError("\n".join(found.wrong_types + found.broken))
+
+    def look(known: Any) -> Any:
+        found = _Found()
+        checked = wrong(known, found)
         if found.wrong_types or found.broken:
-            raise pulumi.RunError("\n".join(found.wrong_types + found.broken))
+            is_secret: pulumi.Output[bool] = pulumi.Output.from_input(cast(Any, output.is_secret()))
+            return is_secret.apply(lambda secret: fail(known, secret))
         return checked
 
-    return pulumi.Output.all(output, output.is_secret()).apply(look)
+    return output.apply(look)
+
+
+def _present(hint: Any) -> Any:
+    """A type without None."""
+    if get_origin(hint) in (typing.Union, types.UnionType):
+        return typing.Union[tuple(k for k in get_args(hint) if k is not types.NoneType)]  # noqa: UP007
+    return hint
 
 
 def _flat(kinds: Iterable[Any]) -> Iterable[Any]:
@@ -221,8 +274,13 @@ def _flat(kinds: Iterable[Any]) -> Iterable[Any]:
             yield from _flat(get_args(get_args(kind)[0]))
 
 
-def _marks(kind: Any) -> list[Must]:
-    return [m for m in get_args(kind)[1:] if isinstance(m, Must)] if get_origin(kind) is Annotated else []
+def _marks(hint: Any) -> Iterable[Must]:
+    """All that stand in a type, at any depth."""
+    for part in get_args(hint):
+        if isinstance(part, Must):
+            yield part
+        else:
+            yield from _marks(part)
 
 
 def _is_a(value: Any, hint: Any) -> bool:
@@ -231,7 +289,9 @@ def _is_a(value: Any, hint: Any) -> bool:
         return _is_a(value, get_args(hint)[0])
     if kind in (typing.Union, types.UnionType):
         return any(_is_a(value, each) for each in get_args(hint)) or is_output(value)
-    if kind is Any or kind is typing.Callable or getattr(kind, "_is_protocol", False):
+    if typing.is_typeddict(kind):
+        return isinstance(value, Mapping)
+    if kind is Any or kind is Callable or getattr(kind, "_is_protocol", False):
         return True
     if kind is Sequence:
         return isinstance(value, Sequence) and not isinstance(value, str | bytes)

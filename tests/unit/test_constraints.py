@@ -1,0 +1,242 @@
+"""What a field must be stands at the field; here is how that is checked, and that every class of arguments is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import pulumi
+import pytest
+from slipway._constraints import Must, arn, between, check, either, hints, items, match, one_of, plain
+from slipway.iam import Statement
+from unit.harness import deploy, resolved
+
+WORD = match("[a-z]+", "be a word", "word", longest=8)
+TOKEN = match("[A-Z]+", "be a reference", "REFERENCE", shown=False)
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/k"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    size: Annotated[int, between(1, 3)] = 1
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A field of each kind."""
+
+    number: Annotated[int, between(1, 9)] | None = None
+    share: float = 1
+    choice: Annotated[str, one_of(("A", "B"))] = "A"
+    on: bool = False
+    name: Annotated[pulumi.Input[str], WORD] = "word"
+    words: Annotated[pulumi.Input[Sequence[Annotated[pulumi.Input[str], WORD]]], items(1, 3, distinct=True)] = ("word",)
+    values: Mapping[Annotated[str, WORD], pulumi.Input[str]] = field(default_factory=dict)
+    secrets: Mapping[str, Annotated[pulumi.Input[str], TOKEN]] = field(default_factory=dict)
+    url: Annotated[pulumi.Input[str], WORD] | None = None
+    part: Part = field(default_factory=Part)
+    statements: Sequence[Statement] = ()
+    anything: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        yield self.number == 9 and self.choice == "B", "number must not be 9 with choice=B"
+
+
+def wrong(**args: Any) -> list[str]:
+    with pytest.raises(ValueError) as error:
+        Example(**args)
+    return str(error.value).split("\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"number": 0}, "number must be between 1 and 9, got 0"),
+        ({"number": "8"}, "number must be a whole number, got '8'"),
+        ({"number": True}, "number must be a whole number, got True"),
+        ({"number": 1.0}, "number must be a whole number, got 1.0"),
+        ({"share": "1"}, "share must be a number, got '1'"),
+        ({"share": True}, "share must be a number, got True"),
+        ({"share": None}, "share must be a number, got None"),
+        ({"choice": "C"}, "choice must be one of ['A', 'B'], got 'C'"),
+        ({"on": 1}, "on must be true or false, got 1"),
+        ({"name": "WORD"}, "name must be a word of at most 8 characters, got 'WORD'"),
+        ({"name": "wordwordw"}, "name must be a word of at most 8 characters, got 'wordwordw'"),
+        ({"name": "word\n"}, "name must be a word of at most 8 characters, got 'word\\n'"),
+        ({"name": None}, "name must be a string, got None"),
+        ({"words": "word"}, "words must be a list, got 'word'"),
+        ({"words": []}, "words must have 1 to 3 items, all different, got []"),
+        ({"words": ["a", "b", "c", "d"]}, "words must have 1 to 3 items, all different, got ['a', 'b', 'c', 'd']"),
+        ({"words": ["a", "a"]}, "words must have 1 to 3 items, all different, got ['a', 'a']"),
+        ({"words": ["a", "B"]}, "words[1] must be a word of at most 8 characters, got 'B'"),
+        ({"words": ["a", 2]}, "words[1] must be a string, got 2"),
+        ({"values": ["a=b"]}, "values must be a map, got ['a=b']"),
+        ({"values": {"a": 1}}, "values['a'] must be a string, got 1"),
+        ({"values": {"A": "1"}}, "values: the name 'A' must be a word of at most 8 characters"),
+        ({"values": {1: "1"}}, "values: the name 1 must be a string, got 1"),
+        # What stands where a reference should may be the secret itself.
+        ({"secrets": {"A": "hunter2"}}, "secrets['A'] must be a reference"),
+        ({"secrets": {"A": 2}}, "secrets['A'] must be a string"),
+        ({"secrets": ["hunter2"]}, "secrets must be a map"),
+        ({"part": {"size": 1}}, "part must be a Part, got {'size': 1}"),
+        ({"statements": [1]}, "statements[0] must be a Statement, got 1"),
+        ({"name": "x" * 300}, f"name must be a word of at most 8 characters, got '{'x' * 199}… (302 characters)"),
+        ({"number": 9, "choice": "B"}, "number must not be 9 with choice=B"),
+    ],
+)
+def test_a_field_that_is_not_what_its_type_says_is_refused_by_name(args: dict[str, Any], message: str) -> None:
+    assert wrong(**args) == [message]
+
+
+def test_all_that_is_wrong_is_one_error_and_rules_of_several_fields_wait_for_their_types() -> None:
+    number = "number must be between 1 and 9, got 10"
+    assert wrong(number=10, words=["B"], on=1, choice="B") == [
+        "on must be true or false, got 1",
+        number,
+        "words[0] must be a word of at most 8 characters, got 'B'",
+    ]
+
+
+def test_what_is_right_stays_as_it_was_given() -> None:
+    words = ("a", "b")
+    made = Example(number=9, share=2, words=words, values={"a": "", "b": "1"}, secrets={"A": "REF"}, part=Part(size=3))
+    assert (made.number, made.words, made.values) == (9, words, {"a": "", "b": "1"})
+    assert made.words is words
+    statement: Statement = {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": pulumi.Output.from_input("*")}
+    assert Example(statements=[statement]).statements == [statement]
+
+
+LATER: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"name": "a"}, {"name": "a"}),
+    ({"words": ["a", "b"]}, {"words": ["a", "b"]}),
+    ({"values": {"a": "A=b"}}, {"values": {"a": "A=b"}}),
+    ({"secrets": {"A": "REF"}}, {"secrets": {"A": "REF"}}),
+    ({"url": "a"}, {"url": "a"}),
+]
+
+
+def later(value: Any, deep: bool) -> Any:
+    """The same as an Output, or with Outputs in it."""
+    if deep and isinstance(value, dict):
+        return {key: pulumi.Output.from_input(item) for key, item in value.items()}
+    if deep and isinstance(value, list):
+        return [pulumi.Output.from_input(item) for item in value]
+    return pulumi.Output.from_input(value)
+
+
+@pytest.mark.parametrize("name", ["name", "words", "values", "secrets", "url"])
+def test_an_output_is_what_it_will_be(name: str) -> None:
+    [args] = [args for args, _ in LATER if name in args]
+    assert resolved(lambda: getattr(Example(**{name: later(args[name], deep=True)}), name)) == args[name]
+
+
+def failure(args: Callable[[], dict[str, Any]]) -> str:
+    """How a program ends that hands over Outputs."""
+    with pytest.raises(Exception) as error:
+        deploy(lambda: pulumi.export("it", vars(Example(**args()))))
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("name", "WORD", "name must be a word of at most 8 characters, got 'WORD'"),
+        ("name", 1, "name must be a string, got 1"),
+        ("name", None, "name must be a string, got None"),
+        # Whether there is one is decided before.
+        ("url", None, "url must be a string, got None"),
+        ("words", ["a", "B"], "words[1] must be a word of at most 8 characters, got 'B'"),
+        ("words", "word", "words must be a list, got 'word'"),
+        ("words", [], "words must have 1 to 3 items, all different, got []"),
+    ],
+)
+def test_an_output_fails_with_the_same_words(name: str, value: Any, message: str) -> None:
+    assert failure(lambda: {name: later(value, deep=False)}) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("words", ["a", "B"], "words[1] must be a word of at most 8 characters, got 'B'"),
+        ("values", {"a": 1}, "values['a'] must be a string, got 1"),
+        ("secrets", {"A": "hunter2"}, "secrets['A'] must be a reference"),
+    ],
+)
+def test_an_output_in_a_list_or_a_map_fails_with_the_same_words(name: str, value: Any, message: str) -> None:
+    assert failure(lambda: {name: later(value, deep=True)}) == message
+
+
+def test_a_secret_output_is_not_repeated() -> None:
+    message = "name must be a word of at most 8 characters"
+    assert failure(lambda: {"name": pulumi.Output.secret("HUNTER2")}) == message
+
+
+@pytest.mark.parametrize("name", ["number", "choice", "on", "part", "values", "statements"])
+def test_what_is_decided_on_is_known_before_anything_is_created(name: str) -> None:
+    message = f"{name} must be known before anything is created, got an Output"
+    assert failure(lambda: {name: pulumi.Output.from_input(1)}) == message
+
+
+def test_types_without_outputs() -> None:
+    of = hints(Example)
+    assert plain(of["name"]) == Annotated[str, WORD]
+    assert plain(of["words"]) == Annotated[Sequence[Annotated[str, WORD]], items(1, 3, distinct=True)]
+    assert plain(of["values"]) == Mapping[Annotated[str, WORD], str]
+    assert plain(of["url"]) == Annotated[str, WORD] | None
+    assert plain(of["part"]) is Part
+
+
+MARKS = [
+    between(0.1, 2),
+    one_of((1, 2)),
+    WORD,
+    arn("a KMS key", "kms", "key/[a-z]+", "key/k"),
+    arn("a role", "iam", "role/[a-z]+", "role/r", regional=False),
+    either(arn("a KMS key", "kms", "key/[a-z]+", "key/k"), match("alias/[a-z]+", "be an alias", "alias/a")),
+]
+
+
+@pytest.mark.parametrize("mark", MARKS, ids=lambda mark: mark.text)
+def test_what_a_mark_offers_for_tests_is_at_its_border(mark: Must) -> None:
+    assert mark.good and mark.bad
+    assert [value for value in mark.good if not mark.holds(value)] == []
+    assert [value for value in mark.bad if mark.holds(value)] == []
+
+
+def test_an_arn_has_all_its_parts_and_is_of_its_service() -> None:
+    mark = arn("a KMS key", "kms", "key/[a-z]+", "key/k")
+    assert mark.text == "be the ARN of a KMS key, such as arn:aws:kms:eu-west-1:123456789012:key/k"
+    right = [
+        KEY,
+        KEY.replace(":aws:", ":aws-us-gov:").replace("eu-west-1", "us-gov-east-1"),
+        KEY.replace(":aws:", ":aws-iso-b:"),
+    ]
+    assert [value for value in right if not mark.holds(value)] == []
+    missing = [":".join(KEY.split(":")[:at] + KEY.split(":")[at + 1 :]) for at in range(6)]
+    almost = [KEY.replace("kms", "s3"), KEY.replace("eu-west-1", ""), KEY.replace("12:", "1:"), f"{KEY}/k", f" {KEY}"]
+    assert [value for value in [*missing, *almost, "arn:", ""] if mark.holds(value)] == []
+
+
+@pytest.mark.parametrize(
+    ("mark", "text", "good", "bad"),
+    [
+        (items(1), "have at least 1 item", [[1], [1, 1]], [[]]),
+        (items(most=2), "have at most 2 items", [[], [1, 1]], [[1, 2, 3]]),
+        (items(most=1), "have at most 1 item", [[], [1]], [[1, 2]]),
+        (items(most=0), "have at most 0 items", [[]], [[1]]),
+        (items(1, 2), "have 1 to 2 items", [[1], [1, 2]], [[], [1, 2, 3]]),
+        (items(distinct=True), "be all different", [[], [1, 2]], [[1, 1]]),
+        (items(most=2, distinct=True), "have at most 2 items, all different", [[1, 2]], [[1, 1], [1, 2, 3]]),
+    ],
+)
+def test_how_many_items_a_list_has(mark: Must, text: str, good: list[Any], bad: list[Any]) -> None:
+    assert mark.text == text
+    assert [values for values in good if not mark.holds(values)] == []
+    assert [values for values in bad if mark.holds(values)] == []
