@@ -21,6 +21,8 @@ from typing import Annotated, Any, Protocol, cast, get_args, get_origin
 
 import pulumi
 
+from slipway._credentials import credential
+
 SHOWN = 200
 """Characters of a value that an error repeats."""
 
@@ -99,7 +101,7 @@ def either(first: Must, *others: Must) -> Must:
     forms = [first, *others]
     texts = [form.text.removeprefix("be ") for form in forms]
     return Must(
-        f"be {' or '.join(texts)}",
+        f"be {', or '.join(texts)}",
         lambda value: any(form.holds(value) for form in forms),
         {"anyOf": [form.schema for form in forms]},
         good=[value for form in forms for value in form.good],
@@ -328,4 +330,6 @@ def _got(value: Any, found: _Found) -> str:
     if not found.shown:
         return ""
     text = repr(list(value) if isinstance(value, tuple) else value)
+    if credential(text):
+        return ""
     return f", got {text if len(text) <= SHOWN else f'{text[:SHOWN]}… ({len(text)} characters)'}"

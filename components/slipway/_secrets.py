@@ -1,39 +1,112 @@
-"""Environment variables by reference: what a reference looks like, and what reading it takes."""
+"""Environment variables: those by reference, what reading them takes, and those that must not be secrets."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated
 
+import pulumi
+
+from slipway._constraints import arn, either, is_output, match
+from slipway._credentials import credential
 from slipway.iam import Statement, allow
 
-SECRET = re.compile(r"arn:[\w-]+:secretsmanager:[\w-]+:\d{12}:secret:[^:]+(:[^:]*:[^:]*:[^:]*)?")
-PARAMETER = re.compile(r"arn:[\w-]+:ssm:[\w-]+:\d{12}:parameter/\S+")
+_SECRET = arn(
+    "a secret in Secrets Manager",
+    "secretsmanager",
+    r"secret:[\w/+=.@-]+(:[^:\r\n]*:[^:\r\n]*:[^:\r\n]*)?",
+    "secret:prod/db-a1b2c3:password::",
+    shown=False,
+)
+_PARAMETER = arn("a parameter in Parameter Store", "ssm", r"parameter/[\w./-]+", "parameter/prod/token", shown=False)
+SECRET, PARAMETER = (re.compile(mark.schema["pattern"]) for mark in (_SECRET, _PARAMETER))
+SecretReference = Annotated[pulumi.Input[str], either(_SECRET, _PARAMETER)]
+"""Where a value is read from. What stands there may be the secret itself, so no error repeats it."""
+KmsKeyArn = Annotated[pulumi.Input[str], arn("a KMS key", "kms", r"key/[\w-]+", "key/1234abcd")]
+"""A key, and not an alias: policies that name an alias allow nothing.
+
+https://docs.aws.amazon.com/kms/latest/developerguide/cmks-in-iam-policies.html"""
+VariableName = Annotated[str, match(r"[^\s=]+", "be a name without = and spaces", "NAME", but=["A=B", " A", "A B"])]
+"""Name of an environment variable of a container."""
 
 
 def secret_rules(environment: Mapping[str, str], secrets: Mapping[str, str]) -> list[tuple[bool, str]]:
-    twice = sorted(set(environment) & set(secrets))
     values = sorted(k for k, v in secrets.items() if not SECRET.fullmatch(v) and not PARAMETER.fullmatch(v))
     return [
-        (bool(twice), f"environment must not have the names that secrets has, got {twice} in both"),
+        *names_twice(environment, secrets),
         # What stands there may be the secret itself, so it is not repeated.
         (bool(values), f"secrets must be ARNs of secrets or parameters, and these are not: {values}"),
     ]
 
 
-def secret_statements(secrets: Mapping[str, str], kms_key_arns: Sequence[str]) -> list[Statement]:
-    """Read what these refer to.
+def names_twice(environment: Mapping[str, object], secrets: Mapping[str, object]) -> Iterator[tuple[bool, str]]:
+    twice = sorted(set(environment) & set(secrets))
+    yield bool(twice), f"environment must not have the names that secrets has, got {twice} in both"
+
+
+def secret_statements(
+    secrets: Mapping[str, pulumi.Input[str]], kms_key_arns: Sequence[pulumi.Input[str]]
+) -> list[Statement]:
+    """Read what these refer to: one statement for each kind of reference. Which there are may only be known later, and
+    a policy leaves out a statement on no resource.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
     """
-    # A reference may go on behind the ARN of the secret with a JSON key, a stage and a version.
-    named = sorted({":".join(arn.split(":")[:7]) for arn in secrets.values() if SECRET.fullmatch(arn)})
-    parameters = sorted({arn for arn in secrets.values() if PARAMETER.fullmatch(arn)})
     statements = []
-    if named:
-        statements.append(allow("secretsmanager:GetSecretValue", on=named))
-    if parameters:
-        statements.append(allow("ssm:GetParameters", on=parameters))
+    if secrets:
+        arns = pulumi.Output.all(*secrets.values())
+        # A reference may go on behind the ARN of the secret with a JSON key, a stage and a version.
+        named = arns.apply(lambda arns: sorted({":".join(a.split(":")[:7]) for a in arns if _service(a) != "ssm"}))
+        parameters = arns.apply(lambda arns: sorted({a for a in arns if _service(a) == "ssm"}))
+        statements += [
+            allow("secretsmanager:GetSecretValue", on=named),
+            allow("ssm:GetParameters", on=parameters),
+        ]
     if kms_key_arns:
         statements.append(allow("kms:Decrypt", on=list(kms_key_arns)))
     return statements
+
+
+def _service(arn: str) -> str:
+    return arn.split(":")[2]
+
+
+def plaintext_rules(
+    name: str, values: Mapping[str, pulumi.Input[str]], not_secret: Sequence[str], instead: str
+) -> Iterator[tuple[bool, str]]:
+    """Values that whoever may describe a resource can read, in the field `name`, must not be credentials."""
+    for key, value in values.items():
+        kind = credential(value) if isinstance(value, str) and key not in not_secret else None
+        yield kind is not None, _plaintext(name, key, str(kind), instead)
+    unknown = [key for key in not_secret if key not in values]
+    yield bool(unknown), f"not_secret must be names that {name} has, got {unknown}"
+
+
+def plaintext_values(
+    name: str, values: Mapping[str, pulumi.Input[str]], not_secret: Sequence[str], instead: str
+) -> dict[str, pulumi.Input[str]]:
+    """These values, with Outputs that fail when they are secret, or turn out to be credentials."""
+
+    def look(key: str, value: pulumi.Input[str]) -> pulumi.Input[str]:
+        if not is_output(value) or key in not_secret:
+            return value
+        output = pulumi.Output.from_input(value)
+
+        def known(parts: Sequence[object]) -> str:
+            text, secret = str(parts[0]), parts[1]
+            kind = "a secret Output" if secret else credential(text)
+            if kind is not None:
+                raise pulumi.RunError(_plaintext(name, key, kind, instead))
+            return text
+
+        return pulumi.Output.all(output, output.is_secret()).apply(known)
+
+    return {key: look(key, value) for key, value in values.items()}
+
+
+def _plaintext(name: str, key: str, kind: str, instead: str) -> str:
+    return (
+        f"{name}[{key!r}] must not be a secret, and is {kind}: whoever may describe the resource reads it; {instead}, "
+        "or name it in not_secret if it is none"
+    )

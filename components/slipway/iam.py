@@ -43,8 +43,12 @@ def pass_roles(*roles: pulumi.Input[str], to: str) -> Statement:
 
 
 def document(*statements: Mapping[str, Any]) -> pulumi.Output[str]:
-    """The policy document of these statements, as JSON."""
-    return pulumi.Output.json_dumps({"Version": "2012-10-17", "Statement": list(statements)})
+    """The policy document of these statements, as JSON, without those whose list of resources turns out to be empty."""
+
+    def of(known: Sequence[Mapping[str, Any]]) -> str:
+        return json.dumps({"Version": "2012-10-17", "Statement": [s for s in known if s.get("Resource") != []]})
+
+    return pulumi.Output.from_input(list(statements)).apply(of)
 
 
 def trust(service: str, when: Condition | None = None) -> pulumi.Output[str]:
@@ -95,6 +99,35 @@ class Scope:
     def only_for(self, arn: pulumi.Input[str]) -> Condition:
         """The request is made for the resource `arn` (wildcards allowed) of this account."""
         return {"StringEquals": {"aws:SourceAccount": self.account}, "ArnLike": {"aws:SourceArn": arn}}
+
+
+def in_region(
+    component: pulumi.ComponentResource, service: str, arns: Mapping[str, pulumi.Input[str]], why: str
+) -> dict[str, pulumi.Input[str]]:
+    """ARNs by the field that each is from; those of `service` are in the Region of the component's provider.
+
+    Raises ValueError with a line for each that is not; an Output fails when it is known.
+    """
+    if not arns:
+        return {}
+    here = aws.get_region(opts=pulumi.InvokeOptions(parent=component)).region
+
+    def wrong(field: str, arn: str) -> list[str]:
+        _, _, of, there, *_ = arn.split(":")
+        return [f"{field} must be in {here}, got one in {there}: {why}"] if of == service and there != here else []
+
+    def later(field: str, arn: pulumi.Input[str]) -> pulumi.Output[str]:
+        def look(known: str) -> str:
+            if mistakes := wrong(field, known):
+                raise pulumi.RunError(mistakes[0])
+            return known
+
+        return pulumi.Output.from_input(arn).apply(look)
+
+    mistakes = [line for field, arn in arns.items() if isinstance(arn, str) for line in wrong(field, arn)]
+    if mistakes:
+        raise ValueError("\n".join(mistakes))
+    return {field: arn if isinstance(arn, str) else later(field, arn) for field, arn in arns.items()}
 
 
 def write_logs(group_arn: pulumi.Input[str]) -> Statement:

@@ -1,0 +1,141 @@
+"""Environment variables: which may stand in the open, and what reading the others takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pulumi
+import pytest
+from slipway._credentials import credential
+from slipway._secrets import PARAMETER, SECRET, names_twice, plaintext_rules, plaintext_values, secret_statements
+from slipway.iam import document
+from unit.harness import deploy, resolved
+
+WHERE = "eu-west-1:123456789012"
+A_SECRET = f"arn:aws:secretsmanager:{WHERE}:secret:db-a1b2c3"
+A_PARAMETER = f"arn:aws:ssm:{WHERE}:parameter/token"
+# Put together here, so that whoever looks for credentials in this repository finds none.
+CREDENTIALS = {
+    "an access key of AWS": "AKIA" + "IOSFODNN7EXAMPLE",
+    "a private key": "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE",
+    "a token of GitHub": "ghp_" + "a1" * 18,
+    "a token of GitLab": "glpat-" + "a1" * 10,
+    "a token of Slack": "xoxb-" + "1" * 12,
+    "a URL with a password": "postgres://shop:" + "hunter2@db.example.com/shop",
+}
+
+
+@pytest.mark.parametrize(("kind", "value"), CREDENTIALS.items())
+def test_a_credential_is_known_by_its_form(kind: str, value: str) -> None:
+    assert credential(value) == kind
+    assert credential(f"before {value} after") == kind
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "info",
+        "https://shop.example.com/path?user=a@b",
+        "postgres://db.example.com/shop",
+        "postgres://shop@db.example.com/shop",
+        # A place for one.
+        "postgres://shop:${PASSWORD}@db.example.com/shop",
+        "postgres://shop:{password}@db.example.com/shop",
+        "postgres://shop:<password>@db.example.com/shop",
+        "redis://db.example.com:6379/0",
+        "-----BEGIN PUBLIC KEY-----",
+        "-----BEGIN CERTIFICATE-----",
+        "MAKIA" + "IOSFODNN7EXAMPLE",
+        "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    ],
+)
+def test_what_has_no_form_of_a_credential_is_none(value: str) -> None:
+    assert credential(value) is None
+
+
+def broken(values: dict[str, Any], not_secret: list[str]) -> list[str]:
+    return [message for wrong, message in plaintext_rules("environment", values, not_secret, "move it") if wrong]
+
+
+@pytest.mark.parametrize(("kind", "value"), CREDENTIALS.items())
+def test_a_credential_in_the_open_is_refused_unless_it_is_said_to_be_none(kind: str, value: str) -> None:
+    assert broken({"A": value, "B": "b"}, []) == [
+        f"environment['A'] must not be a secret, and is {kind}: whoever may describe the resource reads it; move it, "
+        "or name it in not_secret if it is none"
+    ]
+    assert broken({"A": value, "B": "b"}, ["A"]) == []
+
+
+def test_what_is_said_to_be_none_is_there() -> None:
+    assert broken({"A": "a"}, ["A", "B"]) == ["not_secret must be names that environment has, got ['B']"]
+
+
+def exported(values: Callable[[], dict[str, Any]], not_secret: list[str]) -> Callable[[], Any]:
+    return lambda: plaintext_values("environment", values(), not_secret, "move it")
+
+
+def test_outputs_in_the_open_are_what_they_will_be() -> None:
+    output, url = pulumi.Output.from_input, CREDENTIALS["a URL with a password"]
+    assert resolved(exported(lambda: {"A": output("a"), "B": "b"}, [])) == {"A": "a", "B": "b"}
+    assert resolved(exported(lambda: {"A": output(url)}, ["A"])) == {"A": url}
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (lambda: pulumi.Output.from_input(CREDENTIALS["a token of GitHub"]), "a token of GitHub"),
+        (lambda: pulumi.Output.secret("hunter2"), "a secret Output"),
+        (lambda: pulumi.Output.concat("prefix-", pulumi.Output.secret("hunter2")), "a secret Output"),
+    ],
+)
+def test_an_output_in_the_open_fails_when_it_is_a_secret(value: Callable[[], Any], kind: str) -> None:
+    with pytest.raises(Exception) as error:
+        deploy(lambda: pulumi.export("it", exported(lambda: {"A": value()}, [])()))
+    assert str(error.value) == (
+        f"environment['A'] must not be a secret, and is {kind}: whoever may describe the resource reads it; move it, "
+        "or name it in not_secret if it is none"
+    )
+
+
+def test_a_name_is_in_one_of_both() -> None:
+    assert [message for wrong, message in names_twice({"A": "", "B": ""}, {"B": "", "C": ""}) if wrong] == [
+        "environment must not have the names that secrets has, got ['B'] in both"
+    ]
+
+
+SECRETS = {"A": f"{A_SECRET}:key::", "B": f"{A_SECRET}:ssm::", "C": A_PARAMETER}
+GET_SECRET = {"Effect": "Allow", "Action": ["secretsmanager:GetSecretValue"], "Resource": [A_SECRET]}
+GET_PARAMETER = {"Effect": "Allow", "Action": ["ssm:GetParameters"], "Resource": [A_PARAMETER]}
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    ("names", "statements"),
+    [("ABC", [GET_SECRET, GET_PARAMETER]), ("AB", [GET_SECRET]), ("C", [GET_PARAMETER]), ("", [])],
+)
+def test_a_policy_has_a_statement_for_each_kind_of_reference_that_there_is(
+    names: str, statements: list[Any], late: bool
+) -> None:
+    def program() -> Any:
+        chosen = {name: SECRETS[name] for name in names}
+        given = {n: pulumi.Output.from_input(v) if late else v for n, v in chosen.items()}
+        return document(*secret_statements(given, []))
+
+    assert json.loads(resolved(program))["Statement"] == statements
+
+
+def test_forms_of_references() -> None:
+    assert [bool(SECRET.fullmatch(value)) for value in (A_SECRET, SECRETS["A"], f"{A_SECRET}:key", A_PARAMETER)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert [bool(PARAMETER.fullmatch(value)) for value in (A_PARAMETER, f"{A_PARAMETER} ", A_SECRET)] == [
+        True,
+        False,
+        False,
+    ]
