@@ -3,85 +3,24 @@
 from __future__ import annotations
 
 import ipaddress
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import pulumi
 import pulumi_aws as aws
 
-from slipway._rules import check_name, refuse
+from slipway._constraints import Must, arn, between, check, either, items, match
+from slipway._rules import check_name
+from slipway.iam import in_region
 
 # TLS 1.3 and 1.2.
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+RULES = 60
+"""Rules that let somebody in, in a security group.
 
-
-@dataclass(frozen=True, kw_only=True)
-class TestListener:
-    """A listener for test traffic: while ECS or CodeDeploy deploys, it reaches the new tasks before the public does.
-
-    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/blue-green-deployment-how-it-works.html
-    """
-
-    ingress_cidrs: Sequence[str]
-    """IPv4 ranges that may connect: a network of your own, or that of the VPC."""
-
-    port: int = 8443
-    """Port of the listener; it speaks the protocol of the main one."""
-
-    def __post_init__(self) -> None:
-        refuse(
-            (
-                not self.ingress_cidrs or not all(is_ipv4_range(cidr) for cidr in self.ingress_cidrs),
-                f"ingress_cidrs must be IPv4 ranges such as 10.0.0.0/8, got {list(self.ingress_cidrs)}",
-            ),
-            (
-                not 1 <= self.port <= 65535 or self.port in (80, 443),
-                f"port must be between 1 and 65535 and neither 80 nor 443, got {self.port}",
-            ),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadBalancerSettings:
-    """Settings of a LoadBalancer that a stack file can have too."""
-
-    certificate_arn: str | None = None
-    """Certificate, in the same Region, for HTTPS on port 443; port 80 then redirects there. Without it the balancer
-    answers plain HTTP on port 80."""
-
-    internal: bool = False
-    """Reachable from inside the VPC only."""
-
-    ingress_cidrs: Sequence[str] = ("0.0.0.0/0",)
-    """IPv4 ranges that may connect."""
-
-    test_listener: TestListener | None = None
-    """Listener for test traffic; only strategies that shift traffic use it."""
-
-    deletion_protection: bool = False
-    """Refuse to be deleted, also by `pulumi destroy`, until this is taken back."""
-
-    idle_timeout_seconds: int = 60
-    """Seconds a connection may be silent."""
-
-    def __post_init__(self) -> None:
-        refuse(
-            (
-                self.certificate_arn is not None
-                and not re.fullmatch(r"arn:[\w-]+:(acm|iam):\S+", self.certificate_arn),
-                f"certificate_arn must be the ARN of a certificate in ACM, got {self.certificate_arn!r}",
-            ),
-            (
-                not self.ingress_cidrs or not all(is_ipv4_range(cidr) for cidr in self.ingress_cidrs),
-                f"ingress_cidrs must be IPv4 ranges such as 10.0.0.0/8, got {list(self.ingress_cidrs)}",
-            ),
-            (
-                not 1 <= self.idle_timeout_seconds <= 4000,
-                f"idle_timeout_seconds must be between 1 and 4000, got {self.idle_timeout_seconds}",
-            ),
-        )
+https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html"""
 
 
 def is_ipv4_range(text: str) -> bool:
@@ -92,14 +31,96 @@ def is_ipv4_range(text: str) -> bool:
         return False
 
 
+Cidr = Annotated[
+    pulumi.Input[str],
+    Must(
+        "be an IPv4 range such as 10.0.0.0/8",
+        is_ipv4_range,
+        {"pattern": r"^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$"},
+        good=["0.0.0.0/0", "10.0.0.0/8", "192.0.2.1/32"],
+        bad=["", "10.0.0.1/8", "10.0.0.0", "10.0.0.0/33", "300.0.0.0/8", "::/0", "10.0.0.0/255.0.0.0"],
+    ),
+]
+VpcId = Annotated[pulumi.Input[str], match(r"vpc-\w+", "be the id of a VPC, such as vpc-0a1b2c3d", "vpc-0a1b2c3d")]
+SubnetId = Annotated[
+    pulumi.Input[str], match(r"subnet-[\w-]+", "be the id of a subnet, such as subnet-0a1b2c3d", "subnet-0a1b2c3d")
+]
+TEST_PORT = Must(
+    "be between 1 and 65535 and neither 80 nor 443",
+    lambda port: 1 <= port <= 65535 and port not in (80, 443),
+    {"minimum": 1, "maximum": 65535, "not": {"enum": [80, 443]}},
+    good=[1, 79, 81, 442, 444, 65535],
+    bad=[0, 80, 443, 65536],
+)
+CertificateArn = Annotated[
+    pulumi.Input[str],
+    either(
+        arn("a certificate in ACM", "acm", r"certificate/[\w-]+", "certificate/1234abcd"),
+        arn("one in IAM", "iam", r"server-certificate/[\w+=,.@/-]+", "server-certificate/shop", regional=False),
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestListener:
+    """A listener for test traffic: while ECS or CodeDeploy deploys, it reaches the new tasks before the public does.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/blue-green-deployment-how-it-works.html
+    """
+
+    ingress_cidrs: Annotated[Sequence[Cidr], items(1, distinct=True)]
+    """IPv4 ranges that may connect: a network of your own, or that of the VPC."""
+
+    port: Annotated[int, TEST_PORT] = 8443
+    """Port of the listener; it speaks the protocol of the main one."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadBalancerSettings:
+    """Settings of a LoadBalancer that a stack file can have too."""
+
+    certificate_arn: CertificateArn | None = None
+    """Certificate, in the same Region, for HTTPS on port 443; port 80 then redirects there. Without it the balancer
+    answers plain HTTP on port 80."""
+
+    internal: bool = False
+    """Reachable from inside the VPC only."""
+
+    ingress_cidrs: Annotated[Sequence[Cidr], items(1, distinct=True)] = ("0.0.0.0/0",)
+    """IPv4 ranges that may connect."""
+
+    test_listener: TestListener | None = None
+    """Listener for test traffic; only strategies that shift traffic use it."""
+
+    deletion_protection: bool = False
+    """Refuse to be deleted, also by `pulumi destroy`, until this is taken back."""
+
+    idle_timeout_seconds: Annotated[int, between(1, 4000)] = 60
+    """Seconds a connection may be silent."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        rules = sum(map(len, open_ports(self).values()))
+        yield (
+            rules > RULES,
+            f"ingress_cidrs must take at most {RULES} rules of a security group, one for each range and port, "
+            f"got {rules}",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadBalancerArgs(LoadBalancerSettings):
     """Arguments of LoadBalancer."""
 
-    vpc_id: pulumi.Input[str]
+    vpc_id: VpcId
     """VPC of the subnets."""
 
-    subnet_ids: pulumi.Input[Sequence[str]]
+    subnet_ids: Annotated[pulumi.Input[Sequence[SubnetId]], items(2, distinct=True)]
     """Subnets in at least two Availability Zones: public ones, unless `internal`."""
 
 
@@ -127,26 +148,16 @@ class LoadBalancer(pulumi.ComponentResource):
         Raises ValueError if `name` cannot be the name of a balancer.
         """
         check_name("load balancer", name, longest=32)
-        refuse((name.startswith("internal-"), f"a load balancer's name must not start with internal-, got {name!r}"))
+        if name.startswith("internal-"):
+            raise ValueError(f"a load balancer's name must not start with internal-, got {name!r}")
         super().__init__("slipway:index:LoadBalancer", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
 
-        # Its rules are resources of their own: where it may connect to is added by the services that attach.
-        security_group = aws.ec2.SecurityGroup(
-            f"{name}-balancer", description=f"Load balancer {name}", vpc_id=args.vpc_id, opts=child
-        )
-        for port, cidrs in open_ports(args).items():
-            for number, cidr in enumerate(cidrs):
-                aws.vpc.SecurityGroupIngressRule(
-                    f"{name}-in-{port}-{number}",
-                    security_group_id=security_group.id,
-                    description="Clients" if port in (80, 443) else "Test traffic",
-                    ip_protocol="tcp",
-                    from_port=port,
-                    to_port=port,
-                    cidr_ipv4=cidr,
-                    opts=child,
-                )
+        certificates = {} if args.certificate_arn is None else {"certificate_arn": args.certificate_arn}
+        why = "a load balancer takes a certificate of its own Region"
+        certificate = in_region(self, "acm", certificates, why).get("certificate_arn")
+
+        security_group = let_in(name, args, child)
         balancer = aws.lb.LoadBalancer(
             name,
             name=name,
@@ -160,18 +171,19 @@ class LoadBalancer(pulumi.ComponentResource):
             idle_timeout=args.idle_timeout_seconds,
             opts=child,
         )
-        listener = main_listener(name, balancer, args, child)
+        listener = main_listener(name, balancer, certificate, child)
         test_listener = None
         if args.test_listener is not None:
-            test_listener = serving_listener(f"{name}-test", balancer, args, args.test_listener.port, child)
+            test_listener = serving_listener(f"{name}-test", balancer, certificate, args.test_listener.port, child)
 
         self.arn = balancer.arn
         self.dns_name = balancer.dns_name
-        self.url = pulumi.Output.concat("https://" if args.certificate_arn else "http://", balancer.dns_name)
+        self.url = pulumi.Output.concat("http://" if certificate is None else "https://", balancer.dns_name)
         self.listener_arn = listener.arn
         self.test_listener_arn = test_listener.arn if test_listener else None
         self.security_group_id = security_group.id
         self.arn_suffix = balancer.arn_suffix
+        self._services: dict[int, str] = {}
         self.register_outputs(
             {
                 "arn": self.arn,
@@ -184,19 +196,51 @@ class LoadBalancer(pulumi.ComponentResource):
             }
         )
 
+    def give_priority(self, priority: int, service: str) -> None:
+        """Note that a service's rule has this priority. Raises ValueError if another's has it.
 
-def open_ports(args: LoadBalancerArgs) -> dict[int, Sequence[str]]:
+        https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-rules.html
+        """
+        other = self._services.setdefault(priority, service)
+        if other != service:
+            raise ValueError(
+                "listener_priority must be different for each service of a load balancer, "
+                f"got {priority} for {other!r} and {service!r}"
+            )
+
+
+def let_in(name: str, args: LoadBalancerArgs, child: pulumi.ResourceOptions) -> aws.ec2.SecurityGroup:
+    """Lets clients in. The services that attach add where it may connect to, so rules are resources of their own."""
+    group = aws.ec2.SecurityGroup(
+        f"{name}-balancer", description=f"Load balancer {name}", vpc_id=args.vpc_id, opts=child
+    )
+    for port, cidrs in open_ports(args).items():
+        for number, cidr in enumerate(cidrs):
+            aws.vpc.SecurityGroupIngressRule(
+                f"{name}-in-{port}-{number}",
+                security_group_id=group.id,
+                description="Clients" if port in (80, 443) else "Test traffic",
+                ip_protocol="tcp",
+                from_port=port,
+                to_port=port,
+                cidr_ipv4=cidr,
+                opts=child,
+            )
+    return group
+
+
+def open_ports(args: LoadBalancerSettings) -> dict[int, Sequence[pulumi.Input[str]]]:
     """The ports that are listened on, each with who may connect."""
-    ports = dict.fromkeys((80, 443) if args.certificate_arn else (80,), args.ingress_cidrs)
+    ports = dict.fromkeys((80,) if args.certificate_arn is None else (80, 443), args.ingress_cidrs)
     return {**ports, **({args.test_listener.port: args.test_listener.ingress_cidrs} if args.test_listener else {})}
 
 
 def main_listener(
-    name: str, balancer: aws.lb.LoadBalancer, args: LoadBalancerArgs, child: pulumi.ResourceOptions
+    name: str, balancer: aws.lb.LoadBalancer, certificate: pulumi.Input[str] | None, child: pulumi.ResourceOptions
 ) -> aws.lb.Listener:
     """HTTPS, and a redirect to it, where there is a certificate; plain HTTP otherwise."""
-    if args.certificate_arn is None:
-        return serving_listener(f"{name}-http", balancer, args, 80, child)
+    if certificate is None:
+        return serving_listener(f"{name}-http", balancer, certificate, 80, child)
     to_https = aws.lb.ListenerDefaultActionArgs(
         type="redirect",
         redirect=aws.lb.ListenerDefaultActionRedirectArgs(protocol="HTTPS", port="443", status_code="HTTP_301"),
@@ -209,11 +253,15 @@ def main_listener(
         default_actions=[to_https],
         opts=child,
     )
-    return serving_listener(f"{name}-https", balancer, args, 443, child)
+    return serving_listener(f"{name}-https", balancer, certificate, 443, child)
 
 
 def serving_listener(
-    name: str, balancer: aws.lb.LoadBalancer, args: LoadBalancerArgs, port: int, child: pulumi.ResourceOptions
+    name: str,
+    balancer: aws.lb.LoadBalancer,
+    certificate: pulumi.Input[str] | None,
+    port: int,
+    child: pulumi.ResourceOptions,
 ) -> aws.lb.Listener:
     """A listener that rules of services belong to, encrypted where there is a certificate."""
     nothing_here = aws.lb.ListenerDefaultActionArgs(
@@ -222,14 +270,14 @@ def serving_listener(
             content_type="text/plain", message_body="No service answers here.", status_code="404"
         ),
     )
-    encrypted = args.certificate_arn is not None
+    encrypted = certificate is not None
     return aws.lb.Listener(
         name,
         load_balancer_arn=balancer.arn,
         port=port,
         protocol="HTTPS" if encrypted else "HTTP",
         ssl_policy=TLS_POLICY if encrypted else None,
-        certificate_arn=args.certificate_arn,
+        certificate_arn=certificate,
         default_actions=[nothing_here],
         opts=child,
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pulumi
 import pulumi_aws as aws
 
-from slipway._rules import refuse
+from slipway._constraints import arn, between, check, either, items
+from slipway._secrets import KmsKeyArn
 from slipway.iam import Statement, allow, canonical, document
 
 NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
@@ -20,27 +21,37 @@ PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownload
 # The largest count of images carrying a live-* or verified-* tag before the protecting rules would expire any: it is
 # never reached, since an environment has a fixed number of those tags.
 PROTECTED = 9999
+PrincipalArn = Annotated[
+    pulumi.Input[str],
+    either(
+        arn("an account, a role or a user", "iam", r"(root|(role|user)/[\w+=,.@/-]+)", "role/deploy", regional=False),
+        arn("a session", "sts", r"(assumed-role|federated-user)/[\w+=,.@/-]+", "assumed-role/deploy/x", regional=False),
+    ),
+]
+"""Whom a policy can name.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryArgs:
     """Arguments of Registry."""
 
-    keep_images: int = 200
+    keep_images: Annotated[int, between(1, 10_000)] = 200
     """Built images to keep, newest first. Images that are live or were verified last in any environment are kept
     however old they are."""
 
-    untagged_days: int = 7
+    untagged_days: Annotated[int, between(1, 3650)] = 7
     """Days until an image without any tag expires, such as a layer cache that was replaced."""
 
-    kms_key_arn: str | None = None
+    kms_key_arn: KmsKeyArn | None = None
     """Customer managed KMS key that encrypts the images; AES-256 with a key of ECR's own without it. A repository
     keeps the encryption that it was made with, so a change replaces it: see `force_delete`."""
 
-    pull_principals: Sequence[str] = ()
+    pull_principals: Annotated[Sequence[PrincipalArn], items(most=50, distinct=True)] = ()
     """ARNs of principals in other accounts that may pull, such as the execution role of a production account."""
 
-    expire_days: int | None = None
+    expire_days: Annotated[int, between(1, 3650)] | None = None
     """Days until a built image expires, however few there are, for the short-lived images of a feature branch. What is
     live, or was verified last, is kept."""
 
@@ -49,26 +60,7 @@ class RegistryArgs:
     Without it, the repository is protected, and whatever would delete it is refused. Run `pulumi up` with it first."""
 
     def __post_init__(self) -> None:
-        refuse(
-            (not 1 <= self.keep_images <= 10_000, f"keep_images must be between 1 and 10000, got {self.keep_images}"),
-            (
-                not 1 <= self.untagged_days <= 3650,
-                f"untagged_days must be between 1 and 3650, got {self.untagged_days}",
-            ),
-            (
-                self.expire_days is not None and not 1 <= self.expire_days <= 3650,
-                f"expire_days must be between 1 and 3650, got {self.expire_days}",
-            ),
-            (
-                self.kms_key_arn is not None and not re.fullmatch(r"arn:[\w-]+:kms:\S+", self.kms_key_arn),
-                f"kms_key_arn must be the ARN of a KMS key, got {self.kms_key_arn!r}",
-            ),
-            (
-                not all(principal.startswith("arn:") for principal in self.pull_principals),
-                "pull_principals must be ARNs, such as arn:aws:iam::111122223333:role/x, "
-                f"got {list(self.pull_principals)}",
-            ),
-        )
+        check(self)
 
 
 class Repository:
@@ -184,7 +176,7 @@ class ExistingRegistry(Repository):
 
 
 def encryption(args: RegistryArgs) -> list[aws.ecr.RepositoryEncryptionConfigurationArgs]:
-    kind = "KMS" if args.kms_key_arn else "AES256"
+    kind = "AES256" if args.kms_key_arn is None else "KMS"
     return [aws.ecr.RepositoryEncryptionConfigurationArgs(encryption_type=kind, kms_key=args.kms_key_arn)]
 
 

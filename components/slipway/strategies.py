@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from slipway._rules import refuse
+import pulumi
+
+from slipway._constraints import Must, arn, between, check, items, one_of
 
 LONGEST_MINUTES = 660
 """What a deployment may take with its bakes and hooks. CodePipeline ends the action that waits for it after 24 hours,
@@ -27,6 +28,22 @@ HOOK_STAGES = (
 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-lifecycle-hooks.html"""
 TRAFFIC_SHIFTS = ("TEST_TRAFFIC_SHIFT", "PRODUCTION_TRAFFIC_SHIFT")
+FunctionArn = Annotated[
+    pulumi.Input[str], arn("a Lambda function", "lambda", r"function:[\w-]{1,64}(:[\w$-]{1,128})?", "function:check")
+]
+BakeMinutes = Annotated[int, between(0, 1440)]
+DeadlineMinutes = Annotated[int, between(3, 180)]
+
+
+def tenths(low: float, high: float) -> Must:
+    """A share in percent as ECS takes it."""
+    return Must(
+        f"be between {low} and {high}, with at most one decimal",
+        lambda value: low <= value <= high and round(value * 10) == round(value * 10, 6),
+        {"minimum": low, "maximum": high},
+        good=[low, high, low + 0.1, 12.5],
+        bad=[low - 0.1, high + 0.1, 12.34, float("nan")],
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,44 +54,29 @@ class Hook:
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-lifecycle-hooks.html
     """
 
-    stages: Sequence[str]
+    stages: Annotated[Sequence[Annotated[str, one_of(HOOK_STAGES)]], items(1, distinct=True)]
     """Stages of the deployment in which it happens."""
 
-    function_arn: str | None = None
+    function_arn: FunctionArn | None = None
     """Lambda function that answers `{"hookStatus": "SUCCEEDED"}`, or FAILED or IN_PROGRESS. Without one, the deployment
     pauses until somebody runs `aws ecs continue-service-deployment`."""
 
-    timeout_minutes: int = 60
+    # What the API takes for a function; a pause may be longer, but not the action that waits for it.
+    timeout_minutes: Annotated[int, between(1, 1440)] = 60
     """Minutes to wait for the answer."""
 
-    on_timeout: str = "ROLLBACK"
+    on_timeout: Annotated[str, one_of(("ROLLBACK", "CONTINUE"))] = "ROLLBACK"
     """What happens without an answer: ROLLBACK or CONTINUE."""
 
     def __post_init__(self) -> None:
-        unknown = [stage for stage in self.stages if stage not in HOOK_STAGES]
+        check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
         shifts = [stage for stage in self.stages if stage in TRAFFIC_SHIFTS]
-        refuse(
-            (not self.stages, f"stages must be some of {list(HOOK_STAGES)}, got none"),
-            (bool(unknown), f"stages must be some of {list(HOOK_STAGES)}, got {unknown}"),
-            (
-                self.function_arn is None and bool(shifts),
-                f"stages of a hook without function_arn, a pause, must not be {list(TRAFFIC_SHIFTS)}, got {shifts}: "
-                "ECS cannot pause while it shifts traffic; pause at POST_TEST_TRAFFIC_SHIFT instead",
-            ),
-            (
-                self.function_arn is not None
-                and not re.fullmatch(r"arn:[\w-]+:lambda:[\w-]+:\d{12}:function:\S+", self.function_arn),
-                f"function_arn must be the ARN of a Lambda function, got {self.function_arn!r}",
-            ),
-            # What the API takes for a function; a pause may be longer, but not the action that waits for it.
-            (
-                not 1 <= self.timeout_minutes <= 1440,
-                f"timeout_minutes must be between 1 and 1440, got {self.timeout_minutes}",
-            ),
-            (
-                self.on_timeout not in ("ROLLBACK", "CONTINUE"),
-                f"on_timeout must be one of ['ROLLBACK', 'CONTINUE'], got {self.on_timeout!r}",
-            ),
+        yield (
+            self.function_arn is None and bool(shifts),
+            f"stages of a hook without function_arn, a pause, must not be {list(TRAFFIC_SHIFTS)}, got {shifts}: "
+            "ECS cannot pause while it shifts traffic; pause at POST_TEST_TRAFFIC_SHIFT instead",
         )
 
 
@@ -85,13 +87,13 @@ class Rolling:
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-ecs.html
     """
 
-    minimum_healthy_percent: int = 100
+    minimum_healthy_percent: Annotated[int, between(0, 100)] = 100
     """Share of the desired count that stays in service during a deployment, in percent."""
 
-    maximum_percent: int = 200
+    maximum_percent: Annotated[int, between(100, 200)] = 200
     """Share of the desired count that may run during a deployment, old and new tasks together, in percent."""
 
-    deadline_minutes: int = 10
+    deadline_minutes: DeadlineMinutes = 10
     """Minutes a deployment may take before it is stopped and rolled back. The circuit breaker of ECS does not stop a
     deployment whose tasks start, and then fail again and again."""
 
@@ -102,24 +104,18 @@ class Rolling:
     comes up after its timeout stays, untested."""
 
     def __post_init__(self) -> None:
-        least, most = self.minimum_healthy_percent, self.maximum_percent
-        refuse(
-            (not 0 <= least <= 100, f"minimum_healthy_percent must be between 0 and 100, got {least}"),
-            (not 100 <= most <= 200, f"maximum_percent must be between 100 and 200, got {most}"),
-            (
-                least == most == 100,
-                "maximum_percent must be above 100 with minimum_healthy_percent=100, got 100: "
-                "ECS could neither stop an old task nor start a new one",
-            ),
-            (
-                not 3 <= self.deadline_minutes <= 180,
-                f"deadline_minutes must be between 3 and 180, got {self.deadline_minutes}",
-            ),
-            (
-                self.ecs_action and self.deadline_minutes > 60,
-                f"deadline_minutes must be at most 60 with ecs_action, got {self.deadline_minutes}: "
-                "CodePipeline's ECS action waits no longer",
-            ),
+        check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        yield (
+            self.minimum_healthy_percent == self.maximum_percent == 100,
+            "maximum_percent must be above 100 with minimum_healthy_percent=100, got 100: "
+            "ECS could neither stop an old task nor start a new one",
+        )
+        yield (
+            self.ecs_action and self.deadline_minutes > 60,
+            f"deadline_minutes must be at most 60 with ecs_action, got {self.deadline_minutes}: "
+            "CodePipeline's ECS action waits no longer",
         )
 
     @property
@@ -144,33 +140,25 @@ class BlueGreen:
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-blue-green.html
     """
 
-    bake_minutes: int = 10
+    bake_minutes: BakeMinutes = 10
     """Minutes that the old tasks stay after the shift. An alarm in this time rolls back."""
 
-    deadline_minutes: int = 10
+    deadline_minutes: DeadlineMinutes = 10
     """Minutes a deployment may take, beside its bakes and hooks, before it is stopped and rolled back."""
 
-    hooks: Sequence[Hook] = ()
+    hooks: Annotated[Sequence[Hook], items(most=10)] = ()
     """What must happen on the way; hooks run from the first release on."""
 
     def __post_init__(self) -> None:
-        refuse(*self._rules())
+        check(self)
 
-    def _rules(self) -> list[tuple[bool, str]]:
-        return [
-            minutes("bake_minutes", self.bake_minutes),
-            (
-                not 3 <= self.deadline_minutes <= 180,
-                f"deadline_minutes must be between 3 and 180, got {self.deadline_minutes}",
-            ),
-            (len(self.hooks) > 10, f"hooks must be at most 10, got {len(self.hooks)}"),
-            (
-                self.total_minutes > LONGEST_MINUTES,
-                f"bake_minutes, deadline_minutes and the other timers must be at most {LONGEST_MINUTES} together, "
-                f"got {self.total_minutes}: the action that waits for the deployment, and for the one that puts the "
-                "last image back if it fails, ends after 24 hours",
-            ),
-        ]
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        yield (
+            self.total_minutes > LONGEST_MINUTES,
+            f"bake_minutes, deadline_minutes and the other timers must be at most {LONGEST_MINUTES} together, "
+            f"got {self.total_minutes}: the action that waits for the deployment, and for the one that puts the "
+            "last image back if it fails, ends after 24 hours",
+        )
 
     @property
     def shift_minutes(self) -> int:
@@ -197,21 +185,11 @@ class Canary(BlueGreen):
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/canary-deployment.html
     """
 
-    percent: float = 10
+    percent: Annotated[float, tenths(0.1, 100)] = 10
     """Share of the traffic that the new tasks get first, in percent, to a tenth."""
 
-    canary_bake_minutes: int = 10
+    canary_bake_minutes: BakeMinutes = 10
     """Minutes that they have only this share."""
-
-    def _rules(self) -> list[tuple[bool, str]]:
-        return [
-            (
-                not 0.1 <= self.percent <= 100 or not tenth(self.percent),
-                f"percent must be between 0.1 and 100, with at most one decimal, got {self.percent}",
-            ),
-            minutes("canary_bake_minutes", self.canary_bake_minutes),
-            *super()._rules(),
-        ]
 
     @property
     def shift_minutes(self) -> int:
@@ -229,25 +207,15 @@ class Linear(BlueGreen):
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-linear.html
     """
 
-    step_percent: float = 10
+    step_percent: Annotated[float, tenths(3, 100)] = 10
     """Share of the traffic that shifts with each step, in percent, to a tenth."""
 
-    step_bake_minutes: int = 6
+    step_bake_minutes: BakeMinutes = 6
     """Minutes between two steps."""
-
-    def _rules(self) -> list[tuple[bool, str]]:
-        return [
-            (
-                not 3 <= self.step_percent <= 100 or not tenth(self.step_percent),
-                f"step_percent must be between 3 and 100, with at most one decimal, got {self.step_percent}",
-            ),
-            minutes("step_bake_minutes", self.step_bake_minutes),
-            *super()._rules(),
-        ]
 
     @property
     def shift_minutes(self) -> int:
-        # There is no bake after the step that reaches 100 percent; a step that is none is told by a rule of its own.
+        # There is no bake after the step that reaches 100 percent; a step of 0 percent has a rule of its own.
         steps = math.ceil(100 / self.step_percent) if self.step_percent > 0 else 1
         return (steps - 1) * self.step_bake_minutes
 
@@ -279,52 +247,39 @@ class CodeDeployBlueGreen:
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-bluegreen.html
     """
 
-    deployment_config: str = "CodeDeployDefault.ECSCanary10Percent5Minutes"
+    deployment_config: Annotated[str, one_of(CODEDEPLOY_CONFIGS)] = "CodeDeployDefault.ECSCanary10Percent5Minutes"
     """CodeDeploy's deployment configuration: how the traffic shifts."""
 
-    on_ready: str = "CONTINUE_DEPLOYMENT"
+    on_ready: Annotated[str, one_of(("CONTINUE_DEPLOYMENT", "STOP_DEPLOYMENT"))] = "CONTINUE_DEPLOYMENT"
     """What happens when the new tasks are ready: CONTINUE_DEPLOYMENT shifts the traffic at once; STOP_DEPLOYMENT waits
     `wait_minutes` for somebody who runs `aws deploy continue-deployment`, and else stops and rolls back."""
 
-    wait_minutes: int = 0
+    wait_minutes: Annotated[int, between(0, 600)] = 0
     """Minutes to wait for somebody, with STOP_DEPLOYMENT."""
 
-    termination_minutes: int = 10
+    termination_minutes: Annotated[int, between(0, 2880)] = 10
     """Minutes that the old tasks stay after the shift."""
 
-    deadline_minutes: int = 10
+    deadline_minutes: Annotated[int, between(3, 60)] = 10
     """Minutes a deployment may take, beside its timers, before it is stopped and rolled back."""
 
     def __post_init__(self) -> None:
-        waits, actions = self.on_ready == "STOP_DEPLOYMENT", ("CONTINUE_DEPLOYMENT", "STOP_DEPLOYMENT")
-        refuse(
-            (
-                self.deployment_config not in CODEDEPLOY_CONFIGS,
-                f"deployment_config must be one of {list(CODEDEPLOY_CONFIGS)}, got {self.deployment_config!r}",
-            ),
-            (self.on_ready not in actions, f"on_ready must be one of {list(actions)}, got {self.on_ready!r}"),
-            (
-                self.on_ready == "CONTINUE_DEPLOYMENT" and self.wait_minutes != 0,
-                f"wait_minutes must be 0 with on_ready=CONTINUE_DEPLOYMENT, got {self.wait_minutes}: "
-                "CodeDeploy waits only to stop",
-            ),
-            (
-                waits and not 1 <= self.wait_minutes <= 600,
-                f"wait_minutes must be between 1 and 600 with on_ready=STOP_DEPLOYMENT, got {self.wait_minutes}",
-            ),
-            (
-                not 0 <= self.termination_minutes <= 2880,
-                f"termination_minutes must be between 0 and 2880, got {self.termination_minutes}",
-            ),
-            (
-                not 3 <= self.deadline_minutes <= 60,
-                f"deadline_minutes must be between 3 and 60, got {self.deadline_minutes}",
-            ),
-            (
-                self.total_minutes > LONGEST_MINUTES,
-                f"deadline_minutes, wait_minutes, termination_minutes and the shift must be at most {LONGEST_MINUTES} "
-                f"together, got {self.total_minutes}: the action that waits for a deployment ends after 24 hours",
-            ),
+        check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        yield (
+            self.on_ready == "CONTINUE_DEPLOYMENT" and self.wait_minutes != 0,
+            f"wait_minutes must be 0 with on_ready=CONTINUE_DEPLOYMENT, got {self.wait_minutes}: "
+            "CodeDeploy waits only to stop",
+        )
+        yield (
+            self.on_ready == "STOP_DEPLOYMENT" and self.wait_minutes < 1,
+            f"wait_minutes must be at least 1 with on_ready=STOP_DEPLOYMENT, got {self.wait_minutes}",
+        )
+        yield (
+            self.total_minutes > LONGEST_MINUTES,
+            f"deadline_minutes, wait_minutes, termination_minutes and the shift must be at most {LONGEST_MINUTES} "
+            f"together, got {self.total_minutes}: the action that waits for a deployment ends after 24 hours",
         )
 
     @property
@@ -336,16 +291,6 @@ class CodeDeployBlueGreen:
     def configuration(self) -> dict[str, Any]:
         """CodeDeploy owns how the tasks are replaced; ECS has nothing to say of it."""
         return {}
-
-
-def minutes(name: str, value: int) -> tuple[bool, str]:
-    """The rule of ECS's bake times."""
-    return not 0 <= value <= 1440, f"{name} must be between 0 and 1440, got {value}"
-
-
-def tenth(percent: float) -> bool:
-    """Whether a share has at most one decimal, as ECS takes it."""
-    return round(percent * 10) == round(percent * 10, 6)
 
 
 Strategy = Rolling | BlueGreen | Canary | Linear | CodeDeployBlueGreen

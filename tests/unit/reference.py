@@ -67,13 +67,13 @@ class Page:
             self.part(f"{title}.{key}", one)
 
     def fields(self, title: str, kind: Any, about: str) -> None:
-        texts, hints = docstrings(kind), typing.get_type_hints(kind)
+        texts, hints = docstrings(kind), schema.types_of(kind)
         place = len(self.sections)
         self.sections.append("")
         rows = []
         for name, default in defaults(kind).items():
             inner, key = schema.bare(hints[name]), to_camel(name)
-            listed = "list" in str(hints[name]) or "Sequence" in str(hints[name])
+            listed = is_list(hints[name])
             if is_part(inner):
                 self.part(f"{title}.{key}{'[]' if listed else ''}".removeprefix("."), inner, texts[name])
             null = " or null" if type(None) in typing.get_args(hints[name]) and default != "none" else ""
@@ -83,6 +83,8 @@ class Page:
         self.sections[place] = "\n".join([*head, "| key | type | default | |", "| --- | --- | --- | --- |", *rows, ""])
 
     def type_of(self, hint: Any) -> str:
+        if typing.get_origin(hint) is typing.Annotated:
+            return self.type_of(typing.get_args(hint)[0])
         kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
         if typing.get_origin(hint) in (types.UnionType, typing.Union):
             return self.type_of(kinds[0])
@@ -94,6 +96,11 @@ class Page:
             name = re.sub(r"(Settings|Args|Choice)$", "", hint.__name__)
             return f"[{name[0].lower()}{name[1:]}]({anchor(self.titles[hint])})"
         return PLAIN[hint]
+
+
+def is_list(hint: Any) -> bool:
+    inner = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
+    return typing.get_origin(inner) in (Sequence, list)
 
 
 def is_part(kind: Any) -> bool:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
+import importlib
+import pkgutil
+import types
+import typing
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 import pulumi
 import pytest
+import slipway
 from slipway._constraints import Must, arn, between, check, either, hints, items, match, one_of, plain
 from slipway.iam import Statement
 from unit.harness import deploy, resolved
@@ -109,7 +115,7 @@ def test_what_is_right_stays_as_it_was_given() -> None:
     made = Example(number=9, share=2, words=words, values={"a": "", "b": "1"}, secrets={"A": "REF"}, part=Part(size=3))
     assert (made.number, made.words, made.values) == (9, words, {"a": "", "b": "1"})
     assert made.words is words
-    statement: Statement = {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": pulumi.Output.from_input("*")}
+    statement: Statement = {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": "*"}
     assert Example(statements=[statement]).statements == [statement]
 
 
@@ -178,6 +184,12 @@ def test_a_secret_output_is_not_repeated() -> None:
     assert failure(lambda: {"name": pulumi.Output.secret("HUNTER2")}) == message
 
 
+def test_no_error_repeats_a_credential() -> None:
+    message = "name must be a word of at most 8 characters"
+    assert wrong(name="postgres://shop:" + "hunter2@db.example.com/shop") == [message]
+    assert wrong(words=["ghp_" + "a1" * 18]) == [message.replace("name", "words[0]")]
+
+
 @pytest.mark.parametrize("name", ["number", "choice", "on", "part", "values", "statements"])
 def test_what_is_decided_on_is_known_before_anything_is_created(name: str) -> None:
     message = f"{name} must be known before anything is created, got an Output"
@@ -240,3 +252,168 @@ def test_how_many_items_a_list_has(mark: Must, text: str, good: list[Any], bad: 
     assert mark.text == text
     assert [values for values in good if not mark.holds(values)] == []
     assert [values for values in bad if mark.holds(values)] == []
+
+
+# Every class of arguments
+
+
+def classes() -> Iterator[Any]:
+    """Those that check themselves, wherever they are."""
+    for module in pkgutil.walk_packages(slipway.__path__, "slipway."):
+        if ".function" in module.name:
+            continue
+        found = importlib.import_module(module.name)
+        for kind in vars(found).values():
+            mine = isinstance(kind, type) and kind.__module__ == module.name
+            if mine and dataclasses.is_dataclass(kind) and hasattr(kind, "__post_init__") and hasattr(found, "check"):
+                yield kind
+
+
+CLASSES = sorted(set(classes()), key=lambda kind: kind.__name__)
+FIELDS = [(kind, name) for kind in CLASSES for name in hints(kind)]
+every_field = pytest.mark.parametrize(("kind", "name"), FIELDS, ids=[f"{k.__name__}.{name}" for k, name in FIELDS])
+
+
+def kinds_of(hint: Any) -> list[Any]:
+    """What a value may be that is known."""
+    if get_origin(hint) in (typing.Union, types.UnionType):
+        return [
+            kind
+            for kind in get_args(hint)
+            if kind is not types.NoneType and get_origin(kind) not in (pulumi.Output, Awaitable)
+        ]
+    return [hint]
+
+
+def marks_of(hint: Any) -> tuple[Any, list[Must]]:
+    """A type without its marks, and the marks."""
+    if get_origin(hint) is not Annotated:
+        return hint, []
+    inner, *marks = get_args(hint)
+    return inner, [mark for mark in marks if isinstance(mark, Must)]
+
+
+def sample(hint: Any, number: int = 0) -> Any:
+    """A value of a type; another for each number."""
+    inner, marks = marks_of(hint)
+    [kind, *_] = kinds_of(inner)
+    if kind is not inner:
+        return sample(Annotated[(kind, *marks)] if marks else kind, number)
+    good = [value for mark in marks for value in mark.good]
+    if good:
+        several = [*good, *(f"{value}{n}" for value in good for n in range(9) if isinstance(value, str))]
+        return [value for value in several if all(mark.holds(value) for mark in marks)][number]
+    if get_origin(kind) is Sequence:
+        least = max([mark.schema.get("minItems", 0) for mark in marks], default=0)
+        return [sample(get_args(kind)[0], number) for number in range(least)]
+    if get_origin(kind) is Mapping or typing.is_typeddict(kind):
+        return {}
+    if dataclasses.is_dataclass(kind):
+        return arguments(kind)
+    simple = {bool: True, int: number, float: 0.5 + number, str: f"x{number}"}
+    return simple[kind] if kind in simple else object.__new__(kind)
+
+
+def arguments(kind: Any, **args: Any) -> Any:
+    """One of a class, with a sample for each field that is required."""
+    required = {
+        f.name: sample(hints(kind)[f.name])
+        for f in dataclasses.fields(kind)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
+    return kind(**{**required, **args})
+
+
+def cases(hint: Any, name: str) -> Iterator[tuple[Any, str, bool]]:
+    """Values at the borders of all marks, each with what is said of it, and whether that is wrong."""
+    inner, marks = marks_of(hint)
+    for kind in kinds_of(inner):
+        if kind is not inner:
+            yield from cases(Annotated[(kind, *marks)] if marks else kind, name)
+            continue
+        for mark in marks:
+            said = f"{name} must {mark.text}"
+            yield from ((value, said, False) for value in mark.good)
+            yield from ((value, said, True) for value in mark.bad)
+            if get_origin(kind) is Sequence:
+                yield from ((values, said, bad) for values, bad in lists(get_args(kind)[0], mark))
+        if get_origin(kind) is Annotated:
+            yield from cases(kind, name)
+        if get_origin(kind) is Sequence:
+            yield from (([value], said, bad) for value, said, bad in cases(get_args(kind)[0], f"{name}[0]"))
+        if get_origin(kind) is Mapping:
+            names, items = get_args(kind)
+            key = sample(names)
+            yield from (({key: value}, said, bad) for value, said, bad in cases(items, f"{name}[{key!r}]"))
+            for value, said, bad in cases(names, "?"):
+                yield (
+                    {value: sample(items) if items is not Any else 1},
+                    said.replace("?", f"{name}: the name {value!r}", 1),
+                    bad,
+                )
+
+
+def lists(item: Any, mark: Must) -> Iterator[tuple[list[Any], bool]]:
+    least, most = mark.schema.get("minItems", 0), mark.schema.get("maxItems")
+    one = sample(item)
+    if least:
+        yield [sample(item, number) for number in range(least)], False
+        yield [one] * (least - 1), True
+    if most is not None:
+        yield [one] * (most + 1), True
+    if mark.schema.get("uniqueItems"):
+        yield [one, one], True
+
+
+def said_of(kind: type, name: str, value: Any) -> list[str]:
+    try:
+        arguments(kind, **{name: value})
+    except ValueError as error:
+        return str(error).split("\n")
+    return []
+
+
+def test_there_are_classes_to_look_at() -> None:
+    assert {slipway.LoadBalancerArgs, slipway.RegistryArgs, slipway.Canary} <= set(CLASSES)
+    assert sum(1 for kind, name in FIELDS for _ in cases(hints(kind)[name], name)) > 200
+
+
+@every_field
+def test_a_field_takes_what_its_marks_allow_and_refuses_what_they_do_not(kind: type, name: str) -> None:
+    for value, said, bad in cases(hints(kind)[name], name):
+        found = [line for line in said_of(kind, name, value) if line == said or line.startswith(f"{said}, got ")]
+        assert (value, len(found)) == (value, int(bad))
+
+
+@every_field
+def test_a_field_refuses_by_name_what_is_of_another_type(kind: type, name: str) -> None:
+    inner, marks = marks_of(hints(kind)[name])
+    strings = [k for k in map(lambda k: marks_of(k)[0], kinds_of(inner)) if k is str or str in kinds_of(k)]
+    wrong = [object(), *([] if strings else ["8080"])]
+    assert [[line.startswith(f"{name} must be ") for line in said_of(kind, name, value)] for value in wrong] == [
+        [True] for _ in wrong
+    ]
+
+
+LATE = [
+    (kind, name, value, said)
+    for kind, name in FIELDS
+    if pulumi.Output in {get_origin(part) for part in get_args(marks_of(kinds_of(hints(kind)[name])[0])[0])}
+    for value, said, bad in cases(hints(kind)[name], name)
+    if bad and value != []
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), sorted({(kind, name) for kind, name, _, _ in LATE}, key=str), ids=lambda value: str(value)
+)
+def test_a_field_that_takes_an_output_says_the_same_of_it_later(kind: type, name: str) -> None:
+    _, _, value, said = next(case for case in LATE if case[:2] == (kind, name))
+
+    def program() -> None:
+        made = arguments(kind, **{name: pulumi.Output.from_input(value)})
+        pulumi.export("it", getattr(made, name))
+
+    with pytest.raises(Exception) as error:
+        deploy(program)
+    assert str(error.value).split(", got ")[0] == said.split(", got ")[0]

@@ -1,5 +1,6 @@
 from typing import Any
 
+import pulumi
 import pytest
 from slipway import load_balancer as code
 from slipway.load_balancer import LoadBalancerSettings
@@ -168,58 +169,59 @@ def test_ranges_of_addresses_are_accepted(cidr: str) -> None:
     )
 
 
-RANGES = "ingress_cidrs must be IPv4 ranges such as 10.0.0.0/8, got "
 # Python takes an address for a range, and a mask for a length; AWS takes neither.
-NO_RANGES = [[], ["10.0.0.0/8", "10.0.0.1/8"], ["10.0.0.1"], ["10.0.0.0/255.0.0.0"], ["10.0.0.0/33"], ["::/0"], [""]]
+@pytest.mark.parametrize("cidr", ["10.0.0.1/8", "10.0.0.1", "10.0.0.0/255.0.0.0", "10.0.0.0/33", "::/0", ""])
+def test_what_is_no_range_is_refused(cidr: str) -> None:
+    for kind in (LoadBalancerSettings, code.TestListener):
+        with pytest.raises(ValueError) as error:
+            kind(ingress_cidrs=["10.0.0.0/8", cidr])
+        assert str(error.value) == f"ingress_cidrs[1] must be an IPv4 range such as 10.0.0.0/8, got {cidr!r}"
+
+
+def ranges(count: int) -> list[str]:
+    return [f"10.0.{number}.0/24" for number in range(count)]
 
 
 @pytest.mark.parametrize(
-    ("args", "message"),
+    ("args", "rules"),
     [
-        *(({"ingress_cidrs": ranges}, f"{RANGES}{ranges}") for ranges in NO_RANGES),
-        (
-            {"certificate_arn": "my-certificate"},
-            "certificate_arn must be the ARN of a certificate in ACM, got 'my-certificate'",
-        ),
-        ({"certificate_arn": ""}, "certificate_arn must be the ARN of a certificate in ACM, got ''"),
-        ({"idle_timeout_seconds": 0}, "idle_timeout_seconds must be between 1 and 4000, got 0"),
-        ({"idle_timeout_seconds": 4001}, "idle_timeout_seconds must be between 1 and 4000, got 4001"),
-        (
-            {"ingress_cidrs": [], "idle_timeout_seconds": 0},
-            f"{RANGES}[]\nidle_timeout_seconds must be between 1 and 4000, got 0",
-        ),
+        ({"ingress_cidrs": ranges(60)}, 60),
+        ({"ingress_cidrs": ranges(61)}, 61),
+        ({"ingress_cidrs": ranges(30), "certificate_arn": CERTIFICATE}, 60),
+        ({"ingress_cidrs": ranges(31), "certificate_arn": CERTIFICATE}, 62),
+        ({"ingress_cidrs": ranges(40), "test_listener": for_tests(ingress_cidrs=ranges(20))}, 60),
+        ({"ingress_cidrs": ranges(40), "test_listener": for_tests(ingress_cidrs=ranges(21))}, 61),
     ],
 )
-def test_what_no_balancer_can_be_told_is_refused_with_the_rule(args: dict[str, Any], message: str) -> None:
+def test_a_security_group_has_room_for_sixty_rules(args: dict[str, Any], rules: int) -> None:
+    if rules <= 60:
+        assert sum(map(len, code.open_ports(LoadBalancerSettings(**args)).values())) == rules
+        return
     with pytest.raises(ValueError) as error:
         LoadBalancerSettings(**args)
-    assert str(error.value) == message
+    assert str(error.value) == (
+        "ingress_cidrs must take at most 60 rules of a security group, one for each range and port, got " + str(rules)
+    )
 
 
-@pytest.mark.parametrize("seconds", [1, 4000])
-def test_a_balancer_can_wait_from_a_second_to_more_than_an_hour(seconds: int) -> None:
-    assert LoadBalancerSettings(idle_timeout_seconds=seconds).idle_timeout_seconds == seconds
+@pytest.mark.parametrize("late", [False, True])
+def test_a_certificate_of_another_region_is_refused_before_there_is_a_balancer(late: bool) -> None:
+    there = CERTIFICATE.replace("eu-west-1", "us-east-1")
+
+    def program() -> None:
+        load_balancer("web", certificate_arn=pulumi.Output.from_input(there) if late else there)
+
+    with pytest.raises(Exception) as error:
+        deploy(program)
+    assert str(error.value) == (
+        "certificate_arn must be in eu-west-1, got one in us-east-1: "
+        "a load balancer takes a certificate of its own Region"
+    )
 
 
-@pytest.mark.parametrize("port", [1, 79, 81, 442, 444, 65535])
-def test_test_traffic_can_have_any_port_that_the_public_has_not(port: int) -> None:
-    assert for_tests(port=port).port == port
-
-
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        *(({"ingress_cidrs": ranges}, f"{RANGES}{ranges}") for ranges in NO_RANGES),
-        *(
-            ({"port": port}, f"port must be between 1 and 65535 and neither 80 nor 443, got {port}")
-            for port in (0, 65536, 80, 443)
-        ),
-    ],
-)
-def test_what_is_no_listener_for_test_traffic_is_refused_with_the_rule(args: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError) as error:
-        for_tests(**args)
-    assert str(error.value) == message
+def test_a_certificate_of_iam_has_no_region() -> None:
+    arn = "arn:aws:iam::123456789012:server-certificate/shop"
+    assert named(deploy(lambda: load_balancer("web", certificate_arn=arn)), "web-https").inputs["certificateArn"] == arn
 
 
 @pytest.mark.parametrize("name", ["ab", "web", "storefront-2", "a" * 32])

@@ -1020,7 +1020,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a hook has a stage of a deployment": (
         strategy("canary", hooks=[{"stages": ["AFTER"]}]),
-        f"stages[0].strategy.canary.hooks[0].stages must be some of {EVERY_STAGE}, got ['AFTER']",
+        f"stages[0].strategy.canary.hooks[0].stages[0] must be one of {EVERY_STAGE}, got 'AFTER'",
     ),
     "nothing pauses while traffic shifts": (
         strategy("canary", hooks=[{"stages": ["TEST_TRAFFIC_SHIFT"]}]),
@@ -1091,7 +1091,8 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a key has an ARN": (
         {"registry": {"kmsKeyArn": "alias/mine"}},
-        "registry.kmsKeyArn must be the ARN of a KMS key, got 'alias/mine'",
+        "registry.kmsKeyArn must be the ARN of a KMS key, such as arn:aws:kms:eu-west-1:123456789012:key/1234abcd, "
+        "got 'alias/mine'",
     ),
     "an image lives for a day at least": (
         {"registry": {"expireDays": 0}},
@@ -1099,16 +1100,20 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "whoever pulls has an ARN": (
         {"registry": {"pullPrincipals": ["111122223333"]}},
-        "registry.pullPrincipals must be ARNs, such as arn:aws:iam::111122223333:role/x, got ['111122223333']",
+        "registry.pullPrincipals[0] must be the ARN of an account, a role or a user, such as "
+        "arn:aws:iam::123456789012:role/deploy, or the ARN of a session, such as "
+        "arn:aws:sts::123456789012:assumed-role/deploy/x, got '111122223333'",
     ),
     # loadBalancer
     "a certificate has an ARN": (
         {"loadBalancer": {"certificateArn": "mine"}},
-        "loadBalancer.certificateArn must be the ARN of a certificate in ACM, got 'mine'",
+        "loadBalancer.certificateArn must be the ARN of a certificate in ACM, such as "
+        "arn:aws:acm:eu-west-1:123456789012:certificate/1234abcd, or the ARN of one in IAM, such as "
+        "arn:aws:iam::123456789012:server-certificate/shop, got 'mine'",
     ),
     "clients have ranges": (
         {"loadBalancer": {"ingressCidrs": ["10.0.0.1/8"]}},
-        "loadBalancer.ingressCidrs must be IPv4 ranges such as 10.0.0.0/8, got ['10.0.0.1/8']",
+        "loadBalancer.ingressCidrs[0] must be an IPv4 range such as 10.0.0.0/8, got '10.0.0.1/8'",
     ),
     "a connection may be silent for 4000 seconds": (
         {"loadBalancer": {"idleTimeoutSeconds": 4001}},
@@ -1209,7 +1214,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a network has a range": (
         {"network": {"new": {"cidr": "10.0.0.0/99"}}},
-        "network.new.cidr must be an IPv4 range such as 10.0.0.0/16, got '10.0.0.0/99'",
+        "network.new.cidr must be an IPv4 range of /16 to /28 such as 10.0.0.0/16, got '10.0.0.0/99'",
     ),
     "tasks need a way out": (
         {"network": {"new": {"natGateways": "None"}}},
@@ -1217,15 +1222,15 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a VPC has an id": (
         {"network": {"existing": {**FULL["network"]["existing"], "vpcId": "mine"}}},
-        "network.existing.vpcId must be the id of a VPC, got 'mine'",
+        "network.existing.vpcId must be the id of a VPC, such as vpc-0a1b2c3d, got 'mine'",
     ),
     "a balancer has two subnets": (
         {"network": {"existing": {**FULL["network"]["existing"], "publicSubnetIds": ["subnet-1"]}}},
-        "network.existing.publicSubnetIds must be at least two, got ['subnet-1']",
+        "network.existing.publicSubnetIds must have at least 2 items, all different, got ['subnet-1']",
     ),
     "tasks have a subnet": (
         {"network": {"existing": {**FULL["network"]["existing"], "privateSubnetIds": []}}},
-        "network.existing.privateSubnetIds must be at least one, got []",
+        "network.existing.privateSubnetIds must have 1 to 16 items, all different, got []",
     ),
     # the file
     "an unknown part is told with those there are": (

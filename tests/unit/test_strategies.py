@@ -8,11 +8,6 @@ STAGES = (
     "['RECONCILE_SERVICE', 'PRE_SCALE_UP', 'POST_SCALE_UP', 'TEST_TRAFFIC_SHIFT', 'POST_TEST_TRAFFIC_SHIFT', "
     "'PRODUCTION_TRAFFIC_SHIFT', 'POST_PRODUCTION_TRAFFIC_SHIFT']"
 )
-CONFIGS = (
-    "['CodeDeployDefault.ECSAllAtOnce', 'CodeDeployDefault.ECSCanary10Percent5Minutes', "
-    "'CodeDeployDefault.ECSCanary10Percent15Minutes', 'CodeDeployDefault.ECSLinear10PercentEvery1Minutes', "
-    "'CodeDeployDefault.ECSLinear10PercentEvery3Minutes']"
-)
 PAUSE = Hook(stages=["PRE_SCALE_UP"], timeout_minutes=1)
 
 
@@ -50,21 +45,6 @@ def test_codepipelines_own_action_waits_an_hour_at_most() -> None:
     assert refusal(Rolling, ecs_action=True, deadline_minutes=61) == (
         "deadline_minutes must be at most 60 with ecs_action, got 61: CodePipeline's ECS action waits no longer"
     )
-
-
-def test_each_broken_rule_is_told_with_what_was_got() -> None:
-    args = {"minimum_healthy_percent": 101, "maximum_percent": 99, "deadline_minutes": 181}
-    assert refusal(Rolling, **args).split("\n") == [
-        "minimum_healthy_percent must be between 0 and 100, got 101",
-        "maximum_percent must be between 100 and 200, got 99",
-        "deadline_minutes must be between 3 and 180, got 181",
-    ]
-    args = {"minimum_healthy_percent": -1, "maximum_percent": 201, "deadline_minutes": 2}
-    assert refusal(Rolling, **args).split("\n") == [
-        "minimum_healthy_percent must be between 0 and 100, got -1",
-        "maximum_percent must be between 100 and 200, got 201",
-        "deadline_minutes must be between 3 and 180, got 2",
-    ]
 
 
 def test_a_deployment_that_could_neither_stop_nor_start_a_task_is_refused() -> None:
@@ -194,16 +174,11 @@ def test_a_deployment_cannot_pause_while_it_shifts_traffic_but_can_ask_a_functio
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ({"stages": []}, f"stages must be some of {STAGES}, got none"),
+        ({"stages": []}, "stages must have at least 1 item, all different, got []"),
         (
             {"stages": ["PRE_SCALE_UP", "PRE_PRODUCTION_TRAFFIC_SHIFT"]},
-            f"stages must be some of {STAGES}, got ['PRE_PRODUCTION_TRAFFIC_SHIFT']",
+            f"stages[1] must be one of {STAGES}, got 'PRE_PRODUCTION_TRAFFIC_SHIFT'",
         ),
-        ({"function_arn": "check"}, "function_arn must be the ARN of a Lambda function, got 'check'"),
-        ({"function_arn": FUNCTION[:-5]}, f"function_arn must be the ARN of a Lambda function, got {FUNCTION[:-5]!r}"),
-        ({"timeout_minutes": 0}, "timeout_minutes must be between 1 and 1440, got 0"),
-        ({"timeout_minutes": 1441}, "timeout_minutes must be between 1 and 1440, got 1441"),
-        ({"on_timeout": "FAIL"}, "on_timeout must be one of ['ROLLBACK', 'CONTINUE'], got 'FAIL'"),
     ],
 )
 def test_what_is_no_hook_is_refused_with_the_rule(args: dict[str, Any], message: str) -> None:
@@ -235,46 +210,29 @@ def test_what_is_just_within_the_rules_of_a_shift_is_accepted(strategy: Any, arg
 @pytest.mark.parametrize(
     ("strategy", "args", "messages"),
     [
-        *(
-            (strategy, args, messages)
-            for strategy in (BlueGreen, Canary, Linear)
-            for args, messages in (
-                ({"bake_minutes": -1}, ["bake_minutes must be between 0 and 1440, got -1"]),
-                ({"deadline_minutes": 2}, ["deadline_minutes must be between 3 and 180, got 2"]),
-                ({"deadline_minutes": 181}, ["deadline_minutes must be between 3 and 180, got 181"]),
-                ({"hooks": [PAUSE] * 11}, ["hooks must be at most 10, got 11"]),
-            )
-        ),
         (BlueGreen, {"bake_minutes": 651}, [TOGETHER.format(661)]),
         (
             BlueGreen,
             {"bake_minutes": 1441},
             ["bake_minutes must be between 0 and 1440, got 1441", TOGETHER.format(1451)],
         ),
-        (BlueGreen, {"hooks": [hook(stages=["PRE_SCALE_UP"] * 641, timeout_minutes=1)]}, [TOGETHER.format(661)]),
+        (BlueGreen, {"hooks": [hook(timeout_minutes=641)]}, [TOGETHER.format(661)]),
+        (
+            BlueGreen,
+            {"hooks": [hook(stages=["PRE_SCALE_UP", "POST_SCALE_UP"], timeout_minutes=321)]},
+            [TOGETHER.format(662)],
+        ),
         (Canary, {"canary_bake_minutes": 641}, [TOGETHER.format(661)]),
-        (Canary, {"canary_bake_minutes": -1}, ["canary_bake_minutes must be between 0 and 1440, got -1"]),
         (
             Canary,
             {"canary_bake_minutes": 1441},
             ["canary_bake_minutes must be between 0 and 1440, got 1441", TOGETHER.format(1461)],
-        ),
-        *(
-            (Canary, {"percent": percent}, [message + str(percent)])
-            for message in ("percent must be between 0.1 and 100, with at most one decimal, got ",)
-            for percent in (0, 0.09, 100.1, 12.34)
         ),
         (Linear, {"step_percent": 50, "step_bake_minutes": 641}, [TOGETHER.format(661)]),
         (
             Linear,
             {"step_percent": 100, "step_bake_minutes": 1441},
             ["step_bake_minutes must be between 0 and 1440, got 1441"],
-        ),
-        (Linear, {"step_bake_minutes": -1}, ["step_bake_minutes must be between 0 and 1440, got -1"]),
-        *(
-            (Linear, {"step_percent": percent}, [message + str(percent)])
-            for message in ("step_percent must be between 3 and 100, with at most one decimal, got ",)
-            for percent in (2.9, 0, -1, 100.1, 12.34, float("nan"))
         ),
     ],
 )
@@ -292,33 +250,19 @@ CODEDEPLOY_TOGETHER = (
     ("args", "messages"),
     [
         (
-            {"deployment_config": "CodeDeployDefault.OneAtATime"},
-            [f"deployment_config must be one of {CONFIGS}, got 'CodeDeployDefault.OneAtATime'"],
-        ),
-        (
-            {"on_ready": "WAIT", "wait_minutes": 5},
-            ["on_ready must be one of ['CONTINUE_DEPLOYMENT', 'STOP_DEPLOYMENT'], got 'WAIT'"],
-        ),
-        (
             {"wait_minutes": 1},
             ["wait_minutes must be 0 with on_ready=CONTINUE_DEPLOYMENT, got 1: CodeDeploy waits only to stop"],
         ),
-        *(
-            (
-                {"on_ready": "STOP_DEPLOYMENT", "wait_minutes": wait},
-                [f"wait_minutes must be between 1 and 600 with on_ready=STOP_DEPLOYMENT, got {wait}"],
-            )
-            for wait in (0, 601)
+        (
+            {"on_ready": "STOP_DEPLOYMENT", "wait_minutes": 0},
+            ["wait_minutes must be at least 1 with on_ready=STOP_DEPLOYMENT, got 0"],
         ),
-        ({"termination_minutes": -1}, ["termination_minutes must be between 0 and 2880, got -1"]),
         (
             {"termination_minutes": 2881},
             ["termination_minutes must be between 0 and 2880, got 2881", CODEDEPLOY_TOGETHER.format(2896)],
         ),
         ({"termination_minutes": 2880}, [CODEDEPLOY_TOGETHER.format(2895)]),
         ({"termination_minutes": 646}, [CODEDEPLOY_TOGETHER.format(661)]),
-        ({"deadline_minutes": 2}, ["deadline_minutes must be between 3 and 60, got 2"]),
-        ({"deadline_minutes": 61}, ["deadline_minutes must be between 3 and 60, got 61"]),
     ],
 )
 def test_what_codedeploy_cannot_do_is_refused_with_the_rules(args: dict[str, Any], messages: list[str]) -> None:

@@ -11,16 +11,18 @@ import json
 import re
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import pulumi
 from pulumi.runtime import config as pulumi_config
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import core_schema
 
-from slipway._rules import NAME, refuse
+from slipway._constraints import Must, between, check, hints, items, one_of, plain
+from slipway._rules import NAME
 from slipway.build.component import BuildSettings
-from slipway.load_balancer import LoadBalancerSettings, is_ipv4_range
+from slipway.load_balancer import LoadBalancerSettings, SubnetId, VpcId, is_ipv4_range
 from slipway.pipeline.commands import CodeScan, StageTests
 from slipway.pipeline.component import PipelineSettings, composition_rules
 from slipway.pipeline.notifications import Notifications
@@ -40,55 +42,51 @@ OVERRIDDEN = ("service", "loadBalancer")
 """Parts of the file of which a stage may say some keys anew."""
 
 
+VpcRange = Annotated[
+    str,
+    Must(
+        "be an IPv4 range of /16 to /28 such as 10.0.0.0/16",
+        lambda text: is_ipv4_range(text) and 16 <= int(text.partition("/")[2]) <= 28,
+        {"pattern": r"^\d{1,3}(\.\d{1,3}){3}/(1[6-9]|2[0-8])$"},
+        good=["10.0.0.0/16", "192.168.0.0/28"],
+        bad=["", "0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/15", "10.0.0.0/29", "10.0.0.1/16", "fd00::/16"],
+    ),
+]
+"""https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html"""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NewNetwork:
     """A VPC of the stack's own, with public subnets for the load balancer and private ones for the tasks."""
 
-    cidr: str = "10.0.0.0/16"
+    cidr: VpcRange = "10.0.0.0/16"
     """IPv4 range of the VPC."""
 
-    zones: int = 2
+    zones: Annotated[int, between(2, 4)] = 2
     """Availability Zones to use."""
 
-    nat_gateways: str = "Single"
+    nat_gateways: Annotated[str, one_of(("Single", "OnePerAz"))] = "Single"
     """NAT gateways, each about 35 USD a month: `Single` for all zones, or `OnePerAz`, to survive the loss of one."""
 
     def __post_init__(self) -> None:
-        refuse(
-            (not is_ipv4_range(self.cidr), f"cidr must be an IPv4 range such as 10.0.0.0/16, got {self.cidr!r}"),
-            (not 2 <= self.zones <= 4, f"zones must be between 2 and 4, got {self.zones}"),
-            (
-                self.nat_gateways not in ("Single", "OnePerAz"),
-                f"nat_gateways must be one of ['Single', 'OnePerAz'], got {self.nat_gateways!r}",
-            ),
-        )
+        check(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExistingNetwork:
     """A VPC that exists already."""
 
-    vpc_id: str
+    vpc_id: VpcId
     """Its id."""
 
-    public_subnet_ids: Sequence[str]
+    public_subnet_ids: Annotated[Sequence[SubnetId], items(2, distinct=True)]
     """Subnets for the load balancer, in at least two Availability Zones."""
 
-    private_subnet_ids: Sequence[str]
+    private_subnet_ids: Annotated[Sequence[SubnetId], items(1, 16, distinct=True)]
     """Subnets for the tasks, with a way out to ECR and CloudWatch Logs."""
 
     def __post_init__(self) -> None:
-        refuse(
-            (not re.fullmatch(r"vpc-\w+", self.vpc_id), f"vpc_id must be the id of a VPC, got {self.vpc_id!r}"),
-            (
-                len(self.public_subnet_ids) < 2,
-                f"public_subnet_ids must be at least two, got {list(self.public_subnet_ids)}",
-            ),
-            (
-                not self.private_subnet_ids,
-                f"private_subnet_ids must be at least one, got {list(self.private_subnet_ids)}",
-            ),
-        )
+        check(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,13 +94,46 @@ class FeatureBranch:
     """The stack is for a feature branch: its images are short-lived, it has at most an environment of its own, and its
     images and the release state go with the stack."""
 
-    image_days: int = 14
+    image_days: Annotated[int, between(1, 3650)] = 14
     """Days until an image expires that is not live."""
 
     def __post_init__(self) -> None:
-        refuse(
-            (not 1 <= self.image_days <= 3650, f"image_days must be between 1 and 3650, got {self.image_days}"),
-        )
+        check(self)
+
+
+def read_as_plain(kind: Any) -> None:
+    """Let pydantic read a class of arguments, and those in it, without the Outputs that its fields may be."""
+    if not isinstance(kind, type) or not dataclasses.is_dataclass(kind) or "__get_pydantic_core_schema__" in vars(kind):
+        for part in typing.get_args(kind):
+            read_as_plain(part)
+        return
+    fields = [(f.name, plain(hints(kind)[f.name]), copy_of(f)) for f in dataclasses.fields(kind)]
+    shape = dataclasses.make_dataclass(kind.__name__, fields, kw_only=True)
+
+    def made(given: Any) -> Any:
+        return kind(**vars(given))
+
+    def schema(cls: Any, source: Any, handler: Any) -> Any:
+        read = core_schema.no_info_after_validator_function(made, handler.generate_schema(shape))
+        return core_schema.json_or_python_schema(read, core_schema.is_instance_schema(kind))
+
+    setattr(kind, "__get_pydantic_core_schema__", classmethod(schema))  # noqa: B010 - mypy knows no such attribute
+    for _, hint, _ in fields:
+        read_as_plain(hint)
+
+
+def copy_of(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return dataclasses.field(default_factory=field.default_factory)
+    return dataclasses.field() if field.default is dataclasses.MISSING else dataclasses.field(default=field.default)
+
+
+for _part in (
+    *(CodeCommit, Connection, EcrImage, S3Object, BuildSettings, RegistryArgs, CodeScan, ScanGate),
+    *(Strategy, ServiceSettings, LoadBalancerSettings, Approval, StageTests, Window),
+    *(NewNetwork, ExistingNetwork, FeatureBranch, Notifications, PipelineSettings),
+):
+    read_as_plain(_part)
 
 
 class Section(BaseModel):
@@ -555,8 +586,14 @@ def kind_at(path: Sequence[int | str]) -> Any:
 
 def fields_of(kind: Any) -> dict[str, Any]:
     """The keys of a part, with their types."""
-    hints = {name: hint for name, hint in typing.get_type_hints(kind).items() if name != "model_config"}
-    return {to_camel(name): bare(hint) for name, hint in hints.items()}
+    return {to_camel(name): bare(hint) for name, hint in types_of(kind).items()}
+
+
+def types_of(kind: Any) -> dict[str, Any]:
+    """The fields of a part, with their types."""
+    if dataclasses.is_dataclass(kind):
+        return {name: plain(hint) for name, hint in hints(typing.cast(type, kind)).items()}
+    return {name: hint for name, hint in typing.get_type_hints(kind).items() if name != "model_config"}
 
 
 def bare(hint: Any) -> Any:
