@@ -2,17 +2,19 @@
 
 from slipway.artifacts import ArtifactStore
 from slipway.build.component import Build, BuildArgs
+from slipway.iam import Statement, allow
 from slipway.load_balancer import LoadBalancer, LoadBalancerArgs, TestListener
-from slipway.pipeline.commands import CodeScan, CommandProject, StageTests
+from slipway.pipeline.commands import CodeScan, CommandProject, CommandProjectArgs, StageTests, VpcConfig
 from slipway.pipeline.component import Pipeline, PipelineArgs
-from slipway.pipeline.notifications import Notifications, Notifier, Slack, Teams
-from slipway.pipeline.scan_gate import AllowedFinding, ScanGate, ScanGateFunction
+from slipway.pipeline.notifications import Notifications, Notifier, NotifierArgs, Slack, Teams
+from slipway.pipeline.scan_gate import AllowedFinding, ScanGate, ScanGateFunction, ScanGateFunctionArgs
 from slipway.pipeline.sources import CodeCommit, Connection, EcrImage, Filter, PullRequest, Push, S3Object
 from slipway.pipeline.stages import Approval, DeployStage, Window
-from slipway.registry import ExistingRegistry, Registry, RegistryArgs
-from slipway.release.code_deploy import CodeDeploy
-from slipway.release.component import ReleaseFunction
-from slipway.service.component import ErrorAlarm, Service, ServiceArgs, Tasks
+from slipway.registry import ExistingRegistry, Registry, RegistryArgs, Repository
+from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
+from slipway.release.component import ReleaseFunction, ReleaseFunctionArgs
+from slipway.service.args import ErrorAlarm, ServiceArgs, Tasks
+from slipway.service.component import Service
 from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Hook, Linear, Rolling
 
 __version__ = "0.1.0"
@@ -26,9 +28,11 @@ __all__ = [
     "Canary",
     "CodeCommit",
     "CodeDeploy",
+    "CodeDeployArgs",
     "CodeDeployBlueGreen",
     "CodeScan",
     "CommandProject",
+    "CommandProjectArgs",
     "Connection",
     "DeployStage",
     "EcrImage",
@@ -41,6 +45,7 @@ __all__ = [
     "LoadBalancerArgs",
     "Notifications",
     "Notifier",
+    "NotifierArgs",
     "Pipeline",
     "PipelineArgs",
     "PullRequest",
@@ -48,17 +53,23 @@ __all__ = [
     "Registry",
     "RegistryArgs",
     "ReleaseFunction",
+    "ReleaseFunctionArgs",
+    "Repository",
     "Rolling",
     "S3Object",
     "ScanGate",
     "ScanGateFunction",
+    "ScanGateFunctionArgs",
     "Service",
     "ServiceArgs",
     "Slack",
     "StageTests",
+    "Statement",
     "Tasks",
     "Teams",
     "TestListener",
+    "VpcConfig",
     "Window",
     "__version__",
+    "allow",
 ]

@@ -145,7 +145,7 @@ class LoadBalancer(pulumi.ComponentResource):
     def __init__(self, name: str, args: LoadBalancerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Create the balancer and its listeners.
 
-        Raises ValueError if `name` cannot be the name of a balancer.
+        Raises ValueError if `name` cannot be the name of a balancer, or if the certificate is in another Region.
         """
         check_name("load balancer", name, longest=32)
         if name.startswith("internal-"):

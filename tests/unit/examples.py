@@ -202,7 +202,9 @@ def complete_pipeline_args(name: str) -> PipelineArgs:
     given = Registry(f"given-{name}")
     made: dict[str, Any] = {"registry": given, "load_balancer": load_balancer(f"given-{name}")}
     canary = service(f"given-{name}-a", environment_name="a", strategy=Canary(), **made)
-    by_codedeploy = service(f"given-{name}-b", environment_name="b", strategy=CodeDeployBlueGreen(), **made)
+    by_codedeploy = service(
+        f"given-{name}-b", environment_name="b", strategy=CodeDeployBlueGreen(), listener_priority=101, **made
+    )
     approval, tests = Approval(notify=["ops@example.com"]), StageTests(commands=["true"], in_vpc=True)
     return PipelineArgs(
         source=Connection(provider_type="GitHub", repository="acme/storefront"),

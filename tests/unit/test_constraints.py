@@ -374,7 +374,7 @@ def said_of(kind: type, name: str, value: Any) -> list[str]:
 
 
 def test_there_are_classes_to_look_at() -> None:
-    assert {slipway.LoadBalancerArgs, slipway.RegistryArgs, slipway.Canary} <= set(CLASSES)
+    assert {slipway.ServiceArgs, slipway.LoadBalancerArgs, slipway.RegistryArgs, slipway.Canary} <= set(CLASSES)
     assert sum(1 for kind, name in FIELDS for _ in cases(hints(kind)[name], name)) > 200
 
 

@@ -21,7 +21,7 @@ from slipway import (
     Teams,
 )
 from slipway.config import schema
-from slipway.service.component import ServiceSettings
+from slipway.service.args import ServiceSettings
 from unit import architecture
 from unit.example import run_example
 from unit.harness import ROOT, of_type

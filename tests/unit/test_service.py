@@ -871,7 +871,43 @@ def test_the_address_of_ones_own_is_what_is_told_and_tested() -> None:
 def test_an_environment_that_no_tag_can_name_is_refused() -> None:
     with pytest.raises(ValueError) as error:
         deployed(environment_name="Prod EU")
-    assert str(error.value) == "environment_name must be 1 to 30 characters of a-z 0-9 -, got 'Prod EU'"
+    assert (
+        str(error.value)
+        == "environment_name must be 1 to 30 characters of a-z 0-9 -, and not begin with -, got 'Prod EU'"
+    )
+
+
+def test_a_stack_whose_name_no_tag_can_have_needs_an_environment_name() -> None:
+    with pytest.raises(ValueError) as error:
+        deploy(lambda: service("api"), stack="Feature_X")
+    assert str(error.value) == (
+        "environment_name must be given where the stack's name has not its form, got stack 'Feature_X'"
+    )
+    deploy(lambda: service("api", environment_name="feature-x"), stack="Feature_X")
+
+
+def test_each_service_of_a_load_balancer_has_a_priority_of_its_own() -> None:
+    def program(second: int) -> None:
+        shared = load_balancer("given")
+        service("api", load_balancer=shared)
+        service("web", load_balancer=shared, listener_priority=second)
+
+    deploy(lambda: program(101))
+    with pytest.raises(ValueError) as error:
+        deploy(lambda: program(100))
+    assert str(error.value) == (
+        "listener_priority must be different for each service of a load balancer, got 100 for 'api' and 'web'"
+    )
+
+
+@pytest.mark.parametrize(("paths", "wildcards"), [(["/*/*/*/*/*"], 5), (["/*/a?", "/b/*", "/??", "/?"], 6)])
+def test_a_rule_has_five_wildcards(paths: list[str], wildcards: int) -> None:
+    if wildcards <= 5:
+        deployed(paths=paths)
+        return
+    with pytest.raises(ValueError) as error:
+        deployed(paths=paths)
+    assert str(error.value) == f"paths must have at most 5 wildcards together, got {wildcards}"
 
 
 def test_what_is_no_name_of_a_service_is_refused() -> None:

@@ -47,7 +47,7 @@ from slipway.config.schema import (
 )
 from slipway.load_balancer import LoadBalancerSettings
 from slipway.pipeline.component import PipelineSettings
-from slipway.service.component import ServiceSettings
+from slipway.service.args import ServiceSettings
 from unit.harness import deploy_stack_file, named, of_type, only, refuse_stack_file
 
 STACK = ["pulumi:pulumi:Stack"]
@@ -94,6 +94,7 @@ FULL: dict[str, Any] = {
         "cpuArchitecture": "ARM64",
         "tasks": {"min": 3, "max": 9, "targetCpuPercent": 40},
         "environment": {"LOG_LEVEL": "debug"},
+        "notSecret": ["LOG_LEVEL"],
         "secrets": {"PASSWORD": f"{SECRET}:password::"},
         "secretsKmsKeyArns": ["arn:aws:kms:eu-west-1:123456789012:key/k"],
         "readOnlyRootFilesystem": False,
@@ -229,6 +230,7 @@ def test_every_key_reaches_what_it_is_for() -> None:
         cpu_architecture="ARM64",
         tasks=Tasks(min=3, max=9, target_cpu_percent=40),
         environment={"LOG_LEVEL": "debug"},
+        not_secret=["LOG_LEVEL"],
         secrets={"PASSWORD": f"{SECRET}:password::"},
         secrets_kms_key_arns=["arn:aws:kms:eu-west-1:123456789012:key/k"],
         read_only_root_filesystem=False,
@@ -657,7 +659,7 @@ def test_a_feature_branch_may_only_be_built() -> None:
 
 
 SERVICE_KEYS = (
-    "port, healthPath, cpu, memory, cpuArchitecture, tasks, environment, secrets, secretsKmsKeyArns, "
+    "port, healthPath, cpu, memory, cpuArchitecture, tasks, environment, notSecret, secrets, secretsKmsKeyArns, "
     "readOnlyRootFilesystem, healthCheckGraceSeconds, stopTimeoutSeconds, paths, listenerPriority, url, errorAlarm, "
     "alarmNames, keepVerified, retainReleaseState, logRetentionDays"
 )
@@ -803,7 +805,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     "a port is a number": ({"service": {"port": "80"}}, 'service.port must be a valid integer, got "80"'),
     "a health path is a path": (
         {"service": {"healthPath": "healthz"}},
-        "service.healthPath must start with /, got 'healthz'",
+        "service.healthPath must be a path such as /healthz without spaces, of at most 1024 characters, got 'healthz'",
     ),
     "cpu is a size of Fargate": (
         {"service": {"cpu": 300}},
@@ -823,7 +825,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "most tasks are not fewer than least": (
         {"service": {"tasks": {"min": 3, "max": 2}}},
-        "service.tasks.max must be between min=3 and 5000, got 2",
+        "service.tasks.max must be at least min=3, got 2",
     ),
     "scaling aims between 10 and 90 percent": (
         {"service": {"tasks": {"targetCpuPercent": 95}}},
@@ -835,7 +837,9 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a secret is a reference and what stands there is not repeated": (
         {"service": {"secrets": {"TOKEN": "hunter2"}}},
-        "service.secrets must be ARNs of secrets or parameters, and these are not: ['TOKEN']",
+        "service.secrets['TOKEN'] must be the ARN of a secret in Secrets Manager, such as "
+        "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-a1b2c3:password::, or the ARN of a parameter in "
+        "Parameter Store, such as arn:aws:ssm:eu-west-1:123456789012:parameter/prod/token",
     ),
     "a grace period ends": (
         {"service": {"healthCheckGraceSeconds": 86401}},
@@ -851,11 +855,12 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a rule has five paths at most": (
         {"service": {"paths": ["/1", "/2", "/3", "/4", "/5", "/6"]}},
-        "service.paths must be 1 to 5 patterns that start with /, got ['/1', '/2', '/3', '/4', '/5', '/6']",
+        "service.paths must have 1 to 5 items, all different, got ['/1', '/2', '/3', '/4', '/5', '/6']",
     ),
     "a path starts with a slash": (
         {"service": {"paths": ["api/*"]}},
-        "service.paths must be 1 to 5 patterns that start with /, got ['api/*']",
+        "service.paths[0] must be a pattern such as /api/* of a-z A-Z 0-9 _-.$/~\"'@:+&;*? of at most 128 characters, "
+        "got 'api/*'",
     ),
     "a rule has a priority": (
         {"service": {"listenerPriority": 0}},
@@ -867,7 +872,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an address has no path": (
         {"service": {"url": "https://example.com/shop"}},
-        "service.url must be an address such as https://shop.example.com, got 'https://example.com/shop'",
+        "service.url must be an address such as https://shop.example.com, without a path, got 'https://example.com/shop'",
     ),
     "an alarm goes off at some share of the requests": (
         {"service": {"errorAlarm": {"percent": 100}}},
@@ -875,15 +880,16 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "alarms have names": (
         {"service": {"alarmNames": ["latency,errors"]}},
-        "service.alarmNames must be names of alarms in CloudWatch, got ['latency,errors']",
+        "service.alarmNames[0] must be the name of an alarm in CloudWatch, without spaces and commas, of at most 255 "
+        "characters, got 'latency,errors'",
     ),
     "alarms are different": (
         {"service": {"alarmNames": ["latency", "errors", "latency"]}},
-        "service.alarmNames must be at most 9, all different, got ['latency', 'errors', 'latency']",
+        "service.alarmNames must have at most 9 items, all different, got ['latency', 'errors', 'latency']",
     ),
     "CodeDeploy takes ten alarms with that of the service": (
         {"service": {"alarmNames": [*"abcdefghij"]}},
-        f"service.alarmNames must be at most 9, all different, got {[*'abcdefghij']}",
+        f"service.alarmNames must have at most 9 items, all different, got {[*'abcdefghij']}",
     ),
     "logs are kept as long as CloudWatch can": (
         {"service": {"logRetentionDays": 2}},
@@ -1244,7 +1250,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a value is told as it was written": (
         {"service": {"healthPath": "my_path"}},
-        "service.healthPath must start with /, got 'my_path'",
+        "service.healthPath must be a path such as /healthz without spaces, of at most 1024 characters, got 'my_path'",
     ),
 }
 

@@ -30,7 +30,7 @@ from slipway.pipeline.scan_gate import ScanGate
 from slipway.pipeline.sources import CodeCommit, Connection, EcrImage, S3Object, Source
 from slipway.pipeline.stages import Approval, Window, stage_rules
 from slipway.registry import RegistryArgs
-from slipway.service.component import ENVIRONMENT_NAME, ServiceSettings, strategy_rules
+from slipway.service.args import ENVIRONMENT_NAME, ServiceSettings, strategy_rules
 from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Linear, Rolling, Strategy
 
 NAMESPACE = "slipway"

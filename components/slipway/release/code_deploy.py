@@ -9,13 +9,14 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
+from slipway._constraints import check
 from slipway.iam import Scope, Statement, allow
 from slipway.strategies import CodeDeployBlueGreen
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodeDeployArgs:
-    """Arguments of CodeDeploy; its Service makes them."""
+    """Arguments of CodeDeploy; built by Service."""
 
     cluster: aws.ecs.Cluster
     service: aws.ecs.Service
@@ -28,6 +29,9 @@ class CodeDeployArgs:
     alarm_arns: Sequence[pulumi.Input[str]]
     role_arns: Sequence[pulumi.Input[str]]
     """Roles that the released task definitions hand to ECS."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 class CodeDeploy(pulumi.ComponentResource):

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
+from slipway._constraints import between, check
 from slipway.iam import Scope, Statement, allow
 from slipway.registry import Repository
 from slipway.release.code_deploy import CodeDeploy
 from slipway.release.function import contract
 from slipway.release.lambda_function import RUN_MINUTES, function, invoke_on_event
+from slipway.service.args import ContainerName, EnvironmentName, LogDays
 from slipway.strategies import Strategy
 
 
@@ -29,23 +31,23 @@ class ReleaseFunctionArgs:
     """Task definition that a release takes everything from, but the image."""
     scalable_target: aws.appautoscaling.Target | None
     registry: Repository
-    environment_name: str
+    environment_name: EnvironmentName
     family: str
     """Family of the task definitions that are released."""
-    container_name: str
-    minimum_tasks: int
-    maximum_tasks: int
+    container_name: ContainerName
+    minimum_tasks: Annotated[int, between(0, 5000)]
+    maximum_tasks: Annotated[int, between(0, 5000)]
     strategy: Strategy
     deployment: Mapping[str, Any]
     """How ECS replaces tasks, as its API takes it."""
     availability_zone_rebalancing: str
-    keep_verified: int
-    log_retention_days: int
+    keep_verified: Annotated[int, between(1, 20)]
+    log_retention_days: LogDays
     role_arns: Sequence[pulumi.Input[str]]
     """Roles that the released task definitions hand to ECS."""
     service_role_arns: Sequence[pulumi.Input[str]]
     """Roles that the service itself hands to ECS, to shift traffic and to invoke hooks."""
-    subnet_ids: pulumi.Input[Sequence[str]]
+    subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
     security_group_id: pulumi.Input[str]
     load_balancers: Sequence[Mapping[str, Any]]
     """As ECS's API takes them."""
@@ -58,6 +60,9 @@ class ReleaseFunctionArgs:
     """How long ECS watches the service's own alarm after the tasks run."""
     retain_state: bool
     """Keep the table of the release state when the stack is destroyed."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 class ReleaseFunction(pulumi.ComponentResource):

@@ -11,6 +11,9 @@ import pulumi_aws as aws
 
 from slipway import iam
 from slipway.iam import allow
+from slipway.service.args import ServiceArgs
+from slipway.service.task_definition import TaskRoles
+from slipway.service.traffic import Alarms, TrafficRouting, load_balancers
 from slipway.strategies import BlueGreen, CodeDeployBlueGreen, Hook, Rolling, Strategy
 
 IGNORED_BY_PULUMI = (
@@ -33,6 +36,63 @@ port with the old revision, and a strategy without the target groups that it nee
 class HookRole:
     role: aws.iam.Role
     policy: aws.iam.RolePolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a service needs, beside what it is given."""
+
+    roles: TaskRoles
+    template: aws.ecs.TaskDefinition
+    tasks: aws.ec2.SecurityGroup
+    traffic: TrafficRouting | None
+    alarms: Alarms
+    hooks: HookRole | None
+
+    @property
+    def needed(self) -> list[pulumi.Resource]:
+        """What must be there before the service, and go after it."""
+        hooks = [self.hooks.policy] if self.hooks else []
+        return [self.roles.policy, *(self.traffic.ready if self.traffic else []), *hooks]
+
+    @property
+    def service_role_arns(self) -> list[pulumi.Output[str]]:
+        """Roles that the service itself hands to ECS, to shift traffic and to invoke hooks."""
+        shifting = self.traffic.infrastructure if self.traffic else None
+        return [*([shifting.arn] if shifting else []), *([self.hooks.role.arn] if self.hooks else [])]
+
+    def deployment(self, args: ServiceArgs) -> dict[str, Any]:
+        """`deploymentConfiguration` as ECS's API takes it."""
+        return deployment_configuration(args.strategy, self.alarms.names, self.hooks)
+
+
+def ecs_service(name: str, args: ServiceArgs, parts: Parts, child: pulumi.ResourceOptions) -> aws.ecs.Service:
+    """The service, without tasks."""
+    by_codedeploy = isinstance(args.strategy, CodeDeployBlueGreen)
+    return aws.ecs.Service(
+        name,
+        name=name,
+        cluster=args.cluster.arn,
+        task_definition=parts.template.arn,
+        launch_type="FARGATE",
+        # Nothing is released yet, so no task can start: the first release sets the count.
+        desired_count=0,
+        deployment_controller=aws.ecs.ServiceDeploymentControllerArgs(type="CODE_DEPLOY" if by_codedeploy else "ECS"),
+        **first_deployment(parts.deployment(args)),
+        health_check_grace_period_seconds=args.health_check_grace_seconds if parts.traffic else None,
+        network_configuration=aws.ecs.ServiceNetworkConfigurationArgs(
+            subnets=args.subnet_ids, security_groups=[parts.tasks.id], assign_public_ip=False
+        ),
+        load_balancers=[load_balancer(balancer) for balancer in load_balancers(args, parts.traffic)],
+        enable_ecs_managed_tags=True,
+        propagate_tags="SERVICE",
+        opts=child.merge(
+            pulumi.ResourceOptions(
+                ignore_changes=list(IGNORED_BY_PULUMI),
+                depends_on=parts.needed,
+            )
+        ),
+    )
 
 
 def deployment_configuration(
@@ -68,17 +128,25 @@ def lifecycle_hook(hook: Hook, invoker: HookRole | None) -> dict[str, Any]:
     return {"targetType": "AWS_LAMBDA", "hookTargetArn": hook.function_arn, "roleArn": invoker.role.arn, **settings}
 
 
-def hook_role(name: str, strategy: Strategy, child: pulumi.ResourceOptions) -> HookRole | None:
+def hook_functions(strategy: Strategy) -> dict[str, pulumi.Input[str]]:
+    """The functions of hooks, by the field that each is from."""
+    hooks = strategy.hooks if isinstance(strategy, BlueGreen) else ()
+    return {
+        f"strategy.hooks[{number}].function_arn": hook.function_arn
+        for number, hook in enumerate(hooks)
+        if hook.function_arn is not None
+    }
+
+
+def hook_role(name: str, functions: Sequence[pulumi.Input[str]], child: pulumi.ResourceOptions) -> HookRole | None:
     """The role by which ECS invokes the functions of hooks.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/blue-green-permissions.html
     """
-    hooks = strategy.hooks if isinstance(strategy, BlueGreen) else ()
-    functions = sorted({hook.function_arn for hook in hooks if hook.function_arn})
     if not functions:
         return None
     # No condition keys are documented for this role.
-    invoke = [allow("lambda:InvokeFunction", on=functions)]
+    invoke = [allow("lambda:InvokeFunction", on=pulumi.Output.all(*functions).apply(lambda arns: sorted(set(arns))))]
     return HookRole(*iam.role(f"{name}-hooks", iam.trust("ecs.amazonaws.com"), invoke, child))
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pulumi
 import pulumi_aws as aws
 
-if TYPE_CHECKING:
-    from slipway.service.component import ServiceArgs
+from slipway.service.args import ServiceArgs
 
 
 def scale(

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
-from slipway.iam import Statement, allow
+from slipway.iam import Scope, Statement, allow
+from slipway.load_balancer import LoadBalancer
+from slipway.service.args import ServiceArgs
 from slipway.strategies import BlueGreen
-
-if TYPE_CHECKING:
-    from slipway.load_balancer import LoadBalancer
-    from slipway.service.component import ServiceArgs
 
 
 @dataclass(frozen=True)
@@ -230,6 +228,26 @@ def error_alarm(
             ),
         ],
         opts=child,
+    )
+
+
+@dataclass(frozen=True)
+class Alarms:
+    """The alarms that are watched in a deployment."""
+
+    names: Sequence[pulumi.Input[str]]
+    arns: Sequence[pulumi.Input[str]]
+    minutes: int
+    """How long the service's own alarm is watched after the tasks run."""
+
+
+def watched(args: ServiceArgs, own: aws.cloudwatch.MetricAlarm | None, scope: Scope) -> Alarms:
+    """The service's own alarm, and those that it is given."""
+    given = [scope.arn("cloudwatch", pulumi.Output.concat("alarm:", alarm)) for alarm in args.alarm_names]
+    return Alarms(
+        names=[*([own.name] if own else []), *args.alarm_names],
+        arns=[*([own.arn] if own else []), *given],
+        minutes=args.error_alarm.minutes if own and args.error_alarm else 0,
     )
 
 

@@ -1,0 +1,136 @@
+"""The task definition of a service: all that a task is, but the image that releases bring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from slipway import iam
+from slipway._secrets import plaintext_values, secret_statements
+from slipway.iam import Scope, Statement
+from slipway.service.args import INSTEAD, ServiceArgs
+
+UNRELEASED = "unreleased"
+"""The tag that the template names; no such image exists, and nothing ever starts one."""
+LONGEST = 63 * 1024
+"""Bytes of all containers: with the rest, a task definition has 64 KiB."""
+
+
+@dataclass(frozen=True)
+class TaskRoles:
+    execution: aws.iam.Role
+    """What ECS itself needs to start a task."""
+    policy: aws.iam.RolePolicy
+    task: aws.iam.Role
+    """What the application may do."""
+
+    @property
+    def arns(self) -> list[pulumi.Output[str]]:
+        return [self.execution.arn, self.task.arn]
+
+
+def task_roles(
+    name: str, args: ServiceArgs, logs: aws.cloudwatch.LogGroup, scope: Scope, child: pulumi.ResourceOptions
+) -> TaskRoles:
+    # ECS names no cluster when it assumes a role for a task.
+    # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
+    trusted = iam.trust("ecs-tasks.amazonaws.com", scope.only_for(scope.arn("ecs", "*")))
+    execution, policy = iam.role(f"{name}-execution", trusted, execution_statements(args, logs), child)
+    task = aws.iam.Role(f"{name}-task-role", assume_role_policy=trusted, opts=child)
+    if args.task_statements:
+        aws.iam.RolePolicy(
+            f"{name}-task-policy", role=task.name, policy=iam.document(*args.task_statements), opts=child
+        )
+    return TaskRoles(execution, policy, task)
+
+
+def template(
+    name: str,
+    args: ServiceArgs,
+    roles: TaskRoles,
+    containers: pulumi.Output[str],
+    child: pulumi.ResourceOptions,
+) -> aws.ecs.TaskDefinition:
+    """What a release takes everything from, but the image."""
+    return aws.ecs.TaskDefinition(
+        f"{name}-template",
+        # A family of its own: what is released is a revision of the service's family.
+        family=f"{name}-template",
+        requires_compatibilities=["FARGATE"],
+        network_mode="awsvpc",
+        cpu=str(args.cpu),
+        memory=str(args.memory),
+        runtime_platform=aws.ecs.TaskDefinitionRuntimePlatformArgs(
+            cpu_architecture=args.cpu_architecture, operating_system_family="LINUX"
+        ),
+        execution_role_arn=roles.execution.arn,
+        task_role_arn=roles.task.arn,
+        container_definitions=containers,
+        # Releases were made from the old revisions; they stay readable.
+        skip_destroy=True,
+        # Each change of it is a new one, which a component that is protected must not refuse.
+        opts=child.merge(pulumi.ResourceOptions(protect=False)),
+    )
+
+
+def containers(*definitions: Mapping[str, Any]) -> pulumi.Output[str]:
+    """Container definitions as JSON, which fails where a task definition has no room for them."""
+
+    def fit(text: str) -> str:
+        length = len(text.encode())
+        if length > LONGEST:
+            raise pulumi.RunError(
+                f"environment and secrets must leave room in a task definition, which has 64 KiB: with them, its "
+                f"containers take {length} bytes of {LONGEST}"
+            )
+        return text
+
+    return pulumi.Output.json_dumps(list(definitions), sort_keys=True).apply(fit)
+
+
+def execution_statements(args: ServiceArgs, logs: aws.cloudwatch.LogGroup) -> list[Statement]:
+    """What ECS itself needs to start a task.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
+    """
+    secrets = secret_statements(args.secrets, args.secrets_kms_key_arns)
+    return [*args.registry.pull_statements(), iam.write_logs(logs.arn), *secrets]
+
+
+def container(
+    args: ServiceArgs,
+    secrets: Mapping[str, pulumi.Input[str]],
+    log_group: pulumi.Input[str],
+    region: pulumi.Input[str],
+) -> dict[str, Any]:
+    """The container definition, all but the image that releases bring.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html
+    """
+    environment = plaintext_values("environment", args.environment, args.not_secret, INSTEAD)
+    return {
+        "name": args.container_name,
+        "image": pulumi.Output.concat(args.registry.url, f":{UNRELEASED}"),
+        "essential": True,
+        "portMappings": [{"containerPort": args.port, "hostPort": args.port, "protocol": "tcp"}] if args.port else [],
+        "environment": [{"name": key, "value": value} for key, value in sorted(environment.items())],
+        "secrets": [{"name": key, "valueFrom": arn} for key, arn in sorted(secrets.items())],
+        "readonlyRootFilesystem": args.read_only_root_filesystem,
+        # An init process passes signals on and reaps children.
+        "linuxParameters": {"initProcessEnabled": True},
+        "stopTimeout": args.stop_timeout_seconds,
+        "logConfiguration": {
+            "logDriver": "awslogs",
+            "options": {
+                "awslogs-group": log_group,
+                "awslogs-region": region,
+                "awslogs-stream-prefix": args.container_name,
+                # A log that cannot be delivered must not hold up the application.
+                "mode": "non-blocking",
+            },
+        },
+    }

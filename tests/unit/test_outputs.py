@@ -1,0 +1,127 @@
+"""What only names something else may be an Output of the same program, and means the same then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pulumi
+import pytest
+from slipway import BlueGreen, Hook
+from unit.examples import TEST_LISTENER, load_balancer, registry, service
+from unit.harness import Resource, deploy
+
+WHERE = "eu-west-1:123456789012"
+SECRET, PARAMETER = f"arn:aws:secretsmanager:{WHERE}:secret:db-a1b2c3", f"arn:aws:ssm:{WHERE}:parameter/token"
+KEY = f"arn:aws:kms:{WHERE}:key/k"
+SUBNETS = ["subnet-8", "subnet-9"]
+Late = Callable[[Any], Any]
+
+
+def with_hook(late: Late) -> BlueGreen:
+    hooks = [Hook(stages=["PRE_SCALE_UP"], function_arn=late(f"arn:aws:lambda:{WHERE}:function:{n}")) for n in "ab"]
+    return BlueGreen(hooks=hooks)
+
+
+FIELDS: dict[str, tuple[Any, Callable[[Late], dict[str, Any]]]] = {
+    "service: environment": (service, lambda late: {"environment": {"QUEUE": late("https://sqs/q"), "B": "b"}}),
+    "service: secrets": (service, lambda late: {"secrets": {"A": late(f"{SECRET}:key::"), "B": late(PARAMETER)}}),
+    "service: secrets, all in Secrets Manager": (service, lambda late: {"secrets": {"A": late(SECRET)}}),
+    "service: secrets, all parameters": (service, lambda late: {"secrets": {"A": late(PARAMETER)}}),
+    "service: secrets_kms_key_arns": (service, lambda late: {"secrets_kms_key_arns": [late(KEY)]}),
+    "service: alarm_names": (service, lambda late: {"alarm_names": [late("latency"), "errors"]}),
+    "service: url": (service, lambda late: {"url": late("https://shop.example.com")}),
+    "service: subnet_ids": (service, lambda late: {"subnet_ids": late(SUBNETS)}),
+    "service: each of subnet_ids": (service, lambda late: {"subnet_ids": [late(id) for id in SUBNETS]}),
+    "service: hooks": (service, lambda late: {"strategy": with_hook(late)}),
+    "load balancer: certificate_arn": (
+        load_balancer,
+        lambda late: {"certificate_arn": late(f"arn:aws:acm:{WHERE}:certificate/c"), "test_listener": TEST_LISTENER},
+    ),
+    "load balancer: ingress_cidrs": (load_balancer, lambda late: {"ingress_cidrs": [late("10.0.0.0/8")]}),
+    "registry: kms_key_arn": (registry, lambda late: {"kms_key_arn": late(KEY)}),
+    "registry: pull_principals": (registry, lambda late: {"pull_principals": [late("arn:aws:iam::123456789012:root")]}),
+}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_an_output_makes_what_its_value_makes(field: str) -> None:
+    component, args = FIELDS[field]
+
+    def made(late: Late) -> list[Resource]:
+        return comparable(deploy(lambda: component("api", **args(late))))
+
+    plain = made(lambda value: value)
+    assert made(pulumi.Output.from_input) == plain
+    assert comparable(deploy(lambda: component("api"))) != plain
+
+
+def comparable(resources: list[Resource]) -> list[Resource]:
+    """Archives are never equal."""
+    for resource in resources:
+        resource.inputs.pop("code", None)
+    return resources
+
+
+def failure(program: Callable[[], Any]) -> str:
+    with pytest.raises(Exception) as error:
+        deploy(program)
+    return str(error.value)
+
+
+def either(late: bool) -> Late:
+    return pulumi.Output.from_input if late else lambda value: value
+
+
+either_way = pytest.mark.parametrize("late", [False, True], ids=["known at once", "known later"])
+
+
+@either_way
+def test_a_secret_of_another_region_is_refused(late: bool) -> None:
+    there = SECRET.replace("eu-west-1", "us-east-1")
+    # ECS reads a parameter of another Region by its ARN.
+    # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Secret.html
+    secrets = {"A": PARAMETER.replace("eu-west-1", "us-east-1"), "B": there}
+    assert failure(lambda: service("api", secrets={k: either(late)(v) for k, v in secrets.items()})) == (
+        "secrets['B'] must be in eu-west-1, got one in us-east-1: a task would wait for another Region whenever it "
+        "starts; replicate the secret"
+    )
+
+
+@either_way
+def test_a_function_of_another_region_is_refused(late: bool) -> None:
+    function = f"arn:aws:lambda:{WHERE}:function:f".replace("eu-west-1", "us-east-1")
+
+    def program() -> None:
+        hooks = [Hook(stages=["PRE_SCALE_UP"]), Hook(stages=["POST_SCALE_UP"], function_arn=either(late)(function))]
+        service("api", strategy=BlueGreen(hooks=hooks))
+
+    assert failure(program) == (
+        "strategy.hooks[1].function_arn must be in eu-west-1, got one in us-east-1: ECS invokes functions of its own "
+        "Region"
+    )
+
+
+@either_way
+def test_a_credential_in_the_environment_is_refused_unless_it_is_said_to_be_none(late: bool) -> None:
+    url = "postgres://shop:" + "hunter2@db.example.com/shop"
+    assert failure(lambda: service("api", environment={"URL": either(late)(url)})) == (
+        "environment['URL'] must not be a secret, and is a URL with a password: whoever may describe the resource "
+        "reads it; put it into secrets, or name it in not_secret if it is none"
+    )
+    deploy(lambda: service("api", environment={"URL": either(late)(url)}, not_secret=["URL"]))
+
+
+def test_a_task_definition_has_room_for_the_variables() -> None:
+    # The list, the two keys and what stands between them.
+    around = len('[{"name": "A", "valueFrom": ""}]')
+    deploy(lambda: service("api", environment={"A": "x" * (61_440 - around)}))
+    # JSON writes each of these in six bytes.
+    for value, got in (("x" * (61_440 - around + 1), 61_441), ("ä" * 11_000, 66_000 + around)):
+        assert failure(partial(service, "api", environment={"A": value})) == (
+            f"environment and secrets must have at most 61440 bytes together as JSON, got {got}: "
+            "a task definition has 64 KiB"
+        )
+    late = failure(lambda: service("api", environment={"A": pulumi.Output.from_input("x" * 70_000)}))
+    assert late.startswith("environment and secrets must leave room in a task definition, which has 64 KiB: ")
