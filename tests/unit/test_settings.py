@@ -1191,6 +1191,11 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"loadBalancer": {"internal": True}, "stages": [{"tests": SMOKE}]},
         "stages[0].tests must have inVpc with an internal load balancer, which only the VPC reaches",
     ),
+    "tests behind ranges that leave the internet out run in the VPC": (
+        {"loadBalancer": {"ingressCidrs": ["192.0.2.0/24"]}, "stages": [{"tests": SMOKE}]},
+        "stages[0].tests must have inVpc with loadBalancer.ingressCidrs that leave the internet out: CodeBuild "
+        "connects from addresses of AWS's own; in the VPC, add those of its NAT gateways to ingressCidrs",
+    ),
     "a release with its tests and its way back fits into a day": (
         {"stages": [{"strategy": {"canary": {"bakeMinutes": 580}}, "tests": {**SMOKE, "timeoutMinutes": 201}}]},
         "stages[0].tests must fit, with twice the strategy's 600 minutes, into 1400 minutes, got 1401: the action of "
@@ -1273,11 +1278,13 @@ def test_a_mistake_is_told_by_its_key_its_rule_and_its_value_before_anything_is_
         ({}, {}, SMOKE),
         ({"url": "https://shop.example.com"}, {"certificateArn": CERTIFICATE}, SMOKE),
         ({}, {"internal": True}, {**SMOKE, "inVpc": True}),
+        ({}, {"ingressCidrs": ["192.0.2.0/24"]}, {**SMOKE, "inVpc": True}),
+        ({}, {"ingressCidrs": ["192.0.2.0/24", "0.0.0.0/0"]}, SMOKE),
         # Nobody tests, or there is nothing to reach.
         ({}, {"internal": True, "certificateArn": CERTIFICATE}, None),
         ({"port": None}, {"internal": True, "certificateArn": CERTIFICATE}, SMOKE),
     ],
-    ids=["in public", "by name", "inside", "no tests", "worker"],
+    ids=["in public", "by name", "inside", "from an office", "from anywhere", "no tests", "worker"],
 )
 def test_tests_that_reach_what_they_are_for_are_accepted(
     service: dict[str, Any], balancer: dict[str, Any], tests: dict[str, Any] | None

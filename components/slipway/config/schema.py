@@ -456,6 +456,11 @@ def reach_rules(stage: StageSettings) -> list[tuple[bool, str]]:
             balancer.internal and not tests.in_vpc,
             "tests must have in_vpc with an internal load balancer, which only the VPC reaches",
         ),
+        (
+            not balancer.internal and "0.0.0.0/0" not in balancer.ingress_cidrs and not tests.in_vpc,
+            "tests must have in_vpc with load_balancer.ingress_cidrs that leave the internet out: CodeBuild connects "
+            "from addresses of AWS's own; in the VPC, add those of its NAT gateways to ingress_cidrs",
+        ),
     ]
 
 
