@@ -11,7 +11,6 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway._constraints import arn, between, check, either, items
-from slipway._secrets import KmsKeyArn
 from slipway.iam import Statement, allow, canonical, document
 
 NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
@@ -21,6 +20,7 @@ PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownload
 # The largest count of images carrying a live-* or verified-* tag before the protecting rules would expire any: it is
 # never reached, since an environment has a fixed number of those tags.
 PROTECTED = 9999
+EncryptionKeyArn = Annotated[pulumi.Input[str], arn("a KMS key", "kms", r"(key|alias)/[\w/-]+", "key/1234abcd")]
 PrincipalArn = Annotated[
     pulumi.Input[str],
     either(
@@ -44,7 +44,7 @@ class RegistryArgs:
     untagged_days: Annotated[int, between(1, 3650)] = 7
     """Days until an image without any tag expires, such as a layer cache that was replaced."""
 
-    kms_key_arn: KmsKeyArn | None = None
+    kms_key_arn: EncryptionKeyArn | None = None
     """Customer managed KMS key that encrypts the images; AES-256 with a key of ECR's own without it. A repository
     keeps the encryption that it was made with, so a change replaces it: see `force_delete`."""
 
@@ -125,8 +125,9 @@ class Registry(pulumi.ComponentResource, Repository):
             )
         super().__init__("slipway:index:Registry", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
+        key = args.kms_key_arn
         if not args.force_delete:
-            refuse_other_encryption(name, args, pulumi.InvokeOptions(parent=self))
+            key = kept_encryption(name, key, pulumi.InvokeOptions(parent=self))
 
         repository = aws.ecr.Repository(
             name,
@@ -137,7 +138,7 @@ class Registry(pulumi.ComponentResource, Repository):
                 for tag in MOVING_TAGS
             ],
             image_scanning_configuration=aws.ecr.RepositoryImageScanningConfigurationArgs(scan_on_push=True),
-            encryption_configurations=encryption(args),
+            encryption_configurations=encryption(key),
             force_delete=args.force_delete,
             # ECR refuses to delete it with images in it; the engine refuses before anything else is deleted.
             opts=child if args.force_delete else child.merge(pulumi.ResourceOptions(protect=True)),
@@ -175,30 +176,44 @@ class ExistingRegistry(Repository):
         self.arn = pulumi.Output.from_input(found.arn)
 
 
-def encryption(args: RegistryArgs) -> list[aws.ecr.RepositoryEncryptionConfigurationArgs]:
-    kind = "AES256" if args.kms_key_arn is None else "KMS"
-    return [aws.ecr.RepositoryEncryptionConfigurationArgs(encryption_type=kind, kms_key=args.kms_key_arn)]
+def encryption(key: pulumi.Input[str] | None) -> list[aws.ecr.RepositoryEncryptionConfigurationArgs]:
+    kind = "AES256" if key is None else "KMS"
+    return [aws.ecr.RepositoryEncryptionConfigurationArgs(encryption_type=kind, kms_key=key)]
 
 
-def refuse_other_encryption(name: str, args: RegistryArgs, opts: pulumi.InvokeOptions) -> None:
-    """Say what is lost, and what to do: of a protected resource, the engine says only that it is protected.
+def kept_encryption(name: str, key: pulumi.Input[str] | None, opts: pulumi.InvokeOptions) -> pulumi.Input[str] | None:
+    """The key, if a repository that exists has it; an Output fails when it is known.
 
+    The error says what is lost, and what to do: of a protected resource, the engine says only that it is protected.
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/encryption-at-rest.html
     """
     try:
         [found] = aws.ecr.get_repository(name=name, opts=opts).encryption_configurations
     except Exception:
-        return  # There is none yet, or it cannot be read; a replacement is refused all the same.
-    key = args.kms_key_arn
-    # A key may be named by an alias too, and ECR shows the key.
-    is_same = found.kms_key == key or (key is not None and ":key/" not in key)
-    if found.encryption_type != ("KMS" if key else "AES256") or (key and not is_same):
-        raise pulumi.RunError(
-            f"kms_key_arn of the repository {name} must stay {found.kms_key or None!r}, got {key!r}: ECR cannot change "
-            "the encryption of a repository, so Pulumi would delete it with all its images, also those that are live "
+        return key  # There is none yet, or it cannot be read; a replacement is refused all the same.
+
+    def same(known: str) -> str:
+        # A key may be named by an alias too, and ECR shows the key.
+        if found.encryption_type == "KMS" and (found.kms_key == known or ":key/" not in known):
+            return known
+        raise refusal(known)
+
+    def refusal(known: str | None) -> pulumi.RunError:
+        return pulumi.RunError(
+            f"kms_key_arn of the repository {name} must stay {found.kms_key or None!r}, got {known!r}: ECR cannot "
+            "change the encryption of a repository, so Pulumi would delete it with all its images, also those that are live "
             "or verified in any environment. Take the change back. To delete the images all the same, set force_delete "
             "(slipway:registry.forceDelete in a stack file), run `pulumi up`, and then make this change"
         )
+
+    if key is None:
+        if found.encryption_type != "AES256":
+            raise refusal(None)
+        return None
+    if isinstance(key, str):
+        return same(key)
+    output: pulumi.Output[str] = pulumi.Output.from_input(key)
+    return output.apply(same)
 
 
 def lifecycle_policy(args: RegistryArgs) -> dict[str, Any]:

@@ -112,19 +112,23 @@ ALIAS, KEYS = (
         (KEYS[0], ("KMS_DSSE", KEYS[0]), True),
     ],
 )
+@pytest.mark.parametrize("late", [False, True], ids=["known at once", "known later"])
 def test_another_encryption_than_the_repository_has_is_refused(
-    monkeypatch: pytest.MonkeyPatch, key: str | None, found: tuple[str, str], refused: bool
+    monkeypatch: pytest.MonkeyPatch, key: str | None, found: tuple[str, str], refused: bool, late: bool
 ) -> None:
     encryption = SimpleNamespace(encryption_type=found[0], kms_key=found[1])
     answer = SimpleNamespace(encryption_configurations=[encryption])
     monkeypatch.setattr(aws.ecr, "get_repository", lambda name, opts: answer)
+
+    def program(**args: Any) -> None:
+        registry("web", kms_key_arn=pulumi.Output.from_input(key) if late and key else key, **args)
+
     if refused:
         with pytest.raises(pulumi.RunError, match=r"^kms_key_arn of the repository web must stay "):
-            deploy(lambda: registry("web", kms_key_arn=key))
+            deploy(program)
     else:
-        assert len(of_type(deploy(lambda: registry("web", kms_key_arn=key)), REPOSITORY)) == 1
-    forced = deploy(lambda: registry("web", kms_key_arn=key, force_delete=True))
-    assert len(of_type(forced, REPOSITORY)) == 1
+        assert len(of_type(deploy(program), REPOSITORY)) == 1
+    assert len(of_type(deploy(lambda: program(force_delete=True)), REPOSITORY)) == 1
 
 
 @pytest.mark.parametrize("answer", [Exception("couldn't find resource"), None])
