@@ -6,7 +6,8 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_awsx as awsx
 import slipway as sw
-from slipway.config.schema import ExistingNetwork, NewNetwork, Settings, StageSettings
+from slipway.config.load import Settings, StageSettings
+from slipway.config.schema import ExistingNetwork, NewNetwork
 
 
 def network(name: str, overrides: NewNetwork | ExistingNetwork) -> Any:

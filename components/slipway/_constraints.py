@@ -10,6 +10,7 @@ words. What several fields must be together, a class says in `cross_checks`.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import inspect
 import re
 import types
@@ -160,6 +161,13 @@ def problems(args: Any) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
+def examine(hint: Any, value: Any, path: str, shown: bool = True) -> tuple[list[str], list[str]]:
+    """Whether a plain value has another type than a field, and which rules of the field it breaks."""
+    found = _Found(shown=shown)
+    _checked(hint, value, path, found)
+    return found.wrong_types, found.broken
+
+
 @cache
 def hints(kind: type) -> dict[str, Any]:
     """The fields of a dataclass, with their types as they are written."""
@@ -306,6 +314,7 @@ def _is_a(value: Any, hint: Any) -> bool:
 
 CALLED = {
     bool: "true or false",
+    datetime.date: "a day, such as 2026-12-31",
     float: "a number",
     int: "a whole number",
     str: "a string",

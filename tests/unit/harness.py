@@ -272,7 +272,7 @@ def refuse_stack_file(
     monitor = Recording(Answers())
     try:
         run_with(monitor, main, stack_file(stack, overrides), secret or [], stack)
-    except ValueError as error:
+    except (ValueError, pulumi.RunError) as error:
         return str(error), [resource.type for resource in monitor.registered()]
     raise AssertionError("the program accepts it")
 

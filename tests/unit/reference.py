@@ -16,24 +16,36 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
-from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticUndefined
+from slipway._constraints import Must, hints
 from slipway.config import schema
+from slipway.config.errors import as_written
+from slipway.strategies import Rolling
 
 HEAD = """# Configuration
 
-What a stack file, `Pulumi.<stack>.yaml`, can say under `slipway:`. All mistakes in it are told at once, before anything
-is made. Values marked `secure:` are refused: a secret goes into Secrets Manager or Parameter Store, and
+What a stack file, `Pulumi.<stack>.yaml`, can have under `slipway:`. All mistakes in it are reported at once, before
+anything is created. Values marked `secure:` are refused: a secret goes into Secrets Manager or Parameter Store, and
 `service.secrets` refers to it.
 
 In paths, `[]` stands for each entry of a list. A default of "none" means that without the key there is none of it.
+A key without a value (`approval:`) is an error: `{}` stands for the defaults of a part, and `false` turns off what can
+be turned off, which is whatever has a type "or false" or the default "none", such as `port: false` for a worker.
+
+A stage adds entries to `environment` and `secrets` of `service`, replaces those of the same name, and removes those
+that are `false` in it (`environment: {LOG_LEVEL: false}`). Any other key of a stage replaces that of the file.
+
+Pulumi reads the file as YAML 1.2: `on` and `yes` are strings, `010` is the number 8, and a key may be there only once.
 (`make docs` writes this page from the code.)
 """
-PLAIN = {int: "number", float: "number", str: "text", bool: "true or false", datetime.date: "day, such as 2026-12-31"}
-WITHOUT = {"build", "registry"}
-"""Parts that have their defaults also where the file does not say them."""
+PLAIN = {
+    int: "number",
+    float: "number",
+    str: "string",
+    bool: "true or false",
+    datetime.date: "day, such as 2026-12-31",
+}
 
 
 class Page:
@@ -41,24 +53,25 @@ class Page:
 
     def __init__(self) -> None:
         self.sections: list[str] = []
-        # What a stage says anew is that of the file.
-        self.titles = {kind: key for key, kind in schema.fields_of(schema.StackFile).items()}
+        # What a stage has of its own is documented where the file has it.
+        forms = {
+            key: schema.shape(hints(schema.StackFile)[name]) for key, name in schema.keys(schema.StackFile).items()
+        }
+        self.titles: dict[Any, str] = {form.part: key for key, form in forms.items() if form.part is not None}
         self.written: set[Any] = set()
 
-    def part(self, title: str, kind: Any, about: str = "") -> None:
-        """The section of a part of the file, or of each of the kinds that it can be, with those of all inside it."""
+    def part(self, title: str, kind: type, about: str = "") -> None:
+        """The section of a part of the file, with those of all inside it."""
         self.titles.setdefault(kind, title.removesuffix("[]"))
-        if schema.is_choice(kind):
-            self.choice(title, kind, about)
-        elif kind not in self.written and self.titles[kind] == title.removesuffix("[]"):
-            self.written.add(kind)
-            own = prose(kind.__doc__ or "")
-            # Of what a component takes too, the class says only that.
-            internal = own.startswith(("Arguments of ", "Settings of ")) or kind is schema.Stage
-            self.fields(title, kind, about if internal else own)
+        if kind in self.written or self.titles[kind] != title.removesuffix("[]"):
+            return
+        self.written.add(kind)
+        own = prose(kind.__doc__ or "")
+        # Of what a component takes too, the class says only that.
+        internal = own.startswith(("Arguments of ", "Settings of ")) or kind is schema.Stage
+        self.fields(title, kind, about if internal else own)
 
-    def choice(self, title: str, kind: Any, about: str) -> None:
-        kinds = schema.fields_of(kind)
+    def choice(self, title: str, kinds: Mapping[str, type], about: str) -> None:
         lines = [f"## {title}", "", f"{about} It is exactly one of:".strip(), ""]
         for key, one in kinds.items():
             lines.append(f"- [`{key}`]({anchor(f'{title}.{key}')}): {summary(one)}")
@@ -66,69 +79,78 @@ class Page:
         for key, one in kinds.items():
             self.part(f"{title}.{key}", one)
 
-    def fields(self, title: str, kind: Any, about: str) -> None:
-        texts, hints = docstrings(kind), schema.types_of(kind)
+    def fields(self, title: str, kind: type, about: str) -> None:
+        texts = docstrings(kind)
         place = len(self.sections)
         self.sections.append("")
         rows = []
-        for name, default in defaults(kind).items():
-            inner, key = schema.bare(hints[name]), to_camel(name)
-            listed = is_list(hints[name])
-            if is_part(inner):
-                self.part(f"{title}.{key}{'[]' if listed else ''}".removeprefix("."), inner, texts[name])
-            null = " or null" if type(None) in typing.get_args(hints[name]) and default != "none" else ""
-            null = "" if name in WITHOUT else null
-            rows.append(f"| `{key}` | {self.type_of(hints[name])}{null} | {default} | {cell(texts[name])} |")
+        for key, name in schema.keys(kind).items():
+            form, inner = schema.shape(hints(kind)[name]), f"{title}.{key}".removeprefix(".")
+            if form.choice is not None:
+                self.choice(inner, form.choice, texts[name])
+            elif form.part is not None:
+                self.part(f"{inner}{'[]' if form.listed else ''}", form.part, texts[name])
+            of_the_file = kind is schema.Stage and name in schema.STAGES_OWN
+            default = "that of the file" if of_the_file else default_of(kind, name)
+            off = " or false" if form.optional and default != "none" else ""
+            rows.append(f"| `{key}` | {self.type_of(form, inner)}{off} | {default} | {cell(texts[name])} |")
         head = [f"## {title}", "", about, ""] if title else []
         self.sections[place] = "\n".join([*head, "| key | type | default | |", "| --- | --- | --- | --- |", *rows, ""])
 
-    def type_of(self, hint: Any) -> str:
-        if typing.get_origin(hint) is typing.Annotated:
-            return self.type_of(typing.get_args(hint)[0])
-        kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
-        if typing.get_origin(hint) in (types.UnionType, typing.Union):
-            return self.type_of(kinds[0])
-        if typing.get_origin(hint) in (Sequence, list):
-            return f"list of {self.type_of(kinds[0])}{'' if is_part(kinds[0]) else 's'}"
-        if typing.get_origin(hint) is Mapping:
-            return "map of texts"
-        if is_part(hint):
-            name = re.sub(r"(Settings|Args|Choice)$", "", hint.__name__)
-            return f"[{name[0].lower()}{name[1:]}]({anchor(self.titles[hint])})"
-        return PLAIN[hint]
+    def type_of(self, form: schema.Shape, title: str) -> str:
+        if form.choice is not None:
+            return f"[{title.rpartition('.')[2]}]({anchor(title)})"
+        if form.part is None:
+            return limited(form.hint)
+        name = re.sub(r"(Settings|Args)$", "", form.part.__name__)
+        link = f"[{name[0].lower()}{name[1:]}]({anchor(self.titles[form.part])})"
+        return f"list of {link}" if form.listed else link
 
 
-def is_list(hint: Any) -> bool:
-    inner = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
-    return typing.get_origin(inner) in (Sequence, list)
+def limited(hint: Any) -> str:
+    """The type of a plain value, with the range and the choices that its marks give."""
+    if get_origin(hint) is Annotated:
+        inner, *marks = get_args(hint)
+        limits = [limit(mark.schema) for mark in marks if isinstance(mark, Must)]
+        return ", ".join([limited(inner), *filter(None, limits)])
+    if get_origin(hint) in (types.UnionType, typing.Union):
+        return limited(next(kind for kind in get_args(hint) if kind is not types.NoneType))
+    if get_origin(hint) is Sequence:
+        item = limited(get_args(hint)[0])
+        return "list of " + item.replace("number", "numbers", 1).replace("string", "strings", 1)
+    if get_origin(hint) is Mapping:
+        return "map of strings"
+    return PLAIN[hint]
 
 
-def is_part(kind: Any) -> bool:
-    return dataclasses.is_dataclass(kind) or (isinstance(kind, type) and issubclass(kind, schema.Section))
+def limit(rule: Mapping[str, Any]) -> str:
+    """What JSON Schema says of a value, as far as it is short."""
+    if "enum" in rule:
+        return "one of " + ", ".join(f"`{json.dumps(each).strip(chr(34))}`" for each in rule["enum"])
+    words = {"minimum": "at least", "maximum": "at most", "maxLength": "length at most"}
+    words |= {"minItems": "items at least", "maxItems": "items at most"}
+    if {"minimum", "maximum"} <= rule.keys():
+        return f"{rule['minimum']} to {rule['maximum']}"
+    return ", ".join(f"{words[key]} {value}" for key, value in rule.items() if key in words)
 
 
-def defaults(kind: Any) -> dict[str, str]:
-    """What each field of a part is where the file does not say it."""
-    if dataclasses.is_dataclass(kind):
-        return {field.name: of_field(field) for field in dataclasses.fields(kind)}
-    return {name: shown(field.default, name) for name, field in kind.model_fields.items()}
-
-
-def of_field(field: dataclasses.Field[Any]) -> str:
+def default_of(kind: type, name: str) -> str:
+    """What a field is where the file does not have it."""
+    [field] = [field for field in dataclasses.fields(kind) if field.name == name]
     if field.default_factory is not dataclasses.MISSING:
-        return shown(field.default_factory(), field.name)
-    return shown(PydanticUndefined if field.default is dataclasses.MISSING else field.default, field.name)
+        return shown(field.default_factory())
+    return "required" if field.default is dataclasses.MISSING else shown(field.default)
 
 
-def shown(default: Any, name: str) -> str:
-    if default is PydanticUndefined:
-        return "required"
-    if isinstance(default, schema.Choice):
-        [key] = [to_camel(key) for key, value in default if value is not None]
-        return f"`{{{key}: {{}}}}`"
-    if dataclasses.is_dataclass(default) or name in WITHOUT:
+CHOSEN = {Rolling: "`{rolling: {}}`", schema.NewNetwork: "`{new: {}}`"}
+
+
+def shown(default: Any) -> str:
+    if type(default) in CHOSEN:
+        return CHOSEN[type(default)]
+    if dataclasses.is_dataclass(default):
         return "its defaults"
-    if isinstance(default, list) and default:
+    if isinstance(default, list | tuple) and default and dataclasses.is_dataclass(default[0]):
         return "`[{}]`"
     if default is None or default in ((), [], {}):
         return "none"
@@ -155,7 +177,7 @@ def docstrings(kind: type) -> dict[str, str]:
 def prose(text: str) -> str:
     """A docstring as it reads on the page: names as a stack file has them, and AWS's pages as links."""
     text = " ".join(text.split())
-    text = re.sub(r"`[^`]*`", lambda m: schema.as_written(m[0]), text)
+    text = re.sub(r"`[^`]*`", lambda m: as_written(m[0]), text)
     text = re.sub(r"\b(BlueGreen|Canary|Linear)\b", lambda m: f"`{m[0][0].lower()}{m[0][1:]}`", text)
     return re.sub(r"(?<![\w(/])https://docs\.aws\.amazon\.com/\S+", lambda m: f"([AWS]({m[0]}))", text)
 

@@ -235,4 +235,4 @@ def imported_by(program: str, *modules: str) -> str:
 
 
 def test_components_need_neither_awsx_nor_what_reads_stack_files() -> None:
-    assert imported_by("import slipway", "pulumi_awsx", "pydantic", "boto3") == "[]"
+    assert imported_by("import slipway", "pulumi_awsx", "slipway.config", "boto3") == "[]"

@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pydantic.alias_generators import to_camel
 from slipway import (
     AllowedFinding,
     CodeDeployBlueGreen,
@@ -20,6 +19,7 @@ from slipway import (
     StageTests,
     Teams,
 )
+from slipway._constraints import hints
 from slipway.config import schema
 from slipway.service.args import ServiceSettings
 from unit import architecture
@@ -50,18 +50,23 @@ def test_each_rule_is_proved_by_a_test() -> None:
 def test_every_key_of_a_stack_file_is_in_the_reference_with_a_text_of_its_own() -> None:
     rows = re.findall(r"^\| `(\w+)` \| .+ \| .+ \| (.*) \|$", page(), re.MULTILINE)
     assert [key for key, text in rows if len(text) < 5] == []
-    assert {key for key, _ in rows} >= {*schema.fields_of(schema.StackFile), *schema.fields_of(schema.Stage)}
+    assert {key for key, _ in rows} >= {*schema.keys(schema.StackFile), *schema.keys(schema.Stage)}
     titles = re.findall(r"^## (.+)$", page(), re.MULTILINE)
     assert len(set(titles)) == len(titles)
-    choices = {"source": schema.SourceChoice, "network": schema.NetworkChoice}
-    kinds = {f"{part}.{kind}" for part, choice in choices.items() for kind in schema.fields_of(choice)}
-    kinds |= {f"stages[].strategy.{kind}" for kind in schema.fields_of(schema.StrategyChoice)}
+    kinds = {f"{name}.{kind}" for name in ("source", "network") for kind in kinds_of(schema.StackFile, name)}
+    kinds |= {f"stages[].strategy.{kind}" for kind in kinds_of(schema.Stage, "strategy")}
     assert kinds <= set(titles)
+
+
+def kinds_of(part: type, name: str) -> list[str]:
+    choice = schema.shape(hints(part)[name]).choice
+    assert choice is not None
+    return list(choice)
 
 
 @pytest.mark.parametrize("kind", [Filter, Hook, Slack, Teams, AllowedFinding, CodeScan, StageTests, ErrorAlarm])
 def test_every_field_of_a_part_that_stands_inside_another_is_in_the_reference(kind: type) -> None:
-    names = {to_camel(field.name) for field in dataclasses.fields(kind)}
+    names = {schema.to_camel(field.name) for field in dataclasses.fields(kind)}
     tables = [set(re.findall(r"^\| `(\w+)` ", section, re.MULTILINE)) for section in page().split("## ")]
     assert names in tables
 

@@ -128,8 +128,8 @@ class ServiceSettings:
     """Settings of a Service that a stack file can have too."""
 
     port: Annotated[int, between(1, 65535)] | None = 8080
-    """Port that the container listens on, for HTTP. Without one (null) the service is a worker: it answers no requests
-    and has no load balancer."""
+    """Port that the container listens on, for HTTP. With none (`false` in a stack file) the service is a worker: it
+    answers no requests and has no load balancer."""
 
     health_path: HealthPath = "/"
     """Path that answers 200 when a task can serve. It changes at once, also for the tasks that run: change it only
@@ -179,7 +179,8 @@ class ServiceSettings:
     """Address that the service answers at, such as https://shop.example.com; that of its load balancer without it."""
 
     error_alarm: ErrorAlarm | None = field(default_factory=ErrorAlarm)
-    """Alarm that rolls a deployment back; none (null) for a service whose errors say nothing."""
+    """Alarm that rolls a deployment back; none (`false` in a stack file) for a service whose
+    errors say nothing."""
 
     # A deployment group of CodeDeploy takes ten, and error_alarm is one.
     # https://docs.aws.amazon.com/codedeploy/latest/userguide/limits.html

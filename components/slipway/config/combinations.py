@@ -1,0 +1,157 @@
+"""What is right by itself, and does not go together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from slipway._rules import NAME
+from slipway.config.errors import at
+from slipway.config.schema import StackFile, Stage
+from slipway.pipeline.component import composition_rules
+from slipway.pipeline.sources import EcrImage
+from slipway.pipeline.stages import stage_rules
+from slipway.service.args import strategy_rules
+
+LONGEST_NAME = 32
+"""Characters of a load balancer's name, the shortest of all names.
+
+https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html"""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A stack file, and what it stands beside."""
+
+    file: StackFile
+    app: str
+    stack: str
+    keys: set[str]
+    """The keys that the file has."""
+
+    @property
+    def is_image(self) -> bool:
+        return isinstance(self.file.source, EcrImage)
+
+    def environment(self, stage: Stage) -> str:
+        return stage.name or self.stack
+
+
+Rules = Iterator[tuple[bool, str]]
+"""Whether each rule is broken, and its message, which begins with a key."""
+
+
+def combinations(given: Given) -> Iterator[str]:
+    """The rules between parts that are broken."""
+    for rules in OF_THE_FILE:
+        yield from (at("", message) for message in broken(rules(given)))
+    for number, stage in enumerate(given.file.stages):
+        yield from broken(name_of_a_stage(given, stage))
+        for each in OF_A_STAGE:
+            yield from (at("", f"stages[{number}].{message}") for message in broken(each(given, stage)))
+
+
+def broken(rules: Iterable[tuple[bool, str]]) -> Iterator[str]:
+    return (message for is_broken, message in rules if is_broken)
+
+
+def name_rules(parts: str, name: str, remedy: str) -> Rules:
+    """What load balancers, the services and repositories can be called."""
+    possible = NAME.fullmatch(name) and len(name) <= LONGEST_NAME and not name.startswith("internal-")
+    yield (
+        not possible,
+        f"{parts} must together have a name of at most {LONGEST_NAME} characters of a-z 0-9 and single - "
+        f"between them, not starting with internal-, got {name!r}: {remedy}",
+    )
+
+
+def name_of_a_stage(given: Given, stage: Stage) -> Rules:
+    environment = given.environment(stage)
+    if environment != given.stack:
+        name = f"{given.app}-{environment}"
+        yield from name_rules("project and name of a stage", name, f"shorten {environment!r}")
+
+
+def of_the_pipeline(given: Given) -> Rules:
+    file, is_image = given.file, given.is_image
+    rules = composition_rules(
+        file.source,
+        not is_image,
+        {given.environment(stage): stage.strategy for stage in file.stages},
+        file.code_scans,
+        file.pipeline.variables,
+    )
+    for is_broken, message in rules:
+        # Of what it is about, the variables alone do not stand at the top of the file.
+        yield is_broken, re.sub(r"^variables\b", "pipeline.variables", message)
+
+
+def names_of_stages(given: Given) -> Rules:
+    environments = [given.environment(stage) for stage in given.file.stages]
+    yield (
+        len(set(environments)) < len(environments),
+        f"stages must have different names, got {environments}",
+    )
+
+
+def with_an_image(given: Given) -> Rules:
+    yield given.is_image and "build" in given.keys, "build must not be given with an image as source"
+    yield (
+        given.is_image and "registry" in given.keys,
+        "registry must not be given with an image as source: the repository is another stack's",
+    )
+
+
+def for_a_feature_branch(given: Given) -> Rules:
+    file = given.file
+    if file.feature_branch is None:
+        return
+    yield given.is_image, "source must not be an image with feature_branch, which builds its own"
+    yield (
+        file.registry.expire_days is not None,
+        "registry.expire_days must not be given with feature_branch: its image_days say when images expire",
+    )
+    named = [stage.name for stage in file.stages if stage.name is not None]
+    yield bool(named), f"stages must have no name with feature_branch, got {named}: it deploys to its own only"
+
+
+def of_the_strategy(given: Given, stage: Stage) -> Rules:
+    yield from strategy_rules(stage.service, stage.strategy)
+
+
+def of_the_day(given: Given, stage: Stage) -> Rules:
+    yield from stage_rules(stage.strategy, stage.tests)
+
+
+def of_the_tests(given: Given, stage: Stage) -> Rules:
+    """Whether the tests of a stage can reach the address that they are given."""
+    balancer, service, tests = stage.load_balancer, stage.service, stage.tests
+    if service.port is None or tests is None:
+        return
+    yield (
+        balancer.certificate_arn is not None and service.url is None,
+        "tests need service.url with a certificate, got none: it is made out to a name of yours, and not to "
+        "the load balancer's",
+    )
+    yield (
+        balancer.internal and not tests.in_vpc,
+        "tests must have in_vpc with an internal load balancer, which only the VPC reaches",
+    )
+    yield (
+        not balancer.internal and "0.0.0.0/0" not in balancer.ingress_cidrs and not tests.in_vpc,
+        "tests must have in_vpc with load_balancer.ingress_cidrs that leave the internet out: CodeBuild connects "
+        "from addresses of AWS's own; in the VPC, add those of its NAT gateways to ingress_cidrs",
+    )
+
+
+def of_the_architecture(given: Given, stage: Stage) -> Rules:
+    built, run = given.file.service.cpu_architecture, stage.service.cpu_architecture
+    yield (
+        run != built,
+        f"service.cpu_architecture must be {built}, as the image was built for all stages, got {run!r}",
+    )
+
+
+OF_THE_FILE = (of_the_pipeline, names_of_stages, with_an_image, for_a_feature_branch)
+OF_A_STAGE = (of_the_strategy, of_the_day, of_the_tests, of_the_architecture)

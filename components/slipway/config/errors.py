@@ -1,0 +1,52 @@
+"""How a mistake in a stack file is reported: by key, rule and value."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+
+import pulumi
+
+from slipway.config.schema import NAMESPACE, to_camel
+
+
+class ConfigurationError(pulumi.RunError):
+    """A stack file with mistakes; the message lists all of them. Pulumi prints it once and without a traceback."""
+
+    def __init__(self, stack: str, mistakes: Sequence[str]) -> None:
+        many = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        lines = [f"  {mistake}" for mistake in mistakes]
+        super().__init__("\n".join([f"{many} in the configuration (Pulumi.yaml, Pulumi.{stack}.yaml):", *lines]))
+
+
+def key(path: str) -> str:
+    """What a stack file calls the value at `path`."""
+    return f"{NAMESPACE}:{path}"
+
+
+def at(path: str, line: str) -> str:
+    """A broken rule of the part at `path`; the line begins with the name of a field, as Python has it, or `must`."""
+    line = as_written(line)
+    if not path:
+        return key(line)
+    return f"{key(path)} {line}" if line.startswith("must ") else f"{key(path)}.{line}"
+
+
+def as_written(text: str) -> str:
+    """Names of arguments in a rule as a stack file writes them; values, in quotes, stay as they are, and so do the
+    fields of a text, in braces."""
+    kept = r"'[^']*'|\"[^\"]*\"|{\w+}"
+    return re.sub(rf"({kept})|\b[a-z]+(?:_[a-z]+)+\b", lambda m: m[1] or to_camel(m[0]), text)
+
+
+def suggestion(name: str, possible: Iterable[str]) -> str:
+    """` (did you mean …?)`, where one of these is close to `name`."""
+    found = nearest(name, possible)
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
+def nearest(name: str, possible: Iterable[str]) -> list[str]:
+    """Which of these is close to `name`, if one is; capitals do not count."""
+    folded = {each.lower(): each for each in possible}
+    return [folded[found] for found in difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.75)]

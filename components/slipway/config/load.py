@@ -1,0 +1,381 @@
+"""Reads a stack file into typed settings, and reports every mistake in it at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+from pulumi.runtime import config as pulumi_config
+
+from slipway._constraints import examine, hints
+from slipway.build.component import BuildSettings
+from slipway.config.combinations import Given, broken, combinations, name_rules
+from slipway.config.errors import ConfigurationError, at, key, suggestion
+from slipway.config.guesses import (
+    VARIANTS,
+    Guesses,
+    Variants,
+    certain,
+    guesses,
+    in_all,
+    is_required,
+    sample,
+    unchecked,
+)
+from slipway.config.schema import (
+    NAMESPACE,
+    STAGES_OWN,
+    ExistingNetwork,
+    NewNetwork,
+    Shape,
+    StackFile,
+    Stage,
+    keys,
+    shape,
+    to_camel,
+)
+from slipway.load_balancer import LoadBalancerSettings
+from slipway.pipeline.commands import CodeScan, StageTests
+from slipway.pipeline.component import PipelineSettings
+from slipway.pipeline.notifications import Notifications
+from slipway.pipeline.scan_gate import ScanGate
+from slipway.pipeline.sources import EcrImage, Source
+from slipway.pipeline.stages import Approval, Window
+from slipway.registry import RegistryArgs
+from slipway.service.args import ServiceSettings
+from slipway.strategies import Strategy
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSettings:
+    """One deploy stage: its own settings, and those that the file has for all stages."""
+
+    environment_name: str
+    service_name: str
+    """`<app>-<environment>`, the name of its service and load balancer."""
+    service: ServiceSettings
+    load_balancer: LoadBalancerSettings | None
+    """None for a worker."""
+    strategy: Strategy
+    approval: Approval | None
+    tests: StageTests | None
+    window: Window | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings in `Pulumi.yaml` and the stack's own file."""
+
+    name: str
+    """`<app>-<stack>`, the name of registry, build and pipeline."""
+    source: Source
+    image_repository: str | None
+    """Repository that another stack builds to, where the source is an image; then there is nothing to build."""
+    build: BuildSettings
+    registry: RegistryArgs
+    cpu_architecture: str
+    """Of the build, and of all services."""
+    stages: Sequence[StageSettings]
+    network: NewNetwork | ExistingNetwork
+    scan_gate: ScanGate | None
+    code_scans: Sequence[CodeScan]
+    notifications: Notifications | None
+    pipeline: PipelineSettings
+
+    @staticmethod
+    def load() -> Settings:
+        """Read the configuration of the stack that is running.
+
+        Raises ConfigurationError, which lists every mistake by key, rule and value.
+        """
+        given = {**pulumi_config.get_config_env(), **pulumi_config.CONFIG.get()}
+        secret = {*pulumi_config.get_config_secret_keys_env(), *pulumi_config._SECRET_KEYS.get()}
+        return read(pulumi.get_project(), pulumi.get_stack(), given, secret)
+
+
+def read(app: str, stack: str, configuration: Mapping[str, Any], secret: set[str]) -> Settings:
+    """Make settings of configuration values as Pulumi passes them on: by their full keys, as strings, which are JSON
+    where they are nested. `secret` are the keys of values that are encrypted.
+
+    Raises ConfigurationError.
+    """
+    prefix = f"{NAMESPACE}:"
+    values = {k.removeprefix(prefix): v for k, v in configuration.items() if k.startswith(prefix)}
+    secrets = {k.removeprefix(prefix) for k in secret if k.startswith(prefix)}
+    reader = Reader()
+    reader.mistakes += [
+        f"{key(name)} must not be secure: it would reach the state; put the value into Secrets Manager or "
+        f"Parameter Store and refer to it by ARN in {key('service.secrets')}"
+        for name in sorted(secrets)
+    ]
+    data = {name: UNREADABLE if name in secrets else parse(value) for name, value in values.items()}
+    known = {name: value for name, value in data.items() if value is not UNREADABLE or name in keys(StackFile)}
+    variants = reader.part(StackFile, with_settings_of_all_stages(known), "") or []
+    name = f"{app}-{stack}"
+    mistakes = without_repeats(reader.mistakes)
+    remedy = "change `name` in Pulumi.yaml, or the stack's name"
+    mistakes += broken(name_rules("project and stack", name, remedy))
+    mistakes += in_all(combinations(Given(file, app, stack, set(data))) for file in variants)
+    if mistakes:
+        raise ConfigurationError(stack, mistakes)
+    file: StackFile = variants[0]
+    registry = file.registry
+    if file.feature_branch is not None:
+        registry = dataclasses.replace(registry, expire_days=file.feature_branch.image_days, force_delete=True)
+    return Settings(
+        name=name,
+        source=file.source,
+        image_repository=file.source.repository if isinstance(file.source, EcrImage) else None,
+        build=file.build,
+        registry=registry,
+        cpu_architecture=file.service.cpu_architecture,
+        stages=[stage_settings(app, stack, file, stage) for stage in file.stages],
+        network=file.network,
+        scan_gate=file.scan_gate,
+        code_scans=file.code_scans,
+        notifications=file.notifications,
+        pipeline=file.pipeline,
+    )
+
+
+def stage_settings(app: str, stack: str, file: StackFile, stage: Stage) -> StageSettings:
+    environment, service = stage.name or stack, stage.service
+    if file.feature_branch is not None:
+        service = dataclasses.replace(service, retain_release_state=False)
+    return StageSettings(
+        environment_name=environment,
+        service_name=f"{app}-{environment}",
+        service=service,
+        load_balancer=None if service.port is None else stage.load_balancer,
+        strategy=stage.strategy,
+        approval=stage.approval,
+        tests=stage.tests,
+        window=stage.window,
+    )
+
+
+UNREADABLE: Any = object()
+"""In place of a value whose mistake is reported already."""
+
+
+class Reader:
+    """Makes parts of the file from plain data, and collects the mistakes in them."""
+
+    def __init__(self) -> None:
+        self.mistakes: list[str] = []
+
+    def part(self, kind: type, data: Any, path: str) -> Variants | None:
+        """The part that `data` has the keys of, or None."""
+        if not isinstance(data, Mapping):
+            return self._mistake(path, f"must be a map, got {data!r}")
+        possible, fields = keys(kind), {field.name: field for field in dataclasses.fields(kind)}
+        for unknown in [each for each in data if each not in possible]:
+            close = suggestion(unknown, possible)
+            self._mistake(inside(path, unknown), f"is not a key{close}; possible here: {', '.join(possible) or 'none'}")
+        values: dict[str, Variants] = {}
+        for each, name in possible.items():
+            if each in data:
+                values[name] = self._field(kind, name, data[each], inside(path, each))
+            elif is_required(fields[name]):
+                self._mistake(inside(path, each), "is required")
+                values[name] = guesses(kind, name)
+        return self._made(kind, values, path)
+
+    def _field(self, kind: type, name: str, data: Any, path: str) -> Variants:
+        form = shape(hints(kind)[name])
+        if data is False and form.optional:
+            return certain(None)
+        found: Variants | None = None
+        if data is None:
+            self._mistake(path, blank(form))
+        elif data is UNREADABLE:
+            pass
+        elif form.choice is not None:
+            found = self._choice(form.choice, data, path)
+        elif form.part is None:
+            return self._plain(kind, name, data, path)
+        elif form.listed:
+            found = self._list(form.part, data, path)
+        else:
+            found = self.part(form.part, data, path)
+        return guesses(kind, name) if found is None else found
+
+    def _list(self, kind: type, data: Any, path: str) -> Variants | None:
+        if not isinstance(data, list):
+            return self._mistake(path, f"must be a list, got {data!r}")
+        lists: list[list[Any]] = [[] for _ in range(VARIANTS)]
+        for number, each in enumerate(data):
+            where = f"{path}[{number}]"
+            if each is None:
+                found = self._mistake(where, "is blank: write {} for the defaults, or remove it")
+            else:
+                found = self.part(kind, each, where)
+            for at_, made in enumerate(lists):
+                if found is not None:
+                    made.append(found[at_])
+                elif at_ % 2:
+                    made.append(sample(kind))
+        return lists
+
+    def _choice(self, kinds: Mapping[str, type], data: Any, path: str) -> Variants | None:
+        if not isinstance(data, Mapping):
+            return self._mistake(path, f"must be a map with one of {', '.join(kinds)}, got {data!r}")
+        if len(data) != 1:
+            got = ", ".join(sorted(data, key=[*kinds, *data].index)) or "none"
+            return self._mistake(path, f"must have exactly one of {', '.join(kinds)}, got {got}")
+        [(each, inner)] = data.items()
+        where = inside(path, each)
+        if each not in kinds:
+            return self._mistake(where, f"is not a key{suggestion(each, kinds)}; possible here: {', '.join(kinds)}")
+        if inner is None:
+            return self._mistake(where, "is blank: write {} for the defaults")
+        return self.part(kinds[each], inner, where)
+
+    def _plain(self, kind: type, name: str, data: Any, path: str) -> Variants:
+        blanks = list(blanks_in(data, path))
+        for where in blanks:
+            self._mistake(where, "is blank: write a value, or remove it")
+        if blanks:
+            return guesses(kind, name)
+        form = shape(hints(kind)[name])
+        if form.date and isinstance(data, str):
+            data = day(data)
+        # What is in place of a reference to a secret may be the secret.
+        hidden = "secrets" in re.split(r"[.\[]", path)
+        wrong_types, broken_rules = examine(form.hint, data, key(path), shown=not hidden)
+        self.mistakes += wrong_types + broken_rules
+        if wrong_types:
+            return guesses(kind, name)
+        return guesses(kind, name, data) if broken_rules else certain(data)
+
+    def _made(self, kind: type, values: Mapping[str, Variants], path: str) -> Variants:
+        """The instances, once the rules that several fields are in are checked."""
+        each = [{name: variants[at_] for name, variants in values.items()} for at_ in range(VARIANTS)]
+        if all(variants == certain(variants[0]) and not isinstance(variants, Guesses) for variants in values.values()):
+            try:
+                return certain(kind(**each[0]))
+            except ValueError as e:
+                lines = str(e).split("\n")
+        else:
+            guessed = {name for name, variants in values.items() if isinstance(variants, Guesses)}
+            lines = [line for line in in_all(refusals(kind, v) for v in each) if subject(line) not in guessed]
+        self.mistakes += [at(path, line) for line in lines]
+        for name in {subject(line) for line in lines} & values.keys():
+            for at_, guess in enumerate(guesses(kind, name, values[name][0])):
+                each[at_][name] = guess
+        return [unchecked(kind, variant) for variant in each]
+
+    def _mistake(self, path: str, text: str) -> None:
+        self.mistakes.append(f"{key(path)} {text}")
+
+
+def subject(line: str) -> str:
+    """The field that has the mistake."""
+    return re.split(r"\W", line, maxsplit=1)[0]
+
+
+def refusals(kind: type, values: Mapping[str, Any]) -> list[str]:
+    try:
+        kind(**values)
+    except ValueError as e:
+        return str(e).split("\n")
+    return []
+
+
+def blank(form: Shape) -> str:
+    """What is wrong with a key that has no value."""
+    if form.choice is not None or form.part is not None:
+        instead = "[] for none" if form.listed else "{} for the defaults"
+    else:
+        instead = "a value"
+    return f"is blank: write {instead}, {'false to turn it off, ' if form.optional else ''}or remove the key"
+
+
+def blanks_in(data: Any, path: str) -> Iterator[str]:
+    """The paths of all that is blank in a map or list."""
+    inner = data.items() if isinstance(data, Mapping) else enumerate(data) if isinstance(data, list) else ()
+    for each, value in inner:
+        where = f"{path}[{each!r}]"
+        if value is None:
+            yield where
+        yield from blanks_in(value, where)
+
+
+def day(text: str) -> Any:
+    """A day as a date. Pulumi passes a date of YAML on as the moment that it begins."""
+    try:
+        return datetime.date.fromisoformat(re.sub(r"T00:00:00(\.0+)?Z| 00:00:00 \+0000 UTC", "", text))
+    except ValueError:
+        return text
+
+
+def with_settings_of_all_stages(data: dict[str, Any]) -> dict[str, Any]:
+    """The file with the settings that it has for all stages in each stage, below the stage's own."""
+    if not isinstance(data.get("stages", [{}]), list):
+        return data
+    stages = [
+        {
+            **stage,
+            **{
+                key: overlaid(data[key], stage.get(key, {}), part)
+                for part in STAGES_OWN
+                if (key := to_camel(part)) in data
+            },
+        }
+        if isinstance(stage, dict)
+        else stage
+        for stage in data.get("stages", [{}])
+    ]
+    return {**data, "stages": stages}
+
+
+def overlaid(general: Any, own: Any, part: str) -> Any:
+    """Settings of a stage over those for all: each replaces the general one, but entries are added to a map, or removed
+    by `false`."""
+    if not isinstance(general, dict):
+        return general  # what is wrong with it is reported once
+    if not isinstance(own, dict):
+        return own
+    kind = shape(hints(StackFile)[part]).part
+    assert kind is not None
+    merged = {each: name for each, name in keys(kind).items() if shape(hints(kind)[name]).merged}
+    both = {
+        each: {
+            name: value
+            for name, value in {**general[each], **own[each]}.items()
+            if not (value is False and name in general[each])
+        }
+        for each in merged
+        if isinstance(general.get(each), dict) and isinstance(own.get(each), dict)
+    }
+    return {**general, **own, **both}
+
+
+def without_repeats(mistakes: Sequence[str]) -> list[str]:
+    """Each mistake once: what is wrong for all stages is wrong in each of them."""
+    return [
+        m
+        for m in dict.fromkeys(mistakes)
+        if (general := re.sub(r"stages\[\d+\]\.", "", m, count=1)) == m or general not in mistakes
+    ]
+
+
+def parse(value: Any) -> Any:
+    """A value as it stands in the file: nested values are passed on as JSON, others as strings, and blank ones as empty
+    strings."""
+    if value == "":
+        return None
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def inside(path: str, each: str) -> str:
+    return f"{path}.{each}" if path else each
