@@ -201,9 +201,9 @@ def kept_encryption(name: str, key: pulumi.Input[str] | None, opts: pulumi.Invok
     def refusal(known: str | None) -> pulumi.RunError:
         return pulumi.RunError(
             f"kms_key_arn of the repository {name} must stay {found.kms_key or None!r}, got {known!r}: ECR cannot "
-            "change the encryption of a repository, so Pulumi would delete it with all its images, also those that are live "
-            "or verified in any environment. Take the change back. To delete the images all the same, set force_delete "
-            "(slipway:registry.forceDelete in a stack file), run `pulumi up`, and then make this change"
+            "change the encryption of a repository, so Pulumi would delete it with all its images, also those that are "
+            "live or verified in any environment. Take the change back. To delete the images all the same, set "
+            "force_delete (slipway:registry.forceDelete in a stack file), run `pulumi up`, and then make this change"
         )
 
     if key is None:

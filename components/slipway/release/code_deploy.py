@@ -58,61 +58,11 @@ class CodeDeploy(pulumi.ComponentResource):
             deploy_statements(args, scope),
             child,
         )
-        strategy, waits = args.strategy, args.strategy.on_ready == "STOP_DEPLOYMENT"
-        routes = [args.listener_arn] if args.test_listener_arn is None else [args.listener_arn, args.test_listener_arn]
-        aws.codedeploy.DeploymentGroup(
-            f"{name}-group",
-            app_name=application.name,
-            deployment_group_name=name,
-            service_role_arn=role.arn,
-            deployment_config_name=strategy.deployment_config,
-            deployment_style=aws.codedeploy.DeploymentGroupDeploymentStyleArgs(
-                deployment_type="BLUE_GREEN", deployment_option="WITH_TRAFFIC_CONTROL"
-            ),
-            ecs_service=aws.codedeploy.DeploymentGroupEcsServiceArgs(
-                cluster_name=args.cluster.name, service_name=args.service.name
-            ),
-            load_balancer_info=aws.codedeploy.DeploymentGroupLoadBalancerInfoArgs(
-                target_group_pair_info=aws.codedeploy.DeploymentGroupLoadBalancerInfoTargetGroupPairInfoArgs(
-                    target_groups=[
-                        aws.codedeploy.DeploymentGroupLoadBalancerInfoTargetGroupPairInfoTargetGroupArgs(
-                            name=group.name
-                        )
-                        for group in args.target_groups
-                    ],
-                    prod_traffic_route=aws.codedeploy.DeploymentGroupLoadBalancerInfoTargetGroupPairInfoProdTrafficRouteArgs(
-                        listener_arns=routes[:1]
-                    ),
-                    test_traffic_route=aws.codedeploy.DeploymentGroupLoadBalancerInfoTargetGroupPairInfoTestTrafficRouteArgs(
-                        listener_arns=routes[1:]
-                    )
-                    if routes[1:]
-                    else None,
-                )
-            ),
-            blue_green_deployment_config=aws.codedeploy.DeploymentGroupBlueGreenDeploymentConfigArgs(
-                deployment_ready_option=aws.codedeploy.DeploymentGroupBlueGreenDeploymentConfigDeploymentReadyOptionArgs(
-                    action_on_timeout=strategy.on_ready, wait_time_in_minutes=strategy.wait_minutes if waits else None
-                ),
-                # The other choice, to keep the old tasks, AWS refuses for ECS.
-                terminate_blue_instances_on_deployment_success=aws.codedeploy.DeploymentGroupBlueGreenDeploymentConfigTerminateBlueInstancesOnDeploymentSuccessArgs(
-                    action="TERMINATE", termination_wait_time_in_minutes=strategy.termination_minutes
-                ),
-            ),
-            auto_rollback_configuration=aws.codedeploy.DeploymentGroupAutoRollbackConfigurationArgs(
-                enabled=True, events=["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM", "DEPLOYMENT_STOP_ON_REQUEST"]
-            ),
-            alarm_configuration=aws.codedeploy.DeploymentGroupAlarmConfigurationArgs(
-                enabled=True, alarms=list(args.alarm_names)
-            )
-            if args.alarm_names
-            else None,
-            opts=child.merge(pulumi.ResourceOptions(depends_on=[policy])),
-        )
+        deployment_group(name, args, application, role, child.merge(pulumi.ResourceOptions(depends_on=[policy])))
 
         self.application_name = name
         self.role_name = role.name
-        self.deployment_config = strategy.deployment_config
+        self.deployment_config = args.strategy.deployment_config
         self.register_outputs(
             {
                 "application_name": name,
@@ -154,6 +104,65 @@ class CodeDeploy(pulumi.ComponentResource):
             # It takes no resource: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscodedeploy.html
             allow("codedeploy:StopDeployment", on="*"),
         ]
+
+
+def deployment_group(
+    name: str,
+    args: CodeDeployArgs,
+    application: aws.codedeploy.Application,
+    role: aws.iam.Role,
+    opts: pulumi.ResourceOptions,
+) -> aws.codedeploy.DeploymentGroup:
+    """What is deployed, how its traffic shifts, and what rolls back."""
+    strategy, waits = args.strategy, args.strategy.on_ready == "STOP_DEPLOYMENT"
+    routes = [args.listener_arn] if args.test_listener_arn is None else [args.listener_arn, args.test_listener_arn]
+    return aws.codedeploy.DeploymentGroup(
+        f"{name}-group",
+        app_name=application.name,
+        deployment_group_name=name,
+        service_role_arn=role.arn,
+        deployment_config_name=strategy.deployment_config,
+        deployment_style=aws.codedeploy.DeploymentGroupDeploymentStyleArgs(
+            deployment_type="BLUE_GREEN", deployment_option="WITH_TRAFFIC_CONTROL"
+        ),
+        ecs_service=aws.codedeploy.DeploymentGroupEcsServiceArgs(
+            cluster_name=args.cluster.name, service_name=args.service.name
+        ),
+        load_balancer_info=aws.codedeploy.DeploymentGroupLoadBalancerInfoArgs(
+            target_group_pair_info=aws.codedeploy.DeploymentGroupLoadBalancerInfoTargetGroupPairInfoArgs(
+                target_groups=[
+                    aws.codedeploy.DeploymentGroupLoadBalancerInfoTargetGroupPairInfoTargetGroupArgs(name=group.name)
+                    for group in args.target_groups
+                ],
+                prod_traffic_route=aws.codedeploy.DeploymentGroupLoadBalancerInfoTargetGroupPairInfoProdTrafficRouteArgs(
+                    listener_arns=routes[:1]
+                ),
+                test_traffic_route=aws.codedeploy.DeploymentGroupLoadBalancerInfoTargetGroupPairInfoTestTrafficRouteArgs(
+                    listener_arns=routes[1:]
+                )
+                if routes[1:]
+                else None,
+            )
+        ),
+        blue_green_deployment_config=aws.codedeploy.DeploymentGroupBlueGreenDeploymentConfigArgs(
+            deployment_ready_option=aws.codedeploy.DeploymentGroupBlueGreenDeploymentConfigDeploymentReadyOptionArgs(
+                action_on_timeout=strategy.on_ready, wait_time_in_minutes=strategy.wait_minutes if waits else None
+            ),
+            # The other choice, to keep the old tasks, AWS refuses for ECS.
+            terminate_blue_instances_on_deployment_success=aws.codedeploy.DeploymentGroupBlueGreenDeploymentConfigTerminateBlueInstancesOnDeploymentSuccessArgs(
+                action="TERMINATE", termination_wait_time_in_minutes=strategy.termination_minutes
+            ),
+        ),
+        auto_rollback_configuration=aws.codedeploy.DeploymentGroupAutoRollbackConfigurationArgs(
+            enabled=True, events=["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM", "DEPLOYMENT_STOP_ON_REQUEST"]
+        ),
+        alarm_configuration=aws.codedeploy.DeploymentGroupAlarmConfigurationArgs(
+            enabled=True, alarms=list(args.alarm_names)
+        )
+        if args.alarm_names
+        else None,
+        opts=opts,
+    )
 
 
 def deploy_statements(args: CodeDeployArgs, scope: Scope) -> list[Statement]:
