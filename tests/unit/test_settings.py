@@ -1281,6 +1281,20 @@ def test_tests_that_reach_what_they_are_for_are_accepted(
     assert (read.tests is not None) == (tests is not None)
 
 
+@pytest.mark.parametrize(
+    ("image", "repository", "tag"),
+    [
+        ({"stack": "dev"}, "storefront-dev", "verified-dev"),
+        ({"stack": "staging", "tag": "live-eu"}, "storefront-staging", "live-eu"),
+        ({"repository": "acme/shop", "tag": "stable"}, "acme/shop", "stable"),
+    ],
+)
+def test_an_image_is_that_of_a_stack_or_of_a_repository(image: dict[str, Any], repository: str, tag: str) -> None:
+    read = settings({"source": {"image": image}}, stack="prod")
+    assert read.source == EcrImage(repository=repository, tag=tag)
+    assert read.image_repository == repository
+
+
 OF_IMAGES: dict[str, tuple[dict[str, Any], str]] = {
     "it is built already": ({"build": {}}, "build must not be given with an image as source"),
     "its repository is there already": (
@@ -1296,6 +1310,37 @@ OF_IMAGES: dict[str, tuple[dict[str, Any], str]] = {
         {"stages": [{"name": "a"}, {"strategy": {"rolling": {"ecsAction": True}}}]},
         "stages must not have ecsAction with an image as source, as in ['prod']: CodePipeline's ECS action takes what "
         "a build wrote",
+    ),
+    "it is of a stack or of a repository": (
+        {"source": {"image": {"stack": "dev", "repository": "web", "tag": "stable"}}},
+        "source.image must have exactly one of stack, repository, got stack, repository",
+    ),
+    "it is of something": (
+        {"source": {"image": {"tag": "stable"}}},
+        "source.image must have exactly one of stack, repository, got none",
+    ),
+    "a repository has no tag of its own": (
+        {"source": {"image": {"repository": "web"}}},
+        "source.image.tag is required with repository",
+    ),
+    "a stack is one of this project": (
+        {"source": {"image": {"stack": "acme/dev"}}},
+        "source.image.stack must be the name of a stack, of a-z 0-9 - of at most 30 characters, got 'acme/dev'",
+    ),
+    "a release does not start itself": (
+        {"source": {"image": {"repository": "web", "tag": "verified-prod"}}},
+        "source.image must not be the tag verified-prod, which the releases of this stack move: each would start the "
+        "pipeline again",
+    ),
+    "a release does not start itself by what is live in one of several stages": (
+        {"source": {"image": {"stack": "dev", "tag": "live-eu"}}, "stages": [{"name": "us"}, {"name": "eu"}]},
+        "source.image must not be the tag live-eu, which the releases of this stack move: each would start the "
+        "pipeline again",
+    ),
+    "a stack does not take from itself": (
+        {"source": {"image": {"stack": "prod"}}},
+        "source.image must not be the tag verified-prod, which the releases of this stack move: each would start the "
+        "pipeline again",
     ),
     "it is of no feature branch": (
         {"featureBranch": {}},
@@ -1391,6 +1436,160 @@ def test_mistakes_in_the_stages_are_told_with_those_elsewhere(stages: list[Any],
         "  slipway:service.port must be between 1 and 65535, got 0",
         f"  slipway:{line}",
     ]
+
+
+BLANKS: dict[str, tuple[dict[str, Any], str]] = {
+    "an approval": (
+        {"stages": [{"approval": None}]},
+        "stages[0].approval is blank: write {} for the defaults, false to turn it off, or remove the key",
+    ),
+    "tests": (
+        {"stages": [{"tests": None}]},
+        "stages[0].tests is blank: write {} for the defaults, false to turn it off, or remove the key",
+    ),
+    "a strategy": (
+        {"stages": [{"strategy": None}]},
+        "stages[0].strategy is blank: write {} for the defaults, or remove the key",
+    ),
+    "a kind of strategy": (
+        {"stages": [{"strategy": {"canary": None}}]},
+        "stages[0].strategy.canary is blank: write {} for the defaults",
+    ),
+    "a stage": ({"stages": [{}, None]}, "stages[1] is blank: write {} for the defaults, or remove it"),
+    "a port": (
+        {"service": {"port": None}},
+        "service.port is blank: write a value, false to turn it off, or remove the key",
+    ),
+    "a number": ({"service": {"cpu": None}}, "service.cpu is blank: write a value, or remove the key"),
+    "a variable": (
+        {"service": {"environment": {"LEVEL": None}}},
+        "service.environment['LEVEL'] is blank: write a value, or remove it",
+    ),
+    "a path": ({"service": {"paths": ["/a", None]}}, "service.paths[1] is blank: write a value, or remove it"),
+    "a list": ({"service": {"paths": None}}, "service.paths is blank: write a value, or remove the key"),
+    "a part": ({"service": None}, "service is blank: write {} for the defaults, or remove the key"),
+    "a gate": (
+        {"scanGate": None},
+        "scanGate is blank: write {} for the defaults, false to turn it off, or remove the key",
+    ),
+    "the stages": ({"stages": None}, "stages is blank: write [] for none, or remove the key"),
+    "what a stage has of its own": (
+        {"service": {"port": 80}, "stages": [{"service": {"port": None}}]},
+        "stages[0].service.port is blank: write a value, false to turn it off, or remove the key",
+    ),
+}
+
+
+@pytest.mark.parametrize(("parts", "line"), BLANKS.values(), ids=BLANKS)
+def test_a_blank_key_is_a_mistake_at_any_depth(parts: dict[str, Any], line: str) -> None:
+    assert args(parts) == [f"slipway:{line}"]
+
+
+def test_a_blank_part_is_an_empty_string_for_the_program_as_pulumi_passes_it_on() -> None:
+    with pytest.raises(ConfigurationError, match="slipway:scanGate is blank"):
+        read("storefront", "dev", {"slipway:source": json.dumps(LEAST["source"]), "slipway:scanGate": ""}, set())
+
+
+def test_false_turns_off_what_can_be_turned_off_and_nothing_else() -> None:
+    [stage] = settings(
+        {
+            **LEAST,
+            "service": {"errorAlarm": False, "url": "https://shop.example.com"},
+            "stages": [{"approval": False, "tests": False, "service": {"url": False}}],
+            "scanGate": False,
+            "featureBranch": False,
+        }
+    ).stages
+    assert (stage.approval, stage.tests, stage.service.error_alarm, stage.service.url) == (None, None, None, None)
+    assert args({"build": False, "registry": False, "service": {"cpu": False, "paths": False}}) == [
+        "slipway:service.cpu must be a whole number, got False",
+        "slipway:service.paths must be a list, got False",
+        "slipway:build must be a map, got False",
+        "slipway:registry must be a map, got False",
+    ]
+
+
+def test_a_stage_removes_a_variable_of_the_file() -> None:
+    service = {"environment": {"LEVEL": "info", "COLOR": "blue"}, "secrets": {"TOKEN": SECRET}}
+    own = {"environment": {"LEVEL": False, "SIZE": "1"}, "secrets": {"TOKEN": False}}
+    [stage] = settings({**LEAST, "service": service, "stages": [{"service": own}]}).stages
+    assert (stage.service.environment, stage.service.secrets) == ({"COLOR": "blue", "SIZE": "1"}, {})
+    assert args({"service": service, "stages": [{"service": {"environment": {"LEVLE": False}}}]}) == [
+        "slipway:stages[0].service.environment['LEVLE'] must be a string, got False"
+    ]
+
+
+def test_rules_between_parts_are_checked_beside_other_mistakes() -> None:
+    assert args(
+        {"source": IMAGE, "build": {}, "service": {"port": 99_999}, "stages": [{"name": "a"}, {"name": "a"}]}, "prod"
+    ) == [
+        "slipway:service.port must be between 1 and 65535, got 99999",
+        "slipway:stages must have different names, got ['a', 'a']",
+        "slipway:build must not be given with an image as source",
+    ]
+
+
+CONSEQUENCES: dict[str, tuple[dict[str, Any], str]] = {
+    "the shift of traffic without a port": (
+        {"service": {"port": None}, "stages": [{"strategy": {"canary": {}}}]},
+        "service.port is blank: write a value, false to turn it off, or remove the key",
+    ),
+    "the bake beside an alarm": (
+        {"stages": [{"strategy": {"canary": {"bakeMinutes": -5}}}]},
+        "stages[0].strategy.canary.bakeMinutes must be between ",
+    ),
+    "the memory of a size that there is not": (
+        {"service": {"cpu": 300, "memory": 1}},
+        "service.cpu must be one of ",
+    ),
+    "stages whose names are wrong": (
+        {"stages": [{"name": "EU"}, {}]},
+        "stages[0].name must be 1 to 30 characters of a-z 0-9 -, got 'EU'",
+    ),
+    "a source that is missing": ({"source": {}}, "source must have exactly one of "),
+    "a wrong architecture": ({"service": {"cpuArchitecture": "ARM"}, "stages": [{}, {"name": "b"}]}, "service.cpuArch"),
+}
+
+
+@pytest.mark.parametrize(("parts", "line"), CONSEQUENCES.values(), ids=CONSEQUENCES)
+def test_a_mere_consequence_of_a_mistake_is_not_reported(parts: dict[str, Any], line: str) -> None:
+    [found] = args(parts)
+    assert found.startswith(f"slipway:{line}")
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [
+        (
+            "storefront:service",
+            "storefront:service is not read; did you mean slipway:service? A key without a namespace "
+            "has that of the project",
+        ),
+        (
+            "storefront:loadbalancer",
+            "storefront:loadbalancer is not read; did you mean slipway:loadBalancer? A key without a "
+            "namespace has that of the project",
+        ),
+        ("slipways:service", "slipways:service is not read; did you mean slipway:service?"),
+        ("Slipway:stages", "Slipway:stages is not read; did you mean slipway:stages?"),
+    ],
+)
+def test_a_key_beside_the_namespace_is_a_mistake(key: str, line: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        read("storefront", "dev", {"slipway:source": json.dumps(LEAST["source"]), key: "{}"}, set())
+    assert str(error.value).split("\n")[1:] == [f"  {line}"]
+
+
+@pytest.mark.parametrize(("key", "meant"), [("Service", "service"), ("loadbalancer", "loadBalancer")])
+def test_a_key_in_other_letters_is_reported_with_the_right_one(key: str, meant: str) -> None:
+    [line] = args({key: {}})
+    assert line.startswith(f"slipway:{key} is not a key (did you mean {meant}?); possible here: ")
+
+
+@pytest.mark.parametrize("key", ["aws:region", "pulumi:tags", "storefront:owner", "datadog:service", "slides:stages"])
+def test_keys_of_others_are_none_of_our_business(key: str) -> None:
+    made = read("storefront", "dev", {"slipway:source": json.dumps(LEAST["source"]), key: "x"}, set())
+    assert made == settings(LEAST)
 
 
 @pytest.mark.parametrize("key", ["service", "source", "token"])

@@ -1,1 +1,19 @@
-"""The stack file: what may stand in it, and how it is read."""
+"""The stack file: what it may have, how it is read, and the components that it stands for."""
+
+from slipway.config.components import Network, build, deploy_stage, pipeline, registry
+from slipway.config.errors import ConfigurationError
+from slipway.config.load import Settings, StageSettings
+from slipway.config.schema import ExistingNetwork, NewNetwork
+
+__all__ = [
+    "ConfigurationError",
+    "ExistingNetwork",
+    "Network",
+    "NewNetwork",
+    "Settings",
+    "StageSettings",
+    "build",
+    "deploy_stage",
+    "pipeline",
+    "registry",
+]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from slipway._rules import NAME
 from slipway.config.errors import at
-from slipway.config.schema import StackFile, Stage
+from slipway.config.schema import Image, StackFile, Stage
 from slipway.pipeline.component import composition_rules
 from slipway.pipeline.sources import EcrImage
 from slipway.pipeline.stages import stage_rules
@@ -32,7 +32,7 @@ class Given:
 
     @property
     def is_image(self) -> bool:
-        return isinstance(self.file.source, EcrImage)
+        return isinstance(self.file.source, Image)
 
     def environment(self, stage: Stage) -> str:
         return stage.name or self.stack
@@ -76,7 +76,7 @@ def name_of_a_stage(given: Given, stage: Stage) -> Rules:
 def of_the_pipeline(given: Given) -> Rules:
     file, is_image = given.file, given.is_image
     rules = composition_rules(
-        file.source,
+        EcrImage(repository="web", tag="stable") if isinstance(file.source, Image) else file.source,
         not is_image,
         {given.environment(stage): stage.strategy for stage in file.stages},
         file.code_scans,
@@ -100,6 +100,20 @@ def with_an_image(given: Given) -> Rules:
     yield (
         given.is_image and "registry" in given.keys,
         "registry must not be given with an image as source: the repository is another stack's",
+    )
+
+
+def without_a_circle(given: Given) -> Rules:
+    source = given.file.source
+    if not isinstance(source, Image):
+        return
+    tag = source.tag or f"verified-{source.stack}"
+    environments = [given.environment(stage) for stage in given.file.stages]
+    moved = [f"{kind}-{environment}" for environment in environments for kind in ("live", "verified")]
+    yield (
+        tag in moved,
+        f"source.image must not be the tag {tag}, which the releases of this stack move: each would start the pipeline "
+        "again",
     )
 
 
@@ -153,5 +167,5 @@ def of_the_architecture(given: Given, stage: Stage) -> Rules:
     )
 
 
-OF_THE_FILE = (of_the_pipeline, names_of_stages, with_an_image, for_a_feature_branch)
+OF_THE_FILE = (of_the_pipeline, names_of_stages, with_an_image, without_a_circle, for_a_feature_branch)
 OF_A_STAGE = (of_the_strategy, of_the_day, of_the_tests, of_the_architecture)

@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from pulumi.runtime import config as pulumi_config
 from slipway._constraints import examine, hints
 from slipway.build.component import BuildSettings
 from slipway.config.combinations import Given, broken, combinations, name_rules
-from slipway.config.errors import ConfigurationError, at, key, suggestion
+from slipway.config.errors import ConfigurationError, at, key, nearest, suggestion
 from slipway.config.guesses import (
     VARIANTS,
     Guesses,
@@ -32,6 +32,7 @@ from slipway.config.schema import (
     NAMESPACE,
     STAGES_OWN,
     ExistingNetwork,
+    Image,
     NewNetwork,
     Shape,
     StackFile,
@@ -114,6 +115,7 @@ def read(app: str, stack: str, configuration: Mapping[str, Any], secret: set[str
         f"Parameter Store and refer to it by ARN in {key('service.secrets')}"
         for name in sorted(secrets)
     ]
+    reader.mistakes += misplaced(app, configuration)
     data = {name: UNREADABLE if name in secrets else parse(value) for name, value in values.items()}
     known = {name: value for name, value in data.items() if value is not UNREADABLE or name in keys(StackFile)}
     variants = reader.part(StackFile, with_settings_of_all_stages(known), "") or []
@@ -125,13 +127,14 @@ def read(app: str, stack: str, configuration: Mapping[str, Any], secret: set[str
     if mistakes:
         raise ConfigurationError(stack, mistakes)
     file: StackFile = variants[0]
+    source = file.source.of(app) if isinstance(file.source, Image) else file.source
     registry = file.registry
     if file.feature_branch is not None:
         registry = dataclasses.replace(registry, expire_days=file.feature_branch.image_days, force_delete=True)
     return Settings(
         name=name,
-        source=file.source,
-        image_repository=file.source.repository if isinstance(file.source, EcrImage) else None,
+        source=source,
+        image_repository=source.repository if isinstance(source, EcrImage) else None,
         build=file.build,
         registry=registry,
         cpu_architecture=file.service.cpu_architecture,
@@ -142,6 +145,21 @@ def read(app: str, stack: str, configuration: Mapping[str, Any], secret: set[str
         notifications=file.notifications,
         pipeline=file.pipeline,
     )
+
+
+def misplaced(app: str, configuration: Iterable[str]) -> Iterator[str]:
+    """Keys of a namespace that is not read, where Slipway's must be meant. Those of providers and of others are none of
+    our business."""
+    possible = keys(StackFile)
+    for full in sorted(configuration):
+        space, _, name = full.partition(":")
+        [meant] = nearest(name, possible) or [name]
+        if space == NAMESPACE:
+            continue
+        if nearest(space, [NAMESPACE]):
+            yield f"{full} is not read; did you mean {key(meant)}?"
+        elif space == app and meant in possible:
+            yield f"{full} is not read; did you mean {key(meant)}? A key without a namespace has that of the project"
 
 
 def stage_settings(app: str, stack: str, file: StackFile, stage: Stage) -> StageSettings:
@@ -173,7 +191,7 @@ class Reader:
     def part(self, kind: type, data: Any, path: str) -> Variants | None:
         """The part that `data` has the keys of, or None."""
         if not isinstance(data, Mapping):
-            return self._mistake(path, f"must be a map, got {data!r}")
+            return self._none(path, f"must be a map, got {data!r}")
         possible, fields = keys(kind), {field.name: field for field in dataclasses.fields(kind)}
         for unknown in [each for each in data if each not in possible]:
             close = suggestion(unknown, possible)
@@ -208,12 +226,12 @@ class Reader:
 
     def _list(self, kind: type, data: Any, path: str) -> Variants | None:
         if not isinstance(data, list):
-            return self._mistake(path, f"must be a list, got {data!r}")
+            return self._none(path, f"must be a list, got {data!r}")
         lists: list[list[Any]] = [[] for _ in range(VARIANTS)]
         for number, each in enumerate(data):
             where = f"{path}[{number}]"
             if each is None:
-                found = self._mistake(where, "is blank: write {} for the defaults, or remove it")
+                found = self._none(where, "is blank: write {} for the defaults, or remove it")
             else:
                 found = self.part(kind, each, where)
             for at_, made in enumerate(lists):
@@ -225,16 +243,16 @@ class Reader:
 
     def _choice(self, kinds: Mapping[str, type], data: Any, path: str) -> Variants | None:
         if not isinstance(data, Mapping):
-            return self._mistake(path, f"must be a map with one of {', '.join(kinds)}, got {data!r}")
+            return self._none(path, f"must be a map with one of {', '.join(kinds)}, got {data!r}")
         if len(data) != 1:
             got = ", ".join(sorted(data, key=[*kinds, *data].index)) or "none"
-            return self._mistake(path, f"must have exactly one of {', '.join(kinds)}, got {got}")
+            return self._none(path, f"must have exactly one of {', '.join(kinds)}, got {got}")
         [(each, inner)] = data.items()
         where = inside(path, each)
         if each not in kinds:
-            return self._mistake(where, f"is not a key{suggestion(each, kinds)}; possible here: {', '.join(kinds)}")
+            return self._none(where, f"is not a key{suggestion(each, kinds)}; possible here: {', '.join(kinds)}")
         if inner is None:
-            return self._mistake(where, "is blank: write {} for the defaults")
+            return self._none(where, "is blank: write {} for the defaults")
         return self.part(kinds[each], inner, where)
 
     def _plain(self, kind: type, name: str, data: Any, path: str) -> Variants:
@@ -273,6 +291,11 @@ class Reader:
 
     def _mistake(self, path: str, text: str) -> None:
         self.mistakes.append(f"{key(path)} {text}")
+
+    def _none(self, path: str, text: str) -> Variants | None:
+        """In place of a part that is not readable."""
+        self._mistake(path, text)
+        return None
 
 
 def subject(line: str) -> str:

@@ -85,6 +85,46 @@ class ExistingNetwork:
         check(self)
 
 
+StackName = Annotated[
+    str,
+    match(r"[a-z0-9][a-z0-9-]*", "be the name of a stack, of a-z 0-9 -", "dev", ["Dev", "-", "acme/dev"], longest=30),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """The image that another environment has verified. It is taken unchanged, and nothing is built: a tag of an ECR
+    repository in the pipeline's account and Region, whose move starts the pipeline.
+
+    https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ECR.html
+    """
+
+    stack: StackName | None = None
+    """Stack of this project that builds the image: its repository is `<project>-<stack>`."""
+
+    repository: str | None = None
+    """Name of the repository, where it is not that of a stack of this project. It exists already."""
+
+    tag: str | None = None
+    """Tag that moves to each image that may be taken; `verified-<stack>` without it."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        # Its own rules are those of the source.
+        EcrImage(repository=self.repository or "web", tag=self.tag or "stable")
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        given = [name for name in ("stack", "repository") if getattr(self, name) is not None]
+        yield len(given) != 1, f"must have exactly one of stack, repository, got {', '.join(given) or 'none'}"
+        yield self.repository is not None and self.tag is None, "tag is required with repository"
+
+    def of(self, project: str) -> EcrImage:
+        """The source, for a stack of this project."""
+        return EcrImage(
+            repository=self.repository or f"{project}-{self.stack}", tag=self.tag or f"verified-{self.stack}"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureBranch:
     """The stack is for a feature branch: its images are short-lived, it has at most an environment of its own, and its
@@ -145,7 +185,7 @@ class StackFile:
     """All that a stack file may have under `slipway:`."""
 
     source: Annotated[
-        Source, Choice({"codecommit": CodeCommit, "connection": Connection, "s3": S3Object, "image": EcrImage})
+        Source | Image, Choice({"codecommit": CodeCommit, "connection": Connection, "s3": S3Object, "image": Image})
     ]
     """Where the pipeline takes from what it builds and releases."""
 

@@ -1,0 +1,91 @@
+"""The components that settings stand for. A program makes the network, and puts them together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from slipway.build.component import Build, BuildArgs
+from slipway.config.load import Settings, StageSettings
+from slipway.load_balancer import LoadBalancer, LoadBalancerArgs
+from slipway.pipeline.component import Pipeline, PipelineArgs
+from slipway.pipeline.stages import DeployStage
+from slipway.registry import ExistingRegistry, Registry, Repository
+from slipway.service.args import ServiceArgs
+from slipway.service.component import Service
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """The VPC that load balancers and tasks are in."""
+
+    vpc_id: pulumi.Input[str]
+    """Its id."""
+
+    public_subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
+    """Subnets for the load balancers."""
+
+    private_subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
+    """Subnets for the tasks."""
+
+
+def registry(settings: Settings) -> Registry | ExistingRegistry:
+    """Where the images are: a repository of the stack, or that of the stack which builds them."""
+    if settings.image_repository is not None:
+        return ExistingRegistry(settings.image_repository)
+    return Registry(settings.name, settings.registry)
+
+
+def build(settings: Settings, registry: Repository) -> Build | None:
+    """What makes an image of a commit; none where the source is an image."""
+    if settings.image_repository is not None:
+        return None
+    args = BuildArgs(**each(settings.build), registry=registry, cpu_architecture=settings.cpu_architecture)
+    return Build(settings.name, args)
+
+
+def deploy_stage(stage: StageSettings, registry: Repository, cluster: aws.ecs.Cluster, network: Network) -> DeployStage:
+    """An environment: a service, behind a load balancer of its own unless it is a worker."""
+    balancer = None
+    if stage.load_balancer is not None:
+        args = LoadBalancerArgs(
+            **each(stage.load_balancer), vpc_id=network.vpc_id, subnet_ids=network.public_subnet_ids
+        )
+        balancer = LoadBalancer(stage.service_name, args)
+    service = Service(
+        stage.service_name,
+        ServiceArgs(
+            **each(stage.service),
+            cluster=cluster,
+            registry=registry,
+            load_balancer=balancer,
+            vpc_id=network.vpc_id,
+            subnet_ids=network.private_subnet_ids,
+            environment_name=stage.environment_name,
+            strategy=stage.strategy,
+        ),
+    )
+    return DeployStage(service=service, approval=stage.approval, tests=stage.tests, window=stage.window)
+
+
+def pipeline(settings: Settings, build: Build | None, stages: Sequence[DeployStage]) -> Pipeline:
+    """The pipeline from the source through the stages."""
+    args = PipelineArgs(
+        **each(settings.pipeline),
+        source=settings.source,
+        build=build,
+        stages=stages,
+        scan_gate=settings.scan_gate,
+        code_scans=settings.code_scans,
+        notifications=settings.notifications,
+    )
+    return Pipeline(settings.name, args)
+
+
+def each(settings: Any) -> dict[str, Any]:
+    """The fields of settings, for the arguments that extend them."""
+    return {field.name: getattr(settings, field.name) for field in fields(settings)}
