@@ -169,8 +169,20 @@ class ExistingRegistry(Repository):
     arn: pulumi.Output[str]
 
     def __init__(self, name: str, opts: pulumi.InvokeOptions | None = None) -> None:
-        # Asked at once, so that nothing is made where it is missing.
-        found = aws.ecr.get_repository(name=name, opts=opts)
+        """Look the repository up.
+
+        Raises pulumi.RunError if there is none.
+        """
+        # At once, so that nothing is made where it is missing.
+        try:
+            found = aws.ecr.get_repository(name=name, opts=opts)
+        except Exception as e:  # the SDK has no class of its own for what an invoke fails with
+            if "RepositoryNotFoundException" not in str(e):
+                raise
+            raise pulumi.RunError(
+                f"there is no ECR repository {name} in this account and Region: correct its name, or run `pulumi up` "
+                "of the stack that builds to it first"
+            ) from None
         self.repository_name = name
         self.url = pulumi.Output.from_input(found.repository_url)
         self.arn = pulumi.Output.from_input(found.arn)

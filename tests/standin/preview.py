@@ -1,30 +1,38 @@
-"""`make preview STACK=prod`: the real engine's preview of a stack, against a stand-in for AWS that is empty."""
+"""`make preview STACK=prod`: the real engine's preview of a stack, against a stand-in for AWS that is empty.
+
+Only the repositories are there that the other stacks of the project make, and those that are named.
+"""
 
 import sys
+from pathlib import Path
 
+import yaml
 from pulumi.automation import CommandError
 
 from standin import tools
-from standin.world import World, stack_file
+from standin.world import ROOT, World
 
 
-def main(stack: str) -> int:
+def main(stack: str, *repositories: str, root: Path = ROOT) -> int:
+    project = yaml.safe_load((root / "Pulumi.yaml").read_text())["name"]
+    others = {file.name.split(".")[1] for file in root.glob("Pulumi.*.yaml")} - {stack}
     try:
         # No image is built or pulled in a preview, so any address does for the registry.
         with World("registry.invalid", {}, tools.engine()) as account:
-            if (image := stack_file(stack)["slipway:source"].get("image")) is not None:
-                account.ecr.create_repository({"repositoryName": image["repository"]})  # another stack's
-            account.workspace(stack).preview(
-                on_output=lambda text: print(text, end="" if text.endswith("\n") else "\n")
-            )
+            for name in sorted({*repositories, *(f"{project}-{other}" for other in others)}):
+                account.ecr.create_repository({"repositoryName": name})
+            workspace = account.workspace(stack, root=root, as_written=True)
+            workspace.preview(on_output=lambda text: print(text, end="" if text.endswith("\n") else "\n"))
     except tools.Unavailable as e:
         print(f"The preview cannot run here: {e}")
         return 1
-    except CommandError:
-        return 1  # the engine has said what is wrong
+    except CommandError as e:
+        # What is wrong with the program is among what was printed, and what is wrong with the file is not.
+        print(str(e).partition("stderr:")[2].strip())
+        return 1
     print("This was the real engine with the program of this folder, in one process, against a stand-in for AWS.")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

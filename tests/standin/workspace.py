@@ -1,6 +1,7 @@
 """Runs the repository's program on the real engine, in this process; nothing of the user's own is read or written."""
 
 import gc
+import re
 import runpy
 import shutil
 import tempfile
@@ -13,12 +14,27 @@ from typing import Any
 
 import yaml
 from pulumi import automation as auto
+from pulumi.automation import _stack
+from pulumi.automation._server import LanguageServer
 from pulumi.automation.events import EngineEvent, OpType
 
 Say = Callable[[str], Any]
 
 KEPT = ("state", "work")
 """What of its folder is kept: the state, and the configuration."""
+
+
+class Host(LanguageServer):
+    """As the command line runs a program: an error of it that was printed is not printed again by the engine."""
+
+    def Run(self, request: Any, context: Any) -> Any:
+        response = super().Run(request, context)  # type: ignore[no-untyped-call]
+        if response.error:
+            response.error, response.bail = "", True
+        return response
+
+
+setattr(_stack, "LanguageServer", Host)  # noqa: B010 - the module does not offer it
 
 
 @dataclass(frozen=True)
@@ -54,12 +70,20 @@ class Outcome:
 class Workspace:
     """One stack of the program in `root`, with a state of its own; `config` is laid over its stack file, key by key.
 
+    With `as_written`, the engine reads the text of the stack file as it is.
+
     `engine` is the `pulumi` executable, `providers` what `provider.serve` yields. A command that fails raises
     `pulumi.automation.CommandError`, whose text is the engine's.
     """
 
     def __init__(
-        self, root: Path, stack: str, engine: Path, providers: str, config: Mapping[str, object] | None = None
+        self,
+        root: Path,
+        stack: str,
+        engine: Path,
+        providers: str,
+        config: Mapping[str, object] | None = None,
+        as_written: bool = False,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="slipway-")
         self.saved = False
@@ -72,7 +96,7 @@ class Workspace:
         project.write_text((root / project.name).read_text())
         # Only the configuration: with the key of the user's secrets, the engine would ask for their passphrase.
         self._settings.write_text("{}")
-        if (root / self._settings.name).exists():  # a stack may have no file but what `config` says
+        if (root / self._settings.name).exists() and not as_written:  # a stack may have no file but what `config` says
             self.configure(yaml.safe_load((root / self._settings.name).read_text())["config"])
         self.configure(config or {})
 
@@ -103,11 +127,24 @@ class Workspace:
         )
         name = yaml.safe_load(project.read_text())["name"]
         self._stack = auto.create_stack(stack, project_name=name, program=program, opts=options)
+        if as_written and (root / self._settings.name).exists():
+            self._copy((root / self._settings.name).read_text())
         # After each command the API would ask the CLI for the stack's history, and after `up` for its outputs twice,
         # which takes longer than some commands.
         self._stack.info = lambda *_, **__: object()  # type: ignore
         self._exports = self._stack.outputs
         self._stack.outputs = dict  # type: ignore
+
+    def _copy(self, text: str) -> None:
+        """Take over a stack file: all but what belongs to the user's secrets, whose values only they can read."""
+        text = re.sub(r"(?m)^(encryptionsalt|secretsprovider|encryptedkey):.*\n?", "", text)
+        if re.search(r"\bsecure:", text):
+            self._stack.set_config("stand-in:secret", auto.ConfigValue("unknown", secret=True))
+            settings = yaml.safe_load(self._settings.read_text())
+            secret, salt = settings["config"]["stand-in:secret"]["secure"], settings["encryptionsalt"]
+            text = re.sub(r"(\bsecure:\s*)[^\s,}]+", lambda m: f"{m[1]}{secret}", text)
+            text = f"{text.rstrip()}\nencryptionsalt: {salt}\n"
+        self._settings.write_text(text)
 
     def configure(self, config: Mapping[str, object]) -> None:
         """Sets keys of the configuration; None removes one."""

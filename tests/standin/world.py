@@ -190,8 +190,10 @@ class World:
         keys = {key.lower(): value for key, value in self.api.credentials_for("pulumi").items()}
         return boto3.client(service, endpoint_url=self.api.url, region_name=REGION, **keys)
 
-    def workspace(self, stack: str, config: Mapping[str, object] | None = None) -> Workspace:
-        made = Workspace(ROOT, stack, self.engine, self.providers, config)
+    def workspace(
+        self, stack: str, config: Mapping[str, object] | None = None, root: Path = ROOT, as_written: bool = False
+    ) -> Workspace:
+        made = Workspace(root, stack, self.engine, self.providers, config, as_written)
         self._stack.callback(made.close)
         self._workspaces.append(made)
         return made
