@@ -28,17 +28,18 @@ SHOWN = 200
 """Characters of a value that an error repeats."""
 
 
-@dataclass(frozen=True)
+# No two are equal: typing gives one union for equal types, so two that say the same would take the rule of the first.
+@dataclass(frozen=True, eq=False)
 class Must:
     """A constraint: `holds` for a valid value, and `text` completes "<field> must …"."""
 
     text: str
-    holds: Callable[[Any], bool] = field(compare=False)
-    schema: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    holds: Callable[[Any], bool]
+    schema: Mapping[str, Any] = field(default_factory=dict)
     """The same, as far as JSON Schema can say it."""
-    good: Sequence[Any] = field(default=(), compare=False)
+    good: Sequence[Any] = ()
     """Values at its border that are valid, and `bad` ones that are not: what its test tries."""
-    bad: Sequence[Any] = field(default=(), compare=False)
+    bad: Sequence[Any] = ()
     shown: bool = True
     """Whether an error repeats the value; not where it may be a secret."""
 

@@ -19,6 +19,7 @@ from slipway.iam import Statement
 from unit.harness import deploy, resolved
 
 WORD = match("[a-z]+", "be a word", "word", longest=8)
+SOME = items(1, 3, distinct=True)
 TOKEN = match("[A-Z]+", "be a reference", "REFERENCE", shown=False)
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/k"
 
@@ -40,7 +41,7 @@ class Example:
     choice: Annotated[str, one_of(("A", "B"))] = "A"
     on: bool = False
     name: Annotated[pulumi.Input[str], WORD] = "word"
-    words: Annotated[pulumi.Input[Sequence[Annotated[pulumi.Input[str], WORD]]], items(1, 3, distinct=True)] = ("word",)
+    words: Annotated[pulumi.Input[Sequence[Annotated[pulumi.Input[str], WORD]]], SOME] = ("word",)
     values: Mapping[Annotated[str, WORD], pulumi.Input[str]] = field(default_factory=dict)
     secrets: Mapping[str, Annotated[pulumi.Input[str], TOKEN]] = field(default_factory=dict)
     url: Annotated[pulumi.Input[str], WORD] | None = None
@@ -199,7 +200,7 @@ def test_what_is_decided_on_is_known_before_anything_is_created(name: str) -> No
 def test_types_without_outputs() -> None:
     of = hints(Example)
     assert plain(of["name"]) == Annotated[str, WORD]
-    assert plain(of["words"]) == Annotated[Sequence[Annotated[str, WORD]], items(1, 3, distinct=True)]
+    assert plain(of["words"]) == Annotated[Sequence[Annotated[str, WORD]], SOME]
     assert plain(of["values"]) == Mapping[Annotated[str, WORD], str]
     assert plain(of["url"]) == Annotated[str, WORD] | None
     assert plain(of["part"]) is Part
@@ -252,6 +253,12 @@ def test_how_many_items_a_list_has(mark: Must, text: str, good: list[Any], bad: 
     assert mark.text == text
     assert [values for values in good if not mark.holds(values)] == []
     assert [values for values in bad if mark.holds(values)] == []
+
+
+def test_two_rules_with_the_same_words_are_two() -> None:
+    hints = [Annotated[str, match(pattern, "be a word", "a")] | None for pattern in ("[a-z]", "[ab]")]
+    rules = [mark for hint in hints for mark in marks_of(kinds_of(hint)[0])[1]]
+    assert [rule.holds("z") for rule in rules] == [True, False]
 
 
 # Every class of arguments
