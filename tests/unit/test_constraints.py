@@ -92,7 +92,7 @@ def wrong(**args: Any) -> list[str]:
         ({"secrets": {"A": "hunter2"}}, "secrets['A'] must be a reference"),
         ({"secrets": {"A": 2}}, "secrets['A'] must be a string"),
         ({"secrets": ["hunter2"]}, "secrets must be a map"),
-        ({"part": {"size": 1}}, "part must be a Part, got {'size': 1}"),
+        ({"part": {"size": 1}}, "part must be a Part, got a map"),
         ({"statements": [1]}, "statements[0] must be a Statement, got 1"),
         ({"name": "x" * 300}, f"name must be a word of at most 8 characters, got '{'x' * 199}… (302 characters)"),
         ({"number": 9, "choice": "B"}, "number must not be 9 with choice=B"),

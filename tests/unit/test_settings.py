@@ -899,7 +899,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         "service.tasks.minimum is not a key; possible here: min, max, targetCpuPercent",
     ),
     # stages
-    "stages are a list": ({"stages": {}}, "stages must be a list, got {}"),
+    "stages are a list": ({"stages": {}}, "stages must be a list, got a map"),
     "an environment has a name that a tag can have": (
         {"stages": [{"name": "Prod EU"}]},
         "stages[0].name must be 1 to 30 characters of a-z 0-9 -, got 'Prod EU'",
@@ -1586,10 +1586,30 @@ def test_a_key_in_other_letters_is_reported_with_the_right_one(key: str, meant: 
     assert line.startswith(f"slipway:{key} is not a key (did you mean {meant}?); possible here: ")
 
 
-@pytest.mark.parametrize("key", ["aws:region", "pulumi:tags", "storefront:owner", "datadog:service", "slides:stages"])
+@pytest.mark.parametrize(
+    "key",
+    ["aws:region", "pulumi:tags", "storefront:owner", "storefront:registryUrl", "datadog:service", "slides:stages"],
+)
 def test_keys_of_others_are_none_of_our_business(key: str) -> None:
     made = read("storefront", "dev", {"slipway:source": json.dumps(LEAST["source"]), key: "x"}, set())
     assert made == settings(LEAST)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"service": [{"secrets": {"TOKEN": "hunter2"}}]},
+        {"service": {"port": {"secrets": {"TOKEN": "hunter2"}}}},
+        {"service": {"secrets": ["hunter2"]}},
+        {"stages": {"service": {"secrets": {"TOKEN": "hunter2"}}}},
+        {"source": [{"TOKEN": "hunter2"}]},
+        {"codeScans": [{"name": "lint", "commands": {"TOKEN": "hunter2"}}]},
+    ],
+)
+def test_what_stands_in_the_wrong_place_is_not_printed_if_it_may_hold_a_secret(overrides: dict[str, Any]) -> None:
+    [*lines] = args(overrides)
+    assert lines
+    assert "hunter2" not in "\n".join(lines)
 
 
 @pytest.mark.parametrize("key", ["service", "source", "token"])

@@ -13,7 +13,7 @@ from typing import Any
 import pulumi
 from pulumi.runtime import config as pulumi_config
 
-from slipway._constraints import examine, hints
+from slipway._constraints import examine, got, hints
 from slipway.build.component import BuildSettings
 from slipway.config.combinations import Given, broken, combinations, name_rules
 from slipway.config.errors import ConfigurationError, at, key, nearest, suggestion
@@ -158,7 +158,8 @@ def misplaced(app: str, configuration: Iterable[str]) -> Iterator[str]:
             continue
         if nearest(space, [NAMESPACE]):
             yield f"{full} is not read; did you mean {key(meant)}?"
-        elif space == app and meant in possible:
+        elif space == app and name.lower() == meant.lower() and meant in possible:
+            # Only the whole name: a program may have keys of its own that are like ours.
             yield f"{full} is not read; did you mean {key(meant)}? A key without a namespace has that of the project"
 
 
@@ -191,7 +192,7 @@ class Reader:
     def part(self, kind: type, data: Any, path: str) -> Variants | None:
         """The part that `data` has the keys of, or None."""
         if not isinstance(data, Mapping):
-            return self._none(path, f"must be a map, got {data!r}")
+            return self._none(path, f"must be a map{got(data)}")
         possible, fields = keys(kind), {field.name: field for field in dataclasses.fields(kind)}
         for unknown in [each for each in data if each not in possible]:
             close = suggestion(unknown, possible)
@@ -226,7 +227,7 @@ class Reader:
 
     def _list(self, kind: type, data: Any, path: str) -> Variants | None:
         if not isinstance(data, list):
-            return self._none(path, f"must be a list, got {data!r}")
+            return self._none(path, f"must be a list{got(data)}")
         lists: list[list[Any]] = [[] for _ in range(VARIANTS)]
         for number, each in enumerate(data):
             where = f"{path}[{number}]"
@@ -243,10 +244,10 @@ class Reader:
 
     def _choice(self, kinds: Mapping[str, type], data: Any, path: str) -> Variants | None:
         if not isinstance(data, Mapping):
-            return self._none(path, f"must be a map with one of {', '.join(kinds)}, got {data!r}")
+            return self._none(path, f"must be a map with one of {', '.join(kinds)}{got(data)}")
         if len(data) != 1:
-            got = ", ".join(sorted(data, key=[*kinds, *data].index)) or "none"
-            return self._none(path, f"must have exactly one of {', '.join(kinds)}, got {got}")
+            found = ", ".join(sorted(data, key=[*kinds, *data].index)) or "none"
+            return self._none(path, f"must have exactly one of {', '.join(kinds)}, got {found}")
         [(each, inner)] = data.items()
         where = inside(path, each)
         if each not in kinds:

@@ -12,7 +12,7 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin
 
 from slipway._constraints import Must, between, check, hints, items, match, one_of, plain
@@ -31,11 +31,11 @@ from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Linear, R
 NAMESPACE = "slipway"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # as Must: no two are one
 class Choice:
     """Marks a field that is one of several kinds; a stack file names the kind by its key."""
 
-    kinds: Mapping[str, type] = field(compare=False)
+    kinds: Mapping[str, type]
 
 
 VpcRange = Annotated[
