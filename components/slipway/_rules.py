@@ -1,4 +1,4 @@
-"""How the rules of arguments and names are written: all that are broken are told at once."""
+"""How the rules of arguments and names are written: all that are broken are reported at once."""
 
 import re
 

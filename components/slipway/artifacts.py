@@ -25,7 +25,7 @@ class ArtifactStore(pulumi.ComponentResource):
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("slipway:index:ArtifactStore", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        self._place = Scope.of(self)
+        self._scope = Scope.of(self)
 
         # The default key policy leaves the key to the IAM policies of this account.
         key = aws.kms.Key(
@@ -102,7 +102,7 @@ class ArtifactStore(pulumi.ComponentResource):
         https://docs.aws.amazon.com/codepipeline/latest/userguide/how-to-custom-role.html
         """
         mine = self._mine()
-        s3 = pulumi.Output.concat("s3.", self._place.region, ".amazonaws.com")
+        s3 = pulumi.Output.concat("s3.", self._scope.region, ".amazonaws.com")
         return [
             allow("s3:GetBucketVersioning", "s3:GetBucketAcl", "s3:GetBucketLocation", on=self.bucket_arn, when=mine),
             allow(
@@ -126,7 +126,7 @@ class ArtifactStore(pulumi.ComponentResource):
 
     def read_statements(self) -> list[Statement]:
         """Read artifacts."""
-        s3 = pulumi.Output.concat("s3.", self._place.region, ".amazonaws.com")
+        s3 = pulumi.Output.concat("s3.", self._scope.region, ".amazonaws.com")
         objects = pulumi.Output.concat(self.bucket_arn, "/*")  # as above
         return [
             allow("s3:GetObject", "s3:GetObjectVersion", on=objects, when=self._mine()),
@@ -145,4 +145,4 @@ class ArtifactStore(pulumi.ComponentResource):
         return allow("s3:ListBucket", on=self.bucket_arn)
 
     def _mine(self) -> Condition:
-        return {"StringEquals": {"aws:ResourceAccount": self._place.account}}
+        return {"StringEquals": {"aws:ResourceAccount": self._scope.account}}

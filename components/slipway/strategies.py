@@ -239,8 +239,8 @@ https://docs.aws.amazon.com/codedeploy/latest/userguide/deployment-configuration
 @dataclass(frozen=True, kw_only=True)
 class CodeDeployBlueGreen:
     """CodeDeploy starts a second set of tasks and shifts the traffic to it, for those whose processes know CodeDeploy;
-    ECS itself does the same with BlueGreen, Canary and Linear. Tasks that do not start make a release red only after
-    the hour that CodeDeploy waits for them.
+    ECS itself does the same with BlueGreen, Canary and Linear. A release whose tasks do not start fails only
+    after the hour that CodeDeploy waits for them.
 
     Changing to or from it replaces the ECS service, which answers nothing meanwhile: Amazon ECS does not let a service
     change its deployment controller by this provider.

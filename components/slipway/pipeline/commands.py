@@ -105,7 +105,7 @@ class StageTests(CommandSettings):
     """Commands that test a release when it is live.
 
     They are given SERVICE_URL, ENVIRONMENT, IMAGE_DIGEST, COMMIT_ID and PIPELINE_EXECUTION_ID, and the files of the
-    commit where the pipeline builds. When they fail, the last verified image is put back.
+    commit where the pipeline builds. When they fail, the service is rolled back to the last verified image.
     """
 
     in_vpc: bool = False

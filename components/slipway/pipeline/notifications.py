@@ -115,8 +115,8 @@ class Notifier(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         scope = Scope.of(self)
 
-        # Not encrypted by SNS: the notification service cannot use the key that AWS manages, and what is told names a
-        # pipeline and how it ended. https://docs.aws.amazon.com/dtconsole/latest/userguide/set-up-sns.html
+        # Not encrypted by SNS: the notification service cannot use the key that AWS manages, and a message names
+        # a pipeline and how it ended. https://docs.aws.amazon.com/dtconsole/latest/userguide/set-up-sns.html
         topic = aws.sns.Topic(name, opts=child)
         policy = aws.sns.TopicPolicy(f"{name}-policy", arn=topic.arn, policy=document(may_publish(topic)), opts=child)
         subscribe(name, args.notifications.emails, topic, child)
@@ -127,7 +127,7 @@ class Notifier(pulumi.ComponentResource):
             event_type_ids=list(EVENTS),
             detail_type="BASIC",
             targets=[aws.codestarnotifications.NotificationRuleTargetArgs(address=topic.arn, type="SNS")],
-            # Without the policy nothing is delivered, and nobody is told.
+            # Without the policy nothing is delivered.
             opts=child.merge(pulumi.ResourceOptions(depends_on=[policy])),
         )
         tell_of_recovery(f"{name}-again", args, topic, scope, child)

@@ -48,7 +48,7 @@ class CodeDeploy(pulumi.ComponentResource):
     def __init__(self, name: str, args: CodeDeployArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("slipway:index:CodeDeploy", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        self._place = scope = Scope.of(self)
+        self._scope = scope = Scope.of(self)
 
         application = aws.codedeploy.Application(name, name=name, compute_platform="ECS", opts=child)
         role, policy = iam.role(
@@ -81,24 +81,24 @@ class CodeDeploy(pulumi.ComponentResource):
             allow(
                 "codedeploy:CreateDeployment",
                 "codedeploy:GetDeployment",
-                on=self._place.arn("codedeploy", f"deploymentgroup:{name}/{name}"),
+                on=self._scope.arn("codedeploy", f"deploymentgroup:{name}/{name}"),
             ),
             allow(
                 "codedeploy:GetApplication",
                 "codedeploy:GetApplicationRevision",
                 "codedeploy:RegisterApplicationRevision",
-                on=self._place.arn("codedeploy", f"application:{name}"),
+                on=self._scope.arn("codedeploy", f"application:{name}"),
             ),
             allow(
                 "codedeploy:GetDeploymentConfig",
-                on=self._place.arn("codedeploy", f"deploymentconfig:{self.deployment_config}"),
+                on=self._scope.arn("codedeploy", f"deploymentconfig:{self.deployment_config}"),
             ),
         ]
 
     def stop_statements(self) -> list[Statement]:
         """Find deployments of this group, and stop one."""
         name = self.application_name
-        group = self._place.arn("codedeploy", f"deploymentgroup:{name}/{name}")
+        group = self._scope.arn("codedeploy", f"deploymentgroup:{name}/{name}")
         return [
             allow("codedeploy:ListDeployments", on=group),
             # It takes no resource: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscodedeploy.html

@@ -98,7 +98,7 @@ class Service(pulumi.ComponentResource):
         self.cluster_name = args.cluster.name
         # For its Pipeline; not outputs.
         self.strategy, self.registry = args.strategy, args.registry
-        self._place, self._role_arns, self._cluster = scope, roles.arns, args.cluster
+        self._scope, self._role_arns, self._cluster = scope, roles.arns, args.cluster
         self.vpc_id = pulumi.Output.from_input(args.vpc_id)
         self.subnet_ids = pulumi.Output.from_input(cast(Any, args.subnet_ids))
         self.log_group_name = logs.name
@@ -111,13 +111,13 @@ class Service(pulumi.ComponentResource):
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ECS.html
         """
-        definitions = register_statements([self.service_name, f"{self.service_name}-template"], self._place)
+        definitions = register_statements([self.service_name, f"{self.service_name}-template"], self._scope)
         passes = iam.pass_roles(*self._role_arns, to="ecs-tasks.amazonaws.com")
         if self.code_deploy is not None:
             return [*self.code_deploy.deploy_statements(), *definitions, passes]
         if isinstance(self.strategy, Rolling) and self.strategy.ecs_action:
             path = pulumi.Output.concat("service/", self._cluster.name, f"/{self.service_name}")
-            update = allow("ecs:DescribeServices", "ecs:UpdateService", on=self._place.arn("ecs", path))
+            update = allow("ecs:DescribeServices", "ecs:UpdateService", on=self._scope.arn("ecs", path))
             return [update, *definitions, passes]
         return []
 
