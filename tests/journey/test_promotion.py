@@ -155,7 +155,10 @@ def test_prod_waits_for_the_repository_of_dev_and_says_so_before_anything_is_mad
     with pytest.raises(CommandError) as failure:
         stack("prod")
     assert account.aws.resources == {}
-    assert "reading ECR Repository (storefront-dev): RepositoryNotFoundException" in str(failure.value)
+    message = str(failure.value)
+    assert "there is no ECR repository storefront-dev in this account and Region" in message
+    assert "run `pulumi up` of the stack that builds to it first" in " ".join(message.split())
+    assert "Traceback" not in message
 
 
 @pytest.mark.rule("R4")
