@@ -22,12 +22,11 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import mkdtemp
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import yaml
-from slipway import BuildArgs, Registry
+from slipway import BuildArgs, Repository
 from slipway.build.component import environment, own_buildspec
 from standin import tools
 from standin.api import REGION, Api, AwsError, Params
@@ -169,7 +168,8 @@ class Account:
         for path, text in {**COMMITTED, **source}.items():
             (home / "src" / path).parent.mkdir(parents=True, exist_ok=True)
             (home / "src" / path).write_text(text)
-        registry = cast(Registry, SimpleNamespace(url=self.url(repository)))
+        registry = Repository()
+        registry.url = cast(Any, self.url(repository))
         return home, {
             **shell_environment(self.workshop.builder, Path(sys.executable).parent),
             "HOME": str(home),

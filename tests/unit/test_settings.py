@@ -59,6 +59,7 @@ REQUESTED = {
 COMMANDS: dict[str, Any] = {
     "commands": ["make smoke"],
     "environment": {"A": "1"},
+    "notSecret": ["A"],
     "secrets": {"TOKEN": SECRET},
     "secretsKmsKeyArns": ["arn:aws:kms:eu-west-1:123456789012:key/k"],
     "image": "example/tools:1",
@@ -122,6 +123,7 @@ FULL: dict[str, Any] = {
         "dockerfile": "docker/Dockerfile",
         "testCommands": ["make test"],
         "buildArgs": {"VERSION": "1"},
+        "notSecret": ["VERSION"],
         "computeType": "BUILD_GENERAL1_LARGE",
         "timeoutMinutes": 45,
         "builderImage": "example/buildkit:1",
@@ -249,6 +251,7 @@ def test_every_key_reaches_what_it_is_for() -> None:
     commands: dict[str, Any] = {
         "commands": ["make smoke"],
         "environment": {"A": "1"},
+        "not_secret": ["A"],
         "secrets": {"TOKEN": SECRET},
         "secrets_kms_key_arns": ["arn:aws:kms:eu-west-1:123456789012:key/k"],
         "image": "example/tools:1",
@@ -275,6 +278,7 @@ def test_every_key_reaches_what_it_is_for() -> None:
             dockerfile="docker/Dockerfile",
             test_commands=["make test"],
             build_args={"VERSION": "1"},
+            not_secret=["VERSION"],
             compute_type="BUILD_GENERAL1_LARGE",
             timeout_minutes=45,
             builder_image="example/buildkit:1",
@@ -944,11 +948,13 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     "a window has minutes": ({"stages": [{"window": {}}]}, "stages[0].window.cron is required"),
     "tests are commands": (
         {"stages": [{"tests": {"commands": []}}]},
-        "stages[0].tests.commands must be one or more commands, got []",
+        "stages[0].tests.commands must have at least 1 item, got []",
     ),
     "a secret of tests is a reference": (
         {"stages": [{"tests": {"commands": ["true"], "secrets": {"TOKEN": "hunter2"}}}]},
-        "stages[0].tests.secrets must be ARNs of secrets or parameters, and these are not: ['TOKEN']",
+        "stages[0].tests.secrets['TOKEN'] must be the ARN of a secret in Secrets Manager, such as "
+        "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-a1b2c3:password::, or the ARN of a parameter in "
+        "Parameter Store, such as arn:aws:ssm:eu-west-1:123456789012:parameter/prod/token",
     ),
     "what a stage says anew has the same keys": (
         {"stages": [{"service": {"prot": 80}}]},
@@ -1037,20 +1043,20 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a test command is one line": (
         {"build": {"testCommands": ["true", " "]}},
-        "build.testCommands must be commands of one line each, got [' ']",
+        "build.testCommands[1] must be a command of one line, got ' '",
     ),
     "test commands are a list": (
         {"build": {"testCommands": "make"}},
         "build.testCommands must be a list, got 'make'",
     ),
     "a build argument has a name": (
-        {"build": {"buildArgs": {"A-B": "1", "C": "x\ny", "D": "1"}}},
-        "build.buildArgs must have names of A-Z a-z 0-9 _ and values of one line, got wrong ones: ['A-B', 'C']",
+        {"build": {"buildArgs": {"A-B": "1", "D": "1"}}},
+        "build.buildArgs: the name 'A-B' must be a name of A-Z a-z 0-9 _ that does not begin with a digit",
     ),
     "commands and arguments fit into the environment of a build": (
-        {"build": {"testCommands": ["x" * 4400], "buildArgs": {"A": "y" * 98}}},
-        "build.testCommands and buildArgs must have at most 4500 characters together, got 4501: "
-        "put the commands into a script in the repository",
+        {"build": {"testCommands": ["x" * 4400], "buildArgs": {"A": "y" * 58}}},
+        "build.testCommands, buildArgs, context, dockerfile and builderImage must have at most 4500 characters "
+        "together, got 4501: put the commands into a script in the repository",
     ),
     "a buildspec stands alone": (
         {"build": {"buildspec": "b.yml", "testCommands": ["true"]}},
@@ -1136,7 +1142,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     "a scan has a name": ({"codeScans": [{"commands": ["true"]}]}, "codeScans[0].name is required"),
     "a scan has a short name": (
         {"codeScans": [{"name": "Lint", "commands": ["true"]}]},
-        "codeScans[0].name must be 1 to 10 characters of a-z 0-9 and single - between them, got 'Lint'",
+        "codeScans[0].name must be a name of a-z 0-9 and single - between them, of at most 10 characters, got 'Lint'",
     ),
     "a scan has a name of its own": (
         {"codeScans": [{"name": "lint", "commands": ["true"]}] * 2},

@@ -3,115 +3,106 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any
+from typing import Annotated, Any
 
 import pulumi
 import pulumi_aws as aws
 
-from slipway import iam
-from slipway._rules import check_name, refuse
+from slipway import codebuild, iam
+from slipway._constraints import Must, between, check, is_output, match, one_of
+from slipway._rules import check_name
+from slipway._secrets import plaintext_rules, plaintext_values
 from slipway.artifacts import ArtifactStore
+from slipway.codebuild import IMAGES, VARIABLES_LIMIT, ComputeType, ImageReference, LogDays, path_inside
 from slipway.iam import Scope, Statement
 from slipway.registry import Repository
+from slipway.service.args import ContainerName
 
-IMAGES = {
-    "X86_64": ("LINUX_CONTAINER", "aws/codebuild/amazonlinux-x86_64-standard:6.0"),
-    "ARM64": ("ARM_CONTAINER", "aws/codebuild/amazonlinux-aarch64-standard:3.0"),
-}
-"""CodeBuild's environment type and image for each CPU architecture, as ECS names them.
-
-https://docs.aws.amazon.com/codebuild/latest/userguide/ec2-compute-images.html"""
-LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
-"""The days of retention that CloudWatch Logs knows."""
-COMPUTE = ("BUILD_GENERAL1_SMALL", "BUILD_GENERAL1_MEDIUM", "BUILD_GENERAL1_LARGE", "BUILD_GENERAL1_XLARGE")
-ENVIRONMENT_LIMIT = 4500
-"""Characters for commands and arguments: all environment variables of a build may have 5,500 together."""
+INSTEAD = "let a buildspec of your own read it from Secrets Manager"
+# Commands and arguments go through an environment variable each, a line apart.
+TestCommand = Annotated[
+    str, match(r"[^\S\r\n]*\S[^\r\n]*", "be a command of one line", "make test", [" ", "make\ntest", "make\r"])
+]
+ArgumentName = Annotated[
+    str,
+    match(r"[A-Za-z_][A-Za-z0-9_]*", "be a name of A-Z a-z 0-9 _ that does not begin with a digit", "A", ["A-B", "1A"]),
+]
+"""https://docs.docker.com/reference/dockerfile/#arg"""
+ArgumentValue = Annotated[
+    pulumi.Input[str],
+    Must(
+        "be one line",
+        lambda value: not any(end in value for end in "\r\n\0"),
+        {"pattern": "^[^\\r\\n]*$"},
+        good=["", "a=b c"],
+        bad=["1\n2", "1\r"],
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSettings:
     """Settings of a Build that a stack file can have too."""
 
-    context: str = "."
+    context: Annotated[str, path_inside("the repository")] = "."
     """Folder of the repository to build the image from."""
 
-    dockerfile: str = "Dockerfile"
+    dockerfile: Annotated[str, path_inside("the context")] = "Dockerfile"
     """Path of the Dockerfile, relative to `context`."""
 
-    test_commands: Sequence[str] = ()
+    test_commands: Sequence[TestCommand] = ()
     """Commands run before the image is built, each with bash in the root of the source; nothing is pushed when one
     of them fails."""
 
-    build_args: Mapping[str, str] = field(default_factory=dict)
+    build_args: Mapping[ArgumentName, ArgumentValue] = field(default_factory=dict)
     """Build arguments of the Dockerfile. They can be read by whoever can read the project: no place for secrets."""
 
-    buildspec: str | None = None
+    not_secret: Sequence[str] = ()
+    """Names that `build_args` has whose values look like credentials and are none."""
+
+    buildspec: Annotated[str, path_inside("the repository")] | None = None
     """Path of a buildspec in the repository that is run instead of Slipway's build. It pushes the image itself and
     writes imagedefinitions.json, by digest; the pipeline then has no variable for a digest to release again."""
 
-    compute_type: str = "BUILD_GENERAL1_SMALL"
+    compute_type: ComputeType = "BUILD_GENERAL1_SMALL"
     """CodeBuild's compute type."""
 
-    timeout_minutes: int = 30
+    timeout_minutes: Annotated[int, between(5, 2160)] = 30
     """Minutes after which a build is ended."""
 
-    builder_image: str = "moby/buildkit:buildx-stable-1"
+    builder_image: ImageReference = "moby/buildkit:buildx-stable-1"
     """BuildKit image that builds. Docker Hub limits anonymous pulls: a copy in a registry of your own is safer."""
 
-    log_retention_days: int = 30
+    log_retention_days: LogDays = 30
     """Days to keep the build's log."""
 
     def __post_init__(self) -> None:
-        length = len("\n".join(self.test_commands)) + sum(len(k) + len(v) + 2 for k, v in self.build_args.items())
-        bad_commands = [command for command in self.test_commands if not command.strip() or "\n" in command]
-        bad_arguments = [k for k, v in self.build_args.items() if not re.fullmatch(r"[A-Za-z_]\w*", k) or "\n" in v]
-        refuse(
-            (
-                isinstance(self.test_commands, str),
-                f"test_commands must be a list of commands, got {self.test_commands!r}",
-            ),
-            (not is_inside(self.context), f"context must be a path inside the repository, got {self.context!r}"),
-            (not is_inside(self.dockerfile), f"dockerfile must be a path inside the context, got {self.dockerfile!r}"),
-            (bool(bad_commands), f"test_commands must be commands of one line each, got {bad_commands}"),
-            (
-                bool(bad_arguments),
-                f"build_args must have names of A-Z a-z 0-9 _ and values of one line, got wrong ones: {bad_arguments}",
-            ),
-            (
-                length > ENVIRONMENT_LIMIT,
-                f"test_commands and build_args must have at most {ENVIRONMENT_LIMIT} characters together, "
-                f"got {length}: put the commands into a script in the repository",
-            ),
-            (
-                self.buildspec is not None and not is_inside(self.buildspec),
-                f"buildspec must be a path inside the repository, got {self.buildspec!r}",
-            ),
-            (
-                self.buildspec is not None and bool(self.test_commands or self.build_args),
-                f"buildspec must not be given beside test_commands or build_args, got {self.buildspec!r}: "
-                "put them into that file",
-            ),
-            (
-                self.compute_type not in COMPUTE,
-                f"compute_type must be one of {list(COMPUTE)}, got {self.compute_type!r}",
-            ),
-            (
-                not 5 <= self.timeout_minutes <= 2160,
-                f"timeout_minutes must be between 5 and 2160, got {self.timeout_minutes}",
-            ),
-            (
-                self.log_retention_days not in LOG_DAYS,
-                f"log_retention_days must be one of {list(LOG_DAYS)}, got {self.log_retention_days}",
-            ),
+        check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        yield from plaintext_rules("build_args", self.build_args, self.not_secret, INSTEAD)
+        yield too_long(self, self.build_args)
+        yield (
+            self.buildspec is not None and bool(self.test_commands or self.build_args),
+            f"buildspec must not be given beside test_commands or build_args, got {self.buildspec!r}: "
+            "put them into that file",
         )
 
 
-def is_inside(path: str) -> bool:
-    return bool(path) and not path.startswith("/") and ".." not in path.split("/")
+def too_long(settings: BuildSettings, build_args: Mapping[str, pulumi.Input[str]]) -> tuple[bool, str]:
+    """Whether there is no room for the settings with these build arguments, and what is said then."""
+    known = [settings.context, settings.dockerfile, "\n".join(settings.test_commands)]
+    known += [settings.builder_image] if isinstance(settings.builder_image, str) else []
+    # Each argument takes an equals sign and a line's end.
+    length = sum(map(len, known)) + codebuild.characters(build_args) + 2 * len(build_args)
+    return (
+        length > VARIABLES_LIMIT,
+        "test_commands, build_args, context, dockerfile and builder_image must have at most "
+        f"{VARIABLES_LIMIT} characters together, got {length}: put the commands into a script in the repository",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,20 +112,11 @@ class BuildArgs(BuildSettings):
     registry: Repository
     """Where the image is pushed to."""
 
-    container_name: str = "app"
+    container_name: ContainerName = "app"
     """Name of the container, in each service that is deployed, that the image is for."""
 
-    cpu_architecture: str = "X86_64"
+    cpu_architecture: Annotated[str, one_of(IMAGES)] = "X86_64"
     """CPU architecture of the build and so of the image: X86_64 or ARM64, as the service's."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        refuse(
-            (
-                self.cpu_architecture not in IMAGES,
-                f"cpu_architecture must be one of {list(IMAGES)}, got {self.cpu_architecture!r}",
-            ),
-        )
 
 
 class Build(pulumi.ComponentResource):
@@ -159,30 +141,15 @@ class Build(pulumi.ComponentResource):
         check_name("build", name)
         super().__init__("slipway:index:Build", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        scope = Scope.of(self)
         environment_type, image = IMAGES[args.cpu_architecture]
 
-        logs = aws.cloudwatch.LogGroup(
-            f"{name}-logs", name=f"/aws/codebuild/{name}", retention_in_days=args.log_retention_days, opts=child
-        )
         self.artifacts = ArtifactStore(f"{name}-artifacts", opts=child)
-        role, policy = iam.role(
-            f"{name}-build",
-            # The ARN from the name: the project needs the role first.
-            iam.trust("codebuild.amazonaws.com", scope.only_for(scope.arn("codebuild", f"project/{name}"))),
-            [iam.write_logs(logs.arn), *self.artifacts.statements(), *args.registry.push_statements()],
-            child,
-        )
-        project = aws.codebuild.Project(
+        project, role = codebuild.project(
             name,
-            name=name,
+            role_name=f"{name}-build",
             description=f"Tests a commit, builds its image and pushes it to {args.registry.repository_name}",
-            service_role=role.arn,
-            build_timeout=args.timeout_minutes,
-            encryption_key=self.artifacts.key_arn,
-            # The pipeline brings the source and takes the artifact.
-            source=aws.codebuild.ProjectSourceArgs(type="CODEPIPELINE", buildspec=args.buildspec or own_buildspec()),
-            artifacts=aws.codebuild.ProjectArtifactsArgs(type="CODEPIPELINE"),
+            in_pipeline=True,
+            buildspec=args.buildspec or own_buildspec(),
             environment=aws.codebuild.ProjectEnvironmentArgs(
                 type=environment_type,
                 image=image,
@@ -190,15 +157,14 @@ class Build(pulumi.ComponentResource):
                 # Docker's daemon runs inside the build container.
                 # https://docs.aws.amazon.com/codebuild/latest/userguide/sample-docker.html
                 privileged_mode=True,
-                environment_variables=[
-                    aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs(name=key, value=value, type="PLAINTEXT")
-                    for key, value in sorted(environment(args).items())
-                ],
+                environment_variables=codebuild.variables(environment(args)),
             ),
-            logs_config=aws.codebuild.ProjectLogsConfigArgs(
-                cloudwatch_logs=aws.codebuild.ProjectLogsConfigCloudwatchLogsArgs(group_name=logs.name)
-            ),
-            opts=child.merge(pulumi.ResourceOptions(depends_on=[policy])),
+            artifacts=self.artifacts,
+            statements=[*self.artifacts.statements(), *args.registry.push_statements()],
+            timeout_minutes=args.timeout_minutes,
+            log_retention_days=args.log_retention_days,
+            scope=Scope.of(self),
+            opts=child,
         )
 
         self.project_name = name
@@ -234,9 +200,24 @@ def environment(args: BuildArgs) -> dict[str, pulumi.Input[str]]:
         "CONTEXT": args.context,
         "DOCKERFILE": args.dockerfile,
         "TEST_COMMANDS": "\n".join(args.test_commands),
-        "BUILD_ARGS": "\n".join(f"{key}={value}" for key, value in sorted(args.build_args.items())),
+        "BUILD_ARGS": build_arguments(args),
         "BUILDER_IMAGE": args.builder_image,
     }
+
+
+def build_arguments(args: BuildSettings) -> pulumi.Input[str]:
+    """`NAME=value`, one a line. Outputs must have room there too, once they are known."""
+
+    def lines(values: Mapping[str, str]) -> str:
+        broken, message = too_long(args, values)
+        if broken:
+            raise pulumi.RunError(message)
+        return "\n".join(f"{name}={value}" for name, value in sorted(values.items()))
+
+    values: dict[str, Any] = plaintext_values("build_args", args.build_args, args.not_secret, INSTEAD)
+    if any(is_output(value) for value in values.values()):
+        return pulumi.Output.from_input(values).apply(lines)
+    return lines(values)
 
 
 def own_buildspec() -> str:

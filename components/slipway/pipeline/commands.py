@@ -3,80 +3,111 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Annotated, Any, cast
 
 import pulumi
 import pulumi_aws as aws
 
-from slipway import iam
-from slipway._rules import check_name, refuse
-from slipway._secrets import SECRET, secret_rules, secret_statements
+from slipway import codebuild, iam
+from slipway._constraints import Must, between, check, items, match
+from slipway._rules import check_name
+from slipway._secrets import (
+    SECRET,
+    KmsKeyArn,
+    SecretReference,
+    names_twice,
+    plaintext_rules,
+    plaintext_values,
+    secret_statements,
+)
 from slipway.artifacts import ArtifactStore
-from slipway.build.component import COMPUTE, IMAGES, LOG_DAYS, export_variables
-from slipway.iam import Scope, Statement, allow
+from slipway.build.component import export_variables
+from slipway.codebuild import IMAGES, VARIABLES_LIMIT, ComputeType, ImageReference, LogDays, VariableName
+from slipway.iam import Scope, Statement, allow, in_region
 from slipway.release.function.contract import TEST_VARIABLES
+
+INSTEAD = "put it into secrets"
+SECRETS_REGION = "CodeBuild reads secrets and parameters of its own Region"
+Command = Annotated[
+    str,
+    Must(
+        "be a command",
+        lambda text: bool(text.strip()),
+        {"pattern": r"\S"},
+        good=["make lint", "make lint\nmake test"],
+        bad=["", " ", "\n"],
+    ),
+]
+ScanName = Annotated[
+    str,
+    match(
+        r"[a-z0-9]+(-[a-z0-9]+)*",
+        "be a name of a-z 0-9 and single - between them,",
+        "a",
+        ["Lint", "a_b", "-a", "a-", "a--b"],
+        longest=10,
+    ),
+]
+"""Names are put together from it: https://docs.aws.amazon.com/codebuild/latest/userguide/limits.html"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandSettings:
     """Commands, and what they need."""
 
-    commands: Sequence[str]
+    commands: Annotated[Sequence[Command], items(1)]
     """Commands that must succeed, each with bash in the root of the source, where there is one."""
 
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[VariableName, pulumi.Input[str]] = field(default_factory=dict)
     """Environment variables. Whoever can read the project reads them: secrets go into `secrets`."""
 
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    """Environment variables by reference: the ARN of a secret in Secrets Manager, with `:<json key>::` behind it for
-    one key of it, or of a parameter in Parameter Store."""
+    not_secret: Sequence[str] = ()
+    """Names that `environment` has whose values look like credentials and are none."""
 
-    secrets_kms_key_arns: Sequence[str] = ()
+    secrets: Mapping[VariableName, SecretReference] = field(default_factory=dict)
+    """Environment variables by reference: the ARN of a secret in Secrets Manager, with `:<json key>::` behind it for
+    one key of it, or of a parameter in Parameter Store, in the same Region."""
+
+    secrets_kms_key_arns: Annotated[Sequence[KmsKeyArn], items(distinct=True)] = ()
     """Customer managed KMS keys that `secrets` are encrypted with."""
 
-    image: str = IMAGES["X86_64"][1]
+    image: ImageReference = IMAGES["X86_64"][1]
     """Image to run in: one of CodeBuild's own, or a public one."""
 
-    compute_type: str = "BUILD_GENERAL1_SMALL"
+    compute_type: ComputeType = "BUILD_GENERAL1_SMALL"
     """CodeBuild's compute type."""
 
     privileged: bool = False
     """Let the commands run Docker's daemon, which takes a privileged container."""
 
-    timeout_minutes: int = 15
+    # An action that tests may take eight hours.
+    # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
+    timeout_minutes: Annotated[int, between(5, 480)] = 15
     """Minutes after which the commands have failed."""
 
-    log_retention_days: int = 30
+    log_retention_days: LogDays = 30
     """Days to keep the log."""
 
     def __post_init__(self) -> None:
-        empty = [command for command in self.commands if not command.strip()]
-        names = [n for n in (*self.environment, *self.secrets) if not re.fullmatch(r"(?!CODEBUILD_)[A-Za-z_]\w*", n)]
-        refuse(
-            (isinstance(self.commands, str), f"commands must be a list of commands, got {self.commands!r}"),
-            (not self.commands or bool(empty), f"commands must be one or more commands, got {list(self.commands)}"),
-            (
-                bool(names),
-                "environment and secrets must have names of A-Z a-z 0-9 _ that do not begin with CODEBUILD_, "
-                f"got wrong ones: {names}",
-            ),
-            *secret_rules(self.environment, self.secrets),
-            (
-                self.compute_type not in COMPUTE,
-                f"compute_type must be one of {list(COMPUTE)}, got {self.compute_type!r}",
-            ),
-            (
-                not 5 <= self.timeout_minutes <= 480,
-                f"timeout_minutes must be between 5 and 480, got {self.timeout_minutes}",
-            ),
-            (
-                self.log_retention_days not in LOG_DAYS,
-                f"log_retention_days must be one of {list(LOG_DAYS)}, got {self.log_retention_days}",
-            ),
-        )
+        check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        yield from names_twice(self.environment, self.secrets)
+        yield from plaintext_rules("environment", self.environment, self.not_secret, INSTEAD)
+        yield too_long(self, self.environment)
+
+
+def too_long(settings: CommandSettings, environment: Mapping[str, pulumi.Input[str]]) -> tuple[bool, str]:
+    """Whether there is no room for these environment variables beside the secrets, and what is said then."""
+    length = codebuild.characters(environment) + codebuild.characters(settings.secrets)
+    return (
+        length > VARIABLES_LIMIT,
+        f"environment and secrets must have at most {VARIABLES_LIMIT} characters together, got {length}: put long "
+        "values into a file of the repository",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,18 +117,12 @@ class CodeScan(CommandSettings):
     https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-CodeBuild.html
     """
 
-    name: str
-    """What the pipeline calls it."""
+    name: ScanName
+    """Name of the pipeline's action."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        refuse(
-            (
-                not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name) or len(self.name) > 10,
-                f"name must be 1 to 10 characters of a-z 0-9 and single - between them, got {self.name!r}",
-            ),
-            (self.name == "tests", "name must not be tests, which is what the tests of a stage are called"),
-        )
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        yield from super().cross_checks()
+        yield self.name == "tests", "name must not be tests, which is the name of the tests of a stage"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,14 +136,12 @@ class StageTests(CommandSettings):
     in_vpc: bool = False
     """Run in the service's private subnets and security group, for what only its tasks can reach."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        yield from super().cross_checks()
         given = sorted({*self.environment, *self.secrets} & set(TEST_VARIABLES))
-        refuse(
-            (
-                bool(given),
-                f"environment and secrets must not have {list(TEST_VARIABLES)}, which every test is given, got {given}",
-            )
+        yield (
+            bool(given),
+            f"environment and secrets must not have {list(TEST_VARIABLES)}, which every test has, got {given}",
         )
 
 
@@ -127,13 +150,17 @@ class VpcConfig:
     """Where commands run that need to be inside a VPC."""
 
     vpc_id: pulumi.Input[str]
-    subnet_ids: pulumi.Input[Sequence[str]]
+    # https://docs.aws.amazon.com/codebuild/latest/APIReference/API_VpcConfig.html
+    subnet_ids: Annotated[pulumi.Input[Sequence[pulumi.Input[str]]], items(1, 16, distinct=True)]
     security_group_id: pulumi.Input[str]
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandProjectArgs:
-    """Arguments of CommandProject; its Pipeline makes them."""
+    """Arguments of CommandProject; built by Pipeline."""
 
     settings: CommandSettings
     description: str
@@ -143,6 +170,9 @@ class CommandProjectArgs:
     read_variables: Statement | None = None
     """Lets the commands read the pipeline's variables, where they have them."""
     vpc: VpcConfig | None = None
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 class CommandProject(pulumi.ComponentResource):
@@ -158,69 +188,32 @@ class CommandProject(pulumi.ComponentResource):
     def __init__(self, name: str, args: CommandProjectArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Create the project.
 
-        Raises ValueError if `name` cannot be the name of a project.
+        Raises ValueError if `name` cannot be the name of a project, or if a secret is in another Region.
         """
         check_name("project", name, longest=51)
         super().__init__("slipway:index:CommandProject", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        scope = Scope.of(self)
-        settings = args.settings
-
-        logs = aws.cloudwatch.LogGroup(
-            f"{name}-logs", name=f"/aws/codebuild/{name}", retention_in_days=settings.log_retention_days, opts=child
-        )
-        statements = [
-            iam.write_logs(logs.arn),
-            *args.artifacts.read_statements(),
-            *secret_statements(settings.secrets, settings.secrets_kms_key_arns),
-        ]
+        scope, settings = Scope.of(self), args.settings
+        secrets = in_this_region(self, settings.secrets)
+        statements = [*args.artifacts.read_statements(), *secret_statements(secrets, settings.secrets_kms_key_arns)]
         if args.read_variables is not None:
             statements.append(args.read_variables)
         if args.vpc is not None:
             statements += vpc_statements(args.vpc, scope)
-        role, policy = iam.role(
+        project, role = codebuild.project(
             name,
-            # The ARN from the name: the project needs the role first.
-            iam.trust("codebuild.amazonaws.com", scope.only_for(scope.arn("codebuild", f"project/{name}"))),
-            statements,
-            child,
-        )
-        kind = "CODEPIPELINE" if args.in_pipeline else "NO_SOURCE"
-        project = aws.codebuild.Project(
-            name,
-            name=name,
+            role_name=name,
             description=args.description,
-            service_role=role.arn,
-            build_timeout=settings.timeout_minutes,
-            encryption_key=args.artifacts.key_arn,
-            source=aws.codebuild.ProjectSourceArgs(
-                type=kind, buildspec=buildspec(settings, args.read_variables is not None)
-            ),
-            artifacts=aws.codebuild.ProjectArtifactsArgs(type="CODEPIPELINE" if args.in_pipeline else "NO_ARTIFACTS"),
-            environment=aws.codebuild.ProjectEnvironmentArgs(
-                type="ARM_CONTAINER" if "aarch64" in settings.image else "LINUX_CONTAINER",
-                image=settings.image,
-                compute_type=settings.compute_type,
-                image_pull_credentials_type="CODEBUILD"
-                if settings.image.startswith("aws/codebuild/")
-                else "SERVICE_ROLE",
-                privileged_mode=settings.privileged,
-                environment_variables=[
-                    aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs(name=key, value=value, type=type_)
-                    for key, value, type_ in variables(settings)
-                ],
-            ),
-            vpc_config=aws.codebuild.ProjectVpcConfigArgs(
-                vpc_id=args.vpc.vpc_id,
-                subnets=args.vpc.subnet_ids,
-                security_group_ids=[args.vpc.security_group_id],
-            )
-            if args.vpc
-            else None,
-            logs_config=aws.codebuild.ProjectLogsConfigArgs(
-                cloudwatch_logs=aws.codebuild.ProjectLogsConfigCloudwatchLogsArgs(group_name=logs.name)
-            ),
-            opts=child.merge(pulumi.ResourceOptions(depends_on=[policy])),
+            in_pipeline=args.in_pipeline,
+            buildspec=buildspec(settings, args.read_variables is not None),
+            environment=environment(settings, secrets),
+            artifacts=args.artifacts,
+            statements=statements,
+            timeout_minutes=settings.timeout_minutes,
+            log_retention_days=settings.log_retention_days,
+            scope=scope,
+            opts=child,
+            vpc=vpc_config(args.vpc) if args.vpc else None,
         )
 
         self.project_name = name
@@ -246,21 +239,88 @@ def buildspec(settings: CommandSettings, variables: bool) -> str:
     return json.dumps({"version": 0.2, "env": {"shell": "bash"}, "phases": phases}, indent=1)
 
 
-def variables(settings: CommandSettings) -> list[tuple[str, str, str]]:
-    """Name, value and type of each environment variable, as CodeBuild takes them."""
-    plain = [(key, value, "PLAINTEXT") for key, value in sorted(settings.environment.items())]
-    return plain + [(key, *reference(arn)) for key, arn in sorted(settings.secrets.items())]
+def in_this_region(
+    component: pulumi.ComponentResource, secrets: Mapping[str, pulumi.Input[str]]
+) -> dict[str, pulumi.Input[str]]:
+    """References to secrets and parameters, none of which is in another Region."""
+    found = {f"secrets[{name!r}]": arn for name, arn in secrets.items()}
+    for service in ("secretsmanager", "ssm"):
+        found = in_region(component, service, found, SECRETS_REGION)
+    return dict(zip(secrets, found.values(), strict=True))
 
 
-def reference(arn: str) -> tuple[str, str]:
-    """A secret or parameter as an environment variable of CodeBuild refers to it.
+def environment(
+    settings: CommandSettings, secrets: Mapping[str, pulumi.Input[str]]
+) -> aws.codebuild.ProjectEnvironmentArgs:
+    """What the commands run in. Of an image that is only known later, so is what it takes.
 
-    https://docs.aws.amazon.com/codebuild/latest/APIReference/API_EnvironmentVariable.html
+    https://docs.aws.amazon.com/codebuild/latest/APIReference/API_ProjectEnvironment.html
     """
+    return aws.codebuild.ProjectEnvironmentArgs(
+        type=now_or_later(environment_type, settings.image),
+        image=settings.image,
+        compute_type=settings.compute_type,
+        image_pull_credentials_type=now_or_later(pull_credentials, settings.image),
+        privileged_mode=settings.privileged,
+        environment_variables=[
+            *codebuild.variables(plain_variables(settings)),
+            *(by_reference(name, arn) for name, arn in sorted(secrets.items())),
+        ],
+    )
+
+
+def plain_variables(settings: CommandSettings) -> dict[str, pulumi.Input[str]]:
+    """Environment variables that are no secrets. Outputs must have room there too, once they are known."""
+    values = plaintext_values("environment", settings.environment, settings.not_secret, INSTEAD)
+    if all(isinstance(value, str) for value in values.values()):
+        return values
+    known: Any = pulumi.Output.from_input(cast(Any, values))
+
+    def look(name: str, values: Mapping[str, str]) -> str:
+        broken, message = too_long(settings, values)
+        if broken:
+            raise pulumi.RunError(message)
+        return values[name]
+
+    return {name: known.apply(partial(look, name)) for name in values}
+
+
+def by_reference(name: str, arn: pulumi.Input[str]) -> aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs:
+    """A secret or parameter as an environment variable. Which it is may only be known later."""
+    return aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs(
+        name=name, value=now_or_later(reference, arn), type=now_or_later(reference_type, arn)
+    )
+
+
+def now_or_later(function: Callable[[str], str], value: pulumi.Input[str]) -> pulumi.Input[str]:
+    return function(value) if isinstance(value, str) else pulumi.Output.from_input(cast(Any, value)).apply(function)
+
+
+def environment_type(image: str) -> str:
+    return "ARM_CONTAINER" if "aarch64" in image else "LINUX_CONTAINER"
+
+
+def pull_credentials(image: str) -> str:
+    return "CODEBUILD" if image.startswith("aws/codebuild/") else "SERVICE_ROLE"
+
+
+def reference_type(arn: str) -> str:
+    """https://docs.aws.amazon.com/codebuild/latest/APIReference/API_EnvironmentVariable.html"""
+    return "SECRETS_MANAGER" if SECRET.fullmatch(arn) else "PARAMETER_STORE"
+
+
+def reference(arn: str) -> str:
+    """What CodeBuild calls a secret or a parameter."""
     if SECRET.fullmatch(arn):
-        return arn, "SECRETS_MANAGER"
+        return arn
     name = arn.split(":parameter/", 1)[1]
-    return (f"/{name}" if "/" in name else name), "PARAMETER_STORE"
+    return f"/{name}" if "/" in name else name
+
+
+def vpc_config(vpc: VpcConfig) -> aws.codebuild.ProjectVpcConfigArgs:
+    return aws.codebuild.ProjectVpcConfigArgs(
+        vpc_id=vpc.vpc_id, subnets=cast(Any, vpc.subnet_ids), security_group_ids=[vpc.security_group_id]
+    )
 
 
 def vpc_statements(vpc: VpcConfig, scope: Scope) -> list[Statement]:
@@ -268,7 +328,7 @@ def vpc_statements(vpc: VpcConfig, scope: Scope) -> list[Statement]:
 
     https://docs.aws.amazon.com/codebuild/latest/userguide/auth-and-access-control-iam-identity-based-access-control.html
     """
-    subnets: Any = pulumi.Output.from_input(vpc.subnet_ids).apply(
+    subnets: Any = pulumi.Output.from_input(cast(Any, vpc.subnet_ids)).apply(
         lambda ids: pulumi.Output.all(*(scope.arn("ec2", f"subnet/{id}") for id in ids))
     )
     return [

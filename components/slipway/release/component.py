@@ -12,12 +12,13 @@ import pulumi_aws as aws
 
 from slipway import iam
 from slipway._constraints import between, check
+from slipway.codebuild import LogDays
 from slipway.iam import Scope, Statement, allow
 from slipway.registry import Repository
 from slipway.release.code_deploy import CodeDeploy
 from slipway.release.function import contract
 from slipway.release.lambda_function import RUN_MINUTES, function, invoke_on_event
-from slipway.service.args import ContainerName, EnvironmentName, LogDays
+from slipway.service.args import ContainerName, EnvironmentName
 from slipway.strategies import Strategy
 
 

@@ -13,7 +13,7 @@ import pulumi_aws as aws
 
 from slipway._constraints import between, check, items, match, one_of
 from slipway._secrets import KmsKeyArn, SecretReference, VariableName, names_twice, plaintext_rules
-from slipway.build.component import LOG_DAYS
+from slipway.codebuild import LogDays
 from slipway.iam import Statement
 from slipway.load_balancer import LoadBalancer, SubnetId, VpcId
 from slipway.registry import Repository
@@ -36,7 +36,6 @@ VARIABLES_BYTES = 60 * 1024
 """Room for environment variables in a task definition, which has 64 KiB.
 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html"""
-LogDays = Annotated[int, one_of(LOG_DAYS)]
 HealthPath = Annotated[
     str,
     match(r"/[!-~]*", "be a path such as /healthz without spaces,", "/healthz", ["healthz", "/a b"], longest=1024),

@@ -1,0 +1,134 @@
+"""What the projects of CodeBuild have in common: those that build, and those that run commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated
+
+import pulumi
+import pulumi_aws as aws
+
+from slipway import iam
+from slipway._constraints import Must, match, one_of
+from slipway.artifacts import ArtifactStore
+from slipway.iam import Scope, Statement
+
+IMAGES = {
+    "X86_64": ("LINUX_CONTAINER", "aws/codebuild/amazonlinux-x86_64-standard:6.0"),
+    "ARM64": ("ARM_CONTAINER", "aws/codebuild/amazonlinux-aarch64-standard:3.0"),
+}
+"""CodeBuild's environment type and image for each CPU architecture, as ECS names them.
+
+https://docs.aws.amazon.com/codebuild/latest/userguide/ec2-compute-images.html"""
+LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
+"""The days of retention that CloudWatch Logs knows."""
+COMPUTE = ("BUILD_GENERAL1_SMALL", "BUILD_GENERAL1_MEDIUM", "BUILD_GENERAL1_LARGE", "BUILD_GENERAL1_XLARGE")
+VARIABLES_LIMIT = 4500
+"""Characters for the environment variables of a project: all of a build may have 5,500 together, and the pipeline adds
+some."""
+
+LogDays = Annotated[int, one_of(LOG_DAYS)]
+ComputeType = Annotated[str, one_of(COMPUTE)]
+VariableName = Annotated[
+    str,
+    match(
+        r"(?!CODEBUILD_)[A-Za-z_][A-Za-z0-9_]*",
+        "be a name of A-Z a-z 0-9 _ that does not begin with a digit or CODEBUILD_",
+        "LEVEL",
+        ["A-B", "1A", "C D", "Ä", "CODEBUILD_SRC_DIR"],
+    ),
+]
+"""Name of an environment variable.
+
+https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html"""
+ImageReference = Annotated[
+    pulumi.Input[str],
+    match(
+        r"[A-Za-z0-9][A-Za-z0-9._:@/-]*",
+        "be the reference of an image, such as public.ecr.aws/docker/library/python:3.13",
+        "registry.example.com:5000/tools/python:3.13",
+        ["python 3", "https://example.com?x", "-x"],
+    ),
+]
+
+
+def _inside(path: str) -> bool:
+    return bool(path) and not path.startswith("/") and ".." not in path.split("/") and path.isprintable()
+
+
+def path_inside(folder: str) -> Must:
+    """The path of a file or folder in the source, relative to `folder`."""
+    return Must(
+        f"be a path inside {folder}",
+        _inside,
+        {"pattern": r"^(?!/)(?!(.*/)?\.\.(/|$)).+$"},
+        good=[".", "services/api..old", "..Dockerfile"],
+        bad=["", "/", "/app", "..", "app/../..", "a\nb"],
+    )
+
+
+def characters(variables: Mapping[str, pulumi.Input[str]]) -> int:
+    """What environment variables take, as far as their values are known."""
+    return sum(len(name) + len(value if isinstance(value, str) else "") for name, value in variables.items())
+
+
+def variables(
+    values: Mapping[str, pulumi.Input[str]],
+) -> list[aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs]:
+    """Environment variables as a project has them; whoever can read the project reads them."""
+    return [
+        aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs(name=name, value=value, type="PLAINTEXT")
+        for name, value in sorted(values.items())
+    ]
+
+
+def project(
+    name: str,
+    *,
+    role_name: str,
+    description: str,
+    in_pipeline: bool,
+    buildspec: str,
+    environment: aws.codebuild.ProjectEnvironmentArgs,
+    artifacts: ArtifactStore,
+    statements: Iterable[Statement],
+    timeout_minutes: int,
+    log_retention_days: int,
+    scope: Scope,
+    opts: pulumi.ResourceOptions,
+    vpc: aws.codebuild.ProjectVpcConfigArgs | None = None,
+) -> tuple[aws.codebuild.Project, aws.iam.Role]:
+    """A project with its log group and its role, which may write to that log and what `statements` say.
+
+    An action of a pipeline brings its source and takes its artifact, or there are none.
+    https://docs.aws.amazon.com/codebuild/latest/userguide/create-project.html
+    """
+    logs = aws.cloudwatch.LogGroup(
+        f"{name}-logs", name=f"/aws/codebuild/{name}", retention_in_days=log_retention_days, opts=opts
+    )
+    role, policy = iam.role(
+        role_name,
+        # The ARN from the name: the project needs the role first.
+        iam.trust("codebuild.amazonaws.com", scope.only_for(scope.arn("codebuild", f"project/{name}"))),
+        [iam.write_logs(logs.arn), *statements],
+        opts,
+    )
+    made = aws.codebuild.Project(
+        name,
+        name=name,
+        description=description,
+        service_role=role.arn,
+        build_timeout=timeout_minutes,
+        encryption_key=artifacts.key_arn,
+        source=aws.codebuild.ProjectSourceArgs(
+            type="CODEPIPELINE" if in_pipeline else "NO_SOURCE", buildspec=buildspec
+        ),
+        artifacts=aws.codebuild.ProjectArtifactsArgs(type="CODEPIPELINE" if in_pipeline else "NO_ARTIFACTS"),
+        environment=environment,
+        vpc_config=vpc,
+        logs_config=aws.codebuild.ProjectLogsConfigArgs(
+            cloudwatch_logs=aws.codebuild.ProjectLogsConfigCloudwatchLogsArgs(group_name=logs.name)
+        ),
+        opts=opts.merge(pulumi.ResourceOptions(depends_on=[policy])),
+    )
+    return made, role
