@@ -344,7 +344,9 @@ def got(value: Any) -> str:
     """How an error ends that repeats a value: without what may be a secret, as the contents of a map may."""
     if isinstance(value, Mapping):
         return ", got a map"
-    if isinstance(value, list | tuple) and any(isinstance(each, Mapping | list | tuple) for each in value):
+    if isinstance(value, list | tuple) and any(
+        isinstance(each, Mapping | list | tuple) or dataclasses.is_dataclass(each) for each in value
+    ):
         return f", got a list of {len(value)}"
     text = repr(list(value) if isinstance(value, tuple) else value)
     if credential(text):

@@ -14,6 +14,7 @@ from typing import Annotated, Any, get_args, get_origin
 import pulumi
 import pytest
 import slipway
+from slipway import Connection, Filter, PullRequest, Push
 from slipway._constraints import Must, arn, between, check, either, hints, items, match, one_of, plain
 from slipway.iam import Statement
 from unit.harness import deploy, resolved
@@ -46,6 +47,7 @@ class Example:
     secrets: Mapping[str, Annotated[pulumi.Input[str], TOKEN]] = field(default_factory=dict)
     url: Annotated[pulumi.Input[str], WORD] | None = None
     part: Part = field(default_factory=Part)
+    parts: Annotated[Sequence[Part], items(most=1)] = ()
     statements: Sequence[Statement] = ()
     anything: Mapping[str, Any] = field(default_factory=dict)
 
@@ -92,6 +94,7 @@ def wrong(**args: Any) -> list[str]:
         ({"secrets": {"A": "hunter2"}}, "secrets['A'] must be a reference"),
         ({"secrets": {"A": 2}}, "secrets['A'] must be a string"),
         ({"secrets": ["hunter2"]}, "secrets must be a map"),
+        ({"parts": [Part(), Part()]}, "parts must have at most 1 item, got a list of 2"),
         ({"part": {"size": 1}}, "part must be a Part, got a map"),
         ({"statements": [1]}, "statements[0] must be a Statement, got 1"),
         ({"name": "x" * 300}, f"name must be a word of at most 8 characters, got '{'x' * 199}… (302 characters)"),
@@ -300,6 +303,15 @@ def marks_of(hint: Any) -> tuple[Any, list[Must]]:
     return inner, [mark for mark in marks if isinstance(mark, Must)]
 
 
+SAMPLES: dict[Any, Callable[[int], dict[str, Any]]] = {
+    # Without what is required they need something all the same.
+    Connection: lambda number: {"provider_type": "GitHub"},
+    Filter: lambda number: {"includes": [f"v{number}"]},
+    Push: lambda number: {"tags": Filter(includes=[f"v{number}"])},
+    PullRequest: lambda number: {"branches": Filter(includes=[f"v{number}"])},
+}
+
+
 def sample(hint: Any, number: int = 0) -> Any:
     """A value of a type; another for each number."""
     inner, marks = marks_of(hint)
@@ -316,7 +328,7 @@ def sample(hint: Any, number: int = 0) -> Any:
     if get_origin(kind) is Mapping or typing.is_typeddict(kind):
         return {}
     if dataclasses.is_dataclass(kind):
-        return arguments(kind)
+        return arguments(kind, **(SAMPLES[kind](number) if kind in SAMPLES else {}))
     simple = {bool: True, int: number, float: 0.5 + number, str: f"x{number}"}
     return simple[kind] if kind in simple else object.__new__(kind)
 

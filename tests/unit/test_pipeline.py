@@ -72,7 +72,7 @@ def program(
     **args: Any,
 ) -> Pipeline:
     """The pipeline `web`; its stages, by default `dev`, are given by what they have beside their service."""
-    registry = ExistingRegistry(source.repository) if isinstance(source, EcrImage) else Registry("web")
+    registry = ExistingRegistry(str(source.repository)) if isinstance(source, EcrImage) else Registry("web")
     builds = not isinstance(source, EcrImage)
 
     def stage(name: str, more: Mapping[str, Any]) -> DeployStage:
@@ -346,7 +346,7 @@ def test_pushes_of_branches_files_and_tags_start_the_pipeline_each_for_itself() 
             branches=Filter(includes=["main", "hotfix/*"]), file_paths=Filter(includes=["app/**"], excludes=["**.md"])
         ),
         Push(tags=Filter(includes=["v*"])),
-        Push(file_paths=Filter(excludes=["docs/**"])),
+        Push(branches=Filter(excludes=["wip/*"]), file_paths=Filter(excludes=["docs/**"])),
     ]
     assert git(connection(push=pushes)) == {
         "pushes": [
@@ -355,7 +355,7 @@ def test_pushes_of_branches_files_and_tags_start_the_pipeline_each_for_itself() 
                 "filePaths": {"includes": ["app/**"], "excludes": ["**.md"]},
             },
             {"tags": {"includes": ["v*"]}},
-            {"filePaths": {"excludes": ["docs/**"]}},
+            {"branches": {"excludes": ["wip/*"]}, "filePaths": {"excludes": ["docs/**"]}},
         ]
     }
 
@@ -363,12 +363,12 @@ def test_pushes_of_branches_files_and_tags_start_the_pipeline_each_for_itself() 
 def test_pull_requests_start_a_pipeline_that_only_builds() -> None:
     requests = [
         PullRequest(branches=Filter(includes=["main"])),
-        PullRequest(events=["CLOSED"], file_paths=Filter(excludes=["docs/**"])),
+        PullRequest(events=["CLOSED"], branches=Filter(excludes=["wip/*"]), file_paths=Filter(excludes=["docs/**"])),
     ]
     assert git(connection(pull_requests=requests), stages={}) == {
         "pullRequests": [
             {"events": ["OPEN", "UPDATED"], "branches": {"includes": ["main"]}},
-            {"events": ["CLOSED"], "filePaths": {"excludes": ["docs/**"]}},
+            {"events": ["CLOSED"], "branches": {"excludes": ["wip/*"]}, "filePaths": {"excludes": ["docs/**"]}},
         ]
     }
 

@@ -391,7 +391,9 @@ def test_pull_requests_start_a_pipeline_without_stages() -> None:
     source = {
         "connection": {
             **REQUESTED["connection"],
-            "pullRequests": [{"events": ["OPEN"], "filePaths": {"excludes": ["*.md"]}}],
+            "pullRequests": [
+                {"events": ["OPEN"], "branches": {"includes": ["main"]}, "filePaths": {"excludes": ["*.md"]}}
+            ],
         }
     }
     read = settings({"source": source, "stages": []})
@@ -399,7 +401,9 @@ def test_pull_requests_start_a_pipeline_without_stages() -> None:
     assert read.source == Connection(
         arn=GITHUB,
         repository="acme/storefront",
-        pull_requests=[PullRequest(events=["OPEN"], file_paths=Filter(excludes=["*.md"]))],
+        pull_requests=[
+            PullRequest(events=["OPEN"], branches=Filter(includes=["main"]), file_paths=Filter(excludes=["*.md"]))
+        ],
     )
 
 
@@ -654,7 +658,7 @@ SERVICE_KEYS = (
     "alarmNames, keepVerified, retainReleaseState, logRetentionDays"
 )
 LOG_DAYS = "[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]"
-BRANCH = "the name of one branch, without spaces and patterns"
+BRANCH = "the name of one branch, without spaces and patterns, of at most 255 characters"
 STAGE_KEYS = "name, approval, strategy, tests, window, service, loadBalancer"
 KINDS = "rolling, blueGreen, canary, linear, codeDeployBlueGreen"
 EVERY_STAGE = (
@@ -704,7 +708,8 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     "a repository is required": ({"source": {"codecommit": {}}}, "source.codecommit.repository is required"),
     "a repository of CodeCommit has a plain name": (
         {"source": {"codecommit": {"repository": "acme/web"}}},
-        "source.codecommit.repository must be 1 to 100 characters of A-Z a-z 0-9 . _ -, got 'acme/web'",
+        "source.codecommit.repository must be a name of A-Z a-z 0-9 . _ -, without .git at its end, of at most 100 "
+        "characters, got 'acme/web'",
     ),
     "a branch is no pattern": (
         {"source": {"codecommit": {"repository": "web", "branch": "v*"}}},
@@ -712,12 +717,13 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a connection has an ARN": (
         {"source": {"connection": {"arn": "github", "repository": "acme/web"}}},
-        "source.connection.arn must be the ARN of a connection, "
-        "arn:aws:codeconnections:<region>:<account>:connection/<id>, got 'github'",
+        "source.connection.arn must be the ARN of a connection, such as "
+        "arn:aws:codeconnections:eu-west-1:123456789012:connection/0f-1, got 'github'",
     ),
     "a repository of a connection has an owner": (
         {"source": {"connection": {"arn": GITHUB, "repository": "web"}}},
-        "source.connection.repository must be <owner>/<repository>, got 'web'",
+        "source.connection.repository must be <owner>/<repository>, without the provider's address and .git, of at "
+        "most 1000 characters, got 'web'",
     ),
     "a branch of a connection is no pattern": (
         {"source": {"connection": {"arn": GITHUB, "repository": "acme/web", "branch": "a b"}}},
@@ -725,13 +731,13 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a connection exists or is made": (
         source(arn=None),
-        "source.connection.arn, providerType and hostArn must be one of the three: a connection that exists, or what "
-        "to make one to, got 0",
+        "source.connection.arn, providerType or hostArn must be given, and only one: a connection that exists, or "
+        "what to make one to, got 0",
     ),
     "a connection does not both exist and be made": (
         source(providerType="GitHub"),
-        "source.connection.arn, providerType and hostArn must be one of the three: a connection that exists, or what "
-        "to make one to, got 2",
+        "source.connection.arn, providerType or hostArn must be given, and only one: a connection that exists, or "
+        "what to make one to, got 2",
     ),
     "there are providers": (
         source(arn=None, providerType="Gitea"),
@@ -739,7 +745,8 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a host has an ARN": (
         source(arn=None, hostArn="ghes"),
-        "source.connection.hostArn must be the ARN of a host of CodeConnections, got 'ghes'",
+        "source.connection.hostArn must be the ARN of a host, such as "
+        "arn:aws:codeconnections:eu-west-1:123456789012:host/0f-1, got 'ghes'",
     ),
     "a push is of a tag or of a branch": (
         source(push=[{"tags": {"includes": ["v*"]}, "filePaths": {"includes": ["app/**"]}}]),
@@ -760,15 +767,15 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "there are three filters of pushes": (
         source(push=[{"tags": {"includes": [f"v{number}"]}} for number in range(4)]),
-        "source.connection.push must be at most 3, got 4",
+        "source.connection.push must have at most 3 items, all different, got 4",
     ),
     "a pull request has events": (
         {**source(pullRequests=[{"events": ["MERGED"], "branches": {"includes": ["main"]}}]), "stages": []},
-        "source.connection.pullRequests[0].events must be some of ['OPEN', 'UPDATED', 'CLOSED'], got ['MERGED']",
+        "source.connection.pullRequests[0].events[0] must be one of ['OPEN', 'UPDATED', 'CLOSED'], got 'MERGED'",
     ),
     "a pull request has a filter": (
         {**source(pullRequests=[{"events": ["OPEN"]}]), "stages": []},
-        "source.connection.pullRequests[0].branches or filePaths must be given, got none",
+        "source.connection.pullRequests[0].branches is required",
     ),
     "what a pull request brings is not released": (
         {"source": REQUESTED},
@@ -777,15 +784,16 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an archive is a zip": (
         {"source": {"s3": {"bucket": "sources", "key": "web.tar"}}},
-        "source.s3.key must be the key of a .zip archive, got 'web.tar'",
+        "source.s3.key must be the key of a .zip archive, without / at its start and without * ? $, of at most 1000 "
+        "characters, got 'web.tar'",
     ),
     "a bucket has a name": (
         {"source": {"s3": {"bucket": "Sources", "key": "web.zip"}}},
-        "source.s3.bucket must be the name of an S3 bucket, got 'Sources'",
+        "source.s3.bucket must be the name of an S3 bucket, 3 to 63 characters of a-z 0-9 . -, got 'Sources'",
     ),
     "an image has a tag": (
         {"source": {"image": {"repository": "web", "tag": "a b"}}, "build": None},
-        "source.image.tag must be a tag of an image, got 'a b'",
+        "source.image.tag must be a tag of an image, of at most 128 characters, got 'a b'",
     ),
     # service
     "a service is an object": ({"service": "web"}, "service must be a map, got 'web'"),

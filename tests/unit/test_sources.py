@@ -44,10 +44,19 @@ def test_the_revision_of_a_source_is_the_variable_that_its_action_has() -> None:
 
 
 def test_every_source_says_what_starts_the_pipeline() -> None:
-    assert CodeCommit(repository="storefront", branch="release").change == "A push to release of storefront"
-    assert connection().change == "What acme/storefront has for it"
-    assert S3Object(bucket="acme-sources", key="a/b.zip").change == "A new version of a/b.zip in acme-sources"
-    assert EcrImage(repository="storefront", tag="verified-dev").change == "The tag verified-dev of storefront moves"
+    assert resolved(
+        lambda: [
+            CodeCommit(repository="storefront", branch="release").change,
+            connection().change,
+            S3Object(bucket="acme-sources", key="a/b.zip").change,
+            EcrImage(repository="storefront", tag="verified-dev").change,
+        ]
+    ) == [
+        "A push to release of storefront",
+        "What acme/storefront has for it",
+        "A new version of a/b.zip in acme-sources",
+        "The tag verified-dev of storefront moves",
+    ]
 
 
 def test_codecommit_is_not_polled() -> None:
@@ -200,12 +209,12 @@ def test_a_source_is_taken_from_main_unless_it_is_told() -> None:
     assert (CodeCommit(repository="x").branch, connection().branch) == ("main", "main")
 
 
-@pytest.mark.parametrize("repository", ["acme/storefront", "group/sub-group/storefront.web"])
+@pytest.mark.parametrize("repository", ["acme/storefront", "group/sub-group/storefront.web", "my.group/x"])
 def test_repositories_with_and_without_groups_are_accepted(repository: str) -> None:
     assert connection(repository=repository).repository == repository
 
 
-@pytest.mark.parametrize("branch", ["main", "feature/x_1.2-y", "release@2"])
+@pytest.mark.parametrize("branch", ["main", "feature/x_1.2-y", "release@2", "ä", "a" * 255])
 def test_names_of_branches_are_accepted(branch: str) -> None:
     assert (CodeCommit(repository="x", branch=branch).branch, connection(branch=branch).branch) == (branch, branch)
 
@@ -222,18 +231,13 @@ def test_a_new_connection_can_be_made_to_a_host() -> None:
 @pytest.mark.parametrize(
     ("source", "args"),
     [
-        (CodeCommit, {"repository": "a" * 100}),
-        (CodeCommit, {"repository": "A.b_c-9"}),
         (S3Object, {"bucket": "abc", "key": ".zip"}),
         (S3Object, {"bucket": "a.b-" + "9" * 59, "key": "k" * 996 + ".zip"}),
-        (S3Object, {"bucket": "abc", "key": "a.zip", "kms_key_arn": KMS_KEY}),
-        (EcrImage, {"repository": "ab", "tag": "1"}),
         (EcrImage, {"repository": "team/" + "a" * 251, "tag": "_" + "a" * 127}),
-        (Filter, {"includes": ["a"] * 0, "excludes": [str(number) for number in range(8)]}),
-        (Filter, {"includes": [str(number) for number in range(7)] + ["a" * 255]}),
-        (PullRequest, {"events": ["OPEN", "UPDATED", "CLOSED"], "file_paths": FILTER}),
+        (Filter, {"includes": [str(number) for number in range(8)], "excludes": [str(number) for number in range(8)]}),
+        (PullRequest, {"events": ["OPEN", "UPDATED", "CLOSED"], "branches": FILTER, "file_paths": FILTER}),
         (Push, {"branches": FILTER, "file_paths": FILTER}),
-        (Push, {"file_paths": FILTER}),
+        (Push, {"branches": FILTER}),
         (Push, {"tags": FILTER}),
     ],
 )
@@ -248,75 +252,29 @@ def test_up_to_three_pushes_and_three_pull_requests_are_accepted() -> None:
     assert connection(push=push, pull_requests=requests).starts() == (push, requests)
 
 
-BRANCH = "branch must be the name of one branch, without spaces and patterns, got "
 WAYS = (
-    "arn, provider_type and host_arn must be one of the three: a connection that exists, or what to make one to, got "
+    "arn, provider_type or host_arn must be given, and only one: a connection that exists, or what to make one to, got "
 )
-CONNECTION = "arn must be the ARN of a connection, arn:aws:codeconnections:<region>:<account>:connection/<id>, got "
-BUCKET = "bucket must be the name of an S3 bucket, got "
-KEY = "key must be the key of a .zip archive, got "
-ECR = "repository must be the name of an ECR repository, got "
-EVENTS = "events must be some of ['OPEN', 'UPDATED', 'CLOSED'], got "
 
 
 @pytest.mark.parametrize(
     ("source", "args", "message"),
     [
-        (CodeCommit, {"repository": "a/b"}, "repository must be 1 to 100 characters of A-Z a-z 0-9 . _ -, got 'a/b'"),
-        (CodeCommit, {"repository": ""}, "repository must be 1 to 100 characters of A-Z a-z 0-9 . _ -, got ''"),
-        (
-            CodeCommit,
-            {"repository": "a" * 101},
-            f"repository must be 1 to 100 characters of A-Z a-z 0-9 . _ -, got '{'a' * 101}'",
-        ),
-        (CodeCommit, {"repository": "a", "branch": "main*"}, BRANCH + "'main*'"),
-        (CodeCommit, {"repository": "a", "branch": ""}, BRANCH + "''"),
-        (CodeCommit, {"repository": "a", "branch": "a b"}, BRANCH + "'a b'"),
-        (CodeCommit, {"repository": "a", "branch": "a{b"}, BRANCH + "'a{b'"),
-        (connection, {"branch": "a}b"}, BRANCH + "'a}b'"),
-        (connection, {"arn": "github"}, CONNECTION + "'github'"),
-        (connection, {"arn": HOST}, CONNECTION + repr(HOST)),
         (connection, {"arn": None}, WAYS + "0"),
         (connection, {"provider_type": "GitHub"}, WAYS + "2"),
         (connection, {"host_arn": HOST}, WAYS + "2"),
         (connection, {"arn": None, "provider_type": "GitHub", "host_arn": HOST}, WAYS + "2"),
         (
             connection,
-            {"arn": None, "provider_type": "GitHubEnterpriseServer"},
-            "provider_type must be one of ['Bitbucket', 'GitHub', 'GitLab', 'AzureDevOps'], "
-            "got 'GitHubEnterpriseServer'",
-        ),
-        (
-            connection,
-            {"arn": None, "host_arn": GITHUB},
-            f"host_arn must be the ARN of a host of CodeConnections, got {GITHUB!r}",
-        ),
-        (connection, {"repository": "b"}, "repository must be <owner>/<repository>, got 'b'"),
-        (connection, {"repository": "acme/"}, "repository must be <owner>/<repository>, got 'acme/'"),
-        (connection, {"branch": "v[0-9]"}, BRANCH + "'v[0-9]'"),
-        (
-            connection,
-            {"push": [Push(tags=Filter(includes=[name])) for name in "abcd"]},
-            "push must be at most 3, got 4",
-        ),
-        (
-            connection,
-            {"pull_requests": [PullRequest(branches=Filter(includes=[name])) for name in "abcd"]},
-            "pull_requests must be at most 3, got 4",
-        ),
-        (connection, {"push": [Push(tags=FILTER)] * 2}, "push must be different, got the same one twice"),
-        (
-            connection,
-            {"pull_requests": [PullRequest(branches=FILTER)] * 2},
-            "pull_requests must be different, got the same one twice",
+            {"arn": None, "provider_type": "GitHub", "repository": "acme/shops/web"},
+            "repository must be <owner>/<repository> with provider_type=GitHub, got 'acme/shops/web'",
         ),
         (Filter, {}, "includes or excludes must name a pattern, got none"),
-        (Filter, {"includes": "main"}, "includes must be a list of patterns, got 'main'"),
-        (Filter, {"excludes": list("abcdefghi")}, "excludes must be at most 8 patterns, got 9"),
-        (Filter, {"includes": list("abcdefghi")}, "includes must be at most 8 patterns, got 9"),
-        (Filter, {"includes": ["a", ""]}, "includes must be patterns of 1 to 255 characters, got ['']"),
-        (Filter, {"excludes": ["a" * 256]}, f"excludes must be patterns of 1 to 255 characters, got ['{'a' * 256}']"),
-        (Filter, {"includes": ["a", "a"]}, "includes must be different patterns, got ['a', 'a']"),
+        (
+            Push,
+            {"file_paths": FILTER},
+            "branches must be given with file_paths, got none: CodePipeline takes no filter of file paths alone",
+        ),
         (Push, {}, "branches, file_paths or tags must be given, got none"),
         *(
             (
@@ -327,37 +285,12 @@ EVENTS = "events must be some of ['OPEN', 'UPDATED', 'CLOSED'], got "
             )
             for other in ("branches", "file_paths")
         ),
-        (PullRequest, {}, "branches or file_paths must be given, got none"),
-        (PullRequest, {"branches": FILTER, "events": []}, EVENTS + "[]"),
-        (PullRequest, {"branches": FILTER, "events": ["OPEN", "MERGED"]}, EVENTS + "['OPEN', 'MERGED']"),
-        (S3Object, {"bucket": "ab", "key": "a.zip"}, BUCKET + "'ab'"),
-        (S3Object, {"bucket": "a" * 64, "key": "a.zip"}, BUCKET + f"'{'a' * 64}'"),
-        (S3Object, {"bucket": "Sources", "key": "a.zip"}, BUCKET + "'Sources'"),
-        (S3Object, {"bucket": "sources-", "key": "a.zip"}, BUCKET + "'sources-'"),
-        (S3Object, {"bucket": "abc", "key": "a.tar"}, KEY + "'a.tar'"),
-        (S3Object, {"bucket": "abc", "key": "/a.zip"}, KEY + "'/a.zip'"),
-        (S3Object, {"bucket": "abc", "key": "k" * 997 + ".zip"}, KEY + f"'{'k' * 997}.zip'"),
-        (
-            S3Object,
-            {"bucket": "abc", "key": "a.zip", "kms_key_arn": "alias/k"},
-            "kms_key_arn must be the ARN of a KMS key, got 'alias/k'",
-        ),
-        (EcrImage, {"repository": "a", "tag": "x"}, ECR + "'a'"),
-        (EcrImage, {"repository": "Storefront", "tag": "x"}, ECR + "'Storefront'"),
-        (EcrImage, {"repository": "a" * 257, "tag": "x"}, ECR + f"'{'a' * 257}'"),
-        (EcrImage, {"repository": "ab", "tag": ""}, "tag must be a tag of an image, got ''"),
-        (EcrImage, {"repository": "ab", "tag": "-x"}, "tag must be a tag of an image, got '-x'"),
-        (EcrImage, {"repository": "ab", "tag": "verified-*"}, "tag must be a tag of an image, got 'verified-*'"),
-        (EcrImage, {"repository": "ab", "tag": "a" * 129}, f"tag must be a tag of an image, got '{'a' * 129}'"),
     ],
 )
 def test_what_is_no_source_is_refused_with_the_rule(source: Any, args: dict[str, Any], message: str) -> None:
     assert refusal(source, **args) == message
 
 
-def test_all_rules_that_a_source_breaks_are_told_at_once() -> None:
-    assert refusal(S3Object, bucket="A", key="b") == f"{BUCKET}'A'\n{KEY}'b'"
-    assert refusal(EcrImage, repository="A", tag="") == f"{ECR}'A'\ntag must be a tag of an image, got ''"
-    assert refusal(connection, repository="b", branch="") == (
-        f"repository must be <owner>/<repository>, got 'b'\n{BRANCH}''"
-    )
+def test_all_rules_that_a_source_breaks_are_reported_at_once() -> None:
+    lines = refusal(connection, repository="b", branch="", provider_type="GitHub").split("\n")
+    assert [line.partition(" ")[0] for line in lines] == ["repository", "branch", "arn,"]

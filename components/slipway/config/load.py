@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pulumi
 from pulumi.runtime import config as pulumi_config
@@ -134,7 +134,7 @@ def read(app: str, stack: str, configuration: Mapping[str, Any], secret: set[str
     return Settings(
         name=name,
         source=source,
-        image_repository=source.repository if isinstance(source, EcrImage) else None,
+        image_repository=cast(str, source.repository) if isinstance(source, EcrImage) else None,
         build=file.build,
         registry=registry,
         cpu_architecture=file.service.cpu_architecture,

@@ -2,25 +2,120 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import pulumi
 
-from slipway._rules import refuse
+from slipway import registry
+from slipway._constraints import Must, arn, check, either, items, match, one_of
+from slipway._secrets import KmsKeyArn
 from slipway.iam import Scope, Statement, allow
 
-CONNECTION_ARN = re.compile(r"arn:[\w-]+:(codeconnections|codestar-connections):[\w-]+:\d{12}:connection/[\w-]+")
-HOST_ARN = re.compile(r"arn:[\w-]+:(codeconnections|codestar-connections):[\w-]+:\d{12}:host/\S+")
 PROVIDERS = ("Bitbucket", "GitHub", "GitLab", "AzureDevOps")
 """Providers of repositories that a new connection can be made to; those that a company runs itself need a host.
 
 https://docs.aws.amazon.com/codeconnections/latest/APIReference/API_CreateConnection.html"""
+OWNER_AND_NAME = ("Bitbucket", "GitHub")
+"""Providers whose repositories are in no further groups."""
 EVENTS = ("OPEN", "UPDATED", "CLOSED")
-BRANCH = re.compile(r"[^\s*?\[\\^~:{}]+")
-BRANCH_RULE = "the name of one branch, without spaces and patterns"
+
+
+def connections(what: str, kind: str) -> Must:
+    """The ARN of something in CodeConnections, also by the name that the service had before."""
+    prefixes = ("codeconnections", "codestar-connections")
+    first, second = (arn(what, prefix, rf"{kind}/[\w/-]+", f"{kind}/0f-1") for prefix in prefixes)
+    return replace(either(first, second), text=first.text)
+
+
+ConnectionArn = Annotated[pulumi.Input[str], connections("a connection", "connection")]
+HostArn = Annotated[pulumi.Input[str], connections("a host", "host")]
+Branch = Annotated[
+    pulumi.Input[str],
+    match(
+        # What git takes, without what would be a pattern in a trigger.
+        r"(?![/.-])(?!.*(\.\.|//|/\.|@\{|\.lock(/|$)))[^\s*?\[\\^~:{}\x00-\x1f\x7f]+(?<![/.])",
+        "be the name of one branch, without spaces and patterns,",
+        "feature/x_1.2",
+        ["a b", "a..b", "/a", "a/", "-a", "a.lock", "v[0-9]", "main*", "a{b", "a}b", "a?", "a\\b"],
+        longest=255,
+    ),
+]
+"""https://git-scm.com/docs/git-check-ref-format and
+https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html"""
+CodeCommitRepository = Annotated[
+    pulumi.Input[str],
+    match(
+        r"[A-Za-z0-9_.-]+(?<!\.git)",
+        "be a name of A-Z a-z 0-9 . _ -, without .git at its end,",
+        "store-front.web_1",
+        ["a/b", "a b", "shop.git", "ä"],
+        longest=100,
+    ),
+]
+"""https://docs.aws.amazon.com/codecommit/latest/userguide/limits.html"""
+HostedRepository = Annotated[
+    pulumi.Input[str],
+    match(
+        r"(?!(www\.)?(github\.com|gitlab\.com|bitbucket\.org|dev\.azure\.com)/)[^/\s:@?#]+(/[^/\s:@?#]+)+(?<!\.git)",
+        "be <owner>/<repository>, without the provider's address and .git,",
+        "acme/shop",
+        [
+            "shop",
+            "acme/",
+            "/shop",
+            "acme/shop.git",
+            "github.com/acme/shop",
+            "https://github.com/acme/shop",
+            "git@github.com:acme/shop",
+        ],
+        longest=1000,
+    ),
+]
+"""https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-CodestarConnectionSource.html"""
+Pattern = Annotated[
+    pulumi.Input[str],
+    match(r"[^\r\n]+", "be a pattern of one line,", "feature/**", [], longest=255),
+]
+Patterns = Annotated[Sequence[Pattern], items(most=8, distinct=True)]
+"""https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html"""
+BucketName = Annotated[
+    pulumi.Input[str],
+    match(
+        r"(?!xn--|sthree-|amzn-s3-demo-)(?!(\d+\.){3}\d+$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+        r"(?<!-s3alias)(?<!--ol-s3)(?<!\.mrap)(?<!--x-s3)(?<!--table-s3)",
+        "be the name of an S3 bucket, 3 to 63 characters of a-z 0-9 . -",
+        "acme-sources",
+        ["ab", "a" * 64, "Sources", "-sources", "sources-", "a..b", "192.0.2.1", "xn--a", "a-s3alias"],
+    ),
+]
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html"""
+ArchiveKey = Annotated[
+    pulumi.Input[str],
+    match(
+        # The pipeline's role may read this key: there, these would mean others too.
+        r"(?!/)[^*?$\x00-\x1f\x7f]*\.zip",
+        "be the key of a .zip archive, without / at its start and without * ? $,",
+        "storefront/source.zip",
+        ["a.tar", "/a.zip", "*.zip", "a?.zip", "${x}.zip"],
+        longest=1000,
+    ),
+]
+"""https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-S3.html"""
+RepositoryName = Annotated[
+    pulumi.Input[str],
+    match(
+        rf"(?=.{{2,256}}$){registry.NAME.pattern}",
+        "be the name of an ECR repository",
+        "team/storefront",
+        ["a", "Storefront", "-a", "a//b", "a" * 257],
+    ),
+]
+"""https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html"""
+ImageTag = Annotated[
+    str, match(r"[a-zA-Z0-9_][a-zA-Z0-9._-]*", "be a tag of an image,", "verified-dev", ["-x", "verified-*"], 128)
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,29 +126,23 @@ class CodeCommit:
     https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-CodeCommit.html
     """
 
-    repository: str
+    repository: CodeCommitRepository
     """Name of the repository, which exists already."""
 
-    branch: str = "main"
+    branch: Branch = "main"
     """Branch whose pushes are released."""
 
     def __post_init__(self) -> None:
-        refuse(
-            (
-                not re.fullmatch(r"[\w.-]{1,100}", self.repository),
-                f"repository must be 1 to 100 characters of A-Z a-z 0-9 . _ -, got {self.repository!r}",
-            ),
-            (not BRANCH.fullmatch(self.branch), f"branch must be {BRANCH_RULE}, got {self.branch!r}"),
-        )
+        check(self)
 
     provider = "CodeCommit"
     revision = "#{Source.CommitId}"
     """Variable that says what was taken."""
 
     @property
-    def change(self) -> str:
+    def change(self) -> pulumi.Output[str]:
         """What starts the pipeline."""
-        return f"A push to {self.branch} of {self.repository}"
+        return pulumi.Output.concat("A push to ", self.branch, " of ", self.repository)
 
     def configuration(self) -> dict[str, pulumi.Input[str]]:
         """The source action's configuration. By default the action would poll, beside the rule."""
@@ -93,27 +182,26 @@ class CodeCommit:
 class Filter:
     """Glob patterns: what matches one of `includes`, or anything where there are none, and none of `excludes`."""
 
-    includes: Sequence[str] = ()
+    includes: Patterns = ()
     """Patterns of which one must match."""
 
-    excludes: Sequence[str] = ()
+    excludes: Patterns = ()
     """Patterns of which none may match; they come first."""
 
     def __post_init__(self) -> None:
-        for name, patterns in (("includes", self.includes), ("excludes", self.excludes)):
-            bad = [pattern for pattern in patterns if not 1 <= len(pattern) <= 255]
-            refuse(
-                (isinstance(patterns, str), f"{name} must be a list of patterns, got {patterns!r}"),
-                (len(patterns) > 8, f"{name} must be at most 8 patterns, got {len(patterns)}"),
-                (bool(bad), f"{name} must be patterns of 1 to 255 characters, got {bad}"),
-                (len(set(patterns)) < len(patterns), f"{name} must be different patterns, got {list(patterns)}"),
-            )
-        refuse((not self.includes and not self.excludes, "includes or excludes must name a pattern, got none"))
+        check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        yield not self.includes and not self.excludes, "includes or excludes must name a pattern, got none"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Push:
-    """A push that starts the pipeline: all that is given here must match."""
+    """A push that starts the pipeline: all that is given here must match.
+
+    Filters are of tags, of branches, or of branches and file paths.
+    https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-triggers.html
+    """
 
     branches: Filter | None = None
     """Branches that are pushed to."""
@@ -125,39 +213,40 @@ class Push:
     """Git tags that are pushed; a push is either of a branch or of a tag."""
 
     def __post_init__(self) -> None:
-        refuse(
-            (
-                self.tags is not None and (self.branches is not None or self.file_paths is not None),
-                "tags must not be combined with branches or file_paths: a push is either of a tag or of a branch, "
-                "so nothing would ever match; write two entries",
-            ),
-            (
-                self.tags is None and self.branches is None and self.file_paths is None,
-                "branches, file_paths or tags must be given, got none",
-            ),
+        check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        of_a_branch = self.branches is not None or self.file_paths is not None
+        yield (
+            self.tags is not None and of_a_branch,
+            "tags must not be combined with branches or file_paths: a push is either of a tag or of a branch, "
+            "so nothing would ever match; write two entries",
+        )
+        yield self.tags is None and not of_a_branch, "branches, file_paths or tags must be given, got none"
+        yield (
+            self.file_paths is not None and self.branches is None and self.tags is None,
+            "branches must be given with file_paths, got none: CodePipeline takes no filter of file paths alone",
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PullRequest:
-    """A pull request that starts the pipeline: all that is given here must match."""
+    """A pull request that starts the pipeline: all that is given here must match.
 
-    events: Sequence[str] = ("OPEN", "UPDATED")
+    https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-triggers.html
+    """
+
+    branches: Filter
+    """Branches that it is to be merged into. CodePipeline takes no filter without them."""
+
+    events: Annotated[Sequence[Annotated[str, one_of(EVENTS)]], items(1, distinct=True)] = ("OPEN", "UPDATED")
     """What happens to it: OPEN, UPDATED, CLOSED."""
-
-    branches: Filter | None = None
-    """Branches that it is to be merged into."""
 
     file_paths: Filter | None = None
     """Files that it changes."""
 
     def __post_init__(self) -> None:
-        unknown = [event for event in self.events if event not in EVENTS]
-        refuse(
-            (not self.events or bool(unknown), f"events must be some of {list(EVENTS)}, got {list(self.events)}"),
-            # CodePipeline takes no filter of events alone.
-            (self.branches is None and self.file_paths is None, "branches or file_paths must be given, got none"),
-        )
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,72 +257,52 @@ class Connection:
     https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-CodestarConnectionSource.html
     """
 
-    repository: str
+    repository: HostedRepository
     """`<owner>/<repository>` (GitLab: with its groups), in the letter case that the provider shows."""
 
-    branch: str = "main"
+    branch: Branch = "main"
     """Branch whose pushes are released, and that is taken when somebody starts the pipeline by hand."""
 
-    arn: str | None = None
+    arn: ConnectionArn | None = None
     """ARN of a connection that exists. Without it, the pipeline makes one, by `provider_type` or `host_arn`; a new
     connection is PENDING until somebody finishes its handshake in the console."""
 
-    provider_type: str | None = None
+    provider_type: Annotated[str, one_of(PROVIDERS)] | None = None
     """Provider that a new connection is made to: Bitbucket, GitHub, GitLab, AzureDevOps."""
 
-    host_arn: str | None = None
+    host_arn: HostArn | None = None
     """Host that a new connection is made to, for GitHub Enterprise Server or a GitLab that a company runs itself."""
 
-    push: Sequence[Push] = ()
+    # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
+    push: Annotated[Sequence[Push], items(most=3, distinct=True)] = ()
     """Pushes that start the pipeline, each for itself. Without any, and without `pull_requests`, those to `branch`."""
 
-    pull_requests: Sequence[PullRequest] = ()
+    pull_requests: Annotated[Sequence[PullRequest], items(most=3, distinct=True)] = ()
     """Pull requests that start the pipeline, each for itself. What they bring was not reviewed, so the pipeline must
     not deploy."""
 
     def __post_init__(self) -> None:
-        ways = [way for way in (self.arn, self.provider_type, self.host_arn) if way is not None]
-        refuse(
-            (
-                len(ways) != 1,
-                "arn, provider_type and host_arn must be one of the three: a connection that exists, or what to make "
-                f"one to, got {len(ways)}",
-            ),
-            (
-                isinstance(self.arn, str) and not CONNECTION_ARN.fullmatch(self.arn),
-                "arn must be the ARN of a connection, arn:aws:codeconnections:<region>:<account>:connection/<id>, "
-                f"got {self.arn!r}",
-            ),
-            (
-                self.provider_type is not None and self.provider_type not in PROVIDERS,
-                f"provider_type must be one of {list(PROVIDERS)}, got {self.provider_type!r}",
-            ),
-            (
-                self.host_arn is not None and not HOST_ARN.fullmatch(self.host_arn),
-                f"host_arn must be the ARN of a host of CodeConnections, got {self.host_arn!r}",
-            ),
-            (
-                not re.fullmatch(r"[^/\s]+(/[^/\s]+)+", self.repository),
-                f"repository must be <owner>/<repository>, got {self.repository!r}",
-            ),
-            (not BRANCH.fullmatch(self.branch), f"branch must be {BRANCH_RULE}, got {self.branch!r}"),
-            # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
-            *((len(f) > 3, f"{name} must be at most 3, got {len(f)}") for name, f in self._filters()),
-            *(
-                (any(e in f[:i] for i, e in enumerate(f)), f"{name} must be different, got the same one twice")
-                for name, f in self._filters()
-            ),
-        )
+        check(self)
 
-    def _filters(self) -> list[tuple[str, list[Any]]]:
-        return [("push", list(self.push)), ("pull_requests", list(self.pull_requests))]
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        ways = [way for way in (self.arn, self.provider_type, self.host_arn) if way is not None]
+        yield (
+            len(ways) != 1,
+            "arn, provider_type or host_arn must be given, and only one: a connection that exists, or what to make one "
+            f"to, got {len(ways)}",
+        )
+        grouped = isinstance(self.repository, str) and self.repository.count("/") > 1
+        yield (
+            grouped and self.provider_type in OWNER_AND_NAME,
+            f"repository must be <owner>/<repository> with provider_type={self.provider_type}, got {self.repository!r}",
+        )
 
     provider = "CodeStarSourceConnection"  # the action kept the name that CodeConnections had before
     revision = "#{Source.CommitId}"
 
     @property
-    def change(self) -> str:
-        return f"What {self.repository} has for it"
+    def change(self) -> pulumi.Output[str]:
+        return pulumi.Output.concat("What ", self.repository, " has for it")
 
     def starts(self) -> tuple[Sequence[Push], Sequence[PullRequest]]:
         """The pushes and the pull requests that start the pipeline."""
@@ -275,38 +344,25 @@ class S3Object:
     https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-S3.html
     """
 
-    bucket: str
+    bucket: BucketName
     """Name of the bucket."""
 
-    key: str
+    key: ArchiveKey
     """Key of the archive, such as `storefront/source.zip`."""
 
-    kms_key_arn: str | None = None
+    kms_key_arn: KmsKeyArn | None = None
     """Customer managed KMS key that the archive is encrypted with."""
 
     def __post_init__(self) -> None:
-        refuse(
-            (
-                not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", self.bucket),
-                f"bucket must be the name of an S3 bucket, got {self.bucket!r}",
-            ),
-            (
-                not self.key.endswith(".zip") or self.key.startswith("/") or len(self.key) > 1000,
-                f"key must be the key of a .zip archive, got {self.key!r}",
-            ),
-            (
-                self.kms_key_arn is not None and not re.fullmatch(r"arn:[\w-]+:kms:\S+", self.kms_key_arn),
-                f"kms_key_arn must be the ARN of a KMS key, got {self.kms_key_arn!r}",
-            ),
-        )
+        check(self)
 
     provider = "S3"
     # Tags of images are ids of commits otherwise.
     revision = "s3-#{Source.VersionId}"
 
     @property
-    def change(self) -> str:
-        return f"A new version of {self.key} in {self.bucket}"
+    def change(self) -> pulumi.Output[str]:
+        return pulumi.Output.concat("A new version of ", self.key, " in ", self.bucket)
 
     def configuration(self) -> dict[str, pulumi.Input[str]]:
         """The source action's configuration. By default the action would poll, beside the rule."""
@@ -314,9 +370,9 @@ class S3Object:
 
     def statements(self, scope: Scope) -> list[Statement]:
         """What the pipeline's role needs to take a version of the archive."""
-        bucket = pulumi.Output.concat("arn:", scope.partition, f":s3:::{self.bucket}")
+        bucket = pulumi.Output.concat("arn:", scope.partition, ":s3:::", self.bucket)
         return [
-            allow("s3:GetObject", "s3:GetObjectVersion", on=pulumi.Output.concat(bucket, f"/{self.key}")),
+            allow("s3:GetObject", "s3:GetObjectVersion", on=pulumi.Output.concat(bucket, "/", self.key)),
             allow("s3:GetBucketVersioning", "s3:GetBucketAcl", "s3:GetBucketLocation", on=bucket),
             *([allow("kms:Decrypt", on=self.kms_key_arn)] if self.kms_key_arn else []),
         ]
@@ -342,30 +398,21 @@ class EcrImage:
     https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ECR.html
     """
 
-    repository: str
+    repository: RepositoryName
     """Name of the repository, which exists already: the one that the other stack builds to."""
 
-    tag: str
+    tag: ImageTag
     """Tag that moves to each image that may be taken, such as `verified-dev`."""
 
     def __post_init__(self) -> None:
-        refuse(
-            (
-                not re.fullmatch(r"[a-z0-9][a-z0-9._/-]{0,254}[a-z0-9]", self.repository),
-                f"repository must be the name of an ECR repository, got {self.repository!r}",
-            ),
-            (
-                not re.fullmatch(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", self.tag),
-                f"tag must be a tag of an image, got {self.tag!r}",
-            ),
-        )
+        check(self)
 
     provider = "ECR"
     revision = "#{Source.ImageDigest}"
 
     @property
-    def change(self) -> str:
-        return f"The tag {self.tag} of {self.repository} moves"
+    def change(self) -> pulumi.Output[str]:
+        return pulumi.Output.concat(f"The tag {self.tag} of ", self.repository, " moves")
 
     def configuration(self) -> dict[str, pulumi.Input[str]]:
         """The source action's configuration."""
@@ -373,7 +420,7 @@ class EcrImage:
 
     def statements(self, scope: Scope) -> list[Statement]:
         """What the pipeline's role needs to see which image the tag points at."""
-        return [allow("ecr:DescribeImages", on=scope.arn("ecr", f"repository/{self.repository}"))]
+        return [allow("ecr:DescribeImages", on=scope.arn("ecr", pulumi.Output.concat("repository/", self.repository)))]
 
     def event_pattern(self, scope: Scope) -> dict[str, Any] | None:
         """The event of a push of the tag.
