@@ -302,8 +302,12 @@ def _is_a(value: Any, hint: Any) -> bool:
         return any(_is_a(value, each) for each in get_args(hint)) or is_output(value)
     if typing.is_typeddict(kind):
         return isinstance(value, Mapping)
-    if kind is Any or kind is Callable or getattr(kind, "_is_protocol", False):
+    if getattr(kind, "_is_protocol", False):
+        return not getattr(kind, "_is_runtime_protocol", False) or isinstance(value, kind)
+    if kind is Any or kind is Callable:
         return True
+    if kind is datetime.date:
+        return isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
     if kind is Sequence:
         return isinstance(value, Sequence) and not isinstance(value, str | bytes)
     if kind is float:

@@ -52,6 +52,7 @@ SUBNETS = ["subnet-3", "subnet-4"]
 VPC = VpcConfig(vpc_id="vpc-1", subnet_ids=SUBNETS, security_group_id="sg-1")
 TARGET_GROUP = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/given/1"
 LISTENER = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener/app/given/1/2"
+UUID = "01234567-89ab-cdef-0123-456789abcdef"
 PIPELINE = "arn:aws:codepipeline:eu-west-1:123456789012:given"
 
 
@@ -222,8 +223,8 @@ def complete_pipeline_args(name: str) -> PipelineArgs:
 
 
 def complete_notifications() -> Notifications:
-    slack, teams = Slack(team_id="T0", channel_id="C0"), Teams(tenant_id="t", team_id="t", channel_id="c")
-    return Notifications(emails=["ops@example.com"], slack=slack, teams=teams)
+    teams = Teams(tenant_id=UUID, team_id=UUID, channel_id="19%3ab6ef%40thread.tacv2")
+    return Notifications(emails=["ops@example.com"], slack=Slack(team_id="T0", channel_id="C0"), teams=teams)
 
 
 def complete_service_args(name: str, **overrides: Any) -> ServiceArgs:

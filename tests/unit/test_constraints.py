@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import importlib
 import pkgutil
 import types
@@ -14,7 +15,7 @@ from typing import Annotated, Any, get_args, get_origin
 import pulumi
 import pytest
 import slipway
-from slipway import Connection, Filter, PullRequest, Push
+from slipway import Connection, Filter, Notifications, PullRequest, Push
 from slipway._constraints import Must, arn, between, check, either, hints, items, match, one_of, plain
 from slipway.iam import Statement
 from unit.harness import deploy, resolved
@@ -46,6 +47,7 @@ class Example:
     values: Mapping[Annotated[str, WORD], pulumi.Input[str]] = field(default_factory=dict)
     secrets: Mapping[str, Annotated[pulumi.Input[str], TOKEN]] = field(default_factory=dict)
     url: Annotated[pulumi.Input[str], WORD] | None = None
+    day: datetime.date = datetime.date(2026, 1, 1)
     part: Part = field(default_factory=Part)
     parts: Annotated[Sequence[Part], items(most=1)] = ()
     statements: Sequence[Statement] = ()
@@ -96,6 +98,11 @@ def wrong(**args: Any) -> list[str]:
         ({"secrets": ["hunter2"]}, "secrets must be a map"),
         ({"parts": [Part(), Part()]}, "parts must have at most 1 item, got a list of 2"),
         ({"part": {"size": 1}}, "part must be a Part, got a map"),
+        ({"day": "2026-12-31"}, "day must be a day, such as 2026-12-31, got '2026-12-31'"),
+        (
+            {"day": datetime.datetime(2026, 12, 31)},
+            "day must be a day, such as 2026-12-31, got datetime.datetime(2026, 12, 31, 0, 0)",
+        ),
         ({"statements": [1]}, "statements[0] must be a Statement, got 1"),
         ({"name": "x" * 300}, f"name must be a word of at most 8 characters, got '{'x' * 199}… (302 characters)"),
         ({"number": 9, "choice": "B"}, "number must not be 9 with choice=B"),
@@ -305,6 +312,7 @@ def marks_of(hint: Any) -> tuple[Any, list[Must]]:
 
 SAMPLES: dict[Any, Callable[[int], dict[str, Any]]] = {
     # Without what is required they need something all the same.
+    Notifications: lambda number: {"emails": ["ops@example.com"]},
     Connection: lambda number: {"provider_type": "GitHub"},
     Filter: lambda number: {"includes": [f"v{number}"]},
     Push: lambda number: {"tags": Filter(includes=[f"v{number}"])},
@@ -329,8 +337,23 @@ def sample(hint: Any, number: int = 0) -> Any:
         return {}
     if dataclasses.is_dataclass(kind):
         return arguments(kind, **(SAMPLES[kind](number) if kind in SAMPLES else {}))
-    simple = {bool: True, int: number, float: 0.5 + number, str: f"x{number}"}
-    return simple[kind] if kind in simple else object.__new__(kind)
+    simple: dict[Any, Any] = {
+        datetime.date: datetime.date(2026, 12, 31),
+        bool: True,
+        int: number,
+        float: 0.5 + number,
+        str: f"x{number}",
+    }
+    return simple[kind] if kind in simple else hollow(kind)
+
+
+def hollow(kind: Any) -> Any:
+    """A component, or what stands for one, with what rules read of it."""
+    made = object.__new__(kind)
+    if kind is slipway.Service:
+        made.strategy, made.environment_name, made.registry = slipway.Rolling(), "dev", slipway.Repository()
+        made.registry.repository_name = "shop"
+    return made
 
 
 def arguments(kind: Any, **args: Any) -> Any:

@@ -19,6 +19,7 @@ from slipway.release.function.images import Images
 from slipway.release.function.reconcile import Names
 from slipway.release.function.state import StateTable
 from unit import schema, shapes
+from unit.examples import UUID
 from unit.harness import Resource, deploy, deploy_stack_file, main, named, of_type, only, program, stack_file
 from unit.names import misfits
 
@@ -84,7 +85,7 @@ def everything() -> list[Resource]:
         "slipway:notifications": {
             "emails": ["ops@example.com"],
             "slack": {"teamId": "T0", "channelId": "C0"},
-            "teams": {"tenantId": "t", "teamId": "u", "channelId": "c"},
+            "teams": {"tenantId": UUID, "teamId": UUID, "channelId": "19%3ab6ef%40thread.tacv2"},
         },
         "slipway:pipeline": {"executionMode": "QUEUED", "variables": {"DEPTH": "full"}},
     }

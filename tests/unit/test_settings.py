@@ -41,6 +41,7 @@ from slipway.config.schema import ExistingNetwork, FeatureBranch, NewNetwork, to
 from slipway.load_balancer import LoadBalancerSettings
 from slipway.pipeline.component import PipelineSettings
 from slipway.service.args import ServiceSettings
+from unit.examples import UUID
 from unit.harness import deploy_stack_file, named, of_type, only, refuse_stack_file
 
 STACK = ["pulumi:pulumi:Stack"]
@@ -162,7 +163,7 @@ FULL: dict[str, Any] = {
     "notifications": {
         "emails": ["ops@example.com"],
         "slack": {"teamId": "T0123ABC4", "channelId": "C0123ABC4"},
-        "teams": {"tenantId": "t", "teamId": "u", "channelId": "c"},
+        "teams": {"tenantId": UUID, "teamId": UUID, "channelId": "19%3ab6ef%40thread.tacv2"},
     },
     "pipeline": {"executionMode": "QUEUED", "variables": {"LEVEL": "info"}, "parallelScans": True},
 }
@@ -320,7 +321,7 @@ def test_every_key_reaches_what_it_is_for() -> None:
         notifications=Notifications(
             emails=["ops@example.com"],
             slack=Slack(team_id="T0123ABC4", channel_id="C0123ABC4"),
-            teams=Teams(tenant_id="t", team_id="u", channel_id="c"),
+            teams=Teams(tenant_id=UUID, team_id=UUID, channel_id="19%3ab6ef%40thread.tacv2"),
         ),
         pipeline=PipelineSettings(execution_mode="QUEUED", variables={"LEVEL": "info"}, parallel_scans=True),
     )
@@ -938,7 +939,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an approval has people": (
         {"stages": [{"approval": {"notify": ["ops"]}}]},
-        "stages[0].approval.notify must be e-mail addresses, got ['ops']",
+        "stages[0].approval.notify[0] must be an e-mail address, got 'ops'",
     ),
     "an approval waits for two months at most": (
         {"stages": [{"approval": {"timeoutMinutes": 86_401}}]},
@@ -947,7 +948,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     "an approval's page has fields that are called as they are written": (
         {"stages": [{"approval": {"link": "https://x/{sha}"}}]},
         "stages[0].approval.link must start with https:// and may have {commit}, {live_commit} and {digest} in it, "
-        "got 'https://x/{sha}'",
+        "without spaces, of at most 600 characters, got 'https://x/{sha}'",
     ),
     "a window is in a time zone": (
         {"stages": [{"window": {"cron": "* * 9-16 ? * *", "timeZone": "Berlin"}}]},
@@ -1141,7 +1142,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a finding is allowed for a reason": (
         {"scanGate": {"allow": [finding(reason="because")]}},
-        "scanGate.allow[0].reason must say why, in 10 characters or more, got 'because'",
+        "scanGate.allow[0].reason must be a reason of 10 characters or more, got 'because'",
     ),
     "a finding is allowed once": (
         {"scanGate": {"allow": [finding(), finding(until="2027-12-31")]}},
@@ -1163,7 +1164,8 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a channel has an id": (
         {"notifications": {"slack": {"teamId": "T0", "channelId": "#ops"}}},
-        "notifications.slack.channelId must be an id, got '#ops'",
+        "notifications.slack.channelId must be the id of a channel, such as C0123ABC4, of at most 255 characters, "
+        "got '#ops'",
     ),
     "runs do not pass each other": (
         {"pipeline": {"executionMode": "PARALLEL"}},
@@ -1200,7 +1202,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     "a release with its tests and its way back fits into a day": (
         {"stages": [{"strategy": {"canary": {"bakeMinutes": 580}}, "tests": {**SMOKE, "timeoutMinutes": 201}}]},
         "stages[0].tests must fit, with twice the strategy's 600 minutes, into 1400 minutes, got 1401: the action of "
-        "the pipeline ends after a day, and the last image must be put back in it",
+        "the pipeline ends after a day, and a rollback must end in it",
     ),
     # featureBranch
     "images of a feature branch live for a day at least": (
@@ -1386,7 +1388,8 @@ def test_all_mistakes_are_told_at_once() -> None:
     lines = message.split("\n")
     assert lines[0] == "10 mistakes in the configuration (Pulumi.yaml, Pulumi.prod.yaml):"
     assert sorted(lines[1:]) == [
-        "  slipway:notifications.slack.channelId must be an id, got '#ops'",
+        "  slipway:notifications.slack.channelId must be the id of a channel, such as C0123ABC4, of at most 255 "
+        "characters, got '#ops'",
         "  slipway:service.cpu must be a whole number, got '256'",
         "  slipway:service.port must be between 1 and 65535, got 0",
         "  slipway:service.tasks.min must be between 1 and 5000, got 0",
@@ -1394,8 +1397,9 @@ def test_all_mistakes_are_told_at_once() -> None:
         "  slipway:stages[0].strategy.canary.percent must be between 0.1 and 100, with at most one decimal, got 0",
         "  slipway:stages[0].tests.commands is required",
         "  slipway:stages[1].name must be 1 to 30 characters of a-z 0-9 -, got 'EU'",
-        "  slipway:stages[1].window.cron must have 6 or 7 fields: seconds (always *), minutes, hours, day of the "
-        "month, month, day of the week, year; got 'x'",
+        "  slipway:stages[1].window.cron must have 6 or 7 fields with a space between: seconds (always *), minutes "
+        "0-59, hours 0-23, day of the month 1-31, month 1-12 or JAN-DEC, day of the week 1-7 or SUN-SAT, and "
+        "perhaps the year, got 'x'",
         "  slipway:token must not be secure: it would reach the state; put the value into Secrets Manager or Parameter "
         "Store and refer to it by ARN in slipway:service.secrets",
     ]

@@ -197,7 +197,8 @@ def approval_action(
     )
     page: pulumi.Input[str]
     if approval.link is not None:
-        page = approval.link.format(commit=commit, live_commit=live, digest=digest)
+        link = pulumi.Output.from_input(approval.link)
+        page = link.apply(lambda link: link.format(commit=commit, live_commit=live, digest=digest))
     else:
         repository = service.registry.repository_name
         page = pulumi.Output.concat(

@@ -2,19 +2,58 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
-from slipway._rules import refuse
+from slipway._constraints import arn, check, items, match
+from slipway.codebuild import LogDays
 from slipway.iam import Scope, allow, document
 from slipway.release.lambda_function import function, invoke_on_event
 
-EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+# Subscriptions are called by their address, so it is known at preview.
+Email = Annotated[
+    str,
+    match(
+        r"[^@\s,;]+@[^@\s,;]+\.[^@\s,;]+",
+        "be an e-mail address",
+        "dev.lead+slipway@mail.example.com",
+        ["ops", "@example.com", "o ps@example.com", "ops@example", "a@example.com,b@example.com"],
+    ),
+]
+Emails = Annotated[Sequence[Email], items(distinct=True)]
+SlackTeamId = Annotated[
+    pulumi.Input[str], match(r"[0-9A-Z]+", "be the id of a workspace, such as T0123ABC4,", "T0123ABC4", ["acme"], 255)
+]
+SlackChannelId = Annotated[
+    pulumi.Input[str],
+    match(r"[0-9A-Za-z]+", "be the id of a channel, such as C0123ABC4,", "C0123abc4", ["#releases", "a b"], 255),
+]
+"""https://docs.aws.amazon.com/chatbot/latest/APIReference/API_CreateSlackChannelConfiguration.html"""
+Uuid = Annotated[
+    pulumi.Input[str],
+    match(
+        r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}",
+        "be an id such as 01234567-89ab-cdef-0123-456789abcdef",
+        "01234567-89ab-cdef-0123-456789abcdef",
+        ["t", "0123456789abcdef0123456789abcdef"],
+    ),
+]
+TeamsChannelId = Annotated[
+    pulumi.Input[str],
+    match(
+        r"[A-Za-z0-9_=+/.,-]*%3[aA][A-Za-z0-9_=+/.,-]*%40[A-Za-z0-9_=+/.,-]*",
+        "be the id of a channel as its link has it, such as 19%3a0123abcd%40thread.tacv2",
+        "19%3a0123abcd%40thread.tacv2",
+        ["c", "19:0123abcd@thread.tacv2"],
+    ),
+]
+"""https://docs.aws.amazon.com/chatbot/latest/APIReference/API_CreateMicrosoftTeamsChannelConfiguration.html"""
+PipelineArn = Annotated[pulumi.Input[str], arn("a pipeline", "codepipeline", r"[\w.@-]+", "shop")]
 CHAT_REGION = "us-east-2"
 """Channels are configured in one of the few Regions that have the service, for topics of any Region.
 
@@ -32,20 +71,14 @@ class Slack:
     https://docs.aws.amazon.com/chatbot/latest/adminguide/slack-setup.html
     """
 
-    team_id: str
+    team_id: SlackTeamId
     """Id of the workspace, such as T0123ABC4."""
 
-    channel_id: str
+    channel_id: SlackChannelId
     """Id of the channel, such as C0123ABC4."""
 
     def __post_init__(self) -> None:
-        refuse(
-            (not re.fullmatch(r"[0-9A-Z]{1,255}", self.team_id), f"team_id must be an id, got {self.team_id!r}"),
-            (
-                not re.fullmatch(r"[A-Za-z0-9]{1,255}", self.channel_id),
-                f"channel_id must be an id, got {self.channel_id!r}",
-            ),
-        )
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,21 +89,24 @@ class Teams:
     https://docs.aws.amazon.com/chatbot/latest/adminguide/teams-setup.html
     """
 
-    tenant_id: str
+    tenant_id: Uuid
     """Id of the Microsoft tenant."""
 
-    team_id: str
+    team_id: Uuid
     """Id of the team."""
 
-    channel_id: str
+    channel_id: TeamsChannelId
     """Id of the channel, as its link has it."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Notifications:
     """Who hears when the pipeline fails, works again, or waits for an approval."""
 
-    emails: Sequence[str] = ()
+    emails: Emails = ()
     """E-mail addresses. Each is asked once by AWS to confirm."""
 
     slack: Slack | None = None
@@ -80,25 +116,26 @@ class Notifications:
     """Channel of Microsoft Teams."""
 
     def __post_init__(self) -> None:
-        bad = [address for address in self.emails if not EMAIL.fullmatch(address)]
-        refuse(
-            (bool(bad), f"emails must be e-mail addresses, got {bad}"),
-            (len(set(self.emails)) < len(self.emails), f"emails must be different, got {list(self.emails)}"),
-            (
-                not self.emails and self.slack is None and self.teams is None,
-                "emails, slack or teams must be given, got none",
-            ),
+        check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        yield (
+            not self.emails and self.slack is None and self.teams is None,
+            "emails, slack or teams must be given, got none",
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class NotifierArgs:
-    """Arguments of Notifier; its Pipeline makes them."""
+    """Arguments of Notifier; built by Pipeline."""
 
     notifications: Notifications
     pipeline_name: pulumi.Input[str]
-    pipeline_arn: pulumi.Input[str]
-    log_retention_days: int = 30
+    pipeline_arn: PipelineArn
+    log_retention_days: LogDays = 30
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 class Notifier(pulumi.ComponentResource):

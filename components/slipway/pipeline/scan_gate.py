@@ -4,38 +4,58 @@ from __future__ import annotations
 
 import datetime
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import pulumi
 
-from slipway._rules import check_name, refuse
+from slipway._constraints import Must, between, check, match, one_of
+from slipway._rules import check_name
+from slipway.codebuild import LogDays
 from slipway.iam import Statement, allow
+from slipway.pipeline.notifications import PipelineArn
 from slipway.registry import Repository
 from slipway.release.lambda_function import function
+from slipway.service.args import ContainerName
 
 SEVERITIES = ("INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL")
+FindingId = Annotated[
+    str,
+    match(
+        r"[A-Za-z0-9_.:-]{4,100}",
+        "be the id of a finding, such as CVE-2026-12345",
+        "CVE-2026-12345",
+        ["CVE", "CVE 2026", "a" * 101],
+    ),
+]
+Reason = Annotated[
+    str,
+    Must(
+        "be a reason of 10 characters or more",
+        lambda text: len(text.strip()) >= 10,
+        {"minLength": 10},
+        good=["0123456789"],
+        bad=["", " 123456789 "],
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AllowedFinding:
     """A finding that does not stop a release, for a time."""
 
-    id: str
+    id: FindingId
     """What the scan calls it, such as CVE-2026-12345."""
 
-    reason: str
+    reason: Reason
     """Why it may pass, for whoever reads it later."""
 
     until: datetime.date
     """Last day (UTC) that it may; from the next day on it stops releases."""
 
     def __post_init__(self) -> None:
-        refuse(
-            (not re.fullmatch(r"[\w.:-]{4,100}", self.id), f"id must be that of a finding, got {self.id!r}"),
-            (len(self.reason.strip()) < 10, f"reason must say why, in 10 characters or more, got {self.reason!r}"),
-        )
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,44 +66,40 @@ class ScanGate:
     made from scratch), a time-out. https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning.html
     """
 
-    threshold: str = "HIGH"
+    threshold: Annotated[str, one_of(SEVERITIES)] = "HIGH"
     """The least severity that stops: INFORMATIONAL, LOW, MEDIUM, HIGH or CRITICAL. Findings that nobody has assessed
     yet count as MEDIUM."""
 
     allow: Sequence[AllowedFinding] = ()
     """Findings that may pass for a time."""
 
-    timeout_minutes: int = 20
+    timeout_minutes: Annotated[int, between(1, 1200)] = 20
     """Minutes to wait for the scan."""
 
     enhanced: bool = False
     """Whether the registry scans with Amazon Inspector, whose findings take rights of their own."""
 
     def __post_init__(self) -> None:
+        check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
         ids = [finding.id for finding in self.allow]
-        refuse(
-            (
-                self.threshold not in SEVERITIES,
-                f"threshold must be one of {list(SEVERITIES)}, got {self.threshold!r}",
-            ),
-            (len(set(ids)) < len(ids), f"allow must name each finding once, got {ids}"),
-            (
-                not 1 <= self.timeout_minutes <= 1200,
-                f"timeout_minutes must be between 1 and 1200, got {self.timeout_minutes}",
-            ),
-        )
+        yield len(set(ids)) < len(ids), f"allow must name each finding once, got {ids}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScanGateFunctionArgs:
-    """Arguments of ScanGateFunction; its Pipeline makes them."""
+    """Arguments of ScanGateFunction; built by Pipeline."""
 
     gate: ScanGate
     registry: Repository
-    container_name: str
-    pipeline_arn: pulumi.Input[str]
-    """Pipeline whose word it takes."""
-    log_retention_days: int = 30
+    container_name: ContainerName
+    pipeline_arn: PipelineArn
+    """Pipeline that invokes it."""
+    log_retention_days: LogDays = 30
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 class ScanGateFunction(pulumi.ComponentResource):

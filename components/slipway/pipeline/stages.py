@@ -4,14 +4,131 @@ from __future__ import annotations
 
 import re
 import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
-from slipway._rules import refuse
+import pulumi
+
+from slipway._constraints import Must, between, check, match
 from slipway.pipeline.commands import StageTests
-from slipway.pipeline.notifications import EMAIL
+from slipway.pipeline.notifications import Emails
 from slipway.service.component import Service
 from slipway.strategies import Strategy
+
+Link = Annotated[
+    pulumi.Input[str],
+    match(
+        # Printable, and braces for nothing but these.
+        r"https://([!-z|~]|\{(commit|live_commit|digest)\})+",
+        "start with https:// and may have {commit}, {live_commit} and {digest} in it, without spaces,",
+        "https://example.com/compare/{live_commit}...{commit}?image={digest}",
+        [
+            "http://example.com",
+            "https://",
+            "https://example.com/a b",
+            "https://example.com/{branch}",
+            "https://example.com/{commit.x}",
+            "https://example.com/{commit!r}",
+            "https://example.com/{}",
+            "https://example.com/{{commit}}",
+            "https://example.com/{",
+            "https://example.com/{commit}}",
+        ],
+        longest=600,
+    ),
+]
+"""What CodePipeline takes has 1,000 characters, and what is filled in is longer.
+
+https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-Manual.html"""
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+CRON_FIELDS: tuple[tuple[int, int, tuple[str, ...], str], ...] = (
+    (0, 59, (), ""),
+    (0, 23, (), ""),
+    (1, 31, (), r"\?|L(-([1-9]|[12]\d|30))?|LW|([1-9]|[12]\d|3[01])W"),
+    (1, 12, MONTHS, ""),
+    (1, 7, WEEKDAYS, r"\?|L|([1-7]|SUN|MON|TUE|WED|THU|FRI|SAT)(L|#[1-5])"),
+    (1970, 2199, (), ""),
+)
+"""Of each field after the seconds: the least and the most, the names for these, and what else it may be.
+
+https://docs.aws.amazon.com/codepipeline/latest/userguide/rule-reference-DeploymentWindow.html"""
+
+
+def is_cron(text: str) -> bool:
+    """Whether a deployment window takes it, but for which of the two days has a ?."""
+    seconds, *fields = text.split(" ")
+    return seconds == "*" and len(fields) in (5, 6) and all(map(_is_cron_field, fields, CRON_FIELDS))
+
+
+def _is_cron_field(text: str, field: tuple[int, int, tuple[str, ...], str]) -> bool:
+    least, most, names, others = field
+
+    def number(part: str) -> int | None:
+        if part in names:
+            return names.index(part) + 1
+        return int(part) if re.fullmatch("[0-9]{1,4}", part) and least <= int(part) <= most else None
+
+    def is_item(item: str) -> bool:
+        values, slash, step = item.partition("/")
+        steps = not slash or (re.fullmatch("[0-9]{1,4}", step) is not None and 1 <= int(step) <= most)
+        return steps and (values == "*" or all(number(part) is not None for part in values.split("-", 1)))
+
+    if others and re.fullmatch(others, text):
+        return True
+    return all(is_item(item) or bool(others and item != "?" and re.fullmatch(others, item)) for item in text.split(","))
+
+
+Cron = Annotated[
+    str,
+    Must(
+        "have 6 or 7 fields with a space between: seconds (always *), minutes 0-59, hours 0-23, day of the month 1-31, "
+        "month 1-12 or JAN-DEC, day of the week 1-7 or SUN-SAT, and perhaps the year",
+        is_cron,
+        {"pattern": r"^\* [^ ]+ [^ ]+ [^ ]+ [^ ]+ [^ ]+( [^ ]+)?$"},
+        good=[
+            "* * 9-16 ? * MON-FRI",
+            "* 0-30 9 1,L * ? 2026-2030",
+            "* * * LW */2 ?",
+            "* 0/15 22-2 15W 1,DEC ?",
+            "* * * L-3 * ?",
+            "* * * ? * 6#3",
+            "* * * ? * FRIL",
+        ],
+        bad=[
+            "",
+            "* 9-16 ? * MON-FRI",
+            "0 * 9-16 ? * MON-FRI",
+            "* 99 9 ? * *",
+            "* * 25 ? * *",
+            "* * 9 32 * ?",
+            "* * 9 0 * ?",
+            "* * 9 ? 13 *",
+            "* * 9 ? * FUN",
+            "* * 9 ? * mon",
+            "* * 9 ? * 8",
+            "* * 9 ? * 6#6",
+            "* * 9 ? * * 1969",
+            "* ? 9 ? * *",
+            "* */0 9 ? * *",
+            "* 1- 9 ? * *",
+            "* , 9 ? * *",
+            "* * 9 1,? * *",
+            "* * 9 ? * MON-FRI 2026 x",
+        ],
+    ),
+]
+TimeZone = Annotated[
+    str,
+    Must(
+        "be the name of a time zone, such as Europe/Berlin",
+        # Where a machine has no time zones, AWS has to say it.
+        lambda name: name in (zones := zoneinfo.available_timezones()) or not zones,
+        good=["UTC", "Europe/Berlin"],
+        bad=["", "Berlin", "+01:00"],
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,36 +138,19 @@ class Approval:
     https://docs.aws.amazon.com/codepipeline/latest/userguide/approvals.html
     """
 
-    notify: Sequence[str] = ()
+    notify: Emails = ()
     """E-mail addresses that are asked, through a topic of SNS. Each is asked once by AWS to confirm."""
 
-    timeout_minutes: int = 1440
+    # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
+    timeout_minutes: Annotated[int, between(5, 86_400)] = 1440
     """Minutes after which an approval that nobody gave has failed. Newer runs wait behind it meanwhile."""
 
-    link: str | None = None
+    link: Link | None = None
     """Page that shows what is approved; {commit}, {live_commit} and {digest} in it are filled in, as in
     https://github.com/acme/storefront/compare/{live_commit}...{commit}. Without it, the image's page in the console."""
 
     def __post_init__(self) -> None:
-        bad = [address for address in self.notify if not EMAIL.fullmatch(address)]
-        braces = re.search(r"[{}]", re.sub(r"{(commit|live_commit|digest)}", "", self.link or ""))
-        refuse(
-            (bool(bad), f"notify must be e-mail addresses, got {bad}"),
-            (len(set(self.notify)) < len(self.notify), f"notify must be different, got {list(self.notify)}"),
-            (
-                not 5 <= self.timeout_minutes <= 86_400,
-                f"timeout_minutes must be between 5 and 86400, got {self.timeout_minutes}",
-            ),
-            (
-                self.link is not None and len(self.link) > 600,
-                f"link must be at most 600 characters, got {len(self.link or '')}",
-            ),
-            (
-                self.link is not None and (not self.link.startswith("https://") or bool(braces)),
-                "link must start with https:// and may have {commit}, {live_commit} and {digest} in it, "
-                f"got {self.link!r}",
-            ),
-        )
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,46 +160,33 @@ class Window:
     https://docs.aws.amazon.com/codepipeline/latest/userguide/rule-reference-DeploymentWindow.html
     """
 
-    cron: str
+    cron: Cron
     """The minutes in which the stage may begin: seconds (always *), minutes, hours, day of the month, month, day of the
     week, and perhaps the year, as in `* * 9-16 ? * MON-FRI`."""
 
-    time_zone: str = "UTC"
+    time_zone: TimeZone = "UTC"
     """Name of the time zone, such as Europe/Berlin."""
 
     def __post_init__(self) -> None:
+        check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
         fields = self.cron.split()
-        refuse(
-            (
-                len(fields) not in (6, 7)
-                or fields[0] != "*"
-                or not all(re.fullmatch(r"[0-9A-Z,*?/LW#-]+", f) for f in fields),
-                "cron must have 6 or 7 fields: seconds (always *), minutes, hours, day of the month, month, day of the "
-                f"week, year; got {self.cron!r}",
-            ),
-            (
-                len(fields) in (6, 7) and (fields[3] == "?") == (fields[5] == "?"),
-                "cron must have a ? for either the day of the month or the day of the week, "
-                f"whichever is not said, got {self.cron!r}",
-            ),
-            (
-                # Where a machine has no time zones, AWS has to say it.
-                self.time_zone not in (zones := zoneinfo.available_timezones()) and bool(zones),
-                f"time_zone must be the name of a time zone, such as Europe/Berlin, got {self.time_zone!r}",
-            ),
+        yield (
+            len(fields) in (6, 7) and (fields[3] == "?") == (fields[5] == "?"),
+            "cron must have a ? for either the day of the month or the day of the week, whichever is not given, "
+            f"got {self.cron!r}",
         )
 
 
-def stage_rules(strategy: Strategy, tests: StageTests | None) -> list[tuple[bool, str]]:
-    """What must fit into the day that CodePipeline gives an action: a deployment, its tests, and the way back."""
+def stage_rules(strategy: Strategy, tests: StageTests | None) -> Iterator[tuple[bool, str]]:
+    """What must fit into the day that CodePipeline gives an action: a deployment, its tests, and the rollback."""
     minutes = 2 * strategy.total_minutes + (tests.timeout_minutes if tests else 0)
-    return [
-        (
-            minutes > 1400,
-            f"tests must fit, with twice the strategy's {strategy.total_minutes} minutes, into 1400 minutes, got "
-            f"{minutes}: the action of the pipeline ends after a day, and the last image must be put back in it",
-        )
-    ]
+    yield (
+        minutes > 1400,
+        f"tests must fit, with twice the strategy's {strategy.total_minutes} minutes, into 1400 minutes, got "
+        f"{minutes}: the action of the pipeline ends after a day, and a rollback must end in it",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,4 +206,7 @@ class DeployStage:
     """When the stage may begin; at any time without it."""
 
     def __post_init__(self) -> None:
-        refuse(*stage_rules(self.service.strategy, self.tests))
+        check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        yield from stage_rules(self.service.strategy, self.tests)
