@@ -8,7 +8,17 @@ from slipway.pipeline.commands import CodeScan, CommandProject, CommandProjectAr
 from slipway.pipeline.component import Pipeline, PipelineArgs
 from slipway.pipeline.notifications import Notifications, Notifier, NotifierArgs, Slack, Teams
 from slipway.pipeline.scan_gate import AllowedFinding, ScanGate, ScanGateFunction, ScanGateFunctionArgs
-from slipway.pipeline.sources import CodeCommit, Connection, EcrImage, Filter, PullRequest, Push, S3Object
+from slipway.pipeline.sources import (
+    CodeCommit,
+    Connection,
+    EcrImage,
+    Filter,
+    PullRequest,
+    Push,
+    S3Object,
+    Source,
+    SourceParts,
+)
 from slipway.pipeline.stages import Approval, DeployStage, Window
 from slipway.registry import ExistingRegistry, Registry, RegistryArgs, Repository
 from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
@@ -63,6 +73,8 @@ __all__ = [
     "Service",
     "ServiceArgs",
     "Slack",
+    "Source",
+    "SourceParts",
     "StageTests",
     "Statement",
     "Tasks",

@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_args, get_origin
 import pulumi
 import pytest
 import slipway
-from slipway import Connection, Filter, Notifications, PullRequest, Push
+from slipway import CodeCommit, Connection, Filter, Notifications, PullRequest, Push, Source
 from slipway._constraints import Must, arn, between, check, either, hints, items, match, one_of, plain
 from slipway.iam import Statement
 from unit.harness import deploy, resolved
@@ -349,6 +349,8 @@ def sample(hint: Any, number: int = 0) -> Any:
 
 def hollow(kind: Any) -> Any:
     """A component, or what stands for one, with what rules read of it."""
+    if kind is Source:
+        return CodeCommit(repository="shop")
     made = object.__new__(kind)
     if kind is slipway.Service:
         made.strategy, made.environment_name, made.registry = slipway.Rolling(), "dev", slipway.Repository()

@@ -165,7 +165,12 @@ FULL: dict[str, Any] = {
         "slack": {"teamId": "T0123ABC4", "channelId": "C0123ABC4"},
         "teams": {"tenantId": UUID, "teamId": UUID, "channelId": "19%3ab6ef%40thread.tacv2"},
     },
-    "pipeline": {"executionMode": "QUEUED", "variables": {"LEVEL": "info"}, "parallelScans": True},
+    "pipeline": {
+        "executionMode": "QUEUED",
+        "variables": {"LEVEL": "info"},
+        "notSecret": ["LEVEL"],
+        "parallelScans": True,
+    },
 }
 
 
@@ -323,7 +328,9 @@ def test_every_key_reaches_what_it_is_for() -> None:
             slack=Slack(team_id="T0123ABC4", channel_id="C0123ABC4"),
             teams=Teams(tenant_id=UUID, team_id=UUID, channel_id="19%3ab6ef%40thread.tacv2"),
         ),
-        pipeline=PipelineSettings(execution_mode="QUEUED", variables={"LEVEL": "info"}, parallel_scans=True),
+        pipeline=PipelineSettings(
+            execution_mode="QUEUED", variables={"LEVEL": "info"}, not_secret=["LEVEL"], parallel_scans=True
+        ),
     )
 
 
@@ -1169,8 +1176,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "runs do not pass each other": (
         {"pipeline": {"executionMode": "PARALLEL"}},
-        "pipeline.executionMode must not be PARALLEL: runs would pass each other, and an older commit could be "
-        "released after a newer one",
+        "pipeline.executionMode must be one of ['SUPERSEDED', 'QUEUED'], got 'PARALLEL'",
     ),
     "a variable of the pipeline replaces none of the build": (
         {"pipeline": {"variables": {"COMMIT_ID": "x"}}},

@@ -47,13 +47,11 @@ def test_every_source_says_what_starts_the_pipeline() -> None:
     assert resolved(
         lambda: [
             CodeCommit(repository="storefront", branch="release").change,
-            connection().change,
             S3Object(bucket="acme-sources", key="a/b.zip").change,
             EcrImage(repository="storefront", tag="verified-dev").change,
         ]
     ) == [
         "A push to release of storefront",
-        "What acme/storefront has for it",
         "A new version of a/b.zip in acme-sources",
         "The tag verified-dev of storefront moves",
     ]
@@ -83,7 +81,7 @@ def test_an_image_is_taken_by_its_tag() -> None:
 
 
 def test_a_connection_leaves_the_start_to_the_trigger() -> None:
-    assert resolved(lambda: connection(branch="release").configuration()) == {
+    assert resolved(lambda: connection(branch="release").configuration(GITHUB)) == {
         "ConnectionArn": GITHUB,
         "FullRepositoryId": "acme/storefront",
         "BranchName": "release",
@@ -110,8 +108,8 @@ def test_codecommit_needs_its_one_repository() -> None:
 
 @pytest.mark.parametrize("prefix", ["codeconnections", "codestar-connections"])
 def test_a_connection_may_be_used_under_either_prefix_and_no_other_one(prefix: str) -> None:
-    source = connection(arn=f"arn:aws:{prefix}:eu-west-1:123456789012:connection/0f-1")
-    assert resolved(lambda: source.statements(Here().place)) == [
+    arn = f"arn:aws:{prefix}:eu-west-1:123456789012:connection/0f-1"
+    assert resolved(lambda: connection(arn=arn).statements(Here().place, arn)) == [
         {"Effect": "Allow", "Action": ["codeconnections:UseConnection"], "Resource": GITHUB},
         {
             "Effect": "Allow",
@@ -181,10 +179,6 @@ def test_the_event_of_an_image_is_a_push_of_that_tag_to_that_repository_that_suc
             "image-tag": ["verified-dev"],
         },
     }
-
-
-def test_a_connection_has_no_event_beside_its_trigger() -> None:
-    assert resolved(lambda: connection().event_pattern(Here().place) is None) is True
 
 
 def test_pushes_to_its_branch_start_the_pipeline_of_a_connection() -> None:

@@ -8,16 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
 from slipway.build.component import Build
-from slipway.iam import Scope
+from slipway.iam import Scope, Statement
 from slipway.pipeline.commands import CommandProject
 from slipway.pipeline.scan_gate import ScanGateFunction
-from slipway.pipeline.sources import Connection, Filter, PullRequest, Push, Source
+from slipway.pipeline.sources import Source, SourceParts
 from slipway.pipeline.stages import Approval, DeployStage, Window
 from slipway.release.function.contract import IMAGE_PLACEHOLDER, Exported, Step, UserParameters, document
 from slipway.service.component import Service
@@ -32,6 +31,17 @@ NO_DIGEST = "none"
 EXECUTION = "#{codepipeline.PipelineExecutionId}"
 VARIABLES_OF = ("PIPELINE_NAME", "PIPELINE_EXECUTION_ID", "PIPELINE_VARIABLES")
 """Environment variables that variables.sh reads."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stage of a pipeline: its actions, and what the pipeline's role needs for them."""
+
+    name: str
+    actions: Sequence[Action]
+    statements: Sequence[Statement]
+    window: Window | None = None
+    """When it may begin."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +60,14 @@ class Release:
     scope: Scope
 
 
-def source_action(source: Source) -> Action:
+def source_action(source: Source, parts: SourceParts) -> Action:
     return Action(
         name="Source",
         category="Source",
         owner="AWS",
         provider=source.provider,
         version="1",
-        configuration=source.configuration(),
+        configuration=parts.configuration,
         output_artifacts=[SOURCE],
         namespace="Source",
     )
@@ -273,48 +283,3 @@ def before_entry(window: Window | None) -> aws.codepipeline.PipelineStageBeforeE
     return aws.codepipeline.PipelineStageBeforeEntryArgs(
         condition=aws.codepipeline.PipelineStageBeforeEntryConditionArgs(result="FAIL", rules=[rule])
     )
-
-
-def triggers(source: Source) -> list[aws.codepipeline.PipelineTriggerArgs] | None:
-    """A connection starts the pipeline by a trigger; other sources by a rule of EventBridge.
-
-    https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-filter.html
-    """
-    if not isinstance(source, Connection):
-        return None
-    pushes, requests = source.starts()
-    return [
-        aws.codepipeline.PipelineTriggerArgs(
-            provider_type="CodeStarSourceConnection",
-            git_configuration=aws.codepipeline.PipelineTriggerGitConfigurationArgs(
-                source_action_name="Source",
-                pushes=[push_trigger(push) for push in pushes] or None,
-                pull_requests=[request_trigger(request) for request in requests] or None,
-            ),
-        )
-    ]
-
-
-def push_trigger(push: Push) -> aws.codepipeline.PipelineTriggerGitConfigurationPushArgs:
-    return aws.codepipeline.PipelineTriggerGitConfigurationPushArgs(
-        branches=filter_args(push.branches, aws.codepipeline.PipelineTriggerGitConfigurationPushBranchesArgs),
-        file_paths=filter_args(push.file_paths, aws.codepipeline.PipelineTriggerGitConfigurationPushFilePathsArgs),
-        tags=filter_args(push.tags, aws.codepipeline.PipelineTriggerGitConfigurationPushTagsArgs),
-    )
-
-
-def request_trigger(request: PullRequest) -> aws.codepipeline.PipelineTriggerGitConfigurationPullRequestArgs:
-    return aws.codepipeline.PipelineTriggerGitConfigurationPullRequestArgs(
-        events=list(request.events),
-        branches=filter_args(request.branches, aws.codepipeline.PipelineTriggerGitConfigurationPullRequestBranchesArgs),
-        file_paths=filter_args(
-            request.file_paths, aws.codepipeline.PipelineTriggerGitConfigurationPullRequestFilePathsArgs
-        ),
-    )
-
-
-def filter_args(settings: Filter | None, form: Any) -> Any:
-    """A filter in the form that the provider has for it; empty lists are not taken."""
-    if settings is None:
-        return None
-    return form(includes=list(settings.includes) or None, excludes=list(settings.excludes) or None)

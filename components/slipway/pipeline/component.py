@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Annotated
 
 import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
-from slipway._rules import check_name, refuse
+from slipway._constraints import Must, check, items, match, one_of
+from slipway._rules import check_name
+from slipway._secrets import plaintext_rules, plaintext_values
 from slipway.artifacts import ArtifactStore
 from slipway.build.component import Build
 from slipway.iam import Scope, Statement, allow
 from slipway.pipeline import actions as _actions
-from slipway.pipeline.actions import Release
+from slipway.pipeline.actions import Part, Release
 from slipway.pipeline.commands import CodeScan, CommandProject, CommandProjectArgs, VpcConfig
 from slipway.pipeline.notifications import Notifications, Notifier, NotifierArgs, subscribe
 from slipway.pipeline.scan_gate import ScanGate, ScanGateFunction, ScanGateFunctionArgs
-from slipway.pipeline.sources import CodeCommit, Connection, EcrImage, Source
-from slipway.pipeline.stages import DeployStage, Window
+from slipway.pipeline.sources import EcrImage, Source, SourceParts
+from slipway.pipeline.stages import DeployStage
 from slipway.release.function.contract import Exported
 from slipway.release.lambda_function import invoke_on_event
 from slipway.service.component import Service
@@ -49,55 +50,70 @@ RESERVED_VARIABLES = (
     "LD_PRELOAD",
 )
 """What a pipeline and its build call variables of their own, and what would change how their shell runs commands."""
+# The Lambda action asks for this; it takes no resource.
+# https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-Lambda.html
+LIST_FUNCTIONS = allow("lambda:ListFunctions", on="*")
+
+INSTEAD = "let the commands read it from Secrets Manager"
+VariableName = Annotated[
+    str,
+    match(
+        r"(?!CODEBUILD_|AWS_)[A-Za-z_][A-Za-z0-9_]*",
+        "be a name of A-Z a-z 0-9 _ that does not begin with a digit, CODEBUILD_ or AWS_,",
+        "LEVEL",
+        ["A-B", "1A", "\u00c4", "CODEBUILD_X", "AWS_REGION"],
+        longest=128,
+    ),
+]
+VariableDefault = Annotated[
+    pulumi.Input[str],
+    Must(
+        "be one line of 1 to 1000 characters",
+        lambda value: re.fullmatch(r"[^\r\n]{1,1000}", value) is not None,
+        {"pattern": r"^[^\r\n]{1,1000}$"},
+        good=["x", "x" * 1000],
+        bad=["", "x" * 1001, "a\nb"],
+    ),
+]
+"""https://docs.aws.amazon.com/codepipeline/latest/APIReference/API_PipelineVariableDeclaration.html"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineSettings:
     """Settings of a Pipeline that a stack file can have too."""
 
-    execution_mode: str = "SUPERSEDED"
-    """What becomes of runs that wait for a stage: a newer one replaces them (SUPERSEDED), or they keep their order
-    (QUEUED)."""
+    execution_mode: Annotated[str, one_of(("SUPERSEDED", "QUEUED"))] = "SUPERSEDED"
+    """How waiting executions are handled: SUPERSEDED (only the newest runs) or QUEUED (all run, in order). In PARALLEL,
+    an older commit could be released after a newer one."""
 
-    variables: Mapping[str, str] = field(default_factory=dict)
+    # A pipeline has 50, one of which names an image.
+    # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
+    variables: Annotated[Mapping[VariableName, VariableDefault], items(most=49)] = field(default_factory=dict)
     """Variables that somebody who starts the pipeline can set, with their defaults; the build and the code scans have
     them as environment variables. They are read with the AWS CLI, which the `image` of a code scan has to have; a
     buildspec of your own reads them itself, by PIPELINE_NAME and PIPELINE_EXECUTION_ID."""
+
+    not_secret: Sequence[str] = ()
+    """Names that `variables` has whose defaults look like credentials and are none."""
 
     parallel_scans: bool = False
     """Run the code scans side by side, and not one after the other. Each is a build: CodeBuild's quota of concurrent
     builds, which can be 1 in a new account, has to allow that."""
 
     def __post_init__(self) -> None:
-        bad = [name for name in self.variables if not re.fullmatch(r"(?!CODEBUILD_|AWS_)[A-Za-z_]\w{0,127}", name)]
-        values = [name for name, value in self.variables.items() if not 1 <= len(value) <= 1000]
+        check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
         taken = [name for name in self.variables if name in RESERVED_VARIABLES]
+        yield bool(taken), f"variables must not have names that Slipway's own build reads, got {taken}"
         settings = _actions.environment({"COMMIT_ID": "", **_actions.variable_names("", self.variables)})
-        refuse(
-            (
-                self.execution_mode == "PARALLEL",
-                "execution_mode must not be PARALLEL: runs would pass each other, and an older commit could be "
-                "released after a newer one",
-            ),
-            (
-                self.execution_mode not in ("SUPERSEDED", "QUEUED", "PARALLEL"),
-                f"execution_mode must be one of ['SUPERSEDED', 'QUEUED'], got {self.execution_mode!r}",
-            ),
-            (
-                bool(bad),
-                "variables must have names of A-Z a-z 0-9 _ that do not begin with CODEBUILD_ or AWS_, "
-                f"got wrong ones: {bad}",
-            ),
-            (bool(values), f"variables must have defaults of 1 to 1000 characters, got wrong ones of: {values}"),
-            (bool(taken), f"variables must not have names that Slipway's own build reads, got {taken}"),
-            # A pipeline has 50, one of which names an image; an action's configuration takes 1,000 characters a key,
-            # of which the build needs some. https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
-            (len(self.variables) > 49, f"variables must be at most 49, got {len(self.variables)}"),
-            (
-                len(settings) > 800,
-                f"variables must be fewer, or have shorter names: they take {len(settings)} of 800 characters",
-            ),
+        # An action's configuration takes 1,000 characters a key, of which the build needs some.
+        # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
+        yield (
+            len(settings) > 800,
+            f"variables must be fewer, or have shorter names: they take {len(settings)} of 800 characters",
         )
+        yield from plaintext_rules("variables", self.variables, self.not_secret, INSTEAD)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,36 +126,35 @@ class PipelineArgs(PipelineSettings):
     build: Build | None = None
     """What makes an image of it; none where the source is an image."""
 
-    stages: Sequence[DeployStage] = ()
+    # Of the 50 stages a pipeline may have, three are Source, Build and Scan.
+    # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
+    stages: Annotated[Sequence[DeployStage], items(most=47)] = ()
     """Where the image is released, one after the other; none where it is only built."""
 
     scan_gate: ScanGate | None = None
     """What stops an image with known vulnerabilities before the first deployment."""
 
-    code_scans: Sequence[CodeScan] = ()
+    # Of the 50 actions a stage may have, one is the scan gate.
+    code_scans: Annotated[Sequence[CodeScan], items(most=49)] = ()
     """What looks at the source before the first deployment."""
 
     notifications: Notifications | None = None
-    """Who hears of failures, recoveries and approvals."""
+    """Who is notified of failures, recoveries and approvals."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        yield from super().cross_checks()
         environments = [stage.service.environment_name for stage in self.stages]
         strategies = {stage.service.environment_name: stage.service.strategy for stage in self.stages}
-        repository = self.source.repository if isinstance(self.source, EcrImage) else None
-        if self.build is not None:
-            repository = self.build.registry.repository_name
+        yield from composition_rules(self.source, self.build is not None, strategies, self.code_scans, self.variables)
+        yield (
+            len(set(environments)) < len(environments),
+            f"stages must have services in different environments, got {environments}",
+        )
+        repository = self.build.registry.repository_name if self.build else self.source.image_repository
         elsewhere = [stage.service.registry.repository_name for stage in self.stages]
-        refuse(
-            *composition_rules(self.source, self.build is not None, strategies, self.code_scans, self.variables),
-            (
-                len(set(environments)) < len(environments),
-                f"stages must have services in different environments, got {environments}",
-            ),
-            (
-                repository is not None and any(other != repository for other in elsewhere),
-                f"stages must have services that take images from {repository}, got {elsewhere}",
-            ),
+        yield (
+            isinstance(repository, str) and any(other != repository for other in elsewhere),
+            f"stages must have services that take images from {repository}, got {elsewhere}",
         )
 
 
@@ -148,44 +163,44 @@ def composition_rules(
     builds: bool,
     strategies: Mapping[str, Strategy],
     scans: Sequence[CodeScan],
-    variables: Mapping[str, str],
-) -> list[tuple[bool, str]]:
+    variables: Mapping[str, pulumi.Input[str]],
+) -> Iterator[tuple[bool, str]]:
     """What does not go together in a pipeline; `strategies` are those of its environments."""
-    is_image, environments = isinstance(source, EcrImage), list(strategies)
-    asked = isinstance(source, Connection) and bool(source.pull_requests)
+    is_image, environments = source.image_repository is not None, list(strategies)
+    yield is_image and builds, "build must not be given with an image as source: it is built already"
+    yield not is_image and not builds, "build must be given, unless the source is an image"
+    yield is_image and not environments, "stages must be one or more with an image as source, got none"
+    yield (
+        not source.reviewed and bool(environments),
+        f"stages must be none when pull requests start the pipeline, got {environments}: what a pull request "
+        "brings was not reviewed",
+    )
     by_action = [name for name, strategy in strategies.items() if isinstance(strategy, Rolling) and strategy.ecs_action]
+    yield (
+        is_image and bool(by_action),
+        f"stages must not have ecs_action with an image as source, as in {by_action}: CodePipeline's ECS action takes "
+        "what a build wrote",
+    )
+    tag = source.tag if isinstance(source, EcrImage) else ""
+    yield (
+        any(re.fullmatch(rf"live-{name}|verified-{name}(-\d+)?", tag) for name in map(re.escape, environments)),
+        f"source must not be the tag {tag}, which the releases of this pipeline move: each would start it again",
+    )
     names = [scan.name for scan in scans]
+    yield is_image and bool(names), f"code_scans must be none with an image as source, got {names}: there is no code"
+    yield len(set(names)) < len(names), f"code_scans must have different names, got {names}"
     of_scans = {name for scan in scans for name in (*scan.environment, *scan.secrets)}
     hidden, taken = sorted(set(variables) & of_scans), sorted(set(_actions.VARIABLES_OF) & of_scans)
-    return [
-        (is_image and builds, "build must not be given with an image as source: it is built already"),
-        (not is_image and not builds, "build must be given, unless the source is an image"),
-        # Of the 50 stages a pipeline may have, three are Source, Build and Scan.
-        (len(environments) > 47, f"stages must be at most 47 deploy stages, got {len(environments)}"),
-        (is_image and not environments, "stages must be one or more with an image as source, got none"),
-        (
-            asked and bool(environments),
-            f"stages must be none when pull requests start the pipeline, got {environments}: what a pull request "
-            "brings was not reviewed",
-        ),
-        (
-            is_image and bool(by_action),
-            f"stages must not have ecs_action with an image as source, as in {by_action}: CodePipeline's ECS action "
-            "takes what a build wrote",
-        ),
-        (is_image and bool(names), f"code_scans must be none with an image as source, got {names}: there is no code"),
-        (len(set(names)) < len(names), f"code_scans must have different names, got {names}"),
-        (
-            bool(hidden),
-            f"variables must not have the names that code_scans have in environment or secrets, got {hidden}: "
-            "the scan would see the variable instead",
-        ),
-        (
-            bool(variables and taken),
-            f"variables must not be given where code_scans have {taken} in environment or secrets: the variables are "
-            "read by that",
-        ),
-    ]
+    yield (
+        bool(hidden),
+        f"variables must not have the names that code_scans have in environment or secrets, got {hidden}: the "
+        "scan would see the variable instead",
+    )
+    yield (
+        bool(variables and taken),
+        f"variables must not be given where code_scans have {taken} in environment or secrets: the variables "
+        "are read by that",
+    )
 
 
 class Pipeline(pulumi.ComponentResource):
@@ -213,89 +228,32 @@ class Pipeline(pulumi.ComponentResource):
         scope = Scope.of(self)
         self.arn = scope.arn("codepipeline", name)
         artifacts = args.build.artifacts if args.build else ArtifactStore(f"{name}-artifacts", opts=child)
-        source, connection = connected(name, args.source, scope, child)
+        source = args.source.parts(name, scope, artifacts, child)
+        gate = scan_gate(name, args, self.arn, child)
         release = Release(
             pipeline=name,
             artifact=_actions.BUILD if args.build else _actions.SOURCE,
             source=_actions.SOURCE if args.build else None,
-            revision=source.revision,
+            revision=args.source.revision,
             digest=f"#{{{_actions.SCAN}.{Exported.IMAGE_DIGEST}}}" if args.scan_gate else None,
             scope=scope,
         )
-        gate = scan_gate(name, args, self.arn, child)
-        declared = variables(args)
-        read_variables = allow("codepipeline:GetPipelineExecution", on=self.arn)
-        before: list[pulumi.Resource] = []
-        if args.build and declared:
-            before.append(read_in_build(name, args.build, read_variables, child))
-        read = read_variables if args.variables else None
-        scans = {scan.name: code_scan(name, scan, artifacts, read, child) for scan in args.code_scans}
-        tests = {stage.service.environment_name: stage_tests(stage, artifacts, child) for stage in args.stages}
-        topics = {stage.service.environment_name: approval_topic(name, stage, child) for stage in args.stages}
-
-        statements = [*artifacts.statements(), *source.statements(scope)]
-        if isinstance(source, CodeCommit):
-            statements.append(artifacts.list_statement())
-        if isinstance(source, Connection):
-            statements.append(artifacts.acl_statement())
-        statements += action_statements(args, gate, [*scans.values()], [t for t in topics.values() if t])
-        role, policy = iam.role(
-            f"{name}-pipeline",
-            iam.trust("codepipeline.amazonaws.com", scope.same_account()),
-            statements,
-            child,
-        )
-        stages: list[tuple[str, list[_actions.Action], Window | None]]
-        stages = [("Source", [_actions.source_action(source)], None)]
-        if args.build:
-            stages.append(("Build", [_actions.build_action(args.build, source, name, declared)], None))
-        checks = [
-            _actions.code_scan_action(scan, project, name, args.variables, 1 if args.parallel_scans else order)
-            for order, (scan, project) in enumerate(scans.items(), start=1)
+        tests = [stage_tests(stage, artifacts, child) for stage in args.stages]
+        parts = [
+            Part("Source", [_actions.source_action(args.source, source)], source.statements),
+            *build_part(name, args),
+            *scan_part(name, args, gate, release, artifacts, child),
+            *(deploy_part(name, stage, of, release, child) for stage, of in zip(args.stages, tests, strict=True)),
         ]
-        checks += [_actions.scan_gate_action(gate, release)] if gate else []
-        stages += [(_actions.SCAN, checks, None)] if checks else []
-        for stage in args.stages:
-            of = stage.service.environment_name
-            stages.append((of, _actions.release_actions(release, stage, tests[of], topics[of]), stage.window))
-        pipeline = aws.codepipeline.Pipeline(
-            name,
-            name=name,
-            pipeline_type="V2",
-            execution_mode=args.execution_mode,
-            role_arn=role.arn,
-            artifact_stores=[
-                aws.codepipeline.PipelineArtifactStoreArgs(
-                    type="S3",
-                    location=artifacts.bucket_name,
-                    encryption_key=aws.codepipeline.PipelineArtifactStoreEncryptionKeyArgs(
-                        type="KMS", id=artifacts.key_arn
-                    ),
-                )
-            ],
-            stages=[
-                aws.codepipeline.PipelineStageArgs(
-                    name=stage, actions=actions, before_entry=_actions.before_entry(window)
-                )
-                for stage, actions, window in stages
-            ],
-            triggers=_actions.triggers(source),
-            variables=[*declared.values()] or None,
-            opts=child.merge(pulumi.ResourceOptions(depends_on=[policy, *before])),
-        )
+        pipeline, role = create(name, args, parts, source, artifacts, scope, child)
         start_by_event(name, source, pipeline, scope, child)
-        for number, stage in enumerate(args.stages, 1):
-            allow_stage(name, stage, tests[stage.service.environment_name], artifacts, self.arn, child)
+        for number, (stage, of) in enumerate(zip(args.stages, tests, strict=True), 1):
+            allow_stage(name, stage, of, artifacts, self.arn, child)
             wake_when_ended(name, number, stage.service, child)
-        self.notifier = None
-        if args.notifications is not None:
-            settings = NotifierArgs(
-                notifications=args.notifications, pipeline_name=pipeline.name, pipeline_arn=pipeline.arn
-            )
-            self.notifier = Notifier(f"{name}-news", settings, opts=child)
 
+        self.notifier = notifier(name, args, pipeline, child)
         self.pipeline_name = name
-        self.connection_arn = connection.arn if connection else None
+        self.connection_arn = source.connection_arn
         self.console_url = pulumi.Output.concat(
             "https://", scope.region, f".console.aws.amazon.com/codesuite/codepipeline/pipelines/{name}/view"
         )
@@ -327,38 +285,120 @@ class Pipeline(pulumi.ComponentResource):
         ]
 
 
-def connected(
-    name: str, source: Source, scope: Scope, child: pulumi.ResourceOptions
-) -> tuple[Source, aws.codeconnections.Connection | None]:
-    """The source with the connection that it is reached through: a new one, or the one that exists; says so while
-    nobody has finished its handshake."""
-    if not isinstance(source, Connection):
-        return source, None
-    if source.arn is not None:
-        connection = aws.codeconnections.Connection.get(f"{name}-connection", source.arn, opts=child)
-    else:
-        connection = aws.codeconnections.Connection(
-            f"{name}-connection",
-            # A connection's name takes 32 characters.
-            name=name[:32].rstrip("-"),
-            provider_type=source.provider_type,
-            host_arn=source.host_arn,
-            opts=child,
-        )
-
-    def tell(settings: Sequence[str]) -> None:
-        status, arn, region = settings
-        if status == "PENDING":
-            pulumi.log.warn(
-                f"the connection {arn} is PENDING, and the pipeline {name} cannot start: finish its handshake at "
-                f"https://{region}.console.aws.amazon.com/codesuite/settings/connections, then start the pipeline",
-                connection,
+def create(
+    name: str,
+    args: PipelineArgs,
+    parts: Sequence[Part],
+    source: SourceParts,
+    artifacts: ArtifactStore,
+    scope: Scope,
+    child: pulumi.ResourceOptions,
+) -> tuple[aws.codepipeline.Pipeline, aws.iam.Role]:
+    """The pipeline of these parts, and its role."""
+    role, policy = iam.role(
+        f"{name}-pipeline",
+        iam.trust("codepipeline.amazonaws.com", scope.same_account()),
+        added_up([*artifacts.statements(), *(statement for part in parts for statement in part.statements)]),
+        child,
+    )
+    declared = variables(args)
+    before: list[pulumi.Resource] = [policy]
+    if args.build and declared:
+        before.append(read_in_build(name, args.build, read_variables(name, scope), child))
+    key = aws.codepipeline.PipelineArtifactStoreEncryptionKeyArgs(type="KMS", id=artifacts.key_arn)
+    pipeline = aws.codepipeline.Pipeline(
+        name,
+        name=name,
+        pipeline_type="V2",
+        execution_mode=args.execution_mode,
+        role_arn=role.arn,
+        artifact_stores=[
+            aws.codepipeline.PipelineArtifactStoreArgs(type="S3", location=artifacts.bucket_name, encryption_key=key)
+        ],
+        stages=[
+            aws.codepipeline.PipelineStageArgs(
+                name=part.name, actions=list(part.actions), before_entry=_actions.before_entry(part.window)
             )
+            for part in parts
+        ],
+        triggers=source.triggers,
+        variables=[*declared.values()] or None,
+        opts=child.merge(pulumi.ResourceOptions(depends_on=before)),
+    )
+    return pipeline, role
 
-    pulumi.Output.all(connection.connection_status, connection.arn, scope.region).apply(tell)
-    # The arguments hold plain text; from here on it is what the connection says of itself.
-    arn = cast(str, connection.arn)
-    return dataclasses.replace(source, arn=arn, provider_type=None, host_arn=None), connection
+
+def added_up(statements: Iterable[Statement]) -> list[Statement]:
+    """These statements, each once; those with the same actions and lists of resources are one."""
+    found: list[Statement] = []
+    for statement in statements:
+        same = [
+            other
+            for other in found
+            if {**other, "Resource": None} == {**statement, "Resource": None}
+            and isinstance(other["Resource"], list)
+            and isinstance(statement["Resource"], list)
+        ]
+        if same:
+            same[0]["Resource"] = [*same[0]["Resource"], *statement["Resource"]]
+        elif statement not in found:
+            found.append({**statement})
+    return found
+
+
+def build_part(name: str, args: PipelineArgs) -> list[Part]:
+    if args.build is None:
+        return []
+    action = _actions.build_action(args.build, args.source, name, variables(args))
+    return [Part("Build", [action], args.build.run_statements())]
+
+
+def scan_part(
+    name: str,
+    args: PipelineArgs,
+    gate: ScanGateFunction | None,
+    release: Release,
+    artifacts: ArtifactStore,
+    child: pulumi.ResourceOptions,
+) -> list[Part]:
+    """The scans of the code and of the image, if there are any."""
+    actions, statements = list[_actions.Action](), list[Statement]()
+    read = read_variables(name, release.scope) if args.variables else None
+    for order, scan in enumerate(args.code_scans, start=1):
+        project = code_scan(name, scan, artifacts, read, child)
+        order = 1 if args.parallel_scans else order
+        actions.append(_actions.code_scan_action(scan.name, project, name, args.variables, order))
+        statements += project.run_statements()
+    if gate is not None:
+        actions.append(_actions.scan_gate_action(gate, release))
+        statements += [gate.invoke_statement(), LIST_FUNCTIONS]
+    return [Part(_actions.SCAN, actions, statements)] if actions else []
+
+
+def deploy_part(
+    name: str, stage: DeployStage, tests: CommandProject | None, release: Release, child: pulumi.ResourceOptions
+) -> Part:
+    service, topic = stage.service, approval_topic(name, stage, child)
+    statements = [service.release_function.invoke_statement(), *service.deploy_statements(), LIST_FUNCTIONS]
+    if topic is not None:
+        statements.append(allow("sns:Publish", on=[topic.arn]))
+    return Part(
+        service.environment_name, _actions.release_actions(release, stage, tests, topic), statements, stage.window
+    )
+
+
+def read_variables(name: str, scope: Scope) -> Statement:
+    """Read the variables of the pipeline's executions."""
+    return allow("codepipeline:GetPipelineExecution", on=scope.arn("codepipeline", name))
+
+
+def notifier(
+    name: str, args: PipelineArgs, pipeline: aws.codepipeline.Pipeline, child: pulumi.ResourceOptions
+) -> Notifier | None:
+    if args.notifications is None:
+        return None
+    settings = NotifierArgs(notifications=args.notifications, pipeline_name=pipeline.name, pipeline_arn=pipeline.arn)
+    return Notifier(f"{name}-news", settings, opts=child)
 
 
 def scan_gate(
@@ -427,29 +467,6 @@ def approval_topic(name: str, stage: DeployStage, child: pulumi.ResourceOptions)
     return topic
 
 
-def action_statements(
-    args: PipelineArgs, gate: ScanGateFunction | None, scans: Sequence[CommandProject], topics: Sequence[aws.sns.Topic]
-) -> list[Statement]:
-    """What the pipeline's own role needs for its actions.
-
-    https://docs.aws.amazon.com/codepipeline/latest/userguide/how-to-custom-role.html
-    """
-    statements = args.build.run_statements() if args.build else []
-    for scan in scans:
-        statements += scan.run_statements()
-    if gate is not None:
-        statements.append(gate.invoke_statement())
-    for stage in args.stages:
-        statements += [stage.service.release_function.invoke_statement(), *stage.service.deploy_statements()]
-    if gate is not None or args.stages:
-        # The Lambda action asks for this; it takes no resource.
-        # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-Lambda.html
-        statements.append(allow("lambda:ListFunctions", on="*"))
-    if topics:
-        statements.append(allow("sns:Publish", on=[topic.arn for topic in topics]))
-    return statements
-
-
 def wake_when_ended(name: str, number: int, service: Service, child: pulumi.ResourceOptions) -> None:
     """Nothing rests on this event. It ends what a release leaves behind that was stopped.
 
@@ -503,9 +520,10 @@ def variables(args: PipelineArgs) -> dict[str, aws.codepipeline.PipelineVariable
 
     https://docs.aws.amazon.com/codepipeline/latest/userguide/reference-variables.html
     """
+    values = plaintext_values("variables", args.variables, args.not_secret, INSTEAD)
     declared = {
         name: aws.codepipeline.PipelineVariableArgs(name=name, default_value=value)
-        for name, value in sorted(args.variables.items())
+        for name, value in sorted(values.items())
     }
     if args.build is not None and args.build.exported_variables:
         declared[_actions.RELEASE_DIGEST] = aws.codepipeline.PipelineVariableArgs(
@@ -517,16 +535,15 @@ def variables(args: PipelineArgs) -> dict[str, aws.codepipeline.PipelineVariable
 
 
 def start_by_event(
-    name: str, source: Source, pipeline: aws.codepipeline.Pipeline, scope: Scope, child: pulumi.ResourceOptions
+    name: str, source: SourceParts, pipeline: aws.codepipeline.Pipeline, scope: Scope, child: pulumi.ResourceOptions
 ) -> None:
     """Start the pipeline by an event, and let EventBridge do that and nothing else."""
-    pattern = source.event_pattern(scope)
-    if pattern is None:
+    if source.event_pattern is None:
         return
     rule = aws.cloudwatch.EventRule(
         f"{name}-push",
         description=source.change,
-        event_pattern=pulumi.Output.json_dumps(pattern, sort_keys=True),
+        event_pattern=pulumi.Output.json_dumps(source.event_pattern, sort_keys=True),
         opts=child,
     )
     role, policy = iam.role(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, cast, runtime_checkable
 
 import pulumi
+import pulumi_aws as aws
 
 from slipway import registry
 from slipway._constraints import Must, arn, check, either, items, match, one_of
 from slipway._secrets import KmsKeyArn
+from slipway.artifacts import ArtifactStore
 from slipway.iam import Scope, Statement, allow
 
 PROVIDERS = ("Bitbucket", "GitHub", "GitLab", "AzureDevOps")
@@ -119,6 +121,61 @@ ImageTag = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceParts:
+    """What a source adds to its pipeline."""
+
+    configuration: Mapping[str, pulumi.Input[str]]
+    """Configuration of the source action."""
+
+    statements: Sequence[Statement]
+    """What the pipeline's role needs for the action."""
+
+    event_pattern: Mapping[str, Any] | None = None
+    """Events of EventBridge that start the pipeline."""
+
+    change: pulumi.Input[str] = ""
+    """What these events are about."""
+
+    triggers: Sequence[aws.codepipeline.PipelineTriggerArgs] | None = None
+    """Triggers of the pipeline, for what CodePipeline watches itself."""
+
+    connection_arn: pulumi.Output[str] | None = None
+    """Connection that the source is reached through."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where a pipeline takes from what it releases: CodeCommit, Connection, S3Object or EcrImage.
+
+    https://docs.aws.amazon.com/codepipeline/latest/userguide/integrations-action-type.html
+    """
+
+    @property
+    def provider(self) -> str:
+        """What CodePipeline calls it."""
+        ...
+
+    @property
+    def revision(self) -> str:
+        """Variable that says what was taken."""
+        ...
+
+    @property
+    def image_repository(self) -> pulumi.Input[str] | None:
+        """Repository of the image that is taken; None for files, which are built."""
+        ...
+
+    @property
+    def reviewed(self) -> bool:
+        """Whether what is taken was reviewed, and may be released."""
+        ...
+
+    def parts(self, name: str, scope: Scope, artifacts: ArtifactStore, opts: pulumi.ResourceOptions) -> SourceParts:
+        """What the pipeline `name` needs of this source, with resources under `opts` where it takes some."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
 class CodeCommit:
     """A branch of a CodeCommit repository in the pipeline's account and Region.
 
@@ -137,7 +194,16 @@ class CodeCommit:
 
     provider = "CodeCommit"
     revision = "#{Source.CommitId}"
-    """Variable that says what was taken."""
+    image_repository = None
+    reviewed = True
+
+    def parts(self, name: str, scope: Scope, artifacts: ArtifactStore, opts: pulumi.ResourceOptions) -> SourceParts:
+        return SourceParts(
+            configuration=self.configuration(),
+            statements=[*self.statements(scope), artifacts.list_statement()],
+            event_pattern=self.event_pattern(scope),
+            change=self.change,
+        )
 
     @property
     def change(self) -> pulumi.Output[str]:
@@ -161,7 +227,7 @@ class CodeCommit:
             )
         ]
 
-    def event_pattern(self, scope: Scope) -> dict[str, Any] | None:
+    def event_pattern(self, scope: Scope) -> dict[str, Any]:
         """The event of a push to the branch.
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-trigger-source-repo-changes-cfn.html
@@ -299,10 +365,46 @@ class Connection:
 
     provider = "CodeStarSourceConnection"  # the action kept the name that CodeConnections had before
     revision = "#{Source.CommitId}"
+    image_repository = None
 
     @property
-    def change(self) -> pulumi.Output[str]:
-        return pulumi.Output.concat("What ", self.repository, " has for it")
+    def reviewed(self) -> bool:
+        return not self.pull_requests
+
+    def parts(self, name: str, scope: Scope, artifacts: ArtifactStore, opts: pulumi.ResourceOptions) -> SourceParts:
+        arn = self.connection(name, scope, opts).arn
+        return SourceParts(
+            configuration=self.configuration(arn),
+            statements=[*self.statements(scope, arn), artifacts.acl_statement()],
+            triggers=self.triggers(),
+            connection_arn=arn,
+        )
+
+    def connection(self, name: str, scope: Scope, opts: pulumi.ResourceOptions) -> aws.codeconnections.Connection:
+        """The connection: a new one, or the one that exists. Warns while nobody has finished its handshake."""
+        if self.arn is not None:
+            connection = aws.codeconnections.Connection.get(f"{name}-connection", self.arn, opts=opts)
+        else:
+            connection = aws.codeconnections.Connection(
+                f"{name}-connection",
+                # A connection's name takes 32 characters.
+                name=name[:32].rstrip("-"),
+                provider_type=self.provider_type,
+                host_arn=self.host_arn,
+                opts=opts,
+            )
+
+        def warn(known: Sequence[str]) -> None:
+            status, arn, region = known
+            if status == "PENDING":
+                pulumi.log.warn(
+                    f"the connection {arn} is PENDING, and the pipeline {name} cannot start: finish its handshake at "
+                    f"https://{region}.console.aws.amazon.com/codesuite/settings/connections, then start the pipeline",
+                    connection,
+                )
+
+        pulumi.Output.all(connection.connection_status, connection.arn, scope.region).apply(warn)
+        return connection
 
     def starts(self) -> tuple[Sequence[Push], Sequence[PullRequest]]:
         """The pushes and the pull requests that start the pipeline."""
@@ -310,30 +412,62 @@ class Connection:
             return self.push, self.pull_requests
         return [Push(branches=Filter(includes=[self.branch]))], []
 
-    def configuration(self) -> dict[str, pulumi.Input[str]]:
+    def triggers(self) -> list[aws.codepipeline.PipelineTriggerArgs]:
+        """https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-filter.html"""
+        pushes, requests = self.starts()
+        return [
+            aws.codepipeline.PipelineTriggerArgs(
+                provider_type="CodeStarSourceConnection",
+                git_configuration=aws.codepipeline.PipelineTriggerGitConfigurationArgs(
+                    source_action_name="Source",
+                    pushes=[push_trigger(push) for push in pushes] or None,
+                    pull_requests=[request_trigger(request) for request in requests] or None,
+                ),
+            )
+        ]
+
+    def configuration(self, connection_arn: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
         """The source action's configuration. By default the action would start the pipeline beside the trigger."""
         return {
-            "ConnectionArn": self._arn(),
+            "ConnectionArn": connection_arn,
             "FullRepositoryId": self.repository,
             "BranchName": self.branch,
             "OutputArtifactFormat": "CODE_ZIP",
             "DetectChanges": "false",
         }
 
-    def statements(self, scope: Scope) -> list[Statement]:
+    def statements(self, scope: Scope, connection_arn: pulumi.Input[str]) -> list[Statement]:
         """What the pipeline's role needs to take a commit; the service checks either prefix, by the age of the ARN."""
-        rest = self._arn().apply(lambda arn: arn.split(":", 3)[3])
+        rest = pulumi.Output.from_input(cast(Any, connection_arn)).apply(lambda arn: arn.split(":", 3)[3])
         return [
             allow(f"{prefix}:UseConnection", on=pulumi.Output.concat("arn:", scope.partition, f":{prefix}:", rest))
             for prefix in ("codeconnections", "codestar-connections")
         ]
 
-    def event_pattern(self, scope: Scope) -> dict[str, Any] | None:
-        """A trigger of the pipeline starts it, and no event."""
-        return None
 
-    def _arn(self) -> pulumi.Output[str]:
-        return pulumi.Output.from_input(self.arn or "")
+def push_trigger(push: Push) -> aws.codepipeline.PipelineTriggerGitConfigurationPushArgs:
+    return aws.codepipeline.PipelineTriggerGitConfigurationPushArgs(
+        branches=filter_args(push.branches, aws.codepipeline.PipelineTriggerGitConfigurationPushBranchesArgs),
+        file_paths=filter_args(push.file_paths, aws.codepipeline.PipelineTriggerGitConfigurationPushFilePathsArgs),
+        tags=filter_args(push.tags, aws.codepipeline.PipelineTriggerGitConfigurationPushTagsArgs),
+    )
+
+
+def request_trigger(request: PullRequest) -> aws.codepipeline.PipelineTriggerGitConfigurationPullRequestArgs:
+    return aws.codepipeline.PipelineTriggerGitConfigurationPullRequestArgs(
+        events=list(request.events),
+        branches=filter_args(request.branches, aws.codepipeline.PipelineTriggerGitConfigurationPullRequestBranchesArgs),
+        file_paths=filter_args(
+            request.file_paths, aws.codepipeline.PipelineTriggerGitConfigurationPullRequestFilePathsArgs
+        ),
+    )
+
+
+def filter_args(settings: Filter | None, form: Any) -> Any:
+    """A filter in the form that the provider has for it; empty lists are not taken."""
+    if settings is None:
+        return None
+    return form(includes=list(settings.includes) or None, excludes=list(settings.excludes) or None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -359,6 +493,16 @@ class S3Object:
     provider = "S3"
     # Tags of images are ids of commits otherwise.
     revision = "s3-#{Source.VersionId}"
+    image_repository = None
+    reviewed = True
+
+    def parts(self, name: str, scope: Scope, artifacts: ArtifactStore, opts: pulumi.ResourceOptions) -> SourceParts:
+        return SourceParts(
+            configuration=self.configuration(),
+            statements=self.statements(scope),
+            event_pattern=self.event_pattern(scope),
+            change=self.change,
+        )
 
     @property
     def change(self) -> pulumi.Output[str]:
@@ -377,7 +521,7 @@ class S3Object:
             *([allow("kms:Decrypt", on=self.kms_key_arn)] if self.kms_key_arn else []),
         ]
 
-    def event_pattern(self, scope: Scope) -> dict[str, Any] | None:
+    def event_pattern(self, scope: Scope) -> dict[str, Any]:
         """The event of an upload.
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/create-S3-source-events-cfn.html
@@ -409,6 +553,19 @@ class EcrImage:
 
     provider = "ECR"
     revision = "#{Source.ImageDigest}"
+    reviewed = True
+
+    @property
+    def image_repository(self) -> pulumi.Input[str]:
+        return self.repository
+
+    def parts(self, name: str, scope: Scope, artifacts: ArtifactStore, opts: pulumi.ResourceOptions) -> SourceParts:
+        return SourceParts(
+            configuration=self.configuration(),
+            statements=self.statements(scope),
+            event_pattern=self.event_pattern(scope),
+            change=self.change,
+        )
 
     @property
     def change(self) -> pulumi.Output[str]:
@@ -422,7 +579,7 @@ class EcrImage:
         """What the pipeline's role needs to see which image the tag points at."""
         return [allow("ecr:DescribeImages", on=scope.arn("ecr", pulumi.Output.concat("repository/", self.repository)))]
 
-    def event_pattern(self, scope: Scope) -> dict[str, Any] | None:
+    def event_pattern(self, scope: Scope) -> dict[str, Any]:
         """The event of a push of the tag.
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/create-cwe-ecr-source.html
@@ -437,6 +594,3 @@ class EcrImage:
                 "image-tag": [self.tag],
             },
         }
-
-
-Source = CodeCommit | Connection | S3Object | EcrImage
