@@ -1,15 +1,8 @@
-"""How the rules of arguments and names are written: all that are broken are reported at once."""
+"""The rule of the names that components may have."""
 
 import re
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-
-
-def refuse(*rules: tuple[bool, str]) -> None:
-    """Raise one ValueError with a line for each rule that is broken; a line begins with the field's name."""
-    broken = [message for wrong, message in rules if wrong]
-    if broken:
-        raise ValueError("\n".join(broken))
 
 
 def check_name(kind: str, name: str, longest: int = 40) -> None:

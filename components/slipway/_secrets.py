@@ -31,15 +31,6 @@ VariableName = Annotated[str, match(r"[^\s=]+", "be a name without = and spaces"
 """Name of an environment variable of a container."""
 
 
-def secret_rules(environment: Mapping[str, str], secrets: Mapping[str, str]) -> list[tuple[bool, str]]:
-    values = sorted(k for k, v in secrets.items() if not SECRET.fullmatch(v) and not PARAMETER.fullmatch(v))
-    return [
-        *names_twice(environment, secrets),
-        # What stands there may be the secret itself, so it is not repeated.
-        (bool(values), f"secrets must be ARNs of secrets or parameters, and these are not: {values}"),
-    ]
-
-
 def names_twice(environment: Mapping[str, object], secrets: Mapping[str, object]) -> Iterator[tuple[bool, str]]:
     twice = sorted(set(environment) & set(secrets))
     yield bool(twice), f"environment must not have the names that secrets has, got {twice} in both"

@@ -37,59 +37,10 @@ class ArtifactStore(pulumi.ComponentResource):
         )
         # An artifact is a copy of what a commit or a build can make again, so the bucket may go with the stack.
         bucket = aws.s3.Bucket(name, force_destroy=True, opts=child)
-        aws.s3.BucketServerSideEncryptionConfiguration(
-            f"{name}-encryption",
-            bucket=bucket.bucket,
-            rules=[
-                aws.s3.BucketServerSideEncryptionConfigurationRuleArgs(
-                    apply_server_side_encryption_by_default=aws.s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
-                        sse_algorithm="aws:kms", kms_master_key_id=key.arn
-                    ),
-                    bucket_key_enabled=True,
-                )
-            ],
-            opts=child,
-        )
-        private = aws.s3.BucketPublicAccessBlock(
-            f"{name}-private",
-            bucket=bucket.bucket,
-            block_public_acls=True,
-            block_public_policy=True,
-            ignore_public_acls=True,
-            restrict_public_buckets=True,
-            opts=child,
-        )
-        aws.s3.BucketLifecycleConfiguration(
-            f"{name}-expiry",
-            bucket=bucket.bucket,
-            rules=[
-                aws.s3.BucketLifecycleConfigurationRuleArgs(
-                    id="expire",
-                    status="Enabled",
-                    filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
-                    expiration=aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(days=KEEP_DAYS),
-                    abort_incomplete_multipart_upload=aws.s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(
-                        days_after_initiation=1
-                    ),
-                )
-            ],
-            opts=child,
-        )
-        aws.s3.BucketPolicy(
-            f"{name}-tls",
-            bucket=bucket.bucket,
-            policy=document(
-                {
-                    "Effect": "Deny",
-                    "Principal": "*",
-                    "Action": "s3:*",
-                    "Resource": [bucket.arn, pulumi.Output.concat(bucket.arn, "/*")],
-                    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-                }
-            ),
-            # S3 takes one change of a bucket's access at a time.
-            opts=child.merge(pulumi.ResourceOptions(depends_on=[private])),
-        )
+        encrypt(name, bucket, key, child)
+        private = keep_private(name, bucket, child)
+        expire(name, bucket, child)
+        require_tls(name, bucket, private, child)
 
         self.bucket_name = bucket.bucket
         self.bucket_arn = bucket.arn
@@ -146,3 +97,68 @@ class ArtifactStore(pulumi.ComponentResource):
 
     def _mine(self) -> Condition:
         return {"StringEquals": {"aws:ResourceAccount": self._scope.account}}
+
+
+def encrypt(name: str, bucket: aws.s3.Bucket, key: aws.kms.Key, opts: pulumi.ResourceOptions) -> None:
+    aws.s3.BucketServerSideEncryptionConfiguration(
+        f"{name}-encryption",
+        bucket=bucket.bucket,
+        rules=[
+            aws.s3.BucketServerSideEncryptionConfigurationRuleArgs(
+                apply_server_side_encryption_by_default=aws.s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
+                    sse_algorithm="aws:kms", kms_master_key_id=key.arn
+                ),
+                bucket_key_enabled=True,
+            )
+        ],
+        opts=opts,
+    )
+
+
+def keep_private(name: str, bucket: aws.s3.Bucket, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+    return aws.s3.BucketPublicAccessBlock(
+        f"{name}-private",
+        bucket=bucket.bucket,
+        block_public_acls=True,
+        block_public_policy=True,
+        ignore_public_acls=True,
+        restrict_public_buckets=True,
+        opts=opts,
+    )
+
+
+def expire(name: str, bucket: aws.s3.Bucket, opts: pulumi.ResourceOptions) -> None:
+    aws.s3.BucketLifecycleConfiguration(
+        f"{name}-expiry",
+        bucket=bucket.bucket,
+        rules=[
+            aws.s3.BucketLifecycleConfigurationRuleArgs(
+                id="expire",
+                status="Enabled",
+                filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
+                expiration=aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(days=KEEP_DAYS),
+                abort_incomplete_multipart_upload=aws.s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(
+                    days_after_initiation=1
+                ),
+            )
+        ],
+        opts=opts,
+    )
+
+
+def require_tls(name: str, bucket: aws.s3.Bucket, after: pulumi.Resource, opts: pulumi.ResourceOptions) -> None:
+    aws.s3.BucketPolicy(
+        f"{name}-tls",
+        bucket=bucket.bucket,
+        policy=document(
+            {
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": [bucket.arn, pulumi.Output.concat(bucket.arn, "/*")],
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            }
+        ),
+        # S3 takes one change of a bucket's access at a time.
+        opts=opts.merge(pulumi.ResourceOptions(depends_on=[after])),
+    )

@@ -8,8 +8,36 @@ from typing import Any
 
 import pulumi
 import pytest
-from slipway import BlueGreen, Hook
-from unit.examples import TEST_LISTENER, load_balancer, registry, service
+from slipway import (
+    Approval,
+    BlueGreen,
+    CodeCommit,
+    CodeScan,
+    Connection,
+    DeployStage,
+    EcrImage,
+    ExistingRegistry,
+    Filter,
+    Hook,
+    Notifications,
+    Pipeline,
+    Push,
+    S3Object,
+    Slack,
+    Teams,
+)
+from unit.examples import (
+    GITHUB,
+    TEST_LISTENER,
+    UUID,
+    build,
+    command_project,
+    load_balancer,
+    notifier,
+    pipeline,
+    registry,
+    service,
+)
 from unit.harness import Resource, deploy
 
 WHERE = "eu-west-1:123456789012"
@@ -22,6 +50,35 @@ Late = Callable[[Any], Any]
 def with_hook(late: Late) -> BlueGreen:
     hooks = [Hook(stages=["PRE_SCALE_UP"], function_arn=late(f"arn:aws:lambda:{WHERE}:function:{n}")) for n in "ab"]
     return BlueGreen(hooks=hooks)
+
+
+def with_source(name: str, source: Any = None, **args: Any) -> Pipeline:
+    if not isinstance(source, EcrImage):
+        return pipeline(name, stages=[], source=source or CodeCommit(repository="given"), **args)
+    given = service(f"{name}-service", environment_name="dev", registry=ExistingRegistry("shop-dev"))
+    return pipeline(name, source=source, build=None, stages=[DeployStage(service=given)])
+
+
+def with_approval(name: str, link: Any = None) -> Pipeline:
+    given = registry(f"given-{name}")
+    made = service(f"{name}-service", environment_name="dev", registry=given)
+    stage = DeployStage(service=made, approval=Approval(link=link))
+    return pipeline(name, build=build(f"{name}-build", registry=given), stages=[stage])
+
+
+def scan(**args: Any) -> dict[str, Any]:
+    return {"settings": CodeScan(name="lint", commands=["make lint"], **args)}
+
+
+def from_git(late: Late) -> Connection:
+    filters = Filter(includes=[late("release/*")], excludes=[late("main")])
+    return Connection(
+        arn=late(GITHUB), repository=late("acme/shop"), branch=late("release"), push=[Push(branches=filters)]
+    )
+
+
+def of_a_host(late: Late) -> Connection:
+    return Connection(host_arn=late(GITHUB.replace("connection/", "host/")), repository="acme/shop")
 
 
 FIELDS: dict[str, tuple[Any, Callable[[Late], dict[str, Any]]]] = {
@@ -40,6 +97,41 @@ FIELDS: dict[str, tuple[Any, Callable[[Late], dict[str, Any]]]] = {
         lambda late: {"certificate_arn": late(f"arn:aws:acm:{WHERE}:certificate/c"), "test_listener": TEST_LISTENER},
     ),
     "load balancer: ingress_cidrs": (load_balancer, lambda late: {"ingress_cidrs": [late("10.0.0.0/8")]}),
+    "build: build_args": (build, lambda late: {"build_args": {"B": late("https://x"), "A": "1"}}),
+    "build: builder_image": (build, lambda late: {"builder_image": late("registry.example.com/buildkit:1")}),
+    "commands: environment": (command_project, lambda late: scan(environment={"URL": late("https://x"), "A": "1"})),
+    "commands: secrets": (
+        command_project,
+        lambda late: scan(secrets={"A": late(f"{SECRET}:key::"), "B": late(PARAMETER), "C": SECRET}),
+    ),
+    "commands: secrets_kms_key_arns": (command_project, lambda late: scan(secrets_kms_key_arns=[late(KEY)])),
+    "commands: image": (command_project, lambda late: scan(image=late("example.com/aarch64/tools:1"))),
+    "commands: an image of CodeBuild's": (command_project, lambda late: scan(image=late("aws/codebuild/x:1"))),
+    "pipeline: variables": (with_source, lambda late: {"variables": {"LEVEL": late("info"), "A": "1"}}),
+    "codecommit": (
+        with_source,
+        lambda late: {"source": CodeCommit(repository=late("shop"), branch=late("release"))},
+    ),
+    "connection": (with_source, lambda late: {"source": from_git(late)}),
+    "connection: host_arn": (with_source, lambda late: {"source": of_a_host(late)}),
+    "s3": (
+        with_source,
+        lambda late: {"source": S3Object(bucket=late("acme-sources"), key=late("a.zip"), kms_key_arn=late(KEY))},
+    ),
+    "image": (with_source, lambda late: {"source": EcrImage(repository=late("shop-dev"), tag="verified-x")}),
+    "approval: link": (with_approval, lambda late: {"link": late("https://example.com/{commit}")}),
+    "notifications: slack": (
+        notifier,
+        lambda late: {"notifications": Notifications(slack=Slack(team_id=late("T1"), channel_id=late("C1")))},
+    ),
+    "notifications: teams": (
+        notifier,
+        lambda late: {
+            "notifications": Notifications(
+                teams=Teams(tenant_id=late(UUID), team_id=late(UUID), channel_id=late("19%3a0%40thread.tacv2"))
+            )
+        },
+    ),
     "registry: kms_key_arn": (registry, lambda late: {"kms_key_arn": late(KEY)}),
     "registry: pull_principals": (registry, lambda late: {"pull_principals": [late("arn:aws:iam::123456789012:root")]}),
 }
@@ -125,3 +217,35 @@ def test_a_task_definition_has_room_for_the_variables() -> None:
         )
     late = failure(lambda: service("api", environment={"A": pulumi.Output.from_input("x" * 70_000)}))
     assert late.startswith("environment and secrets must leave room in a task definition, which has 64 KiB: ")
+
+
+@either_way
+@pytest.mark.parametrize(
+    ("component", "args", "message"),
+    [
+        (
+            build,
+            lambda late: {"build_args": {"TOKEN": late("ghp_" + "a" * 36)}},
+            "build_args['TOKEN'] must not be a secret, and is a token of GitHub: whoever may describe the resource "
+            "reads it; let a buildspec of your own read it from Secrets Manager, or name it in not_secret if it is "
+            "none",
+        ),
+        (
+            command_project,
+            lambda late: scan(environment={"TOKEN": late("ghp_" + "a" * 36)}),
+            "environment['TOKEN'] must not be a secret, and is a token of GitHub: whoever may describe the resource "
+            "reads it; put it into secrets, or name it in not_secret if it is none",
+        ),
+        (
+            with_source,
+            lambda late: {"variables": {"TOKEN": late("ghp_" + "a" * 36)}},
+            "variables['TOKEN'] must not be a secret, and is a token of GitHub: whoever may describe the resource "
+            "reads it; let the commands read it from Secrets Manager, or name it in not_secret if it is none",
+        ),
+    ],
+    ids=["build", "commands", "pipeline"],
+)
+def test_a_credential_that_whoever_describes_a_project_reads_is_refused(
+    component: Any, args: Callable[[Late], dict[str, Any]], message: str, late: bool
+) -> None:
+    assert failure(lambda: component("api", **args(either(late)))) == message
