@@ -775,7 +775,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "there are three filters of pushes": (
         source(push=[{"tags": {"includes": [f"v{number}"]}} for number in range(4)]),
-        "source.connection.push must have at most 3 items, all different, got 4",
+        "source.connection.push must have at most 3 items, all different, got a list of 4",
     ),
     "a pull request has events": (
         {**source(pullRequests=[{"events": ["MERGED"], "branches": {"includes": ["main"]}}]), "stages": []},
