@@ -61,6 +61,7 @@ preview: $(VENV)/ready
 
 docs: $(VENV)/ready
 	@$(RUN) -W ignore -m unit.reference > docs/configuration.md
+	@$(RUN) -W ignore -m unit.json_schema > docs/stack-file.schema.json
 	@$(RUN) -W ignore -m unit.architecture
 
 bench: $(VENV)/ready tools

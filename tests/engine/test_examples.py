@@ -60,4 +60,4 @@ def test_the_head_says_why_in_about_ten_lines(example: Path) -> None:
     head = example.read_text().partition("\nconfig:")[0].splitlines()
     assert all(line.startswith("#") and len(line) <= 120 for line in head)
     assert "# Why so: " in "\n".join(head)
-    assert 10 <= len(head) <= 14
+    assert 10 <= len(head) <= 15

@@ -36,6 +36,9 @@ be turned off, which is whatever has a type "or false" or the default "none", su
 A stage adds entries to `environment` and `secrets` of `service`, replaces those of the same name, and removes those
 that are `false` in it (`environment: {LOG_LEVEL: false}`). Any other key of a stage replaces that of the file.
 
+Editors with a YAML language server complete a file that begins with
+`# yaml-language-server: $schema=docs/stack-file.schema.json` ([the schema](stack-file.schema.json)).
+
 Pulumi reads the file as YAML 1.2: `on` and `yes` are strings, `010` is the number 8, and a key may be there only once.
 (`make docs` writes this page from the code.)
 """

@@ -7,12 +7,13 @@ broken in all variants; where it is not, what it says may be a mere consequence 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_args, get_origin
 
 from slipway._constraints import hints
-from slipway.config.schema import Shape, kinds_of, marks_of, shape
+from slipway.config.schema import Shape, is_required, kinds_of, marks_of, shape
 
 VARIANTS = 6
 """Enough for each kind of the largest choice, and for none of them."""
@@ -33,7 +34,7 @@ def guesses(kind: type, name: str, *given: Any) -> Variants:
     """Values of a field with a mistake: what is given, if it has the right type, and others that could be."""
     [field] = [field for field in dataclasses.fields(kind) if field.name == name]
     form = shape(hints(kind)[name])
-    default = [] if is_required(field) else [default_of(field)]
+    default = [] if is_required(kind, name) else [default_of(field)]
     none = [None] if form.optional else []
     return Guesses(itertools.islice(itertools.cycle([*given, *default, *none, *samples(form)]), VARIANTS))
 
@@ -48,14 +49,14 @@ def unchecked(kind: type, values: Mapping[str, Any]) -> Any:
     """An instance of a dataclass whose rules are not checked."""
     made: Any = object.__new__(kind)
     for field in dataclasses.fields(kind):
-        if field.name in values or not is_required(field):
+        if field.name in values or not is_required(kind, field.name):
             object.__setattr__(made, field.name, values[field.name] if field.name in values else default_of(field))
     return made
 
 
 def sample(kind: type) -> Any:
     """A part that has what is required."""
-    required = [field.name for field in dataclasses.fields(kind) if is_required(field)]
+    required = [field.name for field in dataclasses.fields(kind) if is_required(kind, field.name)]
     return unchecked(kind, {name: samples(shape(hints(kind)[name]))[-1] for name in required})
 
 
@@ -70,13 +71,10 @@ def samples(form: Shape) -> list[Any]:
             return list(mark.good[:2])
     kind = next(iter(kinds_of(form.hint)))
     plain: dict[Any, Callable[[], Any]] = {str: lambda: "x", int: lambda: 1, float: lambda: 1.0, bool: bool}
+    plain[datetime.date] = datetime.date.today
     if get_origin(kind) is Sequence:
         return [[], samples(shape(get_args(kind)[0]))]
     return [plain.get(kind, dict)()]
-
-
-def is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def default_of(field: dataclasses.Field[Any]) -> Any:

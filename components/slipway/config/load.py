@@ -24,7 +24,6 @@ from slipway.config.guesses import (
     certain,
     guesses,
     in_all,
-    is_required,
     sample,
     unchecked,
 )
@@ -37,6 +36,7 @@ from slipway.config.schema import (
     Shape,
     StackFile,
     Stage,
+    is_required,
     keys,
     shape,
     to_camel,
@@ -193,7 +193,7 @@ class Reader:
         """The part that `data` has the keys of, or None."""
         if not isinstance(data, Mapping):
             return self._none(path, f"must be a map{got(data)}")
-        possible, fields = keys(kind), {field.name: field for field in dataclasses.fields(kind)}
+        possible = keys(kind)
         for unknown in [each for each in data if each not in possible]:
             close = suggestion(unknown, possible)
             self._mistake(inside(path, unknown), f"is not a key{close}; possible here: {', '.join(possible) or 'none'}")
@@ -201,7 +201,7 @@ class Reader:
         for each, name in possible.items():
             if each in data:
                 values[name] = self._field(kind, name, data[each], inside(path, each))
-            elif is_required(fields[name]):
+            elif is_required(kind, name):
                 self._mistake(inside(path, each), "is required")
                 values[name] = guesses(kind, name)
         return self._made(kind, values, path)

@@ -270,6 +270,12 @@ def keys(part: type) -> dict[str, str]:
     return {to_camel(name): name for name in hints(part)}
 
 
+def is_required(part: type, name: str) -> bool:
+    """Whether a field has no default."""
+    [field] = [field for field in dataclasses.fields(part) if field.name == name]
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
 def to_camel(name: str) -> str:
     """The name of a field as a stack file has it."""
     return re.sub(r"_([a-z0-9])", lambda m: m[1].upper(), name)
@@ -287,5 +293,10 @@ def kinds_of(hint: Any) -> Iterator[Any]:
 
 
 def marks_of(hint: Any) -> Iterator[Any]:
+    """What stands beside a type, and beside those of a union."""
     if get_origin(hint) is Annotated:
+        yield from marks_of(get_args(hint)[0])
         yield from get_args(hint)[1:]
+    elif get_origin(hint) in (typing.Union, types.UnionType):
+        for kind in get_args(hint):
+            yield from marks_of(kind)
