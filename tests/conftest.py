@@ -26,6 +26,8 @@ spent: dict[str, float] = defaultdict(float)
 """CPU seconds of each tier's tests, and of what is beside them."""
 schedules: dict[str, int] = defaultdict(int)
 """How many ran, by kind."""
+files: dict[str, int] = defaultdict(int)
+"""How many stack files were made at random, by what was done with them."""
 reached: list[tuple[int, int]] = []
 """Lines of the release function that the schedules reached, and that they did not."""
 
@@ -112,6 +114,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     for name, value in report.user_properties if report.when == "call" else ():
         if name == "schedules" and isinstance(value, tuple | list):
             schedules[value[0]] += value[1]
+        if name == "files" and isinstance(value, tuple | list):
+            files[value[0]] += value[1]
         if name == "lines" and isinstance(value, tuple | list):
             reached.append((value[0], value[1]))
 
@@ -131,6 +135,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         write(f"schedules: {sum(schedules.values())}")
         for kind, count in schedules.items():
             write(f"    {kind}: {count}")
+    for done, count in files.items():
+        write(f"stack files made at random and {done}: {count}")
     for lines_reached, others in reached:
         write(f"schedules reach {lines_reached} lines of the release function, and {others} others have a reason")
     write(f"components: {lines('components', '*.py', '*.sh')} lines; stand-in: {lines('tests/standin', '*.py')} lines")
