@@ -44,7 +44,7 @@ HealthPath = Annotated[
 PathPattern = Annotated[
     str,
     match(
-        r"/[A-Za-z0-9_.$/~\"'@:+&;*?-]*",
+        r"""/[A-Za-z0-9_.$/~"'@:+&;*?-]*""",
         "be a pattern such as /api/* of a-z A-Z 0-9 _-.$/~\"'@:+&;*?",
         "/api",
         ["api", "/a b", "/a#b", "/ä"],
