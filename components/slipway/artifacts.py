@@ -5,6 +5,7 @@ from __future__ import annotations
 import pulumi
 import pulumi_aws as aws
 
+from slipway._outputs import concat
 from slipway.iam import Condition, Scope, Statement, allow, document
 
 KEEP_DAYS = 30
@@ -53,7 +54,7 @@ class ArtifactStore(pulumi.ComponentResource):
         https://docs.aws.amazon.com/codepipeline/latest/userguide/how-to-custom-role.html
         """
         mine = self._mine()
-        s3 = pulumi.Output.concat("s3.", self._scope.region, ".amazonaws.com")
+        s3 = concat("s3.", self._scope.region, ".amazonaws.com")
         return [
             allow("s3:GetBucketVersioning", "s3:GetBucketAcl", "s3:GetBucketLocation", on=self.bucket_arn, when=mine),
             allow(
@@ -61,7 +62,7 @@ class ArtifactStore(pulumi.ComponentResource):
                 "s3:GetObjectVersion",
                 "s3:PutObject",
                 # The start of an artifact's key is a shortened name of the pipeline, and how short AWS does not say.
-                on=pulumi.Output.concat(self.bucket_arn, "/*"),
+                on=concat(self.bucket_arn, "/*"),
                 when=mine,
             ),
             allow(
@@ -77,8 +78,8 @@ class ArtifactStore(pulumi.ComponentResource):
 
     def read_statements(self) -> list[Statement]:
         """Read artifacts."""
-        s3 = pulumi.Output.concat("s3.", self._scope.region, ".amazonaws.com")
-        objects = pulumi.Output.concat(self.bucket_arn, "/*")  # as above
+        s3 = concat("s3.", self._scope.region, ".amazonaws.com")
+        objects = concat(self.bucket_arn, "/*")  # as above
         return [
             allow("s3:GetObject", "s3:GetObjectVersion", on=objects, when=self._mine()),
             allow("kms:Decrypt", on=self.key_arn, when={"StringEquals": {"kms:ViaService": s3}}),
@@ -86,7 +87,7 @@ class ArtifactStore(pulumi.ComponentResource):
 
     def acl_statement(self) -> Statement:
         """Set the ACL of an artifact, which the source action of a connection does when it uploads one."""
-        return allow("s3:PutObjectAcl", on=pulumi.Output.concat(self.bucket_arn, "/*"), when=self._mine())
+        return allow("s3:PutObjectAcl", on=concat(self.bucket_arn, "/*"), when=self._mine())
 
     def list_statement(self) -> Statement:
         """See that the bucket exists, which a CodeCommit source does first.
@@ -155,7 +156,7 @@ def require_tls(name: str, bucket: aws.s3.Bucket, after: pulumi.Resource, opts: 
                 "Effect": "Deny",
                 "Principal": "*",
                 "Action": "s3:*",
-                "Resource": [bucket.arn, pulumi.Output.concat(bucket.arn, "/*")],
+                "Resource": [bucket.arn, concat(bucket.arn, "/*")],
                 "Condition": {"Bool": {"aws:SecureTransport": "false"}},
             }
         ),

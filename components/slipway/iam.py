@@ -14,6 +14,8 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 import pulumi_aws as aws
 
+from slipway._outputs import concat
+
 Condition = Mapping[str, Mapping[str, Any]]
 
 
@@ -88,9 +90,7 @@ class Scope:
 
     def arn(self, service: str, resource: pulumi.Input[str]) -> pulumi.Output[str]:
         """`arn:<partition>:<service>:<region>:<account>:<resource>`."""
-        return pulumi.Output.concat(
-            "arn:", self.partition, ":", service, ":", self.region, ":", self.account, ":", resource
-        )
+        return concat("arn:", self.partition, ":", service, ":", self.region, ":", self.account, ":", resource)
 
     def same_account(self) -> Condition:
         """The request is made for a resource of this account."""
@@ -136,7 +136,7 @@ def write_logs(group_arn: pulumi.Input[str]) -> Statement:
     CreateLogStream and PutLogEvents are authorized on the group's streams.
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/permissions-reference-cwl.html
     """
-    return allow("logs:CreateLogStream", "logs:PutLogEvents", on=pulumi.Output.concat(group_arn, ":*"))
+    return allow("logs:CreateLogStream", "logs:PutLogEvents", on=concat(group_arn, ":*"))
 
 
 def run_builds(project_arn: pulumi.Input[str]) -> Statement:

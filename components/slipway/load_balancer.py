@@ -11,6 +11,7 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway._constraints import Must, arn, between, check, either, items, match
+from slipway._outputs import concat
 from slipway._rules import check_name
 from slipway.iam import in_region
 
@@ -178,7 +179,7 @@ class LoadBalancer(pulumi.ComponentResource):
 
         self.arn = balancer.arn
         self.dns_name = balancer.dns_name
-        self.url = pulumi.Output.concat("http://" if certificate is None else "https://", balancer.dns_name)
+        self.url = concat("http://" if certificate is None else "https://", balancer.dns_name)
         self.listener_arn = listener.arn
         self.test_listener_arn = test_listener.arn if test_listener else None
         self.security_group_id = security_group.id

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from slipway._outputs import concat
 from slipway.build.component import Build
 from slipway.iam import Scope, Statement
 from slipway.pipeline.commands import CommandProject
@@ -198,8 +199,8 @@ def approval_action(
     commit, live, digest = (
         f"#{{{seen}.{name}}}" for name in (Exported.COMMIT_ID, Exported.LIVE_COMMIT_ID, Exported.IMAGE_DIGEST)
     )
-    console = pulumi.Output.concat("https://", release.scope.region, ".console.aws.amazon.com")
-    message = pulumi.Output.concat(
+    console = concat("https://", release.scope.region, ".console.aws.amazon.com")
+    message = concat(
         f"Release to {service.environment_name}: commit {commit} instead of {live}, image {digest} instead of "
         f"#{{{seen}.{Exported.LIVE_DIGEST}}}. ",
         console,
@@ -211,7 +212,7 @@ def approval_action(
         page = link.apply(lambda link: link.format(commit=commit, live_commit=live, digest=digest))
     else:
         repository = service.registry.repository_name
-        page = pulumi.Output.concat(
+        page = concat(
             console, "/ecr/repositories/private/", release.scope.account, f"/{repository}/_/image/{digest}/details"
         )
     return Action(

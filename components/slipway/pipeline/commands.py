@@ -13,6 +13,7 @@ import pulumi_aws as aws
 
 from slipway import codebuild, iam
 from slipway._constraints import Must, between, check, items, match
+from slipway._outputs import made_of
 from slipway._rules import check_name
 from slipway._secrets import (
     SECRET,
@@ -328,8 +329,8 @@ def vpc_statements(vpc: VpcConfig, scope: Scope) -> list[Statement]:
 
     https://docs.aws.amazon.com/codebuild/latest/userguide/auth-and-access-control-iam-identity-based-access-control.html
     """
-    subnets: Any = pulumi.Output.from_input(cast(Any, vpc.subnet_ids)).apply(
-        lambda ids: pulumi.Output.all(*(scope.arn("ec2", f"subnet/{id}") for id in ids))
+    subnets: Any = made_of(
+        cast(Any, vpc.subnet_ids), lambda ids: pulumi.Output.all(*(scope.arn("ec2", f"subnet/{id}") for id in ids))
     )
     return [
         # These take no resource, and CodeBuild's guide has no narrower form of the next two.

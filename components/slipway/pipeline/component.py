@@ -12,6 +12,7 @@ import pulumi_aws as aws
 
 from slipway import iam
 from slipway._constraints import Must, check, items, match, one_of
+from slipway._outputs import concat
 from slipway._rules import check_name
 from slipway._secrets import plaintext_rules, plaintext_values
 from slipway.artifacts import ArtifactStore
@@ -254,7 +255,7 @@ class Pipeline(pulumi.ComponentResource):
         self.notifier = notifier(name, args, pipeline, child)
         self.pipeline_name = name
         self.connection_arn = source.connection_arn
-        self.console_url = pulumi.Output.concat(
+        self.console_url = concat(
             "https://", scope.region, f".console.aws.amazon.com/codesuite/codepipeline/pipelines/{name}/view"
         )
         self.role_name = role.name
@@ -281,7 +282,7 @@ class Pipeline(pulumi.ComponentResource):
                 "codepipeline:GetPipelineExecution",
                 on=self.arn,
             ),
-            allow("codepipeline:PutApprovalResult", on=pulumi.Output.concat(self.arn, f"/{environment}/Approve")),
+            allow("codepipeline:PutApprovalResult", on=concat(self.arn, f"/{environment}/Approve")),
         ]
 
 

@@ -11,6 +11,7 @@ import pulumi_aws as aws
 
 from slipway import iam
 from slipway._constraints import arn, check, items, match
+from slipway._outputs import concat
 from slipway.codebuild import LogDays
 from slipway.iam import Scope, allow, document
 from slipway.release.lambda_function import function, invoke_on_event
@@ -203,7 +204,7 @@ def chat(name: str, settings: Notifications, topic: aws.sns.Topic, child: pulumi
         opts=child,
     )
     partition = aws.get_partition_output(opts=pulumi.InvokeOptions(parent=child.parent)).partition
-    nothing = [pulumi.Output.concat("arn:", partition, ":iam::aws:policy/AWSDenyAll")]
+    nothing = [concat("arn:", partition, ":iam::aws:policy/AWSDenyAll")]
     if settings.slack is not None:
         aws.chatbot.SlackChannelConfiguration(
             f"{name}-slack",

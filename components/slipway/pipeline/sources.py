@@ -11,6 +11,7 @@ import pulumi_aws as aws
 
 from slipway import registry
 from slipway._constraints import Must, arn, check, either, items, match, one_of
+from slipway._outputs import concat
 from slipway._secrets import KmsKeyArn
 from slipway.artifacts import ArtifactStore
 from slipway.iam import Scope, Statement, allow
@@ -208,7 +209,7 @@ class CodeCommit:
     @property
     def change(self) -> pulumi.Output[str]:
         """What starts the pipeline."""
-        return pulumi.Output.concat("A push to ", self.branch, " of ", self.repository)
+        return concat("A push to ", self.branch, " of ", self.repository)
 
     def configuration(self) -> dict[str, pulumi.Input[str]]:
         """The source action's configuration. By default the action would poll, beside the rule."""
@@ -440,7 +441,7 @@ class Connection:
         """What the pipeline's role needs to take a commit; the service checks either prefix, by the age of the ARN."""
         rest = pulumi.Output.from_input(cast(Any, connection_arn)).apply(lambda arn: arn.split(":", 3)[3])
         return [
-            allow(f"{prefix}:UseConnection", on=pulumi.Output.concat("arn:", scope.partition, f":{prefix}:", rest))
+            allow(f"{prefix}:UseConnection", on=concat("arn:", scope.partition, f":{prefix}:", rest))
             for prefix in ("codeconnections", "codestar-connections")
         ]
 
@@ -506,7 +507,7 @@ class S3Object:
 
     @property
     def change(self) -> pulumi.Output[str]:
-        return pulumi.Output.concat("A new version of ", self.key, " in ", self.bucket)
+        return concat("A new version of ", self.key, " in ", self.bucket)
 
     def configuration(self) -> dict[str, pulumi.Input[str]]:
         """The source action's configuration. By default the action would poll, beside the rule."""
@@ -514,9 +515,9 @@ class S3Object:
 
     def statements(self, scope: Scope) -> list[Statement]:
         """What the pipeline's role needs to take a version of the archive."""
-        bucket = pulumi.Output.concat("arn:", scope.partition, ":s3:::", self.bucket)
+        bucket = concat("arn:", scope.partition, ":s3:::", self.bucket)
         return [
-            allow("s3:GetObject", "s3:GetObjectVersion", on=pulumi.Output.concat(bucket, "/", self.key)),
+            allow("s3:GetObject", "s3:GetObjectVersion", on=concat(bucket, "/", self.key)),
             allow("s3:GetBucketVersioning", "s3:GetBucketAcl", "s3:GetBucketLocation", on=bucket),
             *([allow("kms:Decrypt", on=self.kms_key_arn)] if self.kms_key_arn else []),
         ]
@@ -569,7 +570,7 @@ class EcrImage:
 
     @property
     def change(self) -> pulumi.Output[str]:
-        return pulumi.Output.concat(f"The tag {self.tag} of ", self.repository, " moves")
+        return concat(f"The tag {self.tag} of ", self.repository, " moves")
 
     def configuration(self) -> dict[str, pulumi.Input[str]]:
         """The source action's configuration."""
@@ -577,7 +578,7 @@ class EcrImage:
 
     def statements(self, scope: Scope) -> list[Statement]:
         """What the pipeline's role needs to see which image the tag points at."""
-        return [allow("ecr:DescribeImages", on=scope.arn("ecr", pulumi.Output.concat("repository/", self.repository)))]
+        return [allow("ecr:DescribeImages", on=scope.arn("ecr", concat("repository/", self.repository)))]
 
     def event_pattern(self, scope: Scope) -> dict[str, Any]:
         """The event of a push of the tag.

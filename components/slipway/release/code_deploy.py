@@ -10,6 +10,7 @@ import pulumi_aws as aws
 
 from slipway import iam
 from slipway._constraints import check
+from slipway._outputs import concat, made_of
 from slipway.iam import Scope, Statement, allow
 from slipway.strategies import CodeDeployBlueGreen
 
@@ -171,23 +172,20 @@ def deploy_statements(args: CodeDeployArgs, scope: Scope) -> list[Statement]:
     A tighter form of AWSCodeDeployRoleForECS.
     https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSCodeDeployRoleForECS.html
     """
-    service = pulumi.Output.concat(args.cluster.name, "/", args.service.name)
+    service = concat(args.cluster.name, "/", args.service.name)
     # Which of its rules a listener forwards by is for CodeDeploy to find.
     listeners = [args.listener_arn] if args.test_listener_arn is None else [args.listener_arn, args.test_listener_arn]
-    rules = [
-        pulumi.Output.from_input(arn).apply(lambda arn: arn.replace(":listener/", ":listener-rule/", 1) + "/*")
-        for arn in listeners
-    ]
+    rules = [made_of(arn, lambda arn: arn.replace(":listener/", ":listener-rule/", 1) + "/*") for arn in listeners]
     statements = [
         allow(
             "ecs:DescribeServices",
             "ecs:UpdateServicePrimaryTaskSet",
-            on=scope.arn("ecs", pulumi.Output.concat("service/", service)),
+            on=scope.arn("ecs", concat("service/", service)),
         ),
         allow(
             "ecs:CreateTaskSet",
             "ecs:DeleteTaskSet",
-            on=scope.arn("ecs", pulumi.Output.concat("task-set/", service, "/*")),
+            on=scope.arn("ecs", concat("task-set/", service, "/*")),
         ),
         # These take no resource.
         allow(

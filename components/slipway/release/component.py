@@ -12,6 +12,7 @@ import pulumi_aws as aws
 
 from slipway import iam
 from slipway._constraints import between, check
+from slipway._outputs import concat
 from slipway.codebuild import LogDays
 from slipway.iam import Scope, Statement, allow
 from slipway.registry import Repository
@@ -123,7 +124,7 @@ class ReleaseFunction(pulumi.ComponentResource):
             {
                 "source": ["aws.ecs"],
                 "detail-type": ["ECS Deployment State Change"],
-                "resources": [scope.arn("ecs", pulumi.Output.concat("service/", service_path(args)))],
+                "resources": [scope.arn("ecs", concat("service/", service_path(args)))],
             },
             made.function.name,
             made.function.arn,
@@ -250,7 +251,7 @@ def rollout(settings: pulumi.Output[str], part: int, parts: int) -> pulumi.Outpu
 
 
 def service_path(args: ReleaseFunctionArgs) -> pulumi.Output[str]:
-    return pulumi.Output.concat(args.cluster.name, "/", args.service.name)
+    return concat(args.cluster.name, "/", args.service.name)
 
 
 def deploy_statements(args: ReleaseFunctionArgs, scope: Scope) -> list[Statement]:
@@ -258,12 +259,12 @@ def deploy_statements(args: ReleaseFunctionArgs, scope: Scope) -> list[Statement
     of_service = service_path(args)
 
     def ecs(kind: str, path: pulumi.Input[str]) -> pulumi.Output[str]:
-        return scope.arn("ecs", pulumi.Output.concat(kind, "/", path))
+        return scope.arn("ecs", concat(kind, "/", path))
 
     service = ecs("service", of_service)
-    deployments = ecs("service-deployment", pulumi.Output.concat(of_service, "/*"))
-    revisions = ecs("service-revision", pulumi.Output.concat(of_service, "/*"))
-    tasks = ecs("task", pulumi.Output.concat(args.cluster.name, "/*"))
+    deployments = ecs("service-deployment", concat(of_service, "/*"))
+    revisions = ecs("service-revision", concat(of_service, "/*"))
+    tasks = ecs("task", concat(args.cluster.name, "/*"))
     follow = [
         allow("ecs:ListServiceDeployments", on=service),
         allow("ecs:DescribeServiceDeployments", "ecs:StopServiceDeployment", on=[service, deployments]),

@@ -10,6 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
+from slipway._outputs import concat
 from slipway._rules import check_name
 from slipway.iam import Scope, Statement, allow, in_region
 from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
@@ -116,7 +117,7 @@ class Service(pulumi.ComponentResource):
         if self.code_deploy is not None:
             return [*self.code_deploy.deploy_statements(), *definitions, passes]
         if isinstance(self.strategy, Rolling) and self.strategy.ecs_action:
-            path = pulumi.Output.concat("service/", self._cluster.name, f"/{self.service_name}")
+            path = concat("service/", self._cluster.name, f"/{self.service_name}")
             update = allow("ecs:DescribeServices", "ecs:UpdateService", on=self._scope.arn("ecs", path))
             return [update, *definitions, passes]
         return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pulumi
 import pulumi_aws as aws
 
+from slipway._outputs import concat
 from slipway.service.args import ServiceArgs
 
 
@@ -18,7 +19,7 @@ def scale(
         f"{name}-scaling",
         service_namespace="ecs",
         scalable_dimension="ecs:service:DesiredCount",
-        resource_id=pulumi.Output.concat("service/", args.cluster.name, "/", service.name),
+        resource_id=concat("service/", args.cluster.name, "/", service.name),
         # Registering a target moves the count into its bounds at once, and nothing is released yet; the release
         # function sets the real bounds.
         min_capacity=0,

@@ -10,6 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
+from slipway._outputs import concat
 from slipway._secrets import plaintext_values, secret_statements
 from slipway.iam import Scope, Statement
 from slipway.service.args import INSTEAD, ServiceArgs
@@ -114,7 +115,7 @@ def container(
     environment = plaintext_values("environment", args.environment, args.not_secret, INSTEAD)
     return {
         "name": args.container_name,
-        "image": pulumi.Output.concat(args.registry.url, f":{UNRELEASED}"),
+        "image": concat(args.registry.url, f":{UNRELEASED}"),
         "essential": True,
         "portMappings": [{"containerPort": args.port, "hostPort": args.port, "protocol": "tcp"}] if args.port else [],
         "environment": [{"name": key, "value": value} for key, value in sorted(environment.items())],

@@ -10,6 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
+from slipway._outputs import concat
 from slipway.iam import Scope, Statement, allow
 from slipway.load_balancer import LoadBalancer
 from slipway.service.args import ServiceArgs
@@ -243,7 +244,7 @@ class Alarms:
 
 def watched(args: ServiceArgs, own: aws.cloudwatch.MetricAlarm | None, scope: Scope) -> Alarms:
     """The service's own alarm, and those that it is given."""
-    given = [scope.arn("cloudwatch", pulumi.Output.concat("alarm:", alarm)) for alarm in args.alarm_names]
+    given = [scope.arn("cloudwatch", concat("alarm:", alarm)) for alarm in args.alarm_names]
     return Alarms(
         names=[*([own.name] if own else []), *args.alarm_names],
         arns=[*([own.arn] if own else []), *given],
