@@ -14,7 +14,7 @@ R = TypeVar("R")
 def concat(*parts: pulumi.Input[str]) -> pulumi.Output[str]:
     """The parts as one string, as `pulumi.Output.concat` has it.
 
-    Raises pulumi.RunError, when the parts are resolved, if one of them is None: mocks of a unit test that return no such
+    Raises pulumi.RunError, when the parts are resolved, if one of them is None: that of mocks which return no such
     output. AWS's provider always does.
     """
     return pulumi.Output.all(*parts).apply(joined)

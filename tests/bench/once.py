@@ -9,18 +9,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from slipway.testing import Mocks, Recorder
 from standin import tools
 from standin.world import World, stack_file
-from unit.harness import Answers, Recording, run_with
+from unit.harness import recorder, run_with
 
 from bench.programs import Registration, components, plain
 
 
-class Ordered(Recording):
+class Ordered(Recorder):
     """Keeps what mocks answered, and what a resource depends on beside what its inputs say."""
 
     def __init__(self) -> None:
-        super().__init__(Answers())
+        super().__init__(Mocks(), "storefront", "dev")
         self.depends: dict[str, list[str]] = {}
 
     def RegisterResource(self, request: Any) -> Any:
@@ -32,7 +33,7 @@ class Ordered(Recording):
 
 def recorded(services: int) -> list[Registration]:
     monitor = Ordered()
-    run_with(monitor, lambda: components(services), {}, [], "dev")
+    run_with(monitor, lambda: components(services), {}, [])
     found = []
     for urn, made in monitor.recorded.items():
         answer = monitor.resources.get(urn)
@@ -54,7 +55,7 @@ def main(where: str, kind: str, services: int) -> None:
 def on_mocks(program: Callable[[], None]) -> float:
     """CPU seconds of the program."""
     began = time.process_time()
-    run_with(Recording(Answers()), program, {}, [], "dev")
+    run_with(recorder("dev"), program, {}, [])
     return time.process_time() - began
 
 

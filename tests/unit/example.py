@@ -1,4 +1,4 @@
-"""Runs the one complete program of a README against mocks, and says what it made."""
+"""Runs the one complete program of a README, its first block of Python, against mocks, and says what it made."""
 
 from __future__ import annotations
 
@@ -18,9 +18,13 @@ CONFIG = {
 }
 
 
+def blocks(readme: Path) -> list[str]:
+    """The blocks of Python in a README."""
+    return re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
+
+
 def run_example(readme: Path) -> list[Resource]:
-    [example] = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
-    program = compile(example, str(readme), "exec")
+    program = compile(blocks(readme)[0], str(readme), "exec")
     return deploy(lambda: exec(program, {}), CONFIG)
 
 

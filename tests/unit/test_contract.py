@@ -15,7 +15,7 @@ import pulumi_aws as aws
 import pytest
 import slipway
 from unit.examples import CHECKED, EXAMPLES, VARIANTS
-from unit.harness import Recording, Resource, deploy, run
+from unit.harness import Recorder, Resource, deploy, run
 from unit.names import misfits
 
 Component = type[pulumi.ComponentResource]
@@ -25,7 +25,7 @@ FORMS: dict[str, tuple[Component, Callable[..., pulumi.ComponentResource]]] = {
 }
 every_form = pytest.mark.parametrize("form", FORMS)
 every_component = pytest.mark.parametrize("component", EXAMPLES, ids=lambda component: component.__name__)
-RECORDED: dict[str, Recording] = {}
+RECORDED: dict[str, Recorder] = {}
 PLACE = {
     "aws:index/getPartition:getPartition",
     "aws:index/getRegion:getRegion",
@@ -43,16 +43,16 @@ NOT_EXPORTED = {
 }
 
 
-def record(program: Callable[[], Any]) -> Recording:
+def record(program: Callable[[], Any]) -> Recorder:
     return run(program, {}, [], "dev")
 
 
-def mine(recording: Recording) -> list[Resource]:
+def mine(recording: Recorder) -> list[Resource]:
     """The component and what it made: all but the stack, and what the example needs around it."""
     return [r for r in recording.registered() if r.type != "pulumi:pulumi:Stack" and not is_given(recording, r)]
 
 
-def is_given(recording: Recording, resource: Resource) -> bool:
+def is_given(recording: Recorder, resource: Resource) -> bool:
     if resource.name.startswith("given"):
         return True
     above = recording.recorded.get(resource.parent_urn)
@@ -63,7 +63,7 @@ def token(component: Component) -> str:
     return f"slipway:index:{component.__name__}"
 
 
-def example(form: str) -> Recording:
+def example(form: str) -> Recorder:
     """The component, called `app`, protected, with a provider of its own, and its attributes exported: once."""
     component, factory = FORMS[form]
 
@@ -113,7 +113,7 @@ def test_children_carry_the_name_and_the_parent_of(form: str) -> None:
     assert [r.name for r in children if not r.name.startswith(recording.recorded[r.parent_urn].name)] == []
 
 
-def above(recording: Recording, resource: Resource) -> list[Resource]:
+def above(recording: Recorder, resource: Resource) -> list[Resource]:
     parents = []
     while parent := recording.recorded.get(resource.parent_urn):
         parents.append(parent)
@@ -210,8 +210,11 @@ def test_every_component_has_a_docstring_and_so_has_what_it_takes(component: Com
     assert [c.__name__ for c in classes if not c.__doc__ or c.__doc__.startswith(f"{c.__name__}(")] == []
 
 
-INTERNAL = {"config", "function", "lambda_function", "actions", "deployment", "scaling", "task_definition", "traffic"}
-"""Modules whose classes are not for others."""
+INTERNAL = {
+    *("config", "function", "lambda_function", "actions", "deployment", "scaling", "task_definition", "traffic"),
+    "testing",
+}
+"""Modules whose classes are not for others, or are not for programs."""
 
 
 def test_all_that_is_public_is_exported_and_nothing_else() -> None:

@@ -35,7 +35,7 @@ from slipway.strategies import Strategy
 from unit import shapes
 from unit.examples import build, pipeline, pipeline_args, service
 from unit.harness import (
-    Recording,
+    Recorder,
     Resource,
     deploy,
     granted,
@@ -100,7 +100,7 @@ def deployed(source: Source = COMMIT, **args: Any) -> list[Resource]:
     return RUNS[key]
 
 
-def recorded(source: Source) -> Recording:
+def recorded(source: Source) -> Recorder:
     return run(lambda: program(source, {}, buildspec="b.yml"), {}, [], "dev")
 
 

@@ -1,0 +1,489 @@
+"""Unit tests of a program that uses Slipway, without an AWS account and without the Pulumi engine.
+
+```python
+from slipway.testing import deploy
+
+def test_one_service_that_may_read_its_queue() -> None:
+    deployment = deploy("__main__.py", config={"vpcId": "vpc-1"})
+    assert deployment.only("slipway:index:Service").name == "shop"
+    assert [statement["Action"] for statement in deployment.policy("shop-task-role")] == [["sqs:ReceiveMessage"]]
+```
+
+Works with any test runner. What the engine does is not tested here: changes, replacements, transforms, unknown values.
+https://www.pulumi.com/docs/iac/guides/testing/unit/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import json
+import logging
+import runpy
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from google.protobuf import json_format
+from pulumi.runtime import mocks, rpc, settings
+from pulumi.runtime.stack import run_in_stack
+
+__all__ = ["ACCOUNT", "REGION", "Deployment", "Mocks", "Resource", "deploy"]
+
+ACCOUNT = "123456789012"
+"""The account of everything that Mocks answers."""
+REGION = "eu-west-1"
+"""The Region of everything that Mocks answers."""
+
+Answer = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]
+ResourceType = str | type[pulumi.Resource]
+STACK = "pulumi:pulumi:Stack"
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource or component that a program registered."""
+
+    urn: str
+    type: str
+    """Type token, such as `aws:ecs/service:Service`."""
+    name: str
+    """Logical name."""
+    parent: str
+    """Type token of the parent; the empty string for the stack itself."""
+    parent_urn: str
+    inputs: dict[str, Any]
+    """Arguments by their names in AWS's provider (`subnetIds`), with Outputs resolved and secrets in plain text."""
+    secrets: set[str]
+    """Names of the inputs that are secrets."""
+    ignore_changes: list[str]
+    protect: bool
+    retain: bool
+    """`retain_on_delete`."""
+    depends_on: set[str]
+    """Logical names of the resources that it depends on."""
+    provider: str
+    """URN and id of an explicit provider; the empty string for the default one."""
+    outputs: dict[str, Any] = field(default_factory=dict)
+    """What a component registered as its outputs, and for the stack what the program exported."""
+
+    def json(self, key: str) -> Any:
+        """The value of an input that is a JSON document, such as `policy` or `containerDefinitions`."""
+        return json.loads(self.inputs[key])
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a program registered, called and exported."""
+
+    resources: list[Resource]
+    """All of them, the stack included, by URN."""
+    exports: dict[str, Any]
+    """What the program exported with `pulumi.export`."""
+    calls: list[tuple[str, str]]
+    """Functions of providers that were called: the token, and the URN and id of an explicit provider."""
+    warnings: list[str]
+    """Messages of `pulumi.log.warn`."""
+
+    def of_type(self, type: ResourceType) -> list[Resource]:
+        """All resources of a type: its token, or its class (`aws.ecs.Service`, `slipway.Service`)."""
+        token = type_token(type)
+        return [resource for resource in self.resources if resource.type == token]
+
+    def only(self, type: ResourceType) -> Resource:
+        """The one resource of a type.
+
+        Raises AssertionError if there is none, or more than one.
+        """
+        found = self.of_type(type)
+        assert len(found) == 1, (
+            f"expected one resource of type {type_token(type)}, found {len(found)}: {[each.name for each in found]}. "
+            f"The program has these types: {sorted({each.type for each in self.resources})}"
+        )
+        return found[0]
+
+    def named(self, type: ResourceType, name: str) -> Resource:
+        """The resource of a type with this logical name.
+
+        Raises AssertionError if there is none, or if two have different parents and the same name.
+        """
+        same = self.of_type(type)
+        found = [resource for resource in same if resource.name == name]
+        assert len(found) == 1, (
+            f"expected one resource of type {type_token(type)} with the name {name}, found {len(found)}. "
+            f"The program has these of that type: {sorted(each.name for each in same)}"
+        )
+        return found[0]
+
+    def policy(self, role: str) -> list[dict[str, Any]]:
+        """What a role may do: the statements of all its policies that the program makes, inline and attached.
+
+        `role` is the logical name of the role. A policy that the program attaches without making it, such as one of
+        AWS's own, is in the list as `{"PolicyArn": "arn:…"}`.
+
+        Raises AssertionError if there is no such role.
+        """
+        made = self.named("aws:iam/role:Role", role)
+        name = physical_name(made.inputs, made.name)
+        inline = self.of_type("aws:iam/rolePolicy:RolePolicy")
+        documents = [each.inputs["policy"] for each in inline if each.inputs["role"] == name]
+        documents += [each["policy"] for each in made.inputs.get("inlinePolicies", [])]
+        attachments = self.of_type("aws:iam/rolePolicyAttachment:RolePolicyAttachment")
+        attached = [each.inputs["policyArn"] for each in attachments if each.inputs["role"] == name]
+        several = self.of_type("aws:iam/policyAttachment:PolicyAttachment")
+        attached += [each.inputs["policyArn"] for each in several if name in each.inputs.get("roles", [])]
+        attached += made.inputs.get("managedPolicyArns", [])
+        managed = {
+            arn(each.type, physical_name(each.inputs, each.name)): each.inputs["policy"]
+            for each in self.of_type("aws:iam/policy:Policy")
+        }
+        documents += [managed[policy] for policy in attached if policy in managed]
+        statements = [statement for document in documents for statement in listed(json.loads(document)["Statement"])]
+        return [*statements, *({"PolicyArn": policy} for policy in attached if policy not in managed)]
+
+
+def deploy(
+    program: Callable[[], object] | str | Path,
+    *,
+    config: Mapping[str, Any] | None = None,
+    secrets: Mapping[str, Any] | None = None,
+    answers: Mapping[str, Answer] | None = None,
+    project: str = "project",
+    stack: str = "dev",
+) -> Deployment:
+    """Run a program against mocks, and wait for all that it registers.
+
+    `program` is a function, which may be a coroutine, or the path of a program such as `__main__.py`, whose folder is
+    then the first of the import path. `config` is the configuration as a stack file has it: a key without a
+    namespace is the project's, and a value that is not a string is passed as JSON. `secrets` are the keys that are
+    `secure:` there. `answers` is what Mocks takes.
+
+    An error of the program is raised as it is. A function of a provider that no mock answers is a LookupError.
+    """
+    recorder = Recorder(Mocks(answers), project, stack)
+    run(recorder, program, config or {}, secrets or {})
+    return recorder.deployment()
+
+
+class Mocks(mocks.Mocks):
+    """Mocks that answer as AWS would: ARNs, URLs, DNS names and ids, in the account ACCOUNT and the Region REGION.
+
+    `answers` adds to that: by type token of a resource its outputs, by token of a function its result, by their names
+    in the provider (`{"aws:ec2/getVpc:getVpc": {"cidrBlock": "10.0.0.0/16"}}`). A value may be a function of the
+    resource's inputs, or of the function's arguments.
+
+    `deploy` uses it; it can also be passed to `pulumi.runtime.set_mocks`.
+    """
+
+    def __init__(self, answers: Mapping[str, Answer] | None = None) -> None:
+        self.answers = answers or {}
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        inputs = plain(args.inputs)
+        name = physical_name(inputs, args.name)
+        own = answered(self.answers, args.typ, inputs)
+        outputs = {"arn": arn(args.typ, name), "name": name, **of_aws(args.typ, name, args.resource_id)}
+        if args.custom is not False:  # the outputs of a component are not what it was given
+            outputs |= args.inputs
+        outputs |= own
+        return str(own.get("id") or args.resource_id or id_of(args.typ, args.name, outputs)), outputs
+
+    def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:  # type: ignore[override]  # the runtime takes this too
+        if args.token not in self.answers and args.token not in CALLS:
+            raise LookupError(
+                f"the program calls {args.token}, which no mock answers: add its result to the answers, as in "
+                f'deploy(program, answers={{"{args.token}": {{…}}}})'
+            )
+        return {**answered(CALLS, args.token, args.args), **answered(self.answers, args.token, args.args)}
+
+
+class Recorder(mocks.MockMonitor):
+    """What the engine's monitor is to a program, with the URNs that the engine gives; keeps what it is asked."""
+
+    def __init__(self, answers: mocks.Mocks, project: str, stack: str) -> None:
+        super().__init__(answers)
+        self.project = project
+        self.stack = stack
+        self.recorded: dict[str, Resource] = {}
+        self.calls: list[tuple[str, str]] = []
+        self.read: list[tuple[str, str, str, str]] = []
+        """Resources that exist already and were looked at: type, name, id and the parent's URN."""
+        self.warnings: list[str] = []
+        self.logger = logging.Logger("program")
+        self.logger.addHandler(Keeping(self.warnings))
+
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        types = parent.split("::")[2] if parent else STACK
+        qualified = type_ if types == STACK else f"{types}${type_}"
+        return f"urn:pulumi:{self.stack}::{self.project}::{qualified}::{name}"
+
+    def RegisterResource(self, request: Any) -> Any:
+        urn = self.make_urn(request.parent, request.type, request.name)
+        if urn in self.recorded:
+            raise ValueError(f"two resources have the URN {urn}")
+        inputs = rpc.deserialize_properties(request.object, keep_unknowns=True)
+        self.recorded[urn] = Resource(
+            urn=urn,
+            type=request.type,
+            name=request.name,
+            parent=request.parent.split("::")[2].rpartition("$")[2] if request.parent else "",
+            parent_urn=request.parent,
+            inputs=plain(inputs),
+            secrets={key for key, value in inputs.items() if rpc.is_rpc_secret(value)},
+            ignore_changes=list(request.ignoreChanges),
+            protect=request.protect,
+            retain=request.retainOnDelete,
+            depends_on={dependency.rpartition("::")[2] for dependency in request.dependencies},
+            provider=request.provider or json_format.MessageToDict(request).get("providers", {}).get("aws", ""),
+        )
+        return super().RegisterResource(request)  # type: ignore[no-untyped-call]
+
+    def ReadResource(self, request: Any) -> Any:
+        self.read.append((request.type, request.name, request.id, request.parent))
+        return super().ReadResource(request)  # type: ignore[no-untyped-call]
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:
+        outputs = plain(rpc.deserialize_properties(request.outputs, keep_unknowns=True))
+        self.recorded[request.urn].outputs.update(outputs)
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
+
+    def Invoke(self, request: Any) -> Any:
+        self.calls.append((request.tok, request.provider))
+        return super().Invoke(request)  # type: ignore[no-untyped-call]
+
+    def registered(self) -> list[Resource]:
+        """What was registered, in an order that does not change."""
+        return sorted(self.recorded.values(), key=lambda resource: resource.urn)
+
+    def deployment(self) -> Deployment:
+        resources = self.registered()
+        [stack] = [resource for resource in resources if resource.type == STACK]
+        return Deployment(resources, stack.outputs, self.calls, self.warnings)
+
+
+class Keeping(logging.Handler):
+    """Keeps what a program warns of."""
+
+    def __init__(self, messages: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self.messages = messages
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+def run(
+    recorder: Recorder,
+    program: Callable[[], object] | str | Path,
+    config: Mapping[str, Any],
+    secrets: Mapping[str, Any],
+) -> None:
+    """Run a program as the engine would, and wait for all of it."""
+
+    def qualified(key: str) -> str:
+        return key if ":" in key else f"{recorder.project}:{key}"
+
+    def go() -> None:
+        settings.ROOT.set(object())  # type: ignore[arg-type]  # keeps set_mocks from making a stack of its own
+        pulumi.runtime.set_mocks(
+            recorder.mocks, recorder.project, recorder.stack, preview=False, logger=recorder.logger, monitor=recorder
+        )
+        settings.ROOT.set(None)
+        settings.SETTINGS.rpc_manager.clear()
+        settings.SETTINGS.outputs.clear()
+        values = {
+            qualified(key): value if isinstance(value, str) else as_json(value)
+            for key, value in {**config, **secrets}.items()
+        }
+        pulumi.runtime.set_all_config(values, [qualified(key) for key in secrets])
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(run_in_stack(lambda: started(program)))
+        finally:
+            left = [task for task in asyncio.all_tasks(loop) if not task.done()]
+            for task in left:
+                task.cancel()
+            if left:
+                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            loop.close()
+            asyncio.set_event_loop(None)
+
+    with undisturbed():
+        contextvars.copy_context().run(go)  # what the runtime keeps is context: nothing leaks
+
+
+def started(program: Callable[[], object] | str | Path) -> Awaitable[None] | None:
+    """Calls a function, or runs a file with a fresh import of the modules beside it."""
+    if callable(program):
+        result = program()
+        return result if isinstance(result, Awaitable) else None
+    folder = Path(program).resolve().parent
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    try:
+        runpy.run_path(str(program), run_name="__main__")
+    finally:
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and Path(file).parent == folder:
+                del sys.modules[name]  # or the resources that it makes would be missing the next time
+    return None
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Without looking for garbage, which takes a third of the time of a run, and without what asyncio says of tasks
+    that an error left behind, which the engine's own runner silences too."""
+    log, collecting = logging.getLogger("asyncio"), gc.isenabled()
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    gc.disable()
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        if collecting:
+            gc.enable()
+
+
+def as_json(value: Any) -> str:
+    """A nested value as Pulumi passes it: a day of YAML is the moment that it begins."""
+    return json.dumps(value, default=lambda day: f"{day.isoformat()}T00:00:00Z")
+
+
+def type_token(type: ResourceType) -> str:
+    """The type token of a resource's class."""
+    if isinstance(type, str):
+        return type
+    token: str | None = getattr(type, "pulumi_type", None)
+    if token is None and type.__module__.startswith("slipway."):
+        token = f"slipway:index:{type.__name__}"
+    if token is None:
+        raise TypeError(f"{type.__name__} carries no type token: pass the token, such as 'acme:index:{type.__name__}'")
+    return token
+
+
+def plain(value: Any) -> Any:
+    """A value without the marks of secrets."""
+    if rpc.is_rpc_secret(value):
+        return plain(rpc.unwrap_rpc_secret(value))
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+def listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+# What AWS would answer
+
+
+def physical_name(inputs: Mapping[str, Any], logical: str) -> str:
+    """What AWS calls a resource; where a program gives no name, the mocks take the logical one."""
+    return str(inputs.get("name") or inputs.get("family") or inputs.get("bucket") or logical)
+
+
+def arn(type_: str, name: str) -> str:
+    """The ARN of a resource; where the form is not known here, it is `service:region:account:type/name`."""
+    service, _, rest = type_.removeprefix("aws:").partition("/")
+    form = ARNS.get(type_, f"{service}:{{in_region}}:{rest.partition(':')[0].lower()}/{{name}}")
+    return "arn:aws:" + form.format(in_region=f"{REGION}:{ACCOUNT}", account=ACCOUNT, name=name)
+
+
+def id_of(type_: str, logical: str, outputs: Mapping[str, Any]) -> str:
+    """The id that the provider gives, where programs use it as what it is."""
+    key = IDS.get(type_)
+    return str(plain(outputs[key])) if key else f"{logical}-id"
+
+
+def of_aws(type_: str, name: str, id: str | None) -> dict[str, Any]:
+    """What a type has beside its ARN and its name; `id` is that of a resource that exists already."""
+    match type_:
+        case "aws:ecr/repository:Repository":
+            return {"repositoryUrl": repository_url(name), "registryId": ACCOUNT}
+        case "aws:lambda/function:Function":
+            return {"lastModified": MADE["function"]}
+        case "aws:dynamodb/table:Table":
+            return {"streamLabel": MADE["table"]}
+        case "aws:codeconnections/connection:Connection":
+            # A new one is pending, and one that exists already unless its id says so.
+            ready = id and not id.endswith("pending")
+            return {"connectionStatus": "AVAILABLE" if ready else "PENDING"} | ({"arn": id} if id else {})
+        case "aws:lb/targetGroup:TargetGroup":
+            return {"arnSuffix": f"targetgroup/{name}/1"}
+        case "aws:lb/loadBalancer:LoadBalancer":
+            return {"dnsName": f"{name}.elb.example", "arnSuffix": f"app/{name}/1", "zoneId": "Z1"}
+        case "aws:s3/bucket:Bucket":
+            return {"bucket": name}
+        case "aws:sqs/queue:Queue":
+            return {"url": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}"}
+        case "awsx:ec2:Vpc":
+            return {"vpcId": "vpc-1", "publicSubnetIds": ["subnet-1", "subnet-2"], "privateSubnetIds": ["subnet-3"]}
+        case _:
+            return {}
+
+
+def repository_url(name: str) -> str:
+    return f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{name}"
+
+
+def answered(answers: Mapping[str, Answer], token: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
+    answer = answers.get(token, {})
+    return answer(args) if callable(answer) else answer
+
+
+ARNS = {
+    "aws:appautoscaling/target:Target": "application-autoscaling:{in_region}:scalable-target/{name}",
+    "aws:cloudwatch/eventRule:EventRule": "events:{in_region}:rule/{name}",
+    "aws:cloudwatch/metricAlarm:MetricAlarm": "cloudwatch:{in_region}:alarm:{name}",
+    "aws:sns/topic:Topic": "sns:{in_region}:{name}",
+    "aws:sqs/queue:Queue": "sqs:{in_region}:{name}",
+    "aws:cloudwatch/logGroup:LogGroup": "logs:{in_region}:log-group:{name}",
+    "aws:codepipeline/pipeline:Pipeline": "codepipeline:{in_region}:{name}",
+    "aws:ecs/taskDefinition:TaskDefinition": "ecs:{in_region}:task-definition/{name}:1",
+    "aws:iam/policy:Policy": "iam::{account}:policy/{name}",
+    "aws:iam/role:Role": "iam::{account}:role/{name}",
+    "aws:lambda/function:Function": "lambda:{in_region}:function:{name}",
+    "aws:lb/listener:Listener": "elasticloadbalancing:{in_region}:listener/{name}",
+    "aws:lb/listenerRule:ListenerRule": "elasticloadbalancing:{in_region}:listener-rule/{name}",
+    "aws:lb/loadBalancer:LoadBalancer": "elasticloadbalancing:{in_region}:loadbalancer/app/{name}/1",
+    "aws:lb/targetGroup:TargetGroup": "elasticloadbalancing:{in_region}:targetgroup/{name}/1",
+    "aws:s3/bucket:Bucket": "s3:::{name}",
+    "aws:secretsmanager/secret:Secret": "secretsmanager:{in_region}:secret:{name}-AbCdEf",
+    "aws:ssm/parameter:Parameter": "ssm:{in_region}:parameter{name}",
+}
+
+IDS = {
+    "aws:ecs/cluster:Cluster": "arn",
+    "aws:iam/policy:Policy": "arn",
+    "aws:iam/role:Role": "name",
+    "aws:s3/bucket:Bucket": "bucket",
+    "aws:secretsmanager/secret:Secret": "arn",
+    "aws:sns/topic:Topic": "arn",
+    "aws:sqs/queue:Queue": "url",
+}
+"""Which output is the id."""
+
+MADE = {"function": "2026-01-01T00:00:00.000+0000", "table": "2026-01-01T00:00:00.000"}
+"""When each function was last modified, and the label of each table's stream, which is when it was made."""
+
+CALLS: Mapping[str, Answer] = {
+    "aws:index/getPartition:getPartition": {"partition": "aws", "dnsSuffix": "amazonaws.com"},
+    "aws:index/getRegion:getRegion": {"region": REGION},
+    "aws:index/getCallerIdentity:getCallerIdentity": {
+        "accountId": ACCOUNT,
+        "arn": f"arn:aws:iam::{ACCOUNT}:user/somebody",
+    },
+    "aws:ecr/getRepository:getRepository": lambda args: {
+        "arn": arn("aws:ecr/repository:Repository", args["name"]),
+        "repositoryUrl": repository_url(args["name"]),
+    },
+}

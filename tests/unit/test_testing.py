@@ -1,0 +1,312 @@
+"""`slipway.testing`, as somebody's own tests use it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+import pytest
+import slipway
+from pulumi.runtime import mocks
+from slipway import testing
+from slipway.testing import Deployment, deploy
+from unit.example import blocks
+from unit.harness import ROOT
+from unit.test_contract import FORMS
+
+
+def policy_of(*actions: str) -> str:
+    statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def allows(*actions: str) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+
+
+def test_the_test_in_the_readme_passes_and_can_fail(tmp_path: Path) -> None:
+    program, test = blocks(ROOT / "README.md")
+    where = {**os.environ, "PYTHONPATH": str(Path(slipway.__file__).parents[1])}
+
+    def outcome() -> tuple[int, str]:
+        run = [sys.executable, "-W", "ignore", "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
+        done = subprocess.run(run, cwd=tmp_path, env=where, capture_output=True, text=True)
+        return done.returncode, done.stdout
+
+    (tmp_path / "__main__.py").write_text(program)
+    (tmp_path / "test_program.py").write_text(test)
+    code, text = outcome()
+    assert (code, "1 passed" in text) == (0, True), text
+    (tmp_path / "__main__.py").write_text(
+        program.replace('DATABASE_URL": config.require("databaseUrlSecretArn")', 'DATABASE_URL": "/shop/database-url"')
+    )
+    code, text = outcome()
+    assert (code, "1 failed" in text) == (1, True), text
+
+
+def queue() -> None:
+    made = aws.sqs.Queue("orders")
+    pulumi.export("url", made.url)
+    pulumi.export("arn", made.arn)
+    pulumi.export("id", made.id)
+
+
+def test_the_exports_are_what_aws_would_answer() -> None:
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
+    assert deploy(queue).exports == {"url": url, "arn": "arn:aws:sqs:eu-west-1:123456789012:orders", "id": url}
+
+
+def test_a_resource_is_found_by_its_token_and_by_its_class() -> None:
+    deployment = deploy(queue)
+    by_token = deployment.only("aws:sqs/queue:Queue")
+    assert by_token.name == "orders"
+    assert deployment.only(aws.sqs.Queue) is by_token
+    assert deployment.named(aws.sqs.Queue, "orders") is by_token
+    assert deployment.of_type(aws.sns.Topic) == []
+
+
+def test_a_component_of_slipway_is_found_by_its_class() -> None:
+    deployment = deploy(lambda: slipway.Registry("shop"))
+    assert deployment.only(slipway.Registry).outputs["url"] == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/shop"
+
+
+def test_a_class_without_a_token_is_refused() -> None:
+    class Own(pulumi.ComponentResource):
+        pass
+
+    with pytest.raises(TypeError, match=r"^Own carries no type token: pass the token, such as 'acme:index:Own'$"):
+        deploy(queue).only(Own)
+
+
+@pytest.mark.parametrize(
+    ("look", "message"),
+    [
+        (
+            lambda deployment: deployment.only(aws.sns.Topic),
+            "expected one resource of type aws:sns/topic:Topic, found 0: []. "
+            "The program has these types: ['aws:sqs/queue:Queue', 'pulumi:pulumi:Stack']",
+        ),
+        (
+            lambda deployment: deployment.named(aws.sqs.Queue, "order"),
+            "expected one resource of type aws:sqs/queue:Queue with the name order, found 0. "
+            "The program has these of that type: ['orders']",
+        ),
+    ],
+)
+def test_a_look_up_that_finds_nothing_says_what_there_is(look: Callable[[Deployment], object], message: str) -> None:
+    with pytest.raises(AssertionError) as error:
+        look(deploy(queue))
+    assert str(error.value) == message
+
+
+def test_a_name_that_two_parents_have_is_not_the_one_resource() -> None:
+    def program() -> None:
+        for parent in "AB":
+            above = pulumi.ComponentResource(f"acme:index:{parent}", parent)
+            aws.sqs.Queue("orders", opts=pulumi.ResourceOptions(parent=above))
+
+    with pytest.raises(AssertionError, match=r"with the name orders, found 2\."):
+        deploy(program).named(aws.sqs.Queue, "orders")
+
+
+@pytest.mark.parametrize("own_name", [None, "its-own"])
+def test_the_policy_of_a_role_is_all_that_the_program_gives_to_it(own_name: str | None) -> None:
+    def program() -> None:
+        inline = aws.iam.RoleInlinePolicyArgs(name="first", policy=policy_of("s3:GetObject"))
+        role = aws.iam.Role("job", name=own_name, assume_role_policy="{}", inline_policies=[inline])
+        other = aws.iam.Role("other", assume_role_policy="{}")
+        aws.iam.RolePolicy("by-name", role=role.name, policy=policy_of("sqs:SendMessage"))
+        aws.iam.RolePolicy("by-id", role=role.id, policy=policy_of("sns:Publish"))
+        aws.iam.RolePolicy("of-other", role=other.name, policy=policy_of("iam:PassRole"))
+        own = aws.iam.Policy("own", policy=policy_of("kms:Decrypt"))
+        shared = aws.iam.Policy("shared", policy=policy_of("kms:Encrypt"))
+        aws.iam.RolePolicyAttachment("own", role=role.name, policy_arn=own.arn)
+        aws.iam.PolicyAttachment("shared", roles=[role.name], policy_arn=shared.arn)
+        aws.iam.RolePolicyAttachment("aws", role=role.name, policy_arn="arn:aws:iam::aws:policy/ReadOnlyAccess")
+
+    deployment = deploy(program)
+    found = deployment.policy("job")
+    actions = [statement["Action"][0] for statement in found[:-1]]
+    assert sorted(actions) == ["kms:Decrypt", "kms:Encrypt", "s3:GetObject", "sns:Publish", "sqs:SendMessage"]
+    assert found[-1] == {"PolicyArn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}
+    assert deployment.policy("other") == [allows("iam:PassRole")]
+    with pytest.raises(AssertionError, match=r"of type aws:iam/role:Role with the name jobs, found 0"):
+        deployment.policy("jobs")
+
+
+def test_a_function_that_no_mock_answers_is_said_with_what_to_do() -> None:
+    def program() -> None:
+        pulumi.export("cidr", aws.ec2.get_vpc(id="vpc-1").cidr_block)
+
+    with pytest.raises(LookupError) as error:
+        deploy(program)
+    assert str(error.value) == (
+        "the program calls aws:ec2/getVpc:getVpc, which no mock answers: add its result to the answers, as in "
+        'deploy(program, answers={"aws:ec2/getVpc:getVpc": {…}})'
+    )
+    answers: dict[str, testing.Answer] = {"aws:ec2/getVpc:getVpc": lambda args: {"cidrBlock": f"of {args['id']}"}}
+    deployment = deploy(program, answers=answers)
+    assert (deployment.exports, deployment.calls) == ({"cidr": "of vpc-1"}, [("aws:ec2/getVpc:getVpc", "")])
+
+
+def test_an_output_function_that_no_mock_answers_is_the_same_error() -> None:
+    with pytest.raises(LookupError, match=r"^the program calls aws:ec2/getVpc:getVpc, which no mock answers"):
+        deploy(lambda: pulumi.export("cidr", aws.ec2.get_vpc_output(id="vpc-1").cidr_block))
+
+
+def test_answers_are_laid_over_what_a_resource_is_given_and_over_what_aws_would_answer() -> None:
+    answers: dict[str, testing.Answer] = {"aws:sqs/queue:Queue": {"id": "mine", "arn": "arn:mine", "url": "u"}}
+    assert deploy(queue, answers=answers).exports == {"url": "u", "arn": "arn:mine", "id": "mine"}
+
+
+def test_configuration_is_the_projects_and_secrets_stay_secret() -> None:
+    def program() -> None:
+        config = pulumi.Config()
+        aws.ssm.Parameter(
+            "token", name=config.require("name"), type="SecureString", value=config.require_secret("token")
+        )
+        pulumi.export("ids", config.require_object("subnetIds"))
+        pulumi.export("region", pulumi.Config("aws").require("region"))
+        pulumi.export("where", f"{pulumi.get_project()}/{pulumi.get_stack()}")
+
+    config = {"name": "/shop/token", "subnetIds": ["subnet-1"], "aws:region": "eu-west-1"}
+    deployment = deploy(program, config=config, secrets={"token": "s3cret"}, project="shop", stack="prod")
+    assert deployment.exports == {"ids": ["subnet-1"], "region": "eu-west-1", "where": "shop/prod"}
+    parameter = deployment.only(aws.ssm.Parameter)
+    assert (parameter.inputs["value"], parameter.secrets) == ("s3cret", {"value"})
+
+
+class OwnError(Exception):
+    pass
+
+
+def raising() -> None:
+    raise OwnError("of the program")
+
+
+def raising_late() -> None:
+    pulumi.export("x", aws.sqs.Queue("orders").arn.apply(lambda _: raising()))
+
+
+@pytest.mark.parametrize("program", [raising, raising_late])
+def test_an_error_of_the_program_is_raised_as_it_is(program: Callable[[], None]) -> None:
+    with pytest.raises(OwnError, match=r"^of the program$"):
+        deploy(program)
+    assert deploy(queue).exports.keys() == {"url", "arn", "id"}  # nothing of the failed run is left
+
+
+def test_all_is_waited_for_also_what_a_coroutine_makes_and_what_is_made_in_an_apply() -> None:
+    async def program() -> None:
+        first = aws.sqs.Queue("first")
+        first.arn.apply(lambda arn: aws.sns.Topic("late", name=arn.rpartition(":")[2]))
+
+    assert deploy(program).only(aws.sns.Topic).inputs["name"] == "first"
+
+
+def test_warnings_and_options_are_kept() -> None:
+    def program() -> None:
+        first = aws.sqs.Queue("first", opts=pulumi.ResourceOptions(protect=True, retain_on_delete=True))
+        opts = pulumi.ResourceOptions(depends_on=first, ignore_changes=["name"])
+        aws.sqs.Queue("second", opts=opts)
+        pulumi.log.warn("careful")
+
+    deployment = deploy(program)
+    first, second = deployment.of_type(aws.sqs.Queue)
+    assert (first.protect, first.retain, second.depends_on, second.ignore_changes) == (True, True, {"first"}, ["name"])
+    assert deployment.warnings == ["careful"]
+
+
+def test_a_file_is_run_with_the_modules_beside_it_each_time_anew(tmp_path: Path) -> None:
+    (tmp_path / "parts.py").write_text("import pulumi_aws as aws\nqueue = aws.sqs.Queue('orders')\n")
+    (tmp_path / "__main__.py").write_text("import parts, pulumi\npulumi.export('arn', parts.queue.arn)\n")
+    before = list(sys.path)
+    for _ in range(2):
+        deployment = deploy(tmp_path / "__main__.py")
+        assert deployment.only(aws.sqs.Queue).name == "orders"
+        assert deployment.exports == {"arn": "arn:aws:sqs:eu-west-1:123456789012:orders"}
+    assert (sys.path, "parts" in sys.modules) == (before, False)
+
+
+def test_the_arn_of_a_type_that_is_not_known_has_the_common_form() -> None:
+    deployment = deploy(lambda: pulumi.export("arn", aws.kinesis.Stream("clicks").arn))
+    assert deployment.exports == {"arn": "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"}
+
+
+def test_the_mocks_serve_pulumis_own_harness_too() -> None:
+    code = """
+import pulumi, pulumi_aws as aws
+from slipway.testing import Mocks
+pulumi.runtime.set_mocks(Mocks(), project="shop", stack="dev", preview=False)
+import slipway
+
+@pulumi.runtime.test
+def test():
+    return slipway.Registry("shop").url.apply(print)
+
+test()
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("123456789012.dkr.ecr.eu-west-1.amazonaws.com/shop\n", "")
+
+
+def test_neither_pytest_nor_the_release_function_is_needed() -> None:
+    code = "import sys, slipway.testing; print({'pytest', 'boto3', 'pulumi_awsx'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+class Bare(mocks.Mocks):
+    """Mocks as many tests have them: a resource has what it is given, and nothing that AWS adds."""
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        return f"{args.name}-id", args.inputs
+
+    def call(self, args: mocks.MockCallArgs) -> Any:
+        return {}
+
+
+class BareButCalls(Bare):
+    """The same, with answers to what nearly every program asks."""
+
+    def call(self, args: mocks.MockCallArgs) -> Any:
+        return testing.Mocks().call(args)
+
+
+@pytest.mark.parametrize("answers", [Bare(), BareButCalls()], ids=lambda mocks: type(mocks).__name__)
+@pytest.mark.parametrize("form", FORMS)
+def test_a_component_under_mocks_without_outputs_works_or_says_which_mocks_would_do(
+    form: str, answers: mocks.Mocks
+) -> None:
+    recorder = testing.Recorder(answers, "shop", "dev")
+    try:
+        testing.run(recorder, lambda: FORMS[form][1]("app"), {}, {})
+    except pulumi.RunError as error:
+        # Pulumi may say before it which input of which resource this is.
+        assert re.search(
+            r"an output of a resource is None, and .+ is made of it: the mocks of this test do not return what AWS "
+            r"would\. Use slipway\.testing\.deploy, or pass slipway\.testing\.Mocks\(\) to pulumi\.runtime\.set_mocks$",
+            str(error),
+        )
+
+
+def test_a_missing_output_is_shown_where_it_would_stand() -> None:
+    recorder = testing.Recorder(BareButCalls(), "shop", "dev")
+    with pytest.raises(
+        pulumi.RunError, match=r"^an output of a resource is None, and '<None>/\*' is made of it: the mocks"
+    ):
+        testing.run(recorder, lambda: slipway.ArtifactStore("app"), {}, {})
+
+
+def test_strings_are_made_of_outputs_in_one_way() -> None:
+    """`Output.concat` and its like end in a TypeError of `str.join` where an output of mocks is None."""
+    folder = Path(slipway.__file__).parent
+    texts = {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.py"))}
+    assert [name for name, text in texts.items() if re.search(r"Output\.(concat|format)\(", text)] == []
