@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from pulumi.automation import CommandError
 from pulumi.runtime.proto import provider_pb2 as pb
-from standin import tools
 from standin.provider import Aws, Live, Props
 from standin.workspace import Outcome, Workspace
 
@@ -121,10 +120,12 @@ class Parameters(Live):
 class World:
     """The sample, deployed; what it cost to get there; and what is live."""
 
-    def __init__(self, root: Path, aws: Aws, live: tuple[Service, Rollout, Parameters], providers: str) -> None:
+    def __init__(
+        self, root: Path, aws: Aws, live: tuple[Service, Rollout, Parameters], engine: Path, providers: str
+    ) -> None:
         self.root, self.aws = root, aws
         self.service, self.rollout, self.parameters = live
-        self.workspace = Workspace(root, "dev", tools.engine(), providers, {"sample:launch": "FARGATE"})
+        self.workspace = Workspace(root, "dev", engine, providers, {"sample:launch": "FARGATE"})
         self.planned = self.workspace.preview()
         self.touched = [*aws.resources, *self.parameters.values, *self.rollout.inputs]
         self.made = self.workspace.up()
@@ -147,14 +148,14 @@ def ops(outcome: Outcome) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, engine: Path) -> Iterator[World]:
     root = tmp_path_factory.mktemp("sample")
     for name, text in FILES.items():
         (root / name).write_text(text)
     live = Service(), Rollout(), Parameters()
     aws = Aws({SERVICE: live[0], INVOCATION: live[1], PARAMETER: live[2]}, registry="127.0.0.1:5000")
     with aws.serve() as providers:
-        world = World(root, aws, live, providers)
+        world = World(root, aws, live, engine, providers)
         yield world
         world.workspace.close()
 

@@ -1,14 +1,17 @@
 """Finds, or makes once, the programs that the engine and journey tests and `make demo` run.
 
-Taken first from the machine (PATH, a Docker engine), else made into a cache: Go programs from the modules beside this
-file, the rest from Debian's packages, which are unpacked there and not installed. `python -m standin.tools setup`
-prepares everything, `python -m standin.tools status` says where each comes from.
+Taken first from the machine (PATH, a Docker engine with buildx). Else the engine is Pulumi's own release of the version
+that engine/go.mod requires; where that cannot be had within LIMIT seconds, it is built with Go, as the builder is where
+no Docker engine answers. The rest comes from Debian's packages, which are unpacked into a cache and not installed.
+`python -m standin.tools setup` prepares everything, `python -m standin.tools status` says where each comes from.
 """
 
 import argparse
 import contextlib
 import fcntl
+import hashlib
 import http.client
+import io
 import json
 import os
 import platform
@@ -18,8 +21,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,6 +66,14 @@ BUILDER = [
     Program("buildkitd", "github.com/moby/buildkit", "github.com/moby/buildkit/version.Version=v{version}"),
 ]
 
+SITE = "https://get.pulumi.com/releases/sdk"
+LIMIT = 90
+"""Seconds that a download may take."""
+SILENCE = 5
+"""Seconds that a site may say nothing."""
+PINNED: dict[str, str] = {}
+"""SHA-256 of archives, by their names. It counts more than what the site says, which is not asked then."""
+
 BASE_LEFT_OUT = (
     "./usr/share/*",
     "./usr/lib/*/gconv/*",
@@ -84,15 +98,31 @@ class Unavailable(Exception):
     """A program is missing and cannot be made here; the message says why, and how to get it."""
 
 
+class NotDownloaded(Exception):
+    """A release could not be had, or is not what was published; the message says why."""
+
+
 class Broken(Exception):
     """A program is here, or could be made here, and does not work: a fault, never a reason to skip a test."""
 
 
 def engine(say: Say = print) -> Path:
-    """The `pulumi` executable, built with Go when it is neither on PATH nor in the cache."""
+    """The `pulumi` executable: that on PATH, else that in the cache, else Pulumi's release, else one built with Go."""
     if found := shutil.which("pulumi"):
         return Path(found)
-    return _built("engine", ENGINE, say) / "pulumi"
+    versions = _versions("engine", ENGINE)
+
+    def make(folder: Path) -> None:
+        try:
+            _download_engine(versions["pulumi"], folder, say)
+        except NotDownloaded as e:
+            say(f"{e}; building it with Go instead")
+            try:
+                _build("engine", ENGINE, folder, say)
+            except Unavailable as no_go:
+                raise Unavailable(f"{e}, and {no_go}") from None
+
+    return _once(_build_name(versions), make, say) / "bin" / "pulumi"
 
 
 class Address(str):
@@ -140,7 +170,8 @@ def builder(say: Say = print) -> Iterator[dict[str, str]]:
         config = folder / "docker"
         config.mkdir()
         variables = {"DOCKER_CONFIG": str(config), "BUILDX_CONFIG": str(config / "buildx"), "BUILDX_BUILDER": "slipway"}
-        if docker := _docker_engine(os.environ):
+        docker = _docker_engine(os.environ)
+        if docker and _has_buildx(docker):
             with _engines_builder(docker, config, variables, say):
                 yield variables
         else:
@@ -201,8 +232,8 @@ def _engines_builder(docker: str, config: Path, variables: dict[str, str], say: 
 def _own_builder(folder: Path, config: Path, variables: dict[str, str], say: Say) -> Iterator[None]:
     if platform.system() != "Linux" or os.geteuid() != 0:
         raise Unavailable(
-            "no Docker engine answers `docker info`, and the builder that stands in for it runs as root on Linux only: "
-            "start Docker, or run this as root"
+            "no Docker engine with buildx answers, and the builder that stands in for it runs as root on Linux only: "
+            "start Docker, install its plugin buildx, or run this as root"
         )
     programs = _built("builder", BUILDER, say)
     docker = shutil.which("docker") or str(_unpacked("docker", ["docker-cli", "docker.io"], say))
@@ -293,25 +324,98 @@ def _registry_container(docker: str) -> Iterator[str]:
         subprocess.run([docker, "rm", "--force", "--volumes", container], capture_output=True)
 
 
+# Pulumi's release
+
+
+def _download_engine(version: str, folder: Path, say: Say) -> None:
+    """Pulumi's own archive for this machine, of which only `bin/pulumi` is kept.
+
+    What is verified: that the archive has the SHA-256 that is PINNED here; where none is, the one in the file of
+    checksums that the same site serves over HTTPS. The latter finds a broken download, and not a site that was taken
+    over, which could serve both. No signature is checked.
+    """
+    name = f"pulumi-v{version}-{_platform()}.tar.gz"
+    with _timed(say, f"downloading {name}, once", f"10 seconds, {LIMIT} at most"):
+        deadline = time.monotonic() + LIMIT
+        expected, said_by = PINNED.get(name), "the SHA-256 that is pinned"
+        if expected is None:
+            published = _fetch(f"{SITE}/pulumi-{version}-checksums.txt", deadline).decode(errors="replace")
+            lines = [line.split() for line in published.splitlines()]
+            # sha256sum marks a binary file with a star.
+            sums = {line[1].lstrip("*"): line[0].lower() for line in lines if len(line) == 2}
+            expected, said_by = sums.get(name), "the SHA-256 that its site publishes"
+        if expected is None:
+            raise NotDownloaded(f"the checksums that are published for pulumi {version} do not name {name}")
+        archive = _fetch(f"{SITE}/{name}", deadline)
+        found = hashlib.sha256(archive).hexdigest()
+        if found != expected:
+            raise NotDownloaded(f"{name} was thrown away: its SHA-256 is {found}, and {said_by} is {expected}")
+        (folder / "bin").mkdir()
+        program = folder / "bin" / "pulumi"
+        try:
+            with tarfile.open(fileobj=io.BytesIO(archive)) as files, program.open("wb") as output:
+                member = files.extractfile("pulumi/pulumi")
+                assert member is not None, "pulumi/pulumi is a file"
+                shutil.copyfileobj(member, output)
+        except (tarfile.TarError, KeyError) as e:
+            shutil.rmtree(folder / "bin")
+            raise NotDownloaded(f"{name} holds no program: {e}") from None
+        program.chmod(0o755)
+        (folder / ORIGIN).write_text(f"Pulumi's release, with {said_by}")
+
+
+def _platform() -> str:
+    """What Pulumi calls this machine."""
+    machine = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}.get(platform.machine().lower())
+    if machine is None:
+        raise NotDownloaded(f"pulumi is not released for {platform.machine()}")
+    return f"{platform.system().lower()}-{machine}"
+
+
+def _fetch(url: str, deadline: float) -> bytes:
+    parts, length = [], 0
+    try:
+        with urllib.request.urlopen(url, timeout=SILENCE) as response:
+            expected = int(response.headers.get("Content-Length") or -1)
+            # One packet at a time: `read` would wait for all of it, however slowly it comes.
+            while part := response.read1(1 << 20):
+                parts.append(part)
+                length += len(part)
+                if time.monotonic() > deadline:
+                    raise NotDownloaded(f"{url} was too slow: {length} bytes in {LIMIT} seconds")
+    except (OSError, http.client.HTTPException, ValueError) as e:
+        reason = e.reason if isinstance(e, urllib.error.URLError) and not isinstance(e, urllib.error.HTTPError) else e
+        raise NotDownloaded(f"{url} cannot be had: {reason}") from None
+    if 0 <= length < expected:
+        raise NotDownloaded(f"{url} ended after {length} of {expected} bytes")
+    return b"".join(parts)
+
+
 # What is made once and kept in the cache
+
+
+ORIGIN = "origin"
+"""Beside what was made: a file that says how it was."""
 
 
 def _built(module: str, programs: Sequence[Program], say: Say) -> Path:
     """The folder with these programs, built in the versions that tests/standin/<module>/go.mod requires."""
+    name = _build_name(_versions(module, programs))
+    return _once(name, lambda folder: _build(module, programs, folder, say), say) / "bin"
+
+
+def _build(module: str, programs: Sequence[Program], folder: Path, say: Say) -> None:
     versions = _versions(module, programs)
-
-    def build(folder: Path) -> None:
-        go = shutil.which("go")
-        if go is None:
-            raise Unavailable(_no_go(programs))
-        with _timed(say, f"building {_build_name(versions)} with Go, once", "4 minutes on two cores"):
-            for program in programs:
-                stamp = program.stamp.format(version=versions[program.name])
-                output = str(folder / "bin" / program.name)
-                command = [go, "build", "-ldflags", f"-s -w -X {stamp}", "-o", output, program.package]
-                _run(command, cwd=MODULES / module)
-
-    return _once(_build_name(versions), build, say) / "bin"
+    go = shutil.which("go")
+    if go is None:
+        raise Unavailable(_no_go(programs))
+    with _timed(say, f"building {_build_name(versions)} with Go, once", "4 minutes on two cores"):
+        for program in programs:
+            stamp = program.stamp.format(version=versions[program.name])
+            output = str(folder / "bin" / program.name)
+            command = [go, "build", "-ldflags", f"-s -w -X {stamp}", "-o", output, program.package]
+            _run(command, cwd=MODULES / module)
+    (folder / ORIGIN).write_text("built with Go")
 
 
 def _versions(module: str, programs: Sequence[Program]) -> dict[str, str]:
@@ -489,6 +593,10 @@ def _docker_engine(env: Mapping[str, str]) -> str | None:
     return docker if done.returncode == 0 else None
 
 
+def _has_buildx(docker: str) -> bool:
+    return subprocess.run([docker, "buildx", "version"], capture_output=True).returncode == 0
+
+
 def _answers(address: str) -> bool:
     connection = http.client.HTTPConnection(address, timeout=2)
     try:
@@ -541,12 +649,16 @@ def _status() -> Iterator[str]:
     def place(programs: Sequence[str], folder: str) -> str:
         if found := next(filter(None, map(shutil.which, programs)), None):
             return f"{found} (PATH)"
-        return f"{CACHE / folder} (cache)" if (CACHE / folder).exists() else missing
+        if not (CACHE / folder).exists():
+            return missing
+        origin = CACHE / folder / ORIGIN
+        return f"{CACHE / folder} (cache{f': {origin.read_text()}' if origin.exists() else ''})"
 
     yield f"engine: {place(['pulumi'], _build_name(_versions('engine', ENGINE)))}"
+    builds = docker is not None and _has_buildx(docker)
     own = place([], _build_name(_versions("builder", BUILDER)))
-    yield f"builder: {f'the engine that answers {docker}' if docker else own}"
-    if not docker:
+    yield f"builder: {f'buildx of the Docker engine that answers {docker}' if builds else own}"
+    if not builds:
         yield f"docker: {place(['docker'], f'docker-{_debian()}')}"
         yield f"runc: {place(['runc'], f'runc-{_debian()}')}"
     registries = place(["docker-registry", "registry"], f"docker-registry-{_debian()}")
