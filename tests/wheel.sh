@@ -10,6 +10,6 @@ trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$folder"/*.whl
 # From another folder, so that only what is installed can be imported.
-cp -r tests/unit README.md Pulumi.dev.yaml "$folder"
+cp -r tests/unit README.md "$folder"
 cd "$folder"
 PYTHONPATH=$folder "$folder/venv/bin/python" -W ignore -m unit.example "$folder/README.md"

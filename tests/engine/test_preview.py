@@ -9,7 +9,7 @@ import pytest
 from pulumi.automation import CommandError
 from standin import preview
 from standin.tools import registry
-from standin.world import ROOT, World
+from standin.world import SAMPLE, World
 
 SOURCE = "  aws:region: eu-west-1\n  slipway:source: {codecommit: {repository: storefront}}\n"
 QUICK = ("a blank approval", "a key twice")
@@ -59,8 +59,8 @@ FILES: dict[str, tuple[str | None, list[str]]] = {
 
 def written(folder: Path, text: str | None) -> Path:
     """A project with one odd stack file."""
-    for name in ("Pulumi.yaml", "Pulumi.dev.yaml", "__main__.py"):
-        shutil.copy(ROOT / name, folder)
+    for name in ("Pulumi.yaml", "Pulumi.dev.yaml"):
+        shutil.copy(SAMPLE / name, folder)
     if text is not None:
         (folder / "Pulumi.odd.yaml").write_text(text)
     return folder
@@ -79,7 +79,7 @@ def test_an_odd_stack_file_has_the_same_verdict_in_a_preview_and_in_an_up(
     with registry() as address, World(address, {}, engine) as account:
         account.ecr.create_repository({"repositoryName": "storefront-dev"})
         with pytest.raises(CommandError) as failure:
-            account.workspace("odd", root=root, as_written=True).up()
+            account.workspace("odd", project=root, as_written=True).up()
         assert account.aws.resources == {}
     for output in (previewed, str(failure.value)):
         assert "Traceback" not in output

@@ -21,7 +21,7 @@ def main(stack: str, *repositories: str, root: Path = ROOT) -> int:
         with World("registry.invalid", {}, tools.engine()) as account:
             for name in sorted({*repositories, *(f"{project}-{other}" for other in others)}):
                 account.ecr.create_repository({"repositoryName": name})
-            workspace = account.workspace(stack, root=root, as_written=True)
+            workspace = account.workspace(stack, project=root, as_written=True)
             workspace.preview(on_output=lambda text: print(text, end="" if text.endswith("\n") else "\n"))
     except tools.Unavailable as e:
         print(f"The preview cannot run here: {e}")

@@ -37,7 +37,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slip
 Say = Callable[[str], object]
 
 MODULES = Path(__file__).parent
-APP = MODULES.parents[1] / "app"
+APP = MODULES.parent / "sample" / "app"
 
 
 @dataclass(frozen=True)
@@ -180,9 +180,10 @@ def builder(say: Say = print) -> Iterator[dict[str, str]]:
 
 
 def base_image(registry: str, env: Mapping[str, str], say: Say = print) -> str:
-    """The base image for app/: the Dockerfile's own where a Docker engine can pull it, else a small one in `registry`.
+    """The base image of the tests' service: its Dockerfile's own where a Docker engine can pull it, else a small one.
 
-    The small one is made of Debian's packages, and is not for use outside tests. `env` is what `builder` yields.
+    The small one is pushed to `registry`. It is made of Debian's packages, and is not for use outside tests. `env` is
+    what `builder` yields.
     """
     env = {**os.environ, **env}
     if _docker_engine(env):
@@ -264,7 +265,7 @@ def _own_builder(folder: Path, config: Path, variables: dict[str, str], say: Say
 def _default_base_image() -> str:
     found = re.search(r"^ARG BASE_IMAGE=(\S+)$", (APP / "Dockerfile").read_text(), re.MULTILINE)
     if found is None:
-        raise ValueError("app/Dockerfile must begin with `ARG BASE_IMAGE=<image>`, got no such line")
+        raise ValueError("tests/sample/app/Dockerfile must begin with `ARG BASE_IMAGE=<image>`, got no such line")
     return found[1]
 
 

@@ -70,7 +70,8 @@ class Outcome:
 class Workspace:
     """One stack of the program in `root`, with a state of its own; `config` is laid over its stack file, key by key.
 
-    With `as_written`, the engine reads the text of the stack file as it is.
+    The files of the project and the stack are in `project`, or beside the program. With `as_written`, the engine reads
+    the text of the stack file as it is.
 
     `engine` is the `pulumi` executable, `providers` what `provider.serve` yields. A command that fails raises
     `pulumi.automation.CommandError`, whose text is the engine's.
@@ -84,7 +85,9 @@ class Workspace:
         providers: str,
         config: Mapping[str, object] | None = None,
         as_written: bool = False,
+        project: Path | None = None,
     ) -> None:
+        files = project or root
         self._folder = tempfile.TemporaryDirectory(prefix="slipway-")
         self.saved = False
         """Whether it may be loaded again."""
@@ -92,12 +95,12 @@ class Workspace:
         for name in ("bin", "home", "state", "work"):
             (folder / name).mkdir()
         (folder / "bin" / "pulumi").symlink_to(engine)
-        project, self._settings = folder / "work" / "Pulumi.yaml", folder / "work" / f"Pulumi.{stack}.yaml"
-        project.write_text((root / project.name).read_text())
+        described, self._settings = folder / "work" / "Pulumi.yaml", folder / "work" / f"Pulumi.{stack}.yaml"
+        described.write_text((files / described.name).read_text())
         # Only the configuration: with the key of the user's secrets, the engine would ask for their passphrase.
         self._settings.write_text("{}")
-        if (root / self._settings.name).exists() and not as_written:  # a stack may have no file but what `config` says
-            self.configure(yaml.safe_load((root / self._settings.name).read_text())["config"])
+        if (files / self._settings.name).exists() and not as_written:  # a stack may have no file but what `config` says
+            self.configure(yaml.safe_load((files / self._settings.name).read_text())["config"])
         self.configure(config or {})
 
         self.program: Callable[[], object] = lambda: runpy.run_path(str(root / "__main__.py"), run_name="__main__")
@@ -125,10 +128,10 @@ class Workspace:
                 "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
             },
         )
-        name = yaml.safe_load(project.read_text())["name"]
+        name = yaml.safe_load(described.read_text())["name"]
         self._stack = auto.create_stack(stack, project_name=name, program=program, opts=options)
-        if as_written and (root / self._settings.name).exists():
-            self._copy((root / self._settings.name).read_text())
+        if as_written and (files / self._settings.name).exists():
+            self._copy((files / self._settings.name).read_text())
         # After each command the API would ask the CLI for the stack's history, and after `up` for its outputs twice,
         # which takes longer than some commands.
         self._stack.info = lambda *_, **__: object()  # type: ignore

@@ -32,6 +32,8 @@ from standin.provider import Aws, Live, Props
 from standin.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "tests" / "sample"
+"""The project, the stack files and the service of the tests; those of the root belong to whoever cloned it."""
 
 
 class World:
@@ -191,9 +193,15 @@ class World:
         return boto3.client(service, endpoint_url=self.api.url, region_name=REGION, **keys)
 
     def workspace(
-        self, stack: str, config: Mapping[str, object] | None = None, root: Path = ROOT, as_written: bool = False
+        self,
+        stack: str,
+        config: Mapping[str, object] | None = None,
+        project: Path = SAMPLE,
+        as_written: bool = False,
     ) -> Workspace:
-        made = Workspace(root, stack, self.engine, self.providers, config, as_written)
+        """A stack of this program with the stack file in the folder `project`, as it is written or with `config` laid
+        over it."""
+        made = Workspace(ROOT, stack, self.engine, self.providers, config, as_written, project)
         self._stack.callback(made.close)
         self._workspaces.append(made)
         return made
@@ -286,13 +294,13 @@ def workshop(say: Callable[[str], None] = print) -> Iterator[Workshop]:
         yield Workshop(engine, builder, tools.base_image(registry, builder, say))
 
 
-def stack_file(stack: str) -> dict[str, Any]:
+def stack_file(stack: str, project: Path = SAMPLE) -> dict[str, Any]:
     """The configuration in a stack file."""
-    configuration: dict[str, Any] = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
+    configuration: dict[str, Any] = yaml.safe_load((project / f"Pulumi.{stack}.yaml").read_text())["config"]
     return configuration
 
 
 def sample_app() -> dict[str, str]:
     """The files of the sample service, as a commit has them."""
-    folder = ROOT / "app"
+    folder = SAMPLE / "app"
     return {f"app/{file.name}": file.read_text() for file in sorted(folder.iterdir()) if file.is_file()}

@@ -17,6 +17,8 @@ from slipway.testing import MADE, Recorder, Resource
 __all__ = ["MADE", "Recorder", "Resource"]
 
 ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "tests" / "sample"
+"""The project and the stack files of the tests; those of the root belong to whoever cloned it."""
 
 
 def run(program: Callable[[], Any], config: Mapping[str, Any], secret: list[str], stack: str) -> Recorder:
@@ -47,7 +49,7 @@ def deploy(
 def deploy_stack_file(
     stack: str, overrides: Mapping[str, Any] | None = None, secret: list[str] | None = None
 ) -> list[Resource]:
-    """What the repository's own program registers for one of its stack files."""
+    """What the repository's own program registers for one of the sample's stack files."""
     return deploy(main, stack_file(stack, overrides), secret, stack)
 
 
@@ -68,7 +70,7 @@ def refuse_stack_file(
 
 @cache
 def program(stack: str) -> list[Resource]:
-    """What one of the repository's stack files stands for: run once, and only to be read."""
+    """What one of the sample's stack files stands for: run once, and only to be read."""
     return deploy_stack_file(stack)
 
 
@@ -77,7 +79,7 @@ def main() -> None:
 
 
 def stack_file(stack: str, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    config = {**yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"], **(overrides or {})}
+    config = {**yaml.safe_load((SAMPLE / f"Pulumi.{stack}.yaml").read_text())["config"], **(overrides or {})}
     return {key: value for key, value in config.items() if value is not None}
 
 

@@ -30,7 +30,7 @@ from unit.reference import anchor, page
 MARKDOWN = sorted(
     ROOT / name
     for name in subprocess.check_output(["git", "-C", str(ROOT), "ls-files", "*.md"], text=True).split()
-    if not name.startswith(".github/")
+    if not name.startswith((".github/", "app/"))
 )
 
 

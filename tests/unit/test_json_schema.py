@@ -15,10 +15,10 @@ from jsonschema import Draft202012Validator
 from slipway._constraints import Must, hints
 from slipway.config import schema
 from unit import json_schema
-from unit.harness import ROOT
+from unit.harness import ROOT, SAMPLE
 from unit.test_settings import BLANKS, FULL, LEAST, RULES, args
 
-FILES = [*sorted(ROOT.glob("Pulumi.*.yaml")), *sorted((ROOT / "examples").glob("*.yaml"))]
+FILES = [*sorted(SAMPLE.glob("Pulumi.*.yaml")), *sorted((ROOT / "examples").glob("*.yaml"))]
 
 
 @cache
