@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,7 +38,7 @@ def environment(shared: Workshop, folder: Path) -> Iterator[dict[str, str]]:
         "HOME": str(home),
         "XDG_CACHE_HOME": str(cache),
         "TMPDIR": str(folder),
-        "PYTHONPATH": str(ROOT / "tests"),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "components"), str(ROOT / "tests")]),
         "AWS_PROFILE": "a-profile-that-does-not-exist",
         MARK: uuid.uuid4().hex,
     }
@@ -87,19 +87,20 @@ def test_the_demo_releases_to_dev_and_to_prod_and_leaves_no_trace(environment: d
         "3  git push: the next commit",
         "4  pulumi preview: what the pipeline released is not a change",
         "5  cpu: 256 -> 512 in Pulumi.dev.yaml, pulumi up: the settings change, the image stays",
-        "6  a commit that does not start: the release fails with the reason, and is rolled back",
-        "7  pulumi up (stack prod): it builds nothing, and takes what dev verified",
-        "8  git push: mended, verified in dev, and after an approval a canary in prod",
+        "6  an image with a critical vulnerability: the scan gate stops it",
+        "7  a commit that does not start: ECS rolls it back, and the release fails with the reason",
+        "8  pulumi up (stack prod): it builds nothing, and takes what dev verified",
+        "9  git push: mended, verified in dev, and after an approval a canary in prod",
     ]
     services = [re.sub(r"@sha256:.*", "@…", line).strip() for line in lines if "ECS: " in line]
     assert services == [
-        "ECS: storefront-dev runs 0 of 0 tasks of storefront-dev-template:1 (cpu 256), image storefront-dev:unreleased",
-        "ECS: storefront-dev runs 1 of 1 tasks of storefront-dev:1 (cpu 256), image storefront-dev@…",
-        "ECS: storefront-dev runs 1 of 1 tasks of storefront-dev:2 (cpu 256), image storefront-dev@…",
-        "ECS: storefront-dev runs 1 of 1 tasks of storefront-dev:3 (cpu 512), image storefront-dev@…",
-        "ECS: storefront-dev runs 1 of 1 tasks of storefront-dev:3 (cpu 512), image storefront-dev@…",
-        "ECS: storefront-prod runs 2 of 2 tasks of storefront-prod:1 (cpu 512), image storefront-dev@…",
-        "ECS: storefront-prod runs 2 of 2 tasks of storefront-prod:2 (cpu 512), image storefront-dev@…",
+        "ECS: 0 of 0 tasks of storefront-dev-template:1 (cpu 256), image storefront-dev:unreleased",
+        "ECS: 1 of 1 tasks of storefront-dev:1 (cpu 256), image storefront-dev@…",
+        "ECS: 1 of 1 tasks of storefront-dev:2 (cpu 256), image storefront-dev@…",
+        "ECS: 1 of 1 tasks of storefront-dev:3 (cpu 512), image storefront-dev@…",
+        "ECS: 1 of 1 tasks of storefront-dev:3 (cpu 512), image storefront-dev@…",
+        "ECS: 2 of 2 tasks of storefront-prod:1 (cpu 512), image storefront-dev@…",
+        "ECS: 2 of 2 tasks of storefront-prod:2 (cpu 512), image storefront-dev@…",
     ]
     shares = [sorted(re.findall(r"\d+ %", line)) for line in lines if "traffic: " in line]
     assert shares == [["10 %", "90 %"], ["100 %"]]
@@ -107,16 +108,52 @@ def test_the_demo_releases_to_dev_and_to_prod_and_leaves_no_trace(environment: d
     marks = [tuple(line.split()[:2]) for line in lines if line.lstrip().startswith(("✓", "✗"))]
     good = [("✓", name) for name in ("Source", "Build", "Image", "Deploy")]
     prod = [("✓", name) for name in ("Source", "Inspect", "Approve", "Deploy")]
-    assert marks == [*good, *good, *good[:-1], ("✗", "Deploy"), *prod, *good, *prod]
+    stopped, failed = [*good[:2], ("✗", "Image")], [*good[:3], ("✗", "Deploy")]
+    assert marks == [*good, *good, *stopped, *failed, *prod, *good, *prod]
+    assert [line for line in done.stdout.splitlines() if len(line) > 120] == []
+    assert re.findall(r"sha256:[0-9a-f]{12}[0-9a-f]", done.stdout) == []
+    said = " ".join(" ".join(lines).split())
+    assert "of CRITICAL or more stop the release of sha256:" in said
+    assert "CVE-2026-0001 (CRITICAL)" in said
+    assert len(re.findall(r"(?i)roll(?:ed|ing) back to", said)) == 0
     assert checkout() == before
     assert list((folder / "home").iterdir()) == []
     assert none_left(environment[MARK]) == []
 
 
-def test_the_demo_can_be_stopped_with_control_c(environment: dict[str, str], folder: Path) -> None:
-    before = checkout()
+def interrupt(process: subprocess.Popen[str]) -> None:
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+
+
+def terminate(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+
+
+IGNORED = ("sh", "-c", 'trap "" INT && exec "$@"', "sh")
+"""Runs a command as a shell runs a job in the background: with SIGINT ignored."""
+
+
+@pytest.mark.parametrize(
+    ("before", "stop", "at", "status"),
+    [
+        ((), interrupt, "✓ Source", 130),
+        (IGNORED, interrupt, "✓ Source", 130),
+        ((), terminate, "✓ Source", 143),
+        ((), terminate, "1  pulumi up", 143),
+    ],
+    ids=["control-c", "SIGINT that was ignored", "SIGTERM in a build", "SIGTERM in an up"],
+)
+def test_the_demo_can_be_stopped(
+    environment: dict[str, str],
+    folder: Path,
+    before: tuple[str, ...],
+    stop: Callable[[subprocess.Popen[str]], None],
+    at: str,
+    status: int,
+) -> None:
+    untouched = checkout()
     process = subprocess.Popen(
-        [sys.executable, "-m", "standin.demo"],
+        [*before, sys.executable, "-m", "standin.demo"],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
@@ -126,12 +163,15 @@ def test_the_demo_can_be_stopped_with_control_c(environment: dict[str, str], fol
     )
     assert process.stdout
     for line in process.stdout:
-        if "✓ Source" in line:
+        if at in line:
             break
+    if "pulumi" in at:
+        while not any("pulumi" in command and " up " in command for command in processes(environment[MARK])):
+            time.sleep(0.1)
     assert len(processes(environment[MARK])) > 2
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    stop(process)
     rest = process.stdout.read()
-    assert (process.wait(30), rest.splitlines()[-1]) == (130, "Stopped; nothing is left running.")
+    assert (process.wait(30), rest.splitlines()[-1]) == (status, "Stopped; nothing is left running.")
     assert none_left(environment[MARK]) == []
-    assert checkout() == before
+    assert checkout() == untouched
     assert [path.name for path in folder.iterdir() if path.name.startswith("slipway-")] == []

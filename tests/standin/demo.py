@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from standin.ecr import Scan
 from standin.executor import Action, Execution
 from standin.tools import Unavailable
 from standin.world import Workshop, World, sample_app, stack_file, workshop
 
 STARTED = time.monotonic()
+WIDTH = 120
 
 
 def say(text: str = "") -> None:
-    """A line, with the seconds since the start in front."""
-    print(f"{time.monotonic() - STARTED:6.1f} s  {text}" if text else "", flush=True)
+    """A line, with the seconds since the start in front; one that is too long goes on below."""
+    line = f"{time.monotonic() - STARTED:6.1f} s  {brief(text)}" if text else ""
+    print("\n".join(textwrap.wrap(line, WIDTH, subsequent_indent=" " * 14, break_on_hyphens=False)), flush=True)
+
+
+def brief(text: str) -> str:
+    """A message without the address of the registry, and with the first 12 hex digits of digests and commits."""
+    text = re.sub(r"127\.0\.0\.1:\d+/", "", text)
+    text = re.sub(r"\b(sha256:[0-9a-f]{12})[0-9a-f]{52}", r"\1…", text)
+    text = re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28}\b", r"\1…", text)
+    # What ECS has rolled back already; what follows says what is running then.
+    return re.sub(r"Rolling back to the last verified image, [^)]*\)\. ", "", text)
 
 
 @contextmanager
@@ -38,10 +52,10 @@ def show(execution: Execution, action: Action) -> None:
     mark = "✓" if action.status == "Succeeded" else "✗"
     known = execution.variables
     told = {
-        "Source": f"commit {known['Source.CommitId'][:12]}"
+        "Source": f"commit {known['Source.CommitId']}"
         if "Source.CommitId" in known
-        else f"image {known.get('Source.ImageDigest', '')[:19]}… by its tag {known.get('Source.ImageTag', '')}",
-        "Build": f"tests passed, image pushed: {known.get('Build.IMAGE_DIGEST', '')[:19]}…",
+        else f"image {known.get('Source.ImageDigest', '')} by its tag {known.get('Source.ImageTag', '')}",
+        "Build": f"tests passed, image pushed: {known.get('Build.IMAGE_DIGEST', '')}",
         "Approve": "somebody said yes",
     }
     text = action.message or told.get(action.name, "")
@@ -52,10 +66,10 @@ def describe(account: World, stack: str = "dev") -> None:
     name = f"storefront-{stack}"
     [service] = account.ecs.describe_services({"cluster": name, "services": [name]})["services"]
     definition = account.ecs.describe_task_definition({"taskDefinition": service["taskDefinition"]})["taskDefinition"]
-    image = definition["containerDefinitions"][0]["image"].partition("/")[2]
+    image = definition["containerDefinitions"][0]["image"]
     say(
-        f"  ECS: {service['serviceName']} runs {service['runningCount']} of {service['desiredCount']} tasks of "
-        f"{definition['family']}:{definition['revision']} (cpu {definition['cpu']}), image {image[:40]}"
+        f"  ECS: {service['runningCount']} of {service['desiredCount']} tasks of "
+        f"{definition['family']}:{definition['revision']} (cpu {definition['cpu']}), image {image}"
     )
 
 
@@ -69,7 +83,7 @@ def telling_shares(account: World, balancer: str) -> Iterator[None]:
         now = account.traffic(balancer)
         if now and now != seen[-1]:
             seen.append(now)
-            say("      traffic: " + ", ".join(f"{share} % to {digest[:19]}…" for digest, share in now.items()))
+            say("      traffic: " + ", ".join(f"{share} % to {digest}" for digest, share in now.items()))
 
     account.clock.sleep = sleep_and_look  # type: ignore[method-assign]
     try:
@@ -108,18 +122,24 @@ def demo(shared: Workshop, account: World, folder: Path) -> None:
             if not step[1].startswith("delete"):
                 say(f"  {step[1]:<8} {step[0]}")
         describe(account)
-    with chapter("6  a commit that does not start: the release fails with the reason, and is rolled back"):
+    with chapter("6  an image with a critical vulnerability: the scan gate stops it"):
+        scan = account.ecr.scan
+        account.ecr.scan = lambda digest: Scan(findings=[FINDING])
+        repository.commit("With a library of last year", {"app/requirements.txt": "leftpad==1.0\n"})
+        account.codepipeline.push("storefront")
+        account.ecr.scan = scan
+    with chapter("7  a commit that does not start: ECS rolls it back, and the release fails with the reason"):
         account.ecs.fault = lambda definition: None if second.digest in str(definition) else "exit 1"
         repository.commit("Does not start", {"app/server.py": "raise SystemExit(1)\n", "app/test_server.py": ""})
         account.codepipeline.push("storefront")
         account.clock.sleep(60)
         describe(account)
-    with chapter("7  pulumi up (stack prod): it builds nothing, and takes what dev verified"):
+    with chapter("8  pulumi up (stack prod): it builds nothing, and takes what dev verified"):
         done = account.workspace("prod").up()
         say(f"  {done.summary['create']} resources created")
         account.codepipeline.start("storefront-prod")
         describe(account, "prod")
-    with chapter("8  git push: mended, verified in dev, and after an approval a canary in prod"):
+    with chapter("9  git push: mended, verified in dev, and after an approval a canary in prod"):
         account.ecs.fault = lambda definition: None
         repository.commit("Mended", sample_app())
         account.codepipeline.push("storefront")
@@ -128,8 +148,21 @@ def demo(shared: Workshop, account: World, folder: Path) -> None:
         describe(account, "prod")
 
 
+FINDING = {"name": "CVE-2026-0001", "severity": "CRITICAL", "uri": "https://example.com"}
+
+
+class Terminated(BaseException):
+    """SIGTERM came."""
+
+
+def stop(*_: object) -> None:
+    raise Terminated
+
+
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Also where it was started with SIGINT ignored, as a shell does for a job in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, stop)
     print("Slipway on this machine: the real Pulumi engine, a real image build, and a stand-in for AWS on loopback.")
     try:
         with (
@@ -141,9 +174,9 @@ def main() -> int:
     except Unavailable as e:
         print(f"\nThe demo cannot run here: {e}")
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated) as e:
         print("\nStopped; nothing is left running.")
-        return 130
+        return 143 if isinstance(e, Terminated) else 130
     say()
     say("done. Nothing is left running, and nothing of yours was touched. Next: README.md, To an AWS account.")
     return 0
