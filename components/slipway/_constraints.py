@@ -23,6 +23,7 @@ from typing import Annotated, Any, Protocol, cast, get_args, get_origin
 import pulumi
 
 from slipway._credentials import credential
+from slipway._outputs import advice
 
 SHOWN = 200
 """Characters of a value that an error repeats."""
@@ -258,7 +259,7 @@ def _later(hint: Any, value: Any, path: str, marks: Sequence[Must]) -> Any:
     def fail(known: Any, secret: bool) -> None:
         found = _Found(shown=not secret)
         wrong(known, found)
-        raise pulumi.RunError("\n".join(found.wrong_types + found.broken))
+        raise pulumi.RunError("\n".join(found.wrong_types + found.broken) + (advice() if known is None else ""))
 
     def look(known: Any) -> Any:
         found = _Found()

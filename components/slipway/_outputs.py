@@ -6,39 +6,46 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pulumi
+from pulumi.runtime import mocks, settings
 
-T = TypeVar("T")
 R = TypeVar("R")
 
 
 def concat(*parts: pulumi.Input[str]) -> pulumi.Output[str]:
     """The parts as one string, as `pulumi.Output.concat` has it.
 
-    Raises pulumi.RunError, when the parts are resolved, if one of them is None: that of mocks which return no such
-    output. AWS's provider always does.
+    Raises pulumi.RunError, when the parts are resolved, if one of them is None, as with mocks that return no such
+    output.
     """
     return pulumi.Output.all(*parts).apply(joined)
 
 
 def joined(parts: list[Any]) -> str:
     if None in parts:
-        raise pulumi.RunError(missing(repr("".join("<None>" if part is None else part for part in parts))))
+        raise missing(repr("".join("<None>" if part is None else part for part in parts)))
     return "".join(parts)
 
 
-def made_of(value: pulumi.Input[T], make: Callable[[T], R]) -> pulumi.Output[R]:
+def made_of(value: pulumi.Input[Any], make: Callable[[Any], R]) -> pulumi.Output[R]:
     """What is made of one output, as `apply` has it. Raises as `concat` does."""
 
-    def apply(resolved: T) -> R:
+    def apply(resolved: Any) -> R:
         if resolved is None:
-            raise pulumi.RunError(missing("another value"))
+            raise missing("a value")
         return make(resolved)
 
     return pulumi.Output.from_input(value).apply(apply)
 
 
-def missing(made: str) -> str:
+def missing(made: str) -> pulumi.RunError:
+    return pulumi.RunError(f"{made} is made of an output that is None{advice()}")
+
+
+def advice() -> str:
+    """Where None comes from in a unit test, to be added to a message; nothing where AWS answers."""
+    if not isinstance(settings.get_monitor(), mocks.MockMonitor):
+        return ""
     return (
-        f"an output of a resource is None, and {made} is made of it: the mocks of this test do not return what AWS "
-        "would. Use slipway.testing.deploy, or pass slipway.testing.Mocks() to pulumi.runtime.set_mocks"
+        ": the mocks of this test return none. slipway.testing.Mocks answers as AWS would, and takes `answers` for "
+        "what it does not know"
     )

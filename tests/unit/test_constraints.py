@@ -175,7 +175,14 @@ def failure(args: Callable[[], dict[str, Any]]) -> str:
     ],
 )
 def test_an_output_fails_with_the_same_words(name: str, value: Any, message: str) -> None:
-    assert failure(lambda: {name: later(value, deep=False)}) == message
+    expected = message if value is not None else message + ADVICE
+    assert failure(lambda: {name: later(value, deep=False)}) == expected
+
+
+ADVICE = (
+    ": the mocks of this test return none. slipway.testing.Mocks answers as AWS would, and takes `answers` for what it "
+    "does not know"
+)
 
 
 @pytest.mark.parametrize(

@@ -289,20 +289,34 @@ def test_a_component_under_mocks_without_outputs_works_or_says_which_mocks_would
     try:
         testing.run(recorder, lambda: FORMS[form][1]("app"), {}, {})
     except pulumi.RunError as error:
-        # Pulumi may say before it which input of which resource this is.
-        assert re.search(
-            r"an output of a resource is None, and .+ is made of it: the mocks of this test do not return what AWS "
-            r"would\. Use slipway\.testing\.deploy, or pass slipway\.testing\.Mocks\(\) to pulumi\.runtime\.set_mocks$",
-            str(error),
-        )
+        # Pulumi may say before it which input of which resource this is, and a constraint which argument.
+        assert re.search(r"(.+ is made of an output that is None|, got None)" + re.escape(ADVICE) + "$", str(error))
+
+
+ADVICE = (
+    ": the mocks of this test return none. slipway.testing.Mocks answers as AWS would, and takes `answers` for what it "
+    "does not know"
+)
 
 
 def test_a_missing_output_is_shown_where_it_would_stand() -> None:
     recorder = testing.Recorder(BareButCalls(), "shop", "dev")
-    with pytest.raises(
-        pulumi.RunError, match=r"^an output of a resource is None, and '<None>/\*' is made of it: the mocks"
-    ):
+    with pytest.raises(pulumi.RunError) as error:
         testing.run(recorder, lambda: slipway.ArtifactStore("app"), {}, {})
+    assert str(error.value) == f"'<None>/*' is made of an output that is None{ADVICE}"
+
+
+def test_a_missing_output_of_a_program_is_named_as_an_argument() -> None:
+    def program() -> None:
+        args = slipway.LoadBalancerArgs(
+            vpc_id="vpc-1",
+            subnet_ids=["subnet-1", "subnet-2"],
+            certificate_arn=aws.acm.Certificate("shop", domain_name="shop.example.com").arn,
+        )
+        slipway.LoadBalancer("shop", args)
+
+    with pytest.raises(pulumi.RunError, match=r"certificate_arn must be .+, got None" + re.escape(ADVICE)):
+        deploy(program, answers={"aws:acm/certificate:Certificate": {"arn": None}})
 
 
 def test_strings_are_made_of_outputs_in_one_way() -> None:
