@@ -5,18 +5,20 @@ VENV := .venv
 RUN := PYTHONPATH=tests $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest --numprocesses 2 --dist worksteal
 
-.PHONY: help demo test test-all test-app test-schedules tools lint format preview docs bench wheel setup clean lint-workflows
+.PHONY: help demo test test-all test-app test-lowest test-schedules tools lint format preview docs bench wheel setup clean lint-workflows
 help:
 	@echo "make demo                 from a commit to a running service, on this machine and without AWS"
 	@echo "make test                 the tests that take less than six minutes on two cores"
 	@echo "make test-all             all tests"
 	@echo "make test-schedules       all orders of events that releases are tried with"
+	@echo "make test-lowest          the unit tests with the lowest versions that are allowed"
+	@echo "make tools                find or make the engine and the builder, and say where they come from"
 	@echo "make lint                 what CI checks: ruff and mypy --strict"
 	@echo "make format               write the code as ruff formats it"
 	@echo "make preview STACK=prod   the real engine's preview of a stack, without AWS"
 	@echo "make docs                 write what the code says into docs/"
 	@echo "make bench                what the components cost beside the same resources in plain pulumi_aws"
-	@echo "make wheel                build the wheel, install it into an empty environment, and run the README's example"
+	@echo "make wheel                build the wheel, and run the README's program with it in an empty environment, with each Python"
 
 demo: $(VENV)/ready
 	@$(RUN) -m standin.demo
@@ -34,6 +36,20 @@ test-app: $(VENV)/ready
 
 test-schedules: $(VENV)/ready
 	@$(PYTEST) tests/schedules $(PYTEST_ARGS)
+
+# With exactly the lowest versions that are allowed of all that the components and the program need.
+LOWEST := $(VENV)/lowest
+test-lowest: $(LOWEST)/ready $(VENV)/ready
+	@PYTHONPATH=tests $(LOWEST)/bin/python -m pytest --numprocesses 2 --dist worksteal tests/unit $(PYTEST_ARGS)
+	@tests/wheel.sh $(LOWEST)/bin/python $(LOWEST)/constraints.txt
+
+$(LOWEST)/ready: requirements.txt components/pyproject.toml tests/lowest.py $(VENV)/ready
+	@echo "Installing the lowest versions into $(LOWEST) (about a minute, once)"
+	@$(PYTHON) -m venv $(LOWEST)
+	@$(PYTHON) tests/lowest.py > $(LOWEST)/constraints.txt
+	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e './components[dev]' \
+		--constraint $(LOWEST)/constraints.txt
+	@touch $@
 
 tools: $(VENV)/ready
 	@$(RUN) -m standin.tools setup || true  # the end of the tests says what cannot be had

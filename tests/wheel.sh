@@ -1,15 +1,41 @@
 #!/usr/bin/env bash
-# Builds the wheel, installs it alone into an empty environment, and runs the README's example there.
+# Builds the wheel, installs it alone into an empty environment, and runs the README's program there: with each Python that
+# it is for, as far as they are here; or with one Python and the constraints in a file. The types of that program and of its
+# test are checked against the installed wheel, once.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=$1
+python=$1 constraints=${2:-}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 "$python" -m build --quiet --wheel --outdir "$folder" components
-python3 -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$folder"/*.whl
 # From another folder, so that only what is installed can be imported.
 cp -r tests/unit README.md "$folder"
+if [ -n "$constraints" ]; then
+  cp "$constraints" "$folder/constraints.txt"
+  pythons=("$(realpath "$python")")
+else
+  touch "$folder/constraints.txt"
+  pythons=(python3.11 python3.12 python3.13)
+fi
+checker=$(realpath -s "$python")
 cd "$folder"
-PYTHONPATH=$folder "$folder/venv/bin/python" -W ignore -m unit.example "$folder/README.md"
+
+tried=0
+for each in "${pythons[@]}"; do
+  # A shim of a version manager is found, and fails.
+  if ! "$each" -c "" 2>/dev/null; then
+    echo "$each is not here: the wheel was not tried with it"
+    continue
+  fi
+  rm -rf venv
+  "$each" -m venv venv
+  venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt ./*.whl
+  PYTHONPATH=$folder venv/bin/python -W ignore -m unit.example README.md
+  if [ "$tried" = 0 ]; then
+    PYTHONPATH=$folder venv/bin/python -W ignore -m unit.example README.md blocks consumer
+    MYPYPATH='' "$checker" -m mypy --strict --config-file= --python-executable venv/bin/python consumer
+  fi
+  tried=$((tried + 1))
+done
+[ "$tried" -gt 0 ] || { echo "none of these is here: ${pythons[*]}" >&2; exit 1; }

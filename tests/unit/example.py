@@ -28,8 +28,18 @@ def run_example(readme: Path) -> list[Resource]:
     return deploy(lambda: exec(program, {}), CONFIG)
 
 
-if __name__ == "__main__":
+def main(readme: Path, *folder: str) -> None:
+    """Run the program; or write it and its test into a folder."""
     import slipway
 
-    made = run_example(Path(sys.argv[1]))
-    print(f"{slipway.__file__}: the README's example makes {len(made)} resources")
+    if folder:
+        Path(folder[-1]).mkdir()
+        for name, block in zip(("program.py", "program_test.py"), blocks(readme), strict=True):
+            Path(folder[-1], name).write_text(block)
+    else:
+        made, version = run_example(readme), sys.version.split()[0]
+        print(f"{slipway.__file__}: with Python {version}, the README's program makes {len(made)} resources")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])
