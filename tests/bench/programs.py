@@ -49,59 +49,99 @@ class Registration:
     """URNs of what it depends on, and reads nothing of."""
 
 
+@dataclass(frozen=True)
+class Attribute:
+    """An output of another resource."""
+
+    urn: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Text:
+    """A string with outputs of other resources in it."""
+
+    parts: list[str | Attribute]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One registration, as somebody would write it by hand."""
+
+    registration: Registration
+    kind: Any
+    inputs: dict[str, Any]
+
+
 def plain(registrations: list[Registration]) -> Callable[[], None]:
-    """A program that registers what another one did, as one would write it by hand: what is another's
-    is read of that."""
+    """A program that registers what another one did, as one would write it by hand: what is another resource's is read
+    from it. What is read from where is found out here, so that it costs the program nothing."""
+    steps = []
+    known: dict[str, Attribute] = {}
+    for registration in registrations:
+        resource = registration.resource
+        if resource.type == "pulumi:pulumi:Stack":
+            continue
+        if resource.type.startswith("slipway:"):
+            steps.append(Step(registration, None, {}))
+            continue
+        kind = class_of(resource.type)
+        inputs = {parameter(kind, key): referring(value, known) for key, value in resource.inputs.items()}
+        steps.append(Step(registration, kind, inputs))
+        for attribute in ATTRIBUTES:
+            camel = re.sub(r"_(\w)", lambda m: m[1].upper(), attribute)
+            value = registration.outputs.get(camel)
+            if isinstance(value, str) and len(value) >= SHORTEST and hasattr(kind, attribute):
+                known.setdefault(value, Attribute(resource.urn, attribute))
 
     def program() -> None:
         made: dict[str, Any] = {}
-        read: dict[str, tuple[str, str]] = {}
-        for registration in registrations:
-            resource = registration.resource
-            if resource.type == "pulumi:pulumi:Stack":
-                continue
+        for step in steps:
+            resource = step.registration.resource
             opts = pulumi.ResourceOptions(
                 parent=made.get(resource.parent_urn),
                 ignore_changes=resource.ignore_changes or None,
-                depends_on=[made[urn] for urn in registration.depends_on] or None,
+                depends_on=[made[urn] for urn in step.registration.depends_on] or None,
             )
-            if resource.type.startswith("slipway:"):
+            if step.kind is None:
                 component = pulumi.ComponentResource(resource.type, resource.name, None, opts)
                 made[resource.urn] = component
                 component.register_outputs(resource.outputs)
-                continue
-            kind = class_of(resource.type)
-            values = {parameter(kind, key): referring(value, made, read) for key, value in resource.inputs.items()}
-            made[resource.urn] = kind(resource.name, **values, opts=opts)
-            for attribute in ATTRIBUTES:
-                camel = re.sub(r"_(\w)", lambda m: m[1].upper(), attribute)
-                value = registration.outputs.get(camel)
-                if isinstance(value, str) and len(value) >= SHORTEST and hasattr(made[resource.urn], attribute):
-                    read.setdefault(value, (resource.urn, attribute))
+            else:
+                inputs = {name: read(value, made) for name, value in step.inputs.items()}
+                made[resource.urn] = step.kind(resource.name, **inputs, opts=opts)
 
     return program
 
 
-def referring(value: Any, made: dict[str, Any], read: dict[str, tuple[str, str]]) -> Any:
-    """A value with Outputs in the place of what other resources are read for."""
+def referring(value: Any, known: dict[str, Attribute]) -> Any:
+    """A value with an Attribute or a Text where it has what another resource has as an output."""
     if isinstance(value, dict):
-        return {key: referring(item, made, read) for key, item in value.items()}
+        return {key: referring(item, known) for key, item in value.items()}
     if isinstance(value, list):
-        return [referring(item, made, read) for item in value]
+        return [referring(item, known) for item in value]
     if not isinstance(value, str):
         return value
-    if value in read:
-        urn, attribute = read[value]
-        return getattr(made[urn], attribute)
-    inside = sorted((known for known in read if known in value), key=len, reverse=True)
+    if value in known:
+        return known[value]
+    inside = sorted((each for each in known if each in value), key=len, reverse=True)
     if not inside:
         return value
-    form = re.compile("|".join(map(re.escape, inside)))
-    used = list(dict.fromkeys(form.findall(value)))
-    parts = [getattr(made[read[known][0]], read[known][1]) for known in used]
-    return pulumi.Output.all(*parts).apply(
-        lambda values: form.sub(lambda m: dict(zip(used, values, strict=True))[m[0]], value)
-    )
+    parts = re.split(f"({'|'.join(map(re.escape, inside))})", value)
+    return Text([known.get(part, part) for part in parts if part])
+
+
+def read(value: Any, made: dict[str, Any]) -> Any:
+    """A value with Outputs of what is made in the place of each Attribute and Text."""
+    if isinstance(value, dict):
+        return {key: read(item, made) for key, item in value.items()}
+    if isinstance(value, list):
+        return [read(item, made) for item in value]
+    if isinstance(value, Attribute):
+        return getattr(made[value.urn], value.name)
+    if isinstance(value, Text):
+        return pulumi.Output.concat(*(read(part, made) for part in value.parts))
+    return value
 
 
 @cache
