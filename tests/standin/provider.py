@@ -80,9 +80,12 @@ lb/targetGroup | elasticloadbalancing:targetgroup/{name}/{hex} | {arn} \
     | port protocol protocolVersion vpcId targetType ipAddressType | arnSuffix=targetgroup/{name}/{hex}
 s3/bucket | arn:aws:s3:::{bucket} | {bucket} | bucket objectLockEnabled \
     | bucketDomainName={bucket}.s3.amazonaws.com bucketRegionalDomainName={bucket}.s3.{region}.amazonaws.com
+secretsmanager/secret | secretsmanager:secret:{name}-{hex} | {arn} | name |
 sns/topic | sns:{name} | {arn} | fifoTopic |
 sns/topicPolicy | | {arn} | arn |
 sns/topicSubscription | {topic}:{uuid} | {arn} | topic protocol endpoint |
+sqs/queue | sqs:{name} | https://sqs.{region}.amazonaws.com/{account}/{name} | name fifoQueue \
+    | url=https://sqs.{region}.amazonaws.com/{account}/{name}
 ssm/parameter | ssm:parameter{slashed} | | dataType | version={serial}
 vpc/securityGroupEgressRule | ec2:security-group-rule/sgr-0{hex} | sgr-0{hex} | securityGroupId |
 vpc/securityGroupIngressRule | ec2:security-group-rule/sgr-0{hex} | sgr-0{hex} | securityGroupId |
