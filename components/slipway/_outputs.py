@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from inspect import isawaitable
+from typing import Any, TypeVar, cast
 
 import pulumi
 from pulumi.runtime import mocks, settings
@@ -11,13 +12,54 @@ from pulumi.runtime import mocks, settings
 R = TypeVar("R")
 
 
-def concat(*parts: pulumi.Input[str]) -> pulumi.Output[str]:
-    """The parts as one string, as `pulumi.Output.concat` has it.
+def answered(value: str | None) -> pulumi.Input[str]:
+    """What a data source answered: nothing in a preview where its provider is configured by what is not made yet."""
+    if value is None and pulumi.runtime.is_dry_run():
+        return pulumi.Output.from_input(cast(str, pulumi.UNKNOWN))
+    return cast(str, value)
+
+
+def concat(*parts: pulumi.Input[str]) -> pulumi.Input[str]:
+    """The parts as one string, at once where all are plain, and else as `pulumi.Output.concat` has it.
 
     Raises pulumi.RunError, when the parts are resolved, if one of them is None, as with mocks that return no such
     output.
     """
+    if all(isinstance(part, str) for part in parts):
+        return "".join(part for part in parts if isinstance(part, str))
     return pulumi.Output.all(*parts).apply(joined)
+
+
+def filled(value: Any, make: Callable[[Any], R]) -> R | pulumi.Output[R]:
+    """What is made of maps and lists, once all Outputs in them are known; at once where there are none.
+
+    As `pulumi.Output.from_input(value).apply(make)`, which starts a task for each map and list in it.
+    """
+    outputs: list[Any] = []
+    collect(value, outputs)
+    if not outputs:
+        return make(value)
+    return pulumi.Output.all(*outputs).apply(lambda known: make(fill(value, iter(known))))
+
+
+def collect(value: Any, outputs: list[Any]) -> None:
+    if isinstance(value, Mapping):
+        for item in value.values():
+            collect(item, outputs)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            collect(item, outputs)
+    elif isinstance(value, pulumi.Output) or isawaitable(value):
+        outputs.append(value)
+
+
+def fill(value: Any, known: Iterator[Any]) -> Any:
+    """`value` with what is known for each Output, in the order in which `collect` met them."""
+    if isinstance(value, Mapping):
+        return {key: fill(item, known) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [fill(item, known) for item in value]
+    return next(known) if isinstance(value, pulumi.Output) or isawaitable(value) else value
 
 
 def joined(parts: list[Any]) -> str:

@@ -10,11 +10,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
+from weakref import WeakKeyDictionary
 
 import pulumi
 import pulumi_aws as aws
+from pulumi.runtime import settings
 
-from slipway._outputs import concat
+from slipway._outputs import answered, concat, filled
 
 Condition = Mapping[str, Mapping[str, Any]]
 
@@ -44,16 +46,16 @@ def pass_roles(*roles: pulumi.Input[str], to: str) -> Statement:
     return allow("iam:PassRole", on=list(roles), when={"StringEquals": {"iam:PassedToService": to}})
 
 
-def document(*statements: Mapping[str, Any]) -> pulumi.Output[str]:
+def document(*statements: Mapping[str, Any]) -> pulumi.Input[str]:
     """The policy document of these statements, as JSON, without those whose list of resources turns out to be empty."""
 
     def of(known: Sequence[Mapping[str, Any]]) -> str:
         return json.dumps({"Version": "2012-10-17", "Statement": [s for s in known if s.get("Resource") != []]})
 
-    return pulumi.Output.from_input(list(statements)).apply(of)
+    return filled(statements, of)
 
 
-def trust(service: str, when: Condition | None = None) -> pulumi.Output[str]:
+def trust(service: str, when: Condition | None = None) -> pulumi.Input[str]:
     """The trust policy that lets one AWS service assume a role.
 
     `when` holds the confused-deputy conditions, for the services that document them: a condition key that is missing
@@ -72,23 +74,29 @@ def trust(service: str, when: Condition | None = None) -> pulumi.Output[str]:
 
 @dataclass(frozen=True)
 class Scope:
-    """The partition, Region and account that a component's provider works in."""
+    """The partition, Region and account that a component's provider works in.
 
-    partition: pulumi.Output[str]
-    region: pulumi.Output[str]
-    account: pulumi.Output[str]
+    Plain text, so that an ARN of plain names is too; Outputs in a preview where the provider is not configured yet.
+    """
+
+    partition: pulumi.Input[str]
+    region: pulumi.Input[str]
+    account: pulumi.Input[str]
 
     @staticmethod
     def of(component: pulumi.ComponentResource) -> Scope:
-        """Ask the provider that `component` hands to its children."""
-        opts = pulumi.InvokeOptions(parent=component)
-        return Scope(
-            partition=aws.get_partition_output(opts=opts).partition,
-            region=aws.get_region_output(opts=opts).region,
-            account=aws.get_caller_identity_output(opts=opts).account_id,
-        )
+        """Ask the provider that `component` hands to its children, once in a program."""
+        provider: object = component.get_provider("aws:index/getRegion:getRegion") or settings.get_monitor()
+        if provider not in _SCOPES:
+            opts = pulumi.InvokeOptions(parent=component)
+            _SCOPES[provider] = Scope(
+                partition=answered(aws.get_partition(opts=opts).partition),
+                region=answered(aws.get_region(opts=opts).region),
+                account=answered(aws.get_caller_identity(opts=opts).account_id),
+            )
+        return _SCOPES[provider]
 
-    def arn(self, service: str, resource: pulumi.Input[str]) -> pulumi.Output[str]:
+    def arn(self, service: str, resource: pulumi.Input[str]) -> pulumi.Input[str]:
         """`arn:<partition>:<service>:<region>:<account>:<resource>`."""
         return concat("arn:", self.partition, ":", service, ":", self.region, ":", self.account, ":", resource)
 
@@ -101,6 +109,10 @@ class Scope:
         return {"StringEquals": {"aws:SourceAccount": self.account}, "ArnLike": {"aws:SourceArn": arn}}
 
 
+_SCOPES: WeakKeyDictionary[object, Scope] = WeakKeyDictionary()
+"""By provider; that of the default provider by the engine of the program."""
+
+
 def in_region(
     component: pulumi.ComponentResource, service: str, arns: Mapping[str, pulumi.Input[str]], why: str
 ) -> dict[str, pulumi.Input[str]]:
@@ -110,24 +122,28 @@ def in_region(
     """
     if not arns:
         return {}
-    here = aws.get_region(opts=pulumi.InvokeOptions(parent=component)).region
+    region = Scope.of(component).region
 
-    def wrong(field: str, arn: str) -> list[str]:
+    def wrong(field: str, arn: str, here: str) -> list[str]:
         _, _, of, there, *_ = arn.split(":")
         return [f"{field} must be in {here}, got one in {there}: {why}"] if of == service and there != here else []
 
-    def later(field: str, arn: pulumi.Input[str]) -> pulumi.Output[str]:
-        def look(known: str) -> str:
-            if mistakes := wrong(field, known):
-                raise pulumi.RunError(mistakes[0])
-            return known
+    def checked(field: str, arn: pulumi.Input[str]) -> pulumi.Input[str]:
+        if isinstance(arn, str) and isinstance(region, str):
+            mistakes.extend(wrong(field, arn, region))
+            return arn
+        return pulumi.Output.all(field, arn, region).apply(later)
 
-        return pulumi.Output.from_input(arn).apply(look)
+    def later(known: list[str]) -> str:
+        if found := wrong(*known):
+            raise pulumi.RunError(found[0])
+        return known[1]
 
-    mistakes = [line for field, arn in arns.items() if isinstance(arn, str) for line in wrong(field, arn)]
+    mistakes: list[str] = []
+    arns = {field: checked(field, arn) for field, arn in arns.items()}
     if mistakes:
         raise ValueError("\n".join(mistakes))
-    return {field: arn if isinstance(arn, str) else later(field, arn) for field, arn in arns.items()}
+    return arns
 
 
 def write_logs(group_arn: pulumi.Input[str]) -> Statement:

@@ -179,7 +179,8 @@ class LoadBalancer(pulumi.ComponentResource):
 
         self.arn = balancer.arn
         self.dns_name = balancer.dns_name
-        self.url = concat("http://" if certificate is None else "https://", balancer.dns_name)
+        scheme = "http://" if certificate is None else "https://"
+        self.url = pulumi.Output.from_input(concat(scheme, balancer.dns_name))
         self.listener_arn = listener.arn
         self.test_listener_arn = test_listener.arn if test_listener else None
         self.security_group_id = security_group.id

@@ -11,6 +11,7 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway._constraints import arn, between, check, either, items
+from slipway._outputs import answered
 from slipway.iam import Statement, allow, canonical, document
 
 NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
@@ -184,8 +185,8 @@ class ExistingRegistry(Repository):
                 "of the stack that builds to it first"
             ) from None
         self.repository_name = name
-        self.url = pulumi.Output.from_input(found.repository_url)
-        self.arn = pulumi.Output.from_input(found.arn)
+        self.url = pulumi.Output.from_input(answered(found.repository_url))
+        self.arn = pulumi.Output.from_input(answered(found.arn))
 
 
 def encryption(key: pulumi.Input[str] | None) -> list[aws.ecr.RepositoryEncryptionConfigurationArgs]:

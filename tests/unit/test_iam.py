@@ -1,14 +1,17 @@
 import json
+from collections import Counter
 
 import pulumi
-from slipway import iam
+import pulumi_aws as aws
+from slipway import iam, testing
 from slipway.iam import Scope
+from slipway.testing import ACCOUNT, REGION
 from unit.harness import deploy, granted, named, resolved, rights, trusted
 
 
 class Here(pulumi.ComponentResource):
-    def __init__(self) -> None:
-        super().__init__("test:index:Here", "here")
+    def __init__(self, name: str = "here", opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("test:index:Here", name, None, opts)
         self.scope = Scope.of(self)
 
 
@@ -99,3 +102,16 @@ def test_a_role_has_one_policy_with_its_statements() -> None:
 
 def test_canonical_json_is_the_same_text_for_the_same_value() -> None:
     assert iam.canonical({"b": [1, {"d": 2, "c": 3}], "a": None}) == '{"a":null,"b":[1,{"c":3,"d":2}]}'
+
+
+def test_each_provider_is_asked_once_where_it_works_and_arns_of_plain_names_are_plain() -> None:
+    def program() -> None:
+        other = aws.Provider("other", region="eu-west-1")
+        scopes = [Here("one").scope, Here("two").scope]
+        scopes += [Here("three", pulumi.ResourceOptions(provider=other)).scope]
+        assert {scope.arn("ecs", "cluster/a") for scope in scopes} == {f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/a"}
+        document = iam.document(iam.allow("ecs:ListTasks", on=scopes[0].arn("ecs", "cluster/a")))
+        assert isinstance(document, str)
+
+    calls = Counter(token.rpartition(":")[2] for token, _ in testing.deploy(program).calls)
+    assert calls == {"getPartition": 2, "getRegion": 2, "getCallerIdentity": 2}

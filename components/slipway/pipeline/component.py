@@ -227,10 +227,10 @@ class Pipeline(pulumi.ComponentResource):
         super().__init__("slipway:index:Pipeline", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         scope = Scope.of(self)
-        self.arn = scope.arn("codepipeline", name)
+        arn = scope.arn("codepipeline", name)
         artifacts = args.build.artifacts if args.build else ArtifactStore(f"{name}-artifacts", opts=child)
         source = args.source.parts(name, scope, artifacts, child)
-        gate = scan_gate(name, args, self.arn, child)
+        gate = scan_gate(name, args, arn, child)
         release = Release(
             pipeline=name,
             artifact=_actions.BUILD if args.build else _actions.SOURCE,
@@ -249,15 +249,15 @@ class Pipeline(pulumi.ComponentResource):
         pipeline, role = create(name, args, parts, source, artifacts, scope, child)
         start_by_event(name, source, pipeline, scope, child)
         for number, (stage, of) in enumerate(zip(args.stages, tests, strict=True), 1):
-            allow_stage(name, stage, of, artifacts, self.arn, child)
+            allow_stage(name, stage, of, artifacts, arn, child)
             wake_when_ended(name, number, stage.service, child)
 
         self.notifier = notifier(name, args, pipeline, child)
+        self.arn = pulumi.Output.from_input(arn)
         self.pipeline_name = name
         self.connection_arn = source.connection_arn
-        self.console_url = concat(
-            "https://", scope.region, f".console.aws.amazon.com/codesuite/codepipeline/pipelines/{name}/view"
-        )
+        view = f".console.aws.amazon.com/codesuite/codepipeline/pipelines/{name}/view"
+        self.console_url = pulumi.Output.from_input(concat("https://", scope.region, view))
         self.role_name = role.name
         self.register_outputs(
             {

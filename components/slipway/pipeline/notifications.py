@@ -158,7 +158,7 @@ class Notifier(pulumi.ComponentResource):
         topic = aws.sns.Topic(name, opts=child)
         policy = aws.sns.TopicPolicy(f"{name}-policy", arn=topic.arn, policy=document(may_publish(topic)), opts=child)
         subscribe(name, args.notifications.emails, topic, child)
-        chat(name, args.notifications, topic, child)
+        chat(name, args.notifications, topic, scope, child)
         aws.codestarnotifications.NotificationRule(
             f"{name}-rule",
             resource=args.pipeline_arn,
@@ -193,7 +193,7 @@ def subscribe(name: str, emails: Sequence[str], topic: aws.sns.Topic, child: pul
         aws.sns.TopicSubscription(f"{name}-{address}", topic=topic.arn, protocol="email", endpoint=address, opts=child)
 
 
-def chat(name: str, settings: Notifications, topic: aws.sns.Topic, child: pulumi.ResourceOptions) -> None:
+def chat(name: str, settings: Notifications, topic: aws.sns.Topic, scope: Scope, child: pulumi.ResourceOptions) -> None:
     """Channels that show the topic's messages, and that can do nothing in the account."""
     if settings.slack is None and settings.teams is None:
         return
@@ -203,8 +203,7 @@ def chat(name: str, settings: Notifications, topic: aws.sns.Topic, child: pulumi
         assume_role_policy=iam.trust("chatbot.amazonaws.com"),
         opts=child,
     )
-    partition = aws.get_partition_output(opts=pulumi.InvokeOptions(parent=child.parent)).partition
-    nothing = [concat("arn:", partition, ":iam::aws:policy/AWSDenyAll")]
+    nothing = [concat("arn:", scope.partition, ":iam::aws:policy/AWSDenyAll")]
     if settings.slack is not None:
         aws.chatbot.SlackChannelConfiguration(
             f"{name}-slack",

@@ -207,7 +207,7 @@ class CodeCommit:
         )
 
     @property
-    def change(self) -> pulumi.Output[str]:
+    def change(self) -> pulumi.Input[str]:
         """What starts the pipeline."""
         return concat("A push to ", self.branch, " of ", self.repository)
 
@@ -506,7 +506,7 @@ class S3Object:
         )
 
     @property
-    def change(self) -> pulumi.Output[str]:
+    def change(self) -> pulumi.Input[str]:
         return concat("A new version of ", self.key, " in ", self.bucket)
 
     def configuration(self) -> dict[str, pulumi.Input[str]]:
@@ -569,7 +569,7 @@ class EcrImage:
         )
 
     @property
-    def change(self) -> pulumi.Output[str]:
+    def change(self) -> pulumi.Input[str]:
         return concat(f"The tag {self.tag} of ", self.repository, " moves")
 
     def configuration(self) -> dict[str, pulumi.Input[str]]:

@@ -250,7 +250,7 @@ def rollout(settings: pulumi.Output[str], part: int, parts: int) -> pulumi.Outpu
     )
 
 
-def service_path(args: ReleaseFunctionArgs) -> pulumi.Output[str]:
+def service_path(args: ReleaseFunctionArgs) -> pulumi.Input[str]:
     return concat(args.cluster.name, "/", args.service.name)
 
 
@@ -258,7 +258,7 @@ def deploy_statements(args: ReleaseFunctionArgs, scope: Scope) -> list[Statement
     """Deploy this one service. https://docs.aws.amazon.com/service-authorization/latest/reference/list_ecs.html"""
     of_service = service_path(args)
 
-    def ecs(kind: str, path: pulumi.Input[str]) -> pulumi.Output[str]:
+    def ecs(kind: str, path: pulumi.Input[str]) -> pulumi.Input[str]:
         return scope.arn("ecs", concat(kind, "/", path))
 
     service = ecs("service", of_service)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -71,7 +72,8 @@ def code(module: str, files: Mapping[str, str]) -> pulumi.AssetArchive:
     return pulumi.AssetArchive({f"release/{name}": pulumi.StringAsset(text) for name, text in sorted(texts.items())})
 
 
-def modules(entry: str) -> dict[str, str]:
+@cache
+def modules(entry: str) -> Mapping[str, str]:
     """The files of `entry` and of what it imports from its folder, in turn."""
     folder, texts, found = resources.files("slipway.release.function"), dict[str, str](), ["__init__", entry]
     while found:
