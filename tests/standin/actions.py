@@ -1,6 +1,6 @@
-"""What the actions of a pipeline do, and the API by which the functions among them answer.
+"""The actions of a pipeline, and the API with which a Lambda function reports the result of its job.
 
-A rule names the AWS page it stands on (CP: codepipeline/latest/userguide); UNCONFIRMED is what no page says.
+A rule names the AWS page it is based on (CP: codepipeline/latest/userguide); UNCONFIRMED marks what no page documents.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ from standin.provider import Aws, Resource
 
 PIPELINE = "aws:codepipeline/pipeline:Pipeline"
 CONTINUE_SECONDS = 30.0
-"""Until a job is given again to a function that handed over a continuation token; AWS does not document how long."""
+"""Until a job is sent again to a function that returned a continuation token; AWS does not document how long."""
 SILENCE_SECONDS = 20 * 60.0  # CP limits
 APPROVAL_MINUTES = 7 * 24 * 60  # CP limits
 POLL_SECONDS = 15.0
-"""Between two looks of an action at what it waits for; AWS does not document how long."""
+"""Between two polls of an action that waits for something; AWS does not document how long."""
 ARTIFACT_BYTES = 3 * 1024 * 1024  # CP limits: input artifacts of CodeDeployToECS
 VARIABLES = {"ImageDigest": "imageDigest", "RegistryId": "registryId", "RepositoryName": "repositoryName"}
 
@@ -61,11 +61,11 @@ class Execution:
     pipeline: str
     number: int
     commit: str = ""
-    """Commit to take instead of the tip of the branch."""
+    """Commit to use instead of the tip of the branch."""
     revision: str = ""
-    """Image digest or version of an object to take instead of what the tag or the key has now."""
+    """Image digest or object version to use instead of the one that the tag or the key has now."""
     event: dict[str, str] = field(default_factory=dict)
-    """What the event of git that started it adds to the variables of its source."""
+    """What the git event that started the execution adds to the variables of its source."""
     trigger: tuple[str, str] = "StartPipelineExecution", f"arn:aws:iam::{ACCOUNT}:user/somebody"
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     status: str = "InProgress"
@@ -78,7 +78,7 @@ class Execution:
     """Keys in the artifact bucket, by the artifact's name."""
     attempts: int = 0
     stop: str = ""
-    """`wait` or `abandon`, once somebody has asked to stop it."""
+    """`wait` or `abandon`, once a stop has been requested."""
     began: float = 0.0
     ended: float = 0.0
 
@@ -111,11 +111,11 @@ class Actions:
         self._aws, self._api, self._clock, self._lambdas, self._builds = aws, api, clock, lambdas, builds
         self._events, self._registry, self.poll_seconds = events, registry, POLL_SECONDS
         self.repositories: dict[str, Path] = {}
-        """Folders of the git repositories, by the name that sources have for them."""
+        """Folders of the git repositories, by the name that sources use for them."""
         self.approve: Callable[[Execution, Action], bool | None] = lambda execution, action: True
-        """Who approves; None is nobody's answer."""
+        """Decides approvals; None means that nobody responds."""
         self.events: list[Params] = []
-        """What functions were given, the newest last."""
+        """The events that functions received, the newest last."""
         self._jobs: dict[str, Job] = {}
 
     def _pipeline(self, name: str) -> Resource:
@@ -144,10 +144,10 @@ class Actions:
         return body
 
     def deliver(self) -> None:
-        """Deliver the events that are due."""
+        """Delivers the events that are due."""
 
     def _wait(self, seconds: float, action: Action) -> None:
-        """Let time pass, events come, and an action that was abandoned meanwhile go."""
+        """Lets time pass and delivers events; raises if the action has been abandoned in the meantime."""
         if seconds:
             self._clock.sleep(seconds)
         self.deliver()
@@ -164,7 +164,7 @@ class Actions:
         return self._commit(execution, action, role, bucket, name) | {"RepositoryName": name}
 
     def _codestarsourceconnection(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
-        """The commit of the event that started the pipeline, or else at the tip of the branch.
+        """The commit of the event that started the pipeline, or otherwise the one at the tip of the branch.
 
         CP action-reference-CodestarConnectionSource. UNCONFIRMED: that an execution for a tag has no BranchName.
         """
@@ -180,31 +180,31 @@ class Actions:
                 raise ActionFailed(done.stderr.decode().strip())
             return done.stdout
 
-        told = execution.event or {"BranchName": action.configuration["BranchName"]}
-        ref = told.get("TagName") or told.get("SourceBranchName") or told["BranchName"]
+        variables = execution.event or {"BranchName": action.configuration["BranchName"]}
+        ref = variables.get("TagName") or variables.get("SourceBranchName") or variables["BranchName"]
         commit = git("rev-parse", f"{execution.commit or ref}^{{commit}}").decode().strip()
         # CP troubleshooting, "File permissions are not retained on source files from GitHub when ZIP does not preserve
         # external attributes": no file is executable, and a symbolic link is a file with its target in it. UNCONFIRMED:
         # that this is so for all providers.
         self._put(execution, action, role, bucket, zipped(unzip(git("archive", "--format=zip", commit))))
         message = git("log", "-1", "--format=%B", commit).decode().strip()
-        return {"CommitId": commit, "CommitMessage": message, **told}
+        return {"CommitId": commit, "CommitMessage": message, **variables}
 
     def _ecr(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
-        """What an image is, as imageDetail.json: CP action-reference-ECR, file-reference."""
+        """Describes an image, as imageDetail.json does: CP action-reference-ECR, file-reference."""
         name, tag = action.configuration["RepositoryName"], action.configuration.get("ImageTag", "latest")
         wanted = {"imageDigest": execution.revision} if execution.revision else {"imageTag": tag}
         found = self._as(role, "ecr").describe_images(repositoryName=name, imageIds=[wanted])["imageDetails"][0]
         uri = f"{self._registry}/{name}@{found['imageDigest']}"
         detail = {"ImageSizeInBytes": str(found["imageSizeInBytes"]), "Version": "1.0", "ImageURI": uri}
         pushed = stamp(found["imagePushedAt"].timestamp(), "%a %b %d %H:%M:%S UTC %Y")
-        detail |= {"ImagePushedAt": pushed, **{key: found[said] for key, said in VARIABLES.items()}}
+        detail |= {"ImagePushedAt": pushed, **{key: found[attribute] for key, attribute in VARIABLES.items()}}
         text = json.dumps(detail | {"ImageTags": found.get("imageTags", [])})
         self._put(execution, action, role, bucket, zipped({"imageDetail.json": text.encode()}))
-        return {key: found[said] for key, said in VARIABLES.items()} | {"ImageTag": tag, "ImageURI": uri}
+        return {key: found[attribute] for key, attribute in VARIABLES.items()} | {"ImageTag": tag, "ImageURI": uri}
 
     def _s3(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
-        """An object, which is a zip: CP action-reference-S3. UNCONFIRMED: the words for what is missing."""
+        """An object, which is a zip: CP action-reference-S3. UNCONFIRMED: the message for a missing one."""
         where = {"Bucket": action.configuration["S3Bucket"], "Key": action.configuration["S3ObjectKey"]}
         client = self._as(role, "s3")
         if client.get_bucket_versioning(Bucket=where["Bucket"]).get("Status") != "Enabled":
@@ -212,8 +212,8 @@ class Actions:
         version = {"VersionId": execution.revision} if execution.revision else {}
         found = client.get_object(**where, **version)
         self._put(execution, action, role, bucket, found["Body"].read())
-        told = {"BucketName": where["Bucket"], "ObjectKey": where["Key"]}
-        return told | {"ETag": found["ETag"].strip('"'), "VersionId": found["VersionId"]}
+        variables = {"BucketName": where["Bucket"], "ObjectKey": where["Key"]}
+        return variables | {"ETag": found["ETag"].strip('"'), "VersionId": found["VersionId"]}
 
     # Builds, approvals
 
@@ -224,13 +224,13 @@ class Actions:
         # CP action-reference-CodeBuild
         try:
             variables = json.loads(action.configuration.get("EnvironmentVariables", "[]"))
-        except ValueError as e:  # UNCONFIRMED: in these words
+        except ValueError as e:  # UNCONFIRMED: the message
             raise ActionFailed(f"EnvironmentVariables is not valid JSON: {e}") from None
         try:
             built = self._builds.run(name, self._get(role, *action.inputs.values()), variables)
-        except AwsError as e:  # as people quote it
-            told = f"(Service: AWSCodeBuild; Status Code: 400; Error Code: {e.code})"
-            raise ActionFailed(f"Error calling startBuild: {e.message} {told}") from None
+        except AwsError as e:  # the message as people quote it
+            details = f"(Service: AWSCodeBuild; Status Code: 400; Error Code: {e.code})"
+            raise ActionFailed(f"Error calling startBuild: {e.message} {details}") from None
         action.log = built.log
         if not built.succeeded:
             raise ActionFailed(f"Build terminated with state: FAILED. {built.log.strip().splitlines()[-1]}")
@@ -238,18 +238,18 @@ class Actions:
         return built.exported
 
     def _manual(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
-        """CP approvals-action-add, approvals-json-format. UNCONFIRMED: what an approval that expired says."""
+        """CP approvals-action-add, approvals-json-format. UNCONFIRMED: the message of an approval that expired."""
         expires = self._clock.now() + 60 * int(action.given.get("timeoutInMinutes", APPROVAL_MINUTES))
-        told, (pipeline, token) = action.configuration, (execution.pipeline, str(uuid.uuid4()))
+        configuration, (pipeline, token) = action.configuration, (execution.pipeline, str(uuid.uuid4()))
         link = f"https://console.aws.amazon.com/codepipeline/home?region={REGION}#/view/{pipeline}"
         approval = {"pipelineName": pipeline, "stageName": action.stage, "actionName": action.name, "token": token}
-        approval |= {"expires": stamp(expires, "%Y-%m-%dT%H:%MZ"), "customData": told.get("CustomData", "")}
+        approval |= {"expires": stamp(expires, "%Y-%m-%dT%H:%MZ"), "customData": configuration.get("CustomData", "")}
         approval["approvalReviewLink"] = f"{link}/{action.stage}/{action.name}/approve/{token}"
-        if "ExternalEntityLink" in told:
-            approval["externalEntityLink"] = told["ExternalEntityLink"]
-        if "NotificationArn" in told:
+        if "ExternalEntityLink" in configuration:
+            approval["externalEntityLink"] = configuration["ExternalEntityLink"]
+        if "NotificationArn" in configuration:
             message = {"region": REGION, "consoleLink": link, "approval": approval}
-            publish = {"TopicArn": told["NotificationArn"], "Message": json.dumps(message)}
+            publish = {"TopicArn": configuration["NotificationArn"], "Message": json.dumps(message)}
             self._events.note(role, "sns", "Publish", publish)
         needed = "codepipeline-pipeline-manual-approval-needed"
         self._events.notify(self._pipeline(pipeline), needed, self._detail(execution, "STARTED") | approval)
@@ -263,26 +263,26 @@ class Actions:
 
     def _detail(self, execution: Execution, state: str) -> Params:
         """CP detect-state-changes-cloudwatch-events."""
-        told = {"pipeline": execution.pipeline, "execution-id": execution.id, "state": state, "version": 1.0}
-        return told | {"pipeline-execution-attempt": float(execution.attempts)}
+        detail = {"pipeline": execution.pipeline, "execution-id": execution.id, "state": state, "version": 1.0}
+        return detail | {"pipeline-execution-attempt": float(execution.attempts)}
 
     # Deployments
 
     def _ecs(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
-        """The service's revision with other images: CP action-reference-ECS, file-reference.
+        """Deploys a revision with new images: CP action-reference-ECS, file-reference.
 
-        It does not notice that ECS rolls back, and waits for what never comes: aws/containers-roadmap#1399.
+        It does not notice that ECS rolls back, and goes on waiting: aws/containers-roadmap#1399.
         """
-        told, ecs = action.configuration, self._as(role, "ecs")
+        configuration, ecs = action.configuration, self._as(role, "ecs")
         [artifact] = action.inputs.values()
-        name = told.get("FileName", "imagedefinitions.json")
+        name = configuration.get("FileName", "imagedefinitions.json")
         complaint = (
             f"Did not find the image definition file {name} in the input artifacts ZIP file. Verify the file is "
         )
         complaint += f"stored in your pipeline's Amazon S3 artifact bucket: {artifact[0]} key: {artifact[1]}"
         images = self._read(role, artifact, name, complaint)
         wanted = {entry["name"]: entry["imageUri"] for entry in json.loads(images)}
-        of = {"cluster": told["ClusterName"], "service": told["ServiceName"]}
+        of = {"cluster": configuration["ClusterName"], "service": configuration["ServiceName"]}
 
         def look() -> Params:
             found: list[Params] = ecs.describe_services(cluster=of["cluster"], services=[of["service"]])["services"]
@@ -294,14 +294,14 @@ class Actions:
         known = ecs.meta.service_model.operation_model("RegisterTaskDefinition").input_shape.members
         copied = {key: value for key, value in used["taskDefinition"].items() if key in known}
         strangers = wanted.keys() - {container["name"] for container in copied["containerDefinitions"]}
-        if strangers:  # UNCONFIRMED: in these words
+        if strangers:  # UNCONFIRMED: the message
             raise ActionFailed(f"No container of the task definition is called {', '.join(sorted(strangers))}")
         for container in copied["containerDefinitions"]:
             container["image"] = wanted.get(container["name"], container["image"])
         copied |= {"tags": used["tags"]} if used.get("tags") else {}
         arn = ecs.register_task_definition(**copied)["taskDefinition"]["taskDefinitionArn"]
         ecs.update_service(**of, taskDefinition=arn)
-        minutes = int(told.get("DeploymentTimeout", 60))
+        minutes = int(configuration.get("DeploymentTimeout", 60))
         deadline = self._clock.now() + 60 * minutes
         while self._clock.now() < deadline:
             self._wait(POLL_SECONDS, action)
@@ -310,31 +310,37 @@ class Actions:
             steady = primary["runningCount"] == service["desiredCount"] and not others
             if steady and primary["taskDefinition"] == arn:
                 return {}
-        # UNCONFIRMED: in these words
+        # UNCONFIRMED: the message
         raise ActionFailed(f"The Amazon ECS service did not reach a steady state within {minutes} minutes")
 
     def _codedeploytoecs(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
         """CP action-reference-ECSbluegreen, file-reference; its errors: CP troubleshooting."""
-        told = action.configuration
+        configuration = action.configuration
 
         def read(artifact: str, name: str, what: str) -> str:
             complaint = f"Exception while trying to read the {what} file from: {artifact}"
             return self._read(role, action.inputs[artifact], name, complaint, ARTIFACT_BYTES)
 
-        where = told["TaskDefinitionTemplateArtifact"], told.get("TaskDefinitionTemplatePath", "taskdef.json")
+        where = (
+            configuration["TaskDefinitionTemplateArtifact"],
+            configuration.get("TaskDefinitionTemplatePath", "taskdef.json"),
+        )
         task = read(*where, "task definition artifact")
-        where = told["AppSpecTemplateArtifact"], told.get("AppSpecTemplatePath", "appspec.yaml")
+        where = configuration["AppSpecTemplateArtifact"], configuration.get("AppSpecTemplatePath", "appspec.yaml")
         appspec = read(*where, "appspec artifact")
         for number in "1234":
-            if artifact := told.get(f"Image{number}ArtifactName"):
+            if artifact := configuration.get(f"Image{number}ArtifactName"):
                 image = json.loads(read(artifact, "imageDetail.json", "image detail artifact"))["ImageURI"]
-                task = task.replace(f"<{told[f'Image{number}ContainerName']}>", image)
+                task = task.replace(f"<{configuration[f'Image{number}ContainerName']}>", image)
         made = self._as(role, "ecs").register_task_definition(**json.loads(task))["taskDefinition"]
         content = appspec.replace("<TASK_DEFINITION>", made["taskDefinitionArn"])
-        group = {"applicationName": told["ApplicationName"], "deploymentGroupName": told["DeploymentGroupName"]}
+        group = {
+            "applicationName": configuration["ApplicationName"],
+            "deploymentGroupName": configuration["DeploymentGroupName"],
+        }
         # The page lists these among what the action's role needs. UNCONFIRMED: when they are called.
         for operation in ("GetApplication", "GetApplicationRevision", "RegisterApplicationRevision"):
-            self._events.note(role, "codedeploy", operation, {"applicationName": told["ApplicationName"]})
+            self._events.note(role, "codedeploy", operation, {"applicationName": configuration["ApplicationName"]})
         self._events.note(role, "codedeploy", "GetDeploymentConfig", group)
         client = self._as(role, "codedeploy")
         text = {"content": content, "sha256": hashlib.sha256(content.encode()).hexdigest()}
@@ -359,7 +365,7 @@ class Actions:
     # Functions
 
     def _lambda(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
-        """A job, given to the function until it says how it ended: CP actions-invoke-lambda-function."""
+        """A job, sent to the function until it reports a result: CP actions-invoke-lambda-function."""
         outputs = {n: (bucket, self._place(execution, n)) for n in action.given.get("outputArtifacts", [])}
         id, job = str(uuid.uuid4()), Job(action, execution, outputs)
         self._jobs[id] = job

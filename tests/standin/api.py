@@ -1,8 +1,8 @@
-"""The door of the stand-in: an HTTP server that AWS clients reach through AWS_ENDPOINT_URL.
+"""The stand-in's endpoint: an HTTP server that AWS clients reach through AWS_ENDPOINT_URL.
 
 `api.register("ecs", ecs)` serves a service: operation `UpdateService` is its method `update_service(params)`, which
 takes and returns dicts in the API's own shape (times are epoch seconds) and raises `AwsError`. Both dicts are checked
-against botocore's model, so a wrong key in an answer of ours fails a test. Moto serves MOTO; all else is an error.
+against botocore's model, so a wrong key in a response of ours fails a test. Moto serves MOTO; all else is an error.
 """
 
 import io
@@ -33,14 +33,14 @@ ACCOUNT = "123456789012"  # also moto's default
 REGION = "eu-west-1"
 MOTO = ("ssm", "s3", "sts", "sns")
 REST = ("lambda",)
-"""Ours whose operation is in the method and the path of a request."""
+"""Our services whose requests carry the operation in their method and path."""
 NOT_HERE = "NotInTheStandIn"
 SIGNED_AS = {"monitoring": "cloudwatch"}
-"""Services whose signing name is not botocore's name of them."""
+"""Services whose signing name differs from their name in botocore."""
 
 
 def plain_copy(value: Any) -> Any:
-    """A copy of what an API takes or answers: several times as fast as a deep copy of anything at all."""
+    """A copy of an API's parameters or response; several times as fast as a general deep copy."""
     if isinstance(value, dict):
         return {key: plain_copy(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -50,7 +50,7 @@ def plain_copy(value: Any) -> Any:
 
 class AwsError(Exception):
     def __init__(self, code: str, message: str, status: int = 400, **more: Any) -> None:
-        """`more` are further members of the error, as botocore's model has them."""
+        """`more` holds further members of the error, as in botocore's model."""
         super().__init__(f"{code}: {message}")
         self.code, self.message, self.status, self.more = code, message, status, more
 
@@ -74,14 +74,14 @@ class Api:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._server: BaseWSGIServer | None = None
         self.web: Callable[[str], tuple[int, str]] = lambda host: (404, "")
-        """Answers clients of load balancers, which are names of this machine: status and text, by host name."""
+        """Responds to clients of load balancers, whose names resolve to this machine: status and text, by host name."""
 
     def register(self, service: str, handler: object) -> None:
-        """Serve `service` (botocore's name of it) by the methods of `handler`."""
+        """Serve `service` (its name in botocore) by the methods of `handler`."""
         self._services[service] = handler
 
     def credentials_for(self, role_arn: str) -> dict[str, str]:
-        """Environment variables by which a client acts as this role."""
+        """Environment variables with which a client uses this role."""
         key = f"ASIA{len(self._principals):016d}"
         self._principals[key] = role_arn
         return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token"}
@@ -92,7 +92,7 @@ class Api:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
-        BackendDict.reset()  # moto's state belongs to the process, not to us
+        BackendDict.reset()  # moto's state belongs to the process, not to this object
         self._server = make_server("127.0.0.1", 0, self._serve, threaded=True, request_handler=_QuietHandler)
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         return self
@@ -117,7 +117,7 @@ class Api:
         try:
             operation, params = _request(service, request)
             response = self._answer(service, operation, params, environ, body)
-            if response.status_code >= 400:  # of moto's; ours are raised
+            if response.status_code >= 400:  # responses of moto; ours are raised as exceptions
                 found = re.search(r'"__type": ?"(?:.*#)?(\w+)|<Code>(\w+)', response.get_data(as_text=True))
                 error = next(filter(None, found.groups())) if found else response.status
         except AwsError as problem:
@@ -165,7 +165,7 @@ def _call(service: str, operation: str, method: Callable[[Params], Params], para
         answer = method(params)
     except AwsError:
         raise
-    except Exception as error:  # a fault of ours: as 400, for clients would try a 500 again
+    except Exception as error:  # a bug of ours: status 400, because clients would retry after a 500
         raise AwsError("StandInFault", traceback.format_exc()) from error
     if model.output_shape and (problems := validator.validate(answer, model.output_shape)).has_errors():
         raise AwsError("StandInFault", f"{service}:{operation} answers {problems.generate_report()}")

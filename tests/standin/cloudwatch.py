@@ -1,6 +1,6 @@
-"""CloudWatch: the alarms that are deployed, and what the stand-in of ECS knows of the others.
+"""CloudWatch: the alarms that are deployed, and those that the stand-in of ECS was given otherwise.
 
-A page is named as in ecs.py (CW: AmazonCloudWatch/latest/APIReference).
+Pages are named as in ecs.py (CW: AmazonCloudWatch/latest/APIReference).
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from standin.provider import Aws, Props
 
 ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
 MATH_SECONDS = 60
-"""The period of metric math whose queries name none."""
+"""The period of metric math whose queries specify none."""
 
 
 class CloudWatch:
@@ -20,11 +20,11 @@ class CloudWatch:
         self._aws, self._ecs = aws, ecs
 
     def minutes(self, name: str) -> float | None:
-        """For how long an alarm that is deployed looks at its metrics: CW API_MetricAlarm."""
+        """The period over which a deployed alarm evaluates its metrics: CW API_MetricAlarm."""
         return next((seconds(inputs) / 60 for inputs in self._deployed() if inputs["name"] == name), None)
 
     def describe_alarms(self, params: Params) -> Params:
-        """CW API_DescribeAlarms. An alarm that is named and not deployed is one that somebody else made."""
+        """CW API_DescribeAlarms. An alarm that is named but not deployed is one that somebody else created."""
         known = {inputs["name"]: _shown(inputs) for inputs in self._deployed()}
         known |= {name: _foreign(self._ecs.alarm_minutes[name]) for name in self._ecs.alarm_minutes.keys() - known}
         names = params.get("AlarmNames", sorted(known))

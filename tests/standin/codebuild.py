@@ -1,10 +1,10 @@
-"""CodeBuild: runs a project's build, as the project is deployed, with the real shell and the real builder.
+"""CodeBuild: runs the build of a deployed project, with the real shell and the real builder.
 
-A rule names the AWS page it stands on (CB: codebuild/latest/userguide); UNCONFIRMED is what no page says.
+A rule names the AWS page it is based on (CB: codebuild/latest/userguide); UNCONFIRMED marks what no page documents.
 
-Archives: CodeBuild unpacks what a zip says of modes and symbolic links, and its artifacts keep the modes of their files
-(awslabs/aws-codebuild-jenkins-plugin 46); links are followed unless `enable-symlinks` is said. What a source action of
-a git repository stores says nothing of either: actions.py.
+Archives: CodeBuild restores the modes and symbolic links that a zip records, and its artifacts keep the modes of their
+files (awslabs/aws-codebuild-jenkins-plugin 46); links are followed unless `enable-symlinks` is set. The zip that the
+source action of a git repository stores records neither: actions.py.
 """
 
 import io
@@ -46,7 +46,7 @@ class Built:
 
 @dataclass
 class Build:
-    """A build that StartBuild began, as BatchGetBuilds shows it."""
+    """A build started with StartBuild, as BatchGetBuilds shows it."""
 
     shown: Params
     variables: list[Params]
@@ -57,25 +57,25 @@ class Build:
 
 class CodeBuild:
     def __init__(self, aws: Aws, api: Api, clock: Clock, events: Events, environment: Mapping[str, str]) -> None:
-        """`environment` has what makes `docker` and `aws` work here."""
+        """`environment` has what `docker` and `aws` need in order to work here."""
         self._aws, self._api, self._clock, self._events = aws, api, clock, events
         self._environment = environment
         self.end: Callable[[str], str | None] = lambda project: None
-        """How builds of a project that StartBuild begins end, if not as their commands do: TIMED_OUT, FAULT, ..."""
+        """How builds started with StartBuild end, by project, if not as their commands do: TIMED_OUT, FAULT, ..."""
         self.quota: int | None = None
-        """How many builds may run at once: 1 or 0 in new accounts (landing-zone-accelerator 249, 1013). No documented
-        page says which builds count; here all that StartBuild or a pipeline began and that are not over."""
+        """How many builds may run at once: 1 or 0 in new accounts (landing-zone-accelerator 249, 1013). AWS does not
+        document which builds count; here, all builds started by StartBuild or a pipeline that have not ended."""
         self._running, self._counting = 0, threading.Lock()
         self._builds: list[Build] = []
         self._lock = threading.RLock()
 
     @property
     def builds(self) -> dict[str, Params]:
-        """What StartBuild began, by id."""
+        """Builds started with StartBuild, by id."""
         return {build.shown["id"]: build.shown for build in self._builds}
 
     def run(self, project: str, source: bytes, overrides: list[Params]) -> Built:
-        """What a pipeline has built: as `_run`, if the quota has room for it."""
+        """Runs a build for a pipeline, as `_run` does, if the quota has room for it."""
         with self._counting:
             self._check_quota()
             self._running += 1
@@ -89,11 +89,11 @@ class CodeBuild:
         """API_StartBuild: "An Amazon Web Services service limit was exceeded", and the message as people quote it."""
         running = self._running + sum(not build.shown["buildComplete"] for build in self._builds)
         if self.quota is not None and running >= self.quota:
-            told = f"Cannot have more than {self.quota} builds in queue for the account"
-            raise AwsError("AccountLimitExceededException", told)
+            message = f"Cannot have more than {self.quota} builds in queue for the account"
+            raise AwsError("AccountLimitExceededException", message)
 
     def _run(self, project: str, source: bytes, overrides: list[Params], id: str = "") -> Built:
-        """Run the build of a source, a zip or nothing, with environment variables laid over the project's."""
+        """Runs the build of a source (a zip, or none), with environment variables that override the project's."""
         given = self._project(project)
         with tempfile.TemporaryDirectory(prefix="slipway-build-") as folder:
             work, temporary = Path(folder, "src"), Path(folder, "tmp")
@@ -149,7 +149,7 @@ class CodeBuild:
         return found[0]
 
     def _value(self, variable: Params, role: str) -> str:
-        """CB build-spec-ref: the project's role reads what a variable only refers to; here, a secret is made up."""
+        """CB build-spec-ref: the project's role reads the value that a variable refers to; secrets are made up here."""
         value = str(variable["value"])
         if variable.get("type") == "PARAMETER_STORE":
             self._events.note(role, "ssm", "GetParameters", {"Names": [value], "WithDecryption": True})
@@ -173,7 +173,7 @@ class CodeBuild:
                 return {"build": build.shown}
         kind = params.get("sourceTypeOverride", project["source"]["type"])
         location = params.get("sourceLocationOverride", project["source"].get("location", ""))
-        if kind == "CODEPIPELINE":  # UNCONFIRMED: in these words
+        if kind == "CODEPIPELINE":  # UNCONFIRMED: the message
             raise AwsError("InvalidInputException", "A project whose source is CODEPIPELINE is built by pipelines only")
         if kind not in ("S3", "NO_SOURCE"):
             raise AwsError("InvalidInputException", f"not in the stand-in: source {kind}")
@@ -195,7 +195,7 @@ class CodeBuild:
         return {"build": shown}
 
     def batch_get_builds(self, params: Params) -> Params:
-        """A build is in progress when it is first looked at, and is run when it is looked at again."""
+        """A build is in progress when it is first described, and runs when it is described again."""
         known = {build.shown["id"]: build for build in self._builds}
         with self._lock:
             for build in (known[id] for id in params["ids"] if id in known):
@@ -235,7 +235,7 @@ class CodeBuild:
         self._close(build, "SUCCEEDED" if built.succeeded else "FAILED")
 
     def _source(self, build: Build) -> bytes:
-        """What S3 has, read by the project's role."""
+        """The source from S3, read with the project's role."""
         if build.shown["source"]["type"] == "NO_SOURCE":
             return b""
         bucket, _, key = build.shown["source"]["location"].partition("/")
@@ -252,12 +252,12 @@ class CodeBuild:
 def script(buildspec: dict[str, Any], exported: Path) -> str:
     """One shell for all commands: "commands in version 0.2 run in the same instance of the default shell".
 
-    A phase ends at its first command that fails; after a failed `build`, `post_build` is run all the same.
+    A phase ends at its first command that fails; after a failed `build`, `post_build` still runs.
     https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
     """
-    told = 'slipway_phases+="$slipway_phase $slipway_last $slipway_at,"'
-    # In a trap, for a command that exits ends all of it.
-    end = f'slipway_last=$?; [ -z "$slipway_phase" ] || {told}; '
+    record = 'slipway_phases+="$slipway_phase $slipway_last $slipway_at,"'
+    # In a trap, because a command that exits ends everything.
+    end = f'slipway_last=$?; [ -z "$slipway_phase" ] || {record}; '
     end += f'printf "slipway_phases=%s\\0" "$slipway_phases" >>"{exported}"'
     text = ["slipway_status=0", f"trap '{end}' EXIT"]
     for phase in PHASES:
@@ -268,16 +268,16 @@ def script(buildspec: dict[str, Any], exported: Path) -> str:
         )
         text.append(f"{phase}() {{\nslipway_phase={phase} slipway_last=0\n{body}:\n}}")
         entry = "true" if phase == "post_build" else "[ $slipway_status = 0 ]"
-        text.append(f"if {entry}; then {phase} || slipway_status=$?; {told}; slipway_phase=; fi")
-        if phase == "pre_build":  # then nothing else is run
+        text.append(f"if {entry}; then {phase} || slipway_status=$?; {record}; slipway_phase=; fi")
+        if phase == "pre_build":  # then nothing else runs
             text.append("[ $slipway_status = 0 ] || exit $slipway_status")
     return "\n".join([*text, f"env -0 >'{exported}'", "exit $slipway_status"])
 
 
-def _phases(buildspec: Params, told: str) -> list[Params]:
-    """CB view-build-details-phases. UNCONFIRMED: what a context says, which is as people quote it."""
+def _phases(buildspec: Params, recorded: str) -> list[Params]:
+    """CB view-build-details-phases. UNCONFIRMED: the text of a context, which is as people quote it."""
     phases = []
-    for line in told.split(",")[:-1]:
+    for line in recorded.split(",")[:-1]:
         phase, status, *at = line.split()
         shown: Params = {"phaseType": phase.upper(), "phaseStatus": "SUCCEEDED", "contexts": []}
         if status != "0":
@@ -290,12 +290,12 @@ def _phases(buildspec: Params, told: str) -> list[Params]:
 
 
 def _buildspec(given: str, work: Path) -> str:
-    """The project's buildspec: a path in the source, or the text itself."""
+    """The project's buildspec: a path in the source, or the YAML itself."""
     return given if "\n" in given else (work / given).read_text()
 
 
 def unpack(body: bytes, folder: Path) -> None:
-    """As `unzip` does, with the execute bits and symbolic links that the archive has."""
+    """As `unzip` does, keeping the execute bits and symbolic links in the archive."""
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
         for entry in archive.infolist():
             path, mode = Path(archive.extract(entry, folder)), entry.external_attr >> 16
@@ -319,11 +319,11 @@ def _declared(buildspec: Params) -> list[Params]:
 
 
 def _artifact(work: Path, artifacts: Params) -> bytes:
-    """What is there of the artifact's files; UPLOAD_ARTIFACTS is attempted whatever happened before.
+    """The artifact's files that exist; UPLOAD_ARTIFACTS is attempted whatever happened before.
 
     CB build-spec-ref, artifacts: a location is a file, `**/*` (all files), `folder/*` (those in it) or `folder/**/*`
-    (all below it), relative to `base-directory`. UNCONFIRMED: that one text is as good as a list of one, and that a
-    directory which is named has no files in the artifact.
+    (all below it), relative to `base-directory`. UNCONFIRMED: that a single string works like a list of one, and that a
+    directory that is named contributes no files to the artifact.
     """
     wanted, base = artifacts.get("files") or [], work / artifacts.get("base-directory", ".")
     patterns = [wanted] if isinstance(wanted, str) else wanted
@@ -342,6 +342,6 @@ def _artifact(work: Path, artifacts: Params) -> bytes:
 
 
 def shell_environment(builder: Mapping[str, str], tools: Path) -> dict[str, str]:
-    """What a build has of this machine: the builder, and the tools beside the interpreter (`aws`)."""
+    """What a build uses of this machine: the builder, and the tools beside the interpreter (`aws`)."""
     path = builder.get("PATH", os.environ["PATH"])
     return {"LANG": "C.UTF-8", **builder, "PATH": f"{tools}{os.pathsep}{path}"}

@@ -1,9 +1,9 @@
-"""AWS CodeDeploy for Amazon ECS: a second task set beside the first, and the traffic from one to the other.
+"""AWS CodeDeploy for Amazon ECS: starts a second task set and shifts the traffic to it.
 
-The groups are those that are deployed. What CodeDeploy does happens when it is asked for anything, as far as the clock
-allows by then, through the operations of ECS and with the group's role. A rule names the AWS page it stands on (CD:
-codedeploy/latest/userguide, API: codedeploy/latest/APIReference); UNCONFIRMED is what no page says. Not here: hooks,
-configurations other than CodeDeploy's own, listeners that forward by their default action, DescribeAlarms.
+The groups are those that are deployed. CodeDeploy's own actions happen on each request, up to the current time of the
+clock, through the operations of ECS and with the group's role. A rule names the AWS page it is based on (CD:
+codedeploy/latest/userguide, API: codedeploy/latest/APIReference); UNCONFIRMED marks what no page documents. Not here:
+hooks, configurations other than CodeDeploy's own, listeners that forward by their default action, DescribeAlarms.
 """
 
 import secrets
@@ -41,7 +41,7 @@ STEPS = {
 
 
 class Ended(Exception):
-    """Why a deployment does not go on, as `errorInformation`; `status` is how it ends, `event` what rolls it back."""
+    """Why a deployment ends, as `errorInformation`; `status` is its last status, `event` what triggers a rollback."""
 
     def __init__(self, code: str, message: str, status: str = "Failed", event: str = "DEPLOYMENT_FAILURE") -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class Ended(Exception):
 @dataclass(eq=False)
 class Deployment:
     shown: Params
-    """As GetDeployment answers."""
+    """As GetDeployment returns it."""
     group: Params
     blue: Params = field(default_factory=dict)
     green: Params = field(default_factory=dict)
@@ -74,21 +74,21 @@ class CodeDeploy:
         group = self._group(params)
         with self._lock:
             self._advance()
-            for other in self.deployments:  # API_CreateDeployment; the words are UNCONFIRMED, as all here
+            for other in self.deployments:  # API_CreateDeployment; like all messages here, this one is UNCONFIRMED
                 if other.active and other.group is group:
-                    told = f"The Deployment Group '{group['deploymentGroupName']}' already has an active Deployment"
-                    raise AwsError("DeploymentLimitExceededException", f"{told} '{other.shown['deploymentId']}'")
+                    message = f"The Deployment Group '{group['deploymentGroupName']}' already has an active Deployment"
+                    raise AwsError("DeploymentLimitExceededException", f"{message} '{other.shown['deploymentId']}'")
             revision = params["revision"]
             content = revision.get("appSpecContent", revision.get("string", {})).get("content", "")
             try:
                 [resource] = yaml.safe_load(content)["Resources"]
                 [target] = resource.values()
-                asked = target["Properties"]
-                wanted = asked["TaskDefinition"], asked["LoadBalancerInfo"]["ContainerName"]
+                properties = target["Properties"]
+                wanted = properties["TaskDefinition"], properties["LoadBalancerInfo"]["ContainerName"]
             except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
                 raise AwsError("InvalidRevisionException", f"The AppSpec cannot be read: {content}") from error
             made = self._made(group, "user", revision, params)
-            made.steps = self._go(made, asked | {"TaskDefinition": wanted[0]})
+            made.steps = self._go(made, properties | {"TaskDefinition": wanted[0]})
             self._advance()
         return {"deploymentId": made.shown["deploymentId"]}
 
@@ -120,9 +120,9 @@ class CodeDeploy:
         deployment = self._found(params)
         if not deployment.active:  # API_StopDeployment
             raise AwsError("DeploymentAlreadyCompletedException", "The deployment is already complete.")
-        told = Ended("MANUAL_STOP", "The deployment was stopped by a request.", "Stopped", "DEPLOYMENT_STOP_ON_REQUEST")
+        end = Ended("MANUAL_STOP", "The deployment was stopped by a request.", "Stopped", "DEPLOYMENT_STOP_ON_REQUEST")
         with self._lock:
-            self._end(deployment, told, params.get("autoRollbackEnabled"))
+            self._end(deployment, end, params.get("autoRollbackEnabled"))
         return {"status": "Succeeded", "statusMessage": "The deployment was stopped."}
 
     def _group(self, params: Params) -> Params:
@@ -157,7 +157,7 @@ class CodeDeploy:
     # What happens by itself
 
     def _advance(self) -> None:
-        for deployment in self.deployments:  # a rollback is appended to it, and has its turn
+        for deployment in self.deployments:  # a rollback is appended to it, and is advanced in turn
             if not deployment.active:
                 continue
             try:
@@ -179,17 +179,17 @@ class CodeDeploy:
         if deployment.shown["creator"] != "user" or not watched.get("enabled"):
             return
         if set(watched["alarms"]) & set(self._alarms()):
-            told = "One or more alarms have been activated according to the Amazon CloudWatch metrics you selected, "
-            told += "and the affected deployments have been stopped."
-            raise Ended("ALARM_ACTIVE", told, "Stopped", "DEPLOYMENT_STOP_ON_ALARM")
+            message = "One or more alarms have been activated according to the Amazon CloudWatch metrics you selected, "
+            message += "and the affected deployments have been stopped."
+            raise Ended("ALARM_ACTIVE", message, "Stopped", "DEPLOYMENT_STOP_ON_ALARM")
 
     def _end(self, deployment: Deployment, end: Ended, rollback: bool | None = None) -> None:
         """CD deployments-rollback-and-redeploy: a rollback is a deployment of its own."""
         shown = deployment.shown
         shown |= {"status": end.status, "errorInformation": end.error, "completeTime": self._clock.now()}
-        asked = shown["autoRollbackConfiguration"]
+        settings = shown["autoRollbackConfiguration"]
         if rollback is None:
-            rollback = asked.get("enabled", False) and end.event in asked.get("events", [])
+            rollback = settings.get("enabled", False) and end.event in settings.get("events", [])
         if rollback and shown["creator"] == "user":
             back = self._made(deployment.group, "codeDeployRollback", shown["revision"], {})
             back.blue, back.green = deployment.blue, deployment.green
@@ -208,33 +208,33 @@ class CodeDeploy:
             "services"
         ]
         if not found or found[0].get("deploymentController", {}).get("type") != "CODE_DEPLOY":
-            told = f"The ECS service {of['service']} is not one that CodeDeploy deploys"
-            raise Ended("INVALID_ECS_SERVICE", told)
+            message = f"The ECS service {of['service']} is not one that CodeDeploy deploys"
+            raise Ended("INVALID_ECS_SERVICE", message)
         service: Params = found[0]
         return service
 
-    def _go(self, deployment: Deployment, asked: Params) -> Iterator[None]:
-        """The way of a deployment; yields whenever it cannot go on yet."""
+    def _go(self, deployment: Deployment, properties: Params) -> Iterator[None]:
+        """The steps of a deployment; yields whenever it has to wait."""
         group, of, shown = deployment.group, _of(deployment.group), deployment.shown
         blue = next(each for each in self._service(deployment)["taskSets"] if each["status"] == "PRIMARY")
-        balancer = {"containerName": asked["LoadBalancerInfo"]["ContainerName"]}
-        balancer["containerPort"] = asked["LoadBalancerInfo"]["ContainerPort"]
+        balancer = {"containerName": properties["LoadBalancerInfo"]["ContainerName"]}
+        balancer["containerPort"] = properties["LoadBalancerInfo"]["ContainerPort"]
         pair, used = self._pair(group), blue["loadBalancers"][0]["targetGroupArn"]
         if used not in pair or not self._rules(group, "prodTrafficRoute"):
-            told = (
+            message = (
                 "The ELB could not be updated due to the following error: Primary taskset target group must be behind"
             )
             listeners = group["loadBalancerInfo"]["targetGroupPairInfo"]["prodTrafficRoute"]["listenerArns"]
-            raise Ended("ELASTIC_LOAD_BALANCING_INVALID", f"{told} listener {listeners[0]}")
+            raise Ended("ELASTIC_LOAD_BALANCING_INVALID", f"{message} listener {listeners[0]}")
         [other] = [arn for arn in pair if arn != used]
         same = {key: blue[key] for key in ("networkConfiguration", "launchType", "platformVersion") if key in blue}
-        if network := asked.get("NetworkConfiguration", {}).get("AwsvpcConfiguration"):
+        if network := properties.get("NetworkConfiguration", {}).get("AwsvpcConfiguration"):
             named = {key[0].lower() + key[1:]: value for key, value in network.items()}
             same["networkConfiguration"] = {"awsvpcConfiguration": named}
         made = self._ecs(group).create_task_set(
             **of,
             **same,
-            taskDefinition=asked["TaskDefinition"],
+            taskDefinition=properties["TaskDefinition"],
             externalId=shown["deploymentId"],
             loadBalancers=[{**balancer, "targetGroupArn": other}],
             scale={"value": 100.0, "unit": "PERCENT"},
@@ -243,8 +243,8 @@ class CodeDeploy:
         deadline = self._clock.now() + 60 * HEALTHY_MINUTES
         while not self._healthy(deployment):
             if self._clock.now() >= deadline:
-                told = "The deployment timed out while waiting for the replacement task set to become healthy. "
-                raise Ended("TIMEOUT", f"{told}This time out period is {HEALTHY_MINUTES} minutes.")
+                message = "The deployment timed out while waiting for the replacement task set to become healthy. "
+                raise Ended("TIMEOUT", f"{message}This time out period is {HEALTHY_MINUTES} minutes.")
             yield
         self._shift(deployment, "testTrafficRoute", 100)
         options = group["blueGreenDeploymentConfig"]
@@ -253,8 +253,8 @@ class CodeDeploy:
             shown["status"], until = "Ready", self._clock.now() + 60 * ready.get("waitTimeInMinutes", 0)
             while not deployment.continued:
                 if self._clock.now() >= until:
-                    told = "The deployment was not continued before its wait time was over."
-                    raise Ended("TIMEOUT", told, "Stopped", "DEPLOYMENT_STOP_ON_REQUEST")
+                    message = "The deployment was not continued before its wait time was over."
+                    raise Ended("TIMEOUT", message, "Stopped", "DEPLOYMENT_STOP_ON_REQUEST")
                 yield
             shown["status"] = "InProgress"
         for minutes, percent in STEPS[shown["deploymentConfigName"].removeprefix("CodeDeployDefault.")]:
@@ -268,7 +268,7 @@ class CodeDeploy:
         self._ecs(group).delete_task_set(**of, taskSet=blue["taskSetArn"], force=True)
 
     def _back(self, deployment: Deployment) -> Iterator[None]:
-        """CD deployment-steps-ecs: the traffic goes back to the original task set, and the other one goes."""
+        """CD deployment-steps-ecs: the traffic returns to the original task set, and the replacement is deleted."""
         until = self._clock.now() + ROLLBACK_SECONDS
         while self._clock.now() < until:
             yield
@@ -299,12 +299,12 @@ class CodeDeploy:
     def _rules(self, group: Params, route: str) -> list[str]:
         """The rules of a listener that forward to one of the groups."""
         pair = set(self._pair(group))
-        told = group["loadBalancerInfo"]["targetGroupPairInfo"].get(route, {}).get("listenerArns", [])
-        for arn in told:
+        listeners = group["loadBalancerInfo"]["targetGroupPairInfo"].get(route, {}).get("listenerArns", [])
+        for arn in listeners:
             for operation in ("DescribeListeners", "DescribeRules"):
                 params = {"ListenerArns": [arn]} if operation == "DescribeListeners" else {"ListenerArn": arn}
                 self._events.note(group["serviceRoleArn"], "elasticloadbalancing", operation, params)
-        rules = [r.outputs["arn"] for r in self._events.all(LISTENER_RULE) if r.inputs["listenerArn"] in told]
+        rules = [r.outputs["arn"] for r in self._events.all(LISTENER_RULE) if r.inputs["listenerArn"] in listeners]
         return [arn for arn in rules if pair & self._elb.weights(arn).keys()]
 
     def _shift(self, deployment: Deployment, route: str, percent: int) -> None:
@@ -314,7 +314,7 @@ class CodeDeploy:
 
 
 class Group(Live):
-    """A deployment group is refused as CodeDeploy refuses it. UNCONFIRMED: in these words."""
+    """Creation fails where CodeDeploy's would. UNCONFIRMED: the messages."""
 
     def create(self, name: str, inputs: Props) -> tuple[str, Props]:
         options, wrong = inputs.get("blueGreenDeploymentConfig", {}), ""

@@ -1,9 +1,9 @@
-"""Amazon DynamoDB, as much of it as a release state needs: tables of items, conditional writes, transactions.
+"""Amazon DynamoDB, as far as the release state needs it: tables of items, conditional writes, transactions.
 
-A rule names the AWS page it stands on (API: amazondynamodb/latest/APIReference, DG: amazondynamodb/latest/
-developerguide); UNCONFIRMED is what no page says. All reads are strongly consistent. Not here: indexes, Scan,
-projections, capacity, streams' records. Moto's own backend is not used because a transaction copies each of its
-tables, and knows no client request token.
+A rule names the AWS page it is based on (API: amazondynamodb/latest/APIReference, DG: amazondynamodb/latest/
+developerguide); UNCONFIRMED marks what no page documents. All reads are strongly consistent. Not here: indexes, Scan,
+projections, capacity, records of streams. Moto's backend is not used because each transaction copies all of its
+tables, and because it has no client request tokens.
 """
 
 import json
@@ -27,13 +27,13 @@ Condition = Callable[[Item, Values], Any]
 TOKEN_SECONDS = 600.0  # API API_TransactWriteItems: a client request token is valid for 10 minutes
 FAILED = "The conditional request failed"
 PAGE_ITEMS = 100
-"""DynamoDB's pages have 1 MB; here they have this many items."""
+"""DynamoDB's pages have up to 1 MB; here they have up to this many items."""
 
 
 @dataclass
 class Table:
     shown: Params
-    """As DescribeTable answers."""
+    """As DescribeTable returns it."""
     items: dict[tuple[str, ...], Item] = field(default_factory=dict)
 
     @property
@@ -42,7 +42,7 @@ class Table:
         return [each["AttributeName"] for each in self.shown["KeySchema"]]
 
     def key(self, attributes: Item) -> tuple[str, ...]:
-        """API API_PutItem: a key attribute must be there, and be of the type that the table has for it."""
+        """API API_PutItem: each key attribute must be present and have the type that the table defines."""
         types = {each["AttributeName"]: each["AttributeType"] for each in self.shown["AttributeDefinitions"]}
         for name in self.keys:
             if [*attributes.get(name, {})] != [types[name]]:
@@ -56,7 +56,7 @@ class Table:
 class DynamoDb:
     def __init__(self, clock: Clock) -> None:
         self.tables: dict[str, Table] = {}
-        """By name; a test may read and change items in place, as somebody at the console does."""
+        """By name; a test may read and change items in place, as a user of the console does."""
         self._clock = clock
         self._tokens: dict[str, tuple[float, str]] = {}
         self._lock = threading.RLock()
@@ -127,8 +127,7 @@ class DynamoDb:
         return {"Attributes": plain_copy(before)} if wanted else {}
 
     def transact_write_items(self, params: Params) -> Params:
-        """All or nothing: API API_TransactWriteItems. Two requests are never under way at once here, so that nothing
-        is ever in conflict with another."""
+        """All or nothing: API API_TransactWriteItems. Requests never overlap here, so transactions never conflict."""
         with self._lock:
             now, token = self._clock.now(), params.get("ClientRequestToken", "")
             text = json.dumps(params["TransactItems"], sort_keys=True)
@@ -136,8 +135,8 @@ class DynamoDb:
             if token and now < sent + TOKEN_SECONDS:
                 if known == text:  # "multiple identical calls have the same effect as one single call"
                     return {}
-                told = "The request uses the same client token as a previous, but non-identical request."
-                raise AwsError("IdempotentParameterMismatchException", told)
+                message = "The request uses the same client token as a previous, but non-identical request."
+                raise AwsError("IdempotentParameterMismatchException", message)
             writes = [
                 (kind, of, *self._checked(kind, of)) for each in params["TransactItems"] for kind, of in each.items()
             ]
@@ -154,7 +153,7 @@ class DynamoDb:
             return {}
 
     def _checked(self, kind: str, params: Params) -> tuple[tuple[str, ...], Item | None]:
-        """Key of the item that a write is about, and the item that is there."""
+        """The key of the item that is written, and the item that exists."""
         if kind not in ("Put", "Delete", "ConditionCheck"):
             raise AwsError("UnsupportedOperation", f"not in the stand-in: {kind} in DynamoDB")
         table = self._table(params)
@@ -193,7 +192,7 @@ def _invalid(message: str) -> AwsError:
 
 
 def _cancelled(writes: list[tuple[Params, Item | None, bool]]) -> AwsError:
-    """API API_TransactWriteItems: reasons in the order of the items, "None" for those that are not at fault."""
+    """API API_TransactWriteItems: reasons in the order of the items, "None" for those that did not fail."""
     reasons: list[Params] = [
         {"Code": "None"} if met else {"Code": "ConditionalCheckFailed", "Message": FAILED, **_old(params, before)}
         for params, before, met in writes
@@ -204,8 +203,8 @@ def _cancelled(writes: list[tuple[Params, Item | None, bool]]) -> AwsError:
 
 
 def _old(params: Params, before: Item | None) -> Params:
-    asked = params.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
-    return {"Item": plain_copy(before)} if asked and before is not None else {}
+    requested = params.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
+    return {"Item": plain_copy(before)} if requested and before is not None else {}
 
 
 # Expressions: DG Expressions.OperatorsAndFunctions
@@ -227,7 +226,7 @@ def _true(text: str, item: Item, params: Params) -> bool:
 
 @lru_cache
 def _parsed(text: str) -> tuple[Condition, frozenset[str]]:
-    """What an expression says, and the placeholders in it."""
+    """The predicate of an expression, and the placeholders in it."""
     tokens = re.findall(r"<>|<=|>=|[=<>(),]|[\w.:#\-]+", text)
     reader = _Reader(tokens)
     condition = reader.either()
@@ -237,13 +236,13 @@ def _parsed(text: str) -> tuple[Condition, frozenset[str]]:
 
 
 class _Reader:
-    """Recursive descent: OR, then AND, then NOT, then what can be compared."""
+    """Recursive descent: OR, then AND, then NOT, then comparisons and functions."""
 
     def __init__(self, tokens: list[str]) -> None:
         self.rest = tokens
 
     def _take(self, *wanted: str) -> str:
-        """The next token if it is one of these (or whatever it is), or an empty string."""
+        """The next token if it is one of these (any, if none are given), or an empty string."""
         if self.rest and (not wanted or self.rest[0].upper() in wanted):
             token, *self.rest = self.rest
             return token
@@ -314,7 +313,7 @@ class _Reader:
 
 
 def _compare(left: Condition, right: Condition, item: Item, given: Values, operator: str) -> bool:
-    """ "If the types differ, or an attribute is not there, a comparison is false", but for `<>`."""
+    """ "If the types differ, or an attribute is missing, a comparison is false", except for `<>`."""
     a, b = left(item, given), right(item, given)
     if a is None or b is None or [*a] != [*b]:
         return operator == "<>" and a is not b

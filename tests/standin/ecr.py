@@ -1,4 +1,4 @@
-"""Amazon ECR's API over a real registry on loopback (Docker Registry HTTP API v2), where the images live.
+"""Amazon ECR's API in front of a real registry on loopback (Docker Registry HTTP API v2), which stores the images.
 
 Not here: images without a tag in lists (a registry cannot enumerate them), lifecycle policies, scans on demand. ECR
 enforces immutable tags at `docker push` too; the registry on loopback cannot, so only PutImage does. UNCONFIRMED:
@@ -29,12 +29,12 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopbac
 
 @dataclass
 class Scan:
-    """How the scan of an image ends, as DescribeImageScanFindings answers it."""
+    """How the scan of an image ends, as DescribeImageScanFindings returns it."""
 
     status: str = "COMPLETE"
     findings: list[Params] = field(default_factory=list)
     enhanced: list[Params] = field(default_factory=list)
-    """Amazon Inspector's findings, which stand in place of the basic ones."""
+    """Amazon Inspector's findings, which replace the basic ones."""
     description: str = ""
 
 
@@ -42,18 +42,18 @@ class Ecr:
     def __init__(self, registry: str, clock: Clock) -> None:
         self._registry, self._clock = registry, clock
         self.scan: Callable[[str], Scan] = lambda digest: Scan()
-        """What the scan of an image finds, by its digest."""
+        """Result of the scan of each image, by its digest."""
         self.scan_starts, self.scan_ends = 10.0, 20.0
         """Seconds after the push; AWS does not document how many."""
         self.pushed: Callable[[str, str, str], None] = lambda repository, tag, digest: None
-        """Told of each PutImage."""
+        """Called after each PutImage."""
         self.deployed: Callable[[str], Params] = lambda repository: {}
-        """The settings of a repository that may change after it is made."""
+        """The settings of a repository that can change after it was created."""
         self._repositories: dict[str, Params] = {}
         self._pushed: dict[str, float] = {}
 
     def image_exists(self, image: str) -> bool:
-        """Whether a task could pull it. Images of other registries are taken to exist."""
+        """Whether a task could pull it. Images of other registries are assumed to exist."""
         host, _, rest = image.partition("/")
         if host != self._registry:
             return True
@@ -61,7 +61,7 @@ class Ecr:
         return self._manifest(name, reference) is not None
 
     def create_repository(self, params: Params) -> Params:
-        """Make it, or change its settings."""
+        """Creates the repository, or changes its settings."""
         name = params["repositoryName"]
         self._repositories[name] = {
             "repositoryArn": f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{name}",
@@ -79,8 +79,8 @@ class Ecr:
         name, tags = repository["repositoryName"], self._tags(params)
         if tags and not params.get("force"):
             why = "cannot be deleted because it still contains images"
-            told = f"The repository with name '{name}' in registry with id '{ACCOUNT}' {why}"
-            raise AwsError("RepositoryNotEmptyException", told)
+            message = f"The repository with name '{name}' in registry with id '{ACCOUNT}' {why}"
+            raise AwsError("RepositoryNotEmptyException", message)
         for digest in set(tags.values()):
             self._open("DELETE", f"{name}/manifests/{digest}")
         return {"repository": self._repositories.pop(name)}
@@ -138,7 +138,7 @@ class Ecr:
                 "repositoryName": name,
                 "imageDigest": digest,
                 "imageSizeInBytes": self._size(name, digest),
-                # When it was first seen: the registry does not say when it was pushed.
+                # The time when it was first seen: the registry does not record when it was pushed.
                 "imagePushedAt": self._pushed.setdefault(digest, self._clock.now()),
             }
             | ({"imageTags": named} if (named := [tag for tag, other in tags.items() if other == digest]) else {})
@@ -147,13 +147,13 @@ class Ecr:
         return {"imageDetails": details}
 
     def describe_image_scan_findings(self, params: Params) -> Params:
-        """Of repositories that scan on push, each image's first push: ECR user guide, image-scanning-basic."""
+        """In repositories that scan on push, each image's first push: ECR user guide, image-scanning-basic."""
         name, digest = self._name(params), self._digest_of(params["repositoryName"], params["imageId"])
         age = self._clock.now() - self._pushed.setdefault(digest, self._clock.now())
         settings = self._repository(name) | self.deployed(name)
         if not settings.get("imageScanningConfiguration", {}).get("scanOnPush") or age < self.scan_starts:
-            told = f"Image scan does not exist for the image with '{{imageDigest:'{digest}'}}'"
-            raise AwsError("ScanNotFoundException", f"{told} in the repository with name '{name}'")
+            message = f"Image scan does not exist for the image with '{{imageDigest:'{digest}'}}'"
+            raise AwsError("ScanNotFoundException", f"{message} in the repository with name '{name}'")
         answer = {"registryId": ACCOUNT, "repositoryName": name, "imageId": {"imageDigest": digest}}
         if age < self.scan_ends:
             return answer | {"imageScanStatus": {"status": "IN_PROGRESS"}}
@@ -202,8 +202,8 @@ class Ecr:
 
     def _size(self, name: str, digest: str) -> int:
         found = self._manifest(name, digest)
-        told = json.loads(found[0]) if found else {}
-        parts = [told.get("config", {}), *told.get("layers", []), *told.get("manifests", [])]
+        manifest = json.loads(found[0]) if found else {}
+        parts = [manifest.get("config", {}), *manifest.get("layers", []), *manifest.get("manifests", [])]
         return sum(int(part.get("size", 0)) for part in parts)
 
     def _manifest(self, name: str, reference: str) -> tuple[bytes, str] | None:

@@ -1,9 +1,10 @@
-"""Amazon ECS, as much of it as a release needs: deployments, task sets, and Application Auto Scaling of their count.
+"""Amazon ECS, as far as a release needs it: deployments, task sets, and Application Auto Scaling of services.
 
-Operations take and return dicts in the API's own shape. What happens by itself (tasks start and fail, deployments end)
-is worked out from the clock whenever anything is asked. A rule names the AWS page it stands on (API: AmazonECS/latest/
-APIReference, DG: AmazonECS/latest/developerguide); UNCONFIRMED is what no page says. Not here: the pauses between
-attempts (DG service-throttle-logic), placement, percentages other than 100/200. What is not ROLLING: strategies.py.
+Operations take and return dicts in the API's own shape. Everything that AWS does on its own (tasks start and fail,
+deployments end) is computed from the clock on each request. A rule names the AWS page it is based on (API:
+AmazonECS/latest/APIReference, DG: AmazonECS/latest/developerguide); UNCONFIRMED marks what no page documents. Not here:
+the pauses between attempts (DG service-throttle-logic), placement, percentages other than 100/200. strategies.py has
+the strategies other than ROLLING.
 """
 
 import itertools
@@ -37,20 +38,20 @@ TASK_DEFINITION_BYTES = 65_536
 
 @dataclass(eq=False)
 class Deployment:
-    """A service deployment, and the service revision that it makes."""
+    """A service deployment, and the service revision that it creates."""
 
     id: str
     shown: Params
-    """As DescribeServiceDeployments answers, less what changes by itself; so is the revision."""
+    """As DescribeServiceDeployments returns it, without what changes over time; likewise the revision."""
     revision: Params
     next: tuple[float, str] | None
     failures: int = 0
     stages: Stages | None = None
-    """Where it is; a rolling one has none."""
+    """Its stages; None for a rolling deployment."""
     watched: frozenset[str] = frozenset()
-    """Alarms that end it."""
+    """Alarms that stop it."""
     bake: float = 0.0
-    """Seconds for which ECS watches them after the old tasks are gone."""
+    """Seconds for which ECS monitors them after the old tasks have stopped."""
 
     @property
     def status(self) -> str:
@@ -66,7 +67,7 @@ class Deployment:
         return "finishedAt" not in self.shown
 
     def to(self, status: str, now: float, then: str | None = None, **shown: Any) -> None:
-        """Into this status, and some seconds later into the next; without a next one it is over."""
+        """Changes to this status, and some seconds later to the next; without a next one, the deployment has ended."""
         self.next = (now + 5, then) if then else None
         self.shown |= {"status": status, "updatedAt": now, **shown} | ({} if then else {"finishedAt": now})
 
@@ -79,20 +80,20 @@ class Task:
     healthy: float = NEVER
     stops: float = NEVER
     end: tuple[str, str, int | None] = "", "", None
-    """Code, reason and exit code, when it stops by itself."""
+    """Code, reason and exit code, if it stops on its own."""
 
 
 @dataclass(eq=False)
 class Service:
     shown: Params
-    """As DescribeServices answers, less what changes by itself."""
+    """As DescribeServices returns it, without what changes over time."""
     deployments: list[Deployment] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
     stopped: list[Task] = field(default_factory=list)
     sets: list[Deployment] = field(default_factory=list)
-    """Task sets, which stand in place of deployments where ECS is not the deployment controller."""
+    """Task sets, which take the place of deployments where ECS is not the deployment controller."""
     goal: Deployment = field(init=False)
-    """Whose tasks are wanted: the newest deployment's, or those of the one that is rolled back to."""
+    """The deployment whose tasks should run: the newest, or the one that is being rolled back to."""
     time: float = 0.0
     steady_since: float | None = None
     reported: bool = False
@@ -119,7 +120,7 @@ Operation = Callable[["Ecs", Params], Params]
 
 
 def operation(method: Operation) -> Operation:
-    """One at a time, and after everything that has happened meanwhile."""
+    """One at a time, after catching up with the clock."""
 
     @wraps(method)
     def run(self: "Ecs", params: Params) -> Params:
@@ -140,28 +141,28 @@ class Ecs:
         deployed_alarm: Callable[[str], float | None] = lambda name: None,
         role_made: Callable[[str], float] = lambda arn: -NEVER,
     ) -> None:
-        """`deployed_alarm` has the minutes that an alarm of CloudWatch looks at; None where nobody deployed it.
-        `role_made` has the time at which a role was made, by its ARN.
+        """`deployed_alarm` returns an alarm's evaluation period in minutes, or None if the alarm is not deployed.
+        `role_made` returns the time at which a role was created, by its ARN.
         """
         self.fault: Callable[[Params], str | None] = lambda task_definition: None
         """What is wrong with the tasks of a task definition: None, "exit N", "health check",
-        "CannotPullContainerError", or "flapping" (healthy, then gone, for ever)."""
+        "CannotPullContainerError", or "flapping" (healthy, then stopped, repeatedly)."""
         self.hook: Callable[[str, str], str] = lambda arn, stage: "SUCCEEDED"
-        """The hookStatus that a Lambda function answers at a stage. It must not ask ECS anything."""
+        """Returns the hookStatus of a Lambda function at a stage. It must not call ECS."""
         self.emit: Callable[[str, str, str, str, float], None] = lambda name, service, deployment, reason, at: None
-        """Told of changes of a deployment's state: name of the event, ARN of the service, id of the deployment, reason,
-        and time. It is called while ECS is locked, and must leave the event for later: Events.post does."""
+        """Called when a deployment's state changes, with the event's name, the service's ARN, the deployment's id, the
+        reason and the time. ECS is locked meanwhile, so it must leave the event for later, as Events.post does."""
         self.alarm_minutes: dict[str, float] = {}
-        """The minutes that alarms look at which nobody deployed; without an entry, DEFAULT_ALARM_MINUTES."""
+        """Evaluation periods in minutes of alarms that are not deployed; without an entry, DEFAULT_ALARM_MINUTES."""
         self.role_delay = 0.0
-        """Seconds after a role is made in which ECS cannot use it yet, and says so with `role_error`."""
+        """Seconds after the creation of a role during which ECS cannot use it yet, and returns `role_error`."""
         self.role_error = "InvalidParameterException"
         """Or AccessDeniedException."""
         self.linked_role_from = -NEVER
-        """From when on the account has the service-linked role of ECS; NEVER is an account without it."""
+        """When the account gets the service-linked role of ECS; NEVER is an account without it."""
         self.shown_digest: Callable[[str], str] = lambda digest: digest
-        """What service revisions show for the digest of an image that was asked for: where it is an index, AWS does
-        not document whether that is the index's or a platform's (aws/amazon-ecs-agent 4226)."""
+        """The digest that service revisions show for the requested image. If that is an index, AWS does not document
+        whether they show the digest of the index or of a platform's image (aws/amazon-ecs-agent 4226)."""
         self.elb = elb or Elb(clock, [])
         self._role_made = role_made
         self._deployed_alarm = deployed_alarm
@@ -174,14 +175,14 @@ class Ecs:
         self._alarms: set[str] = set()
 
     def live(self) -> None:
-        """Everything that has happened by now."""
+        """Catches up with the clock."""
         with self.lock:
             for service in self._services.values():
                 self._catch_up(service)
 
     @property
     def alarms(self) -> set[str]:
-        """Names of the CloudWatch alarms that are in ALARM, to be changed in place: it counts from now on."""
+        """Names of the CloudWatch alarms in the state ALARM, to be changed in place: changes count from now on."""
         with self.lock:
             self.live()
             for service in self._services.values():
@@ -189,7 +190,7 @@ class Ecs:
             return self._alarms
 
     def traffic(self, rule: str) -> dict[str, int]:
-        """Who answers what comes by a listener rule: image of the first container -> weight; "" is nobody."""
+        """Which images serve a listener rule's traffic: image of the first container -> weight; "" is no task."""
         with self.lock:
             self.live()
             result = Counter[str]()
@@ -208,8 +209,8 @@ class Ecs:
         # UNCONFIRMED: that it is the size of the JSON without spaces, and that tags do not count.
         size = len(_json({key: value for key, value in params.items() if key != "tags"}))
         if size > TASK_DEFINITION_BYTES:
-            told = f"Actual length: '{size}'. Max allowed length is '{TASK_DEFINITION_BYTES}' bytes."
-            raise AwsError("ClientException", told)
+            message = f"Actual length: '{size}'. Max allowed length is '{TASK_DEFINITION_BYTES}' bytes."
+            raise AwsError("ClientException", message)
         revisions, tags = self._families.setdefault(params["family"], []), params.pop("tags", [])
         revision = len(revisions) + 1  # never one that was used: DG deregister-task-definition-v2
         definition: Params = {"volumes": [], "placementConstraints": []} | params
@@ -272,8 +273,8 @@ class Ecs:
         if arn in self._services and self._services[arn].shown["status"] == "ACTIVE":
             raise AwsError("InvalidParameterException", "Creation of service was not idempotent.")
         if self._clock.now() < self.linked_role_from:  # hashicorp/terraform-provider-aws 11417, pulumi-aws 1041
-            told = "Unable to assume the service linked role. Please verify that the ECS service linked role exists."
-            raise AwsError("InvalidParameterException", told)
+            message = "Unable to assume the service linked role. Please verify that the ECS service linked role exists."
+            raise AwsError("InvalidParameterException", message)
         shown: Params = {"desiredCount": 0, "loadBalancers": [], "serviceRegistries": [], "platformVersion": "LATEST"}
         shown |= {"deploymentController": {"type": "ECS"}, "deploymentConfiguration": {}}
         shown |= {
@@ -303,8 +304,8 @@ class Ecs:
             raise AwsError("InvalidParameterException", "Use AWS CodeDeploy to trigger a new deployment.")
         deploys = forced or any(service.shown.get(key) != changes[key] for key in DEPLOYING & changes.keys())
         if "deploymentConfiguration" in changes:
-            # Hooks stay until `lifecycleHooks: []` is said: aws/containers-roadmap 2664. UNCONFIRMED for the other
-            # parts of the configuration, which here are as the last call has them.
+            # Hooks stay until `lifecycleHooks: []` is sent: aws/containers-roadmap 2664. UNCONFIRMED for the other
+            # parts of the configuration, which here are those of the last call.
             before, configuration = service.shown["deploymentConfiguration"], changes["deploymentConfiguration"]
             hooks = configuration.pop("lifecycleHooks", before.get("lifecycleHooks", []))
             configuration |= {"lifecycleHooks": hooks} if hooks else {}
@@ -366,24 +367,24 @@ class Ecs:
     def _usable(self, *roles: str | None) -> None:
         """IAM is eventually consistent: hashicorp/terraform-provider-aws 38538, which has the message.
 
-        UNCONFIRMED: that the role of a hook, or of a task, is refused by this call and in these words; the words of
-        AccessDeniedException.
+        UNCONFIRMED: that the role of a hook, or of a task, is refused by this call and with this message; the
+        message of AccessDeniedException.
         """
         for role in filter(None, roles):
             if self._clock.now() < self._role_made(role) + self.role_delay:
-                told = f"ECS was unable to assume the configured ECS Infrastructure Role '{role}'. Please verify that "
-                told += "the role being passed has the proper trust relationship with Amazon ECS."
-                raise AwsError(self.role_error, told)
+                message = f"ECS was unable to assume the configured ECS Infrastructure Role '{role}'. Please verify "
+                message += "that the role being passed has the proper trust relationship with Amazon ECS."
+                raise AwsError(self.role_error, message)
 
     def _reachable(self, shown: Params) -> None:
-        """A load balancer reaches a port that its container has: API API_LoadBalancer, containerPort."""
+        """A load balancer needs a port that its container has: API API_LoadBalancer, containerPort."""
         containers = self._definition(shown["taskDefinition"])["containerDefinitions"]
         ports = {(c["name"], mapping["containerPort"]) for c in containers for mapping in c.get("portMappings", [])}
         for target in shown["loadBalancers"]:
             name, port = target["containerName"], target["containerPort"]
             if (name, port) not in ports:
-                told = f"The container {name} did not have a container port {port} defined."
-                raise AwsError("InvalidParameterException", told)
+                message = f"The container {name} did not have a container port {port} defined."
+                raise AwsError("InvalidParameterException", message)
 
     def _arn(self, params: Params, service: str) -> str:
         cluster = params.get("cluster", "default").rpartition("/")[2]
@@ -481,7 +482,7 @@ class Ecs:
     def _deployments(self) -> list[tuple[Service, Deployment]]:
         return [(service, deployment) for service in self._services.values() for deployment in service.deployments]
 
-    # Task sets, which CodeDeploy makes
+    # Task sets, which CodeDeploy creates
 
     @operation
     def create_task_set(self, params: Params) -> Params:
@@ -496,7 +497,7 @@ class Ecs:
         service, chosen = self._set(params, "primaryTaskSet")
         for each in service.sets:
             each.shown |= {"status": "PRIMARY" if each is chosen else "ACTIVE", "updatedAt": self._clock.now()}
-        # UNCONFIRMED: that DescribeServices shows all of these as the primary task set has them.
+        # UNCONFIRMED: that DescribeServices shows all of these as in the primary task set.
         service.shown |= {key: value for key, value in chosen.shown.items() if key in DEPLOYING}
         return {"taskSet": _task_set(service, chosen)}
 
@@ -604,10 +605,10 @@ class Ecs:
         """DG ecs_service_deployment_events, which has the reasons."""
         self.emit(f"SERVICE_DEPLOYMENT_{what}", service.shown["serviceArn"], deployment.id, reason, now)
 
-    # What happens by itself
+    # What ECS does on its own
 
     def _deploy(self, service: Service, named: bool = False) -> None:
-        """`named` is whether the call that deploys names load balancers."""
+        """`named` is whether the deploying call specifies load balancers."""
         now, number, blue = self._clock.now(), next(self._numbers), self._serving(service)
         if service.deployments and (newest := service.deployments[-1]).ongoing:
             if "rollback" in newest.shown:  # UNCONFIRMED: DG service-deployment has no way out but this and success
@@ -629,8 +630,8 @@ class Ecs:
         shown["sourceServiceRevisions"] = [_summary(service, service.goal)] if service.deployments else []
         service.goal = Deployment(f"ecs-svc/{number:019d}", shown, revision, (now + 1, "IN_PROGRESS"))
         service.deployments.append(service.goal)
-        told = f"ECS deployment {service.goal.id} in progress."
-        self._emit(service, now, "IN_PROGRESS", service.goal, told)
+        reason = f"ECS deployment {service.goal.id} in progress."
+        self._emit(service, now, "IN_PROGRESS", service.goal, reason)
         if configuration["strategy"] != "ROLLING":
             service.goal.stages = Stages(service, service.goal, blue, self.elb, lambda *call: self.hook(*call))
         # DG deployment-alarm-failure: if one "is in the ALARM state at the beginning of a deployment, Amazon ECS will
@@ -655,7 +656,7 @@ class Ecs:
         return self.alarm_minutes.get(alarm, DEFAULT_ALARM_MINUTES) if found is None else found
 
     def _serving(self, service: Service) -> Deployment | None:
-        """The deployment that the production rule favours (UNCONFIRMED, and of interest when one is overtaken)."""
+        """The deployment that the production rule favors (UNCONFIRMED; matters when one is superseded)."""
         rules = [
             b.get("advancedConfiguration", {}).get("productionListenerRule") for b in service.shown["loadBalancers"]
         ]
@@ -664,7 +665,7 @@ class Ecs:
         return max(found, key=lambda d: sum(w.get(group, 0) for w in weights for group in d.groups), default=None)
 
     def _catch_up(self, service: Service) -> None:
-        """Live through what has happened since, moment by moment."""
+        """Replays what has happened since, moment by moment."""
         while service.deployments or service.sets:
             moments = [moment for task in service.tasks for moment in (task.runs, task.healthy, task.stops)]
             moments += [deployment.next[0] for deployment in service.deployments if deployment.next]
@@ -720,16 +721,16 @@ class Ecs:
             except Failed as e:
                 self._fail(service, now, str(e), f"Service deployment rolled back because {e}.")
 
-    def _fail(self, service: Service, now: float, why: str, told: str, back: bool = True) -> None:
+    def _fail(self, service: Service, now: float, why: str, message: str, back: bool = True) -> None:
         newest = service.deployments[-1]
-        self._event(service, now, f"(deployment {newest.id}) deployment failed: {told}")
+        self._event(service, now, f"(deployment {newest.id}) deployment failed: {message}")
         # UNCONFIRMED: the reason where it is not the circuit breaker, and the event itself where hooks fail.
-        breaker = told.startswith("tasks")
+        breaker = message.startswith("tasks")
         reason = (
-            "ECS deployment circuit breaker: task failed to start." if breaker else f"ECS deployment failed: {told}"
+            "ECS deployment circuit breaker: task failed to start." if breaker else f"ECS deployment failed: {message}"
         )
         self._emit(service, now, "FAILED", newest, reason)
-        if back:  # DG service-deployment: not by way of ROLLBACK_REQUESTED
+        if back:  # DG service-deployment: without ROLLBACK_REQUESTED
             self._roll_back(service, now, "ROLLBACK_IN_PROGRESS", why)
         else:  # the same page: "the rollback option is not in use"
             newest.to("STOP_REQUESTED", now, "STOPPED")
@@ -742,7 +743,7 @@ class Ecs:
         self._scale(service, goal, now, up)
         # Old tasks go when all new ones are healthy: 100 and 200 percent, DG deployment-type-ecs.
         replaced = service.healthy(goal) >= desired and (not stages or stages.over)
-        # UNCONFIRMED: that traffic goes back as soon as, and not before, somebody answers there.
+        # UNCONFIRMED: that traffic returns as soon as, and not before, a task responds there.
         if newest.stages and "rollback" in newest.shown and newest.ongoing and service.healthy(goal) >= min(desired, 1):
             newest.stages.give_back(goal)
         stray = [task for task in service.tasks if stages and task.deployment not in (goal, stages.blue)]
@@ -766,9 +767,9 @@ class Ecs:
             self._event(service, now, "has reached a steady state.")
 
     def _settles(self, service: Service) -> float:
-        """Seconds from when only the new tasks run until the deployment is completed.
+        """Seconds during which only the new tasks run before the deployment completes.
 
-        UNCONFIRMED: that with zero tasks there is nothing to wait for, as with strategies.py.
+        UNCONFIRMED: that with zero tasks there is nothing to wait for; the same in strategies.py.
         """
         newest = service.deployments[-1]
         baking = newest.status in PROGRESSING and not newest.stages
@@ -797,8 +798,8 @@ class Ecs:
         rollback = {"reason": reason, "startedAt": now, "serviceRevisionArn": to}
         newest.to(status, now, "ROLLBACK_IN_PROGRESS", statusReason=reason, rollback=rollback)
         self._event(service, now, f"rolling back to deployment {service.goal.id}.")
-        told = f"ECS deployment circuit breaker: rolling back to deploymentId {service.goal.id}."
-        self._emit(service, now, "IN_PROGRESS", service.goal, told)
+        reason = f"ECS deployment circuit breaker: rolling back to deploymentId {service.goal.id}."
+        self._emit(service, now, "IN_PROGRESS", service.goal, reason)
 
 
 def _rollout(service: Service, deployment: Deployment) -> Params:
@@ -806,7 +807,7 @@ def _rollout(service: Service, deployment: Deployment) -> Params:
     newest, summary, breaker = service.deployments[-1], _summary(service, deployment), "ECS deployment circuit breaker:"
     state, reason = "COMPLETED", f"ECS deployment {deployment.id} completed."
     if deployment is service.goal is not newest and newest.ongoing:
-        # UNCONFIRMED: that the deployment which is rolled back to has its old id again.
+        # UNCONFIRMED: that the deployment that is rolled back to has its old id again.
         state, reason = "IN_PROGRESS", f"{breaker} rolling back to deploymentId {deployment.id}."
     elif deployment.status in PROGRESSING:
         state, reason = "IN_PROGRESS", f"ECS deployment {deployment.id} in progress."
@@ -834,11 +835,11 @@ def _task_set(service: Service, each: Deployment) -> Params:
 
 
 def _resolved(shown: Params, blue: Deployment | None, named: bool) -> list[Params]:
-    """Load balancers of a new service revision, with the target groups that its tasks are in.
+    """Load balancers of a new service revision, with the target groups of its tasks.
 
-    Strategies take the one that is not in service, but that a call names whatever is in it
-    (hashicorp/terraform-provider-aws 45678); from a rolling update on they alternate nevertheless, or DG
-    migrate-codedeploy-to-ecs-bluegreen could not name the production target group. UNCONFIRMED: both.
+    Strategies use the target group that is not in service, but one that a call specifies even if it is
+    (hashicorp/terraform-provider-aws 45678); after a rolling update they alternate nevertheless, or DG
+    migrate-codedeploy-to-ecs-bluegreen could not specify the production target group. UNCONFIRMED: both.
     """
     taken = blue.groups if blue and shown["deploymentConfiguration"]["strategy"] != "ROLLING" else []
     if blue and blue.stages and named:
@@ -895,7 +896,7 @@ def _page(key: str, items: list[Any], params: Params, size: int) -> Params:
 
 
 class Autoscaling:
-    """Application Auto Scaling of a service's count. Moto's refuses services that moto's own ECS does not have."""
+    """Application Auto Scaling of a service's count. Moto's rejects services that moto's own ECS does not have."""
 
     def __init__(self, ecs: Ecs) -> None:
         self._ecs = ecs

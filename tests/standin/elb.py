@@ -1,6 +1,6 @@
-"""Elastic Load Balancing, as much of it as shifts traffic: which target groups a listener rule forwards to.
+"""Elastic Load Balancing, as far as shifting traffic needs it: the target groups that a listener rule forwards to.
 
-Actions are kept as Pulumi gives them. A page is named as in ecs.py (ELB: elasticloadbalancing/latest).
+Actions are stored as Pulumi passes them. Pages are named as in ecs.py (ELB: elasticloadbalancing/latest).
 """
 
 from standin.api import Call, Params
@@ -9,7 +9,7 @@ from standin.clock import Clock
 
 class Elb:
     def __init__(self, clock: Clock, calls: list[Call]) -> None:
-        """`calls` gets what AWS's own services call here."""
+        """`calls` records the calls that AWS's own services make here."""
         self._clock, self._calls = clock, calls
         self._rules: dict[str, list[Params]] = {}
 
@@ -26,7 +26,7 @@ class Elb:
         """Target groups that a rule forwards to; none if there is no such rule."""
         for action in self._rules.get(rule, []):
             if "forward" in action:
-                # ELB application/load-balancer-listeners, forward actions; the weight of one that has none is 1.
+                # ELB application/load-balancer-listeners, forward actions; the default weight is 1.
                 return {group["arn"]: int(group.get("weight", 1)) for group in action["forward"]["targetGroups"]}
             if action["type"] == "forward":
                 return {action["targetGroupArn"]: 100}

@@ -1,7 +1,7 @@
-"""Who is told of what happens: EventBridge, SNS, and the notification rules of the developer tools, as deployed.
+"""Delivery of events: EventBridge, SNS, and the notification rules of the developer tools, as deployed.
 
-A rule names the AWS page it stands on (EB: eventbridge/latest/userguide, DT: dtconsole/latest/userguide, CP:
-codepipeline/latest/userguide); UNCONFIRMED is what no page says.
+A rule names the AWS page it is based on (EB: eventbridge/latest/userguide, DT: dtconsole/latest/userguide, CP:
+codepipeline/latest/userguide); UNCONFIRMED marks what no page documents.
 """
 
 import json
@@ -29,12 +29,12 @@ class Events:
     def __init__(self, aws: Aws, api: Api, clock: Clock, lambdas: Lambdas) -> None:
         self._aws, self._api, self._clock, self._lambdas = aws, api, clock, lambdas
         self.live: Callable[[], None] = lambda: None
-        """What makes services say what has happened by now, before events are delivered."""
+        """Makes services post their events up to now, before events are delivered."""
         self.lost: Callable[[Params], bool] = lambda event: False
         self.delay: Callable[[Params], float] = lambda event: 0.0
         self.copies: Callable[[Params], int] = lambda event: 1
-        """EB eb-service-event-delivery: services send on a best-effort or an at-least-once basis. Which events that are
-        posted get lost, how many seconds late they are, and how often they come; `event` is the whole event."""
+        """EB eb-service-event-delivery: services send on a best-effort or an at-least-once basis. Which posted events
+        are lost, how many seconds late they are, and how often they are delivered; `event` is the whole event."""
         self.posted: list[Params] = []
         """Every event that was posted, lost or not."""
         self._due: list[tuple[float, Params]] = []
@@ -42,7 +42,7 @@ class Events:
 
     @property
     def published(self) -> list[Params]:
-        """What topics were sent: `topic`, `subject` if there is one, and `message`, parsed if it is JSON."""
+        """Messages sent to topics: `topic`, `subject` if there is one, and `message`, parsed if it is JSON."""
         sent = []
         for call in self._api.calls:
             if (call.service, call.operation, call.error) == ("sns", "Publish", None):
@@ -54,19 +54,19 @@ class Events:
         return [resource for resource in list(self._aws.resources.values()) if resource.type == type]
 
     def note(self, principal: str, service: str, operation: str, params: Params) -> None:
-        """What a principal does that no client does here."""
+        """Records a call that a principal makes without a client."""
         self._api.calls.append(Call(principal, service, operation, params, self._clock.now(), None))
 
     def emit(self, source: str, detail_type: str, detail: Params, *resources: str) -> list[tuple[Resource, Params]]:
-        """Tell the functions that rules name of an event, at once. For targets of other kinds, what they are given."""
+        """Sends an event at once to the functions that rules target. Returns the inputs of targets of other kinds."""
         return self._give(self._event(source, detail_type, detail, self._clock.now(), *resources))
 
     def post(self, source: str, kind: str, detail: Params, resource: str, at: float | None = None) -> None:
-        """Leave an event to be delivered by `deliver`.
+        """Queues an event for `deliver`.
 
-        This calls nobody, so that a service may post while it holds its own lock: a function that the event wakes, and
-        that asks the same service, is run by whoever calls `deliver` without that lock. CodePipeline does whenever it
-        waits and whenever something of an execution begins or ends; a test does by World.deliver.
+        This calls nothing, so that a service may post while it holds its own lock: a function that the event invokes,
+        and that calls the same service, runs when `deliver` is called without that lock. CodePipeline does so when it
+        waits and when something in an execution starts or ends; a test does so with World.deliver.
         """
         event = self._event(source, kind, detail, self._clock.now() if at is None else at, resource)
         self.posted.append(event)
@@ -74,27 +74,27 @@ class Events:
             self._due += [(self._clock.now() + self.delay(event), event)] * self.copies(event)
 
     def deliver(self) -> list[tuple[Resource, Params]]:
-        """Tell of the events that are due, the oldest first, and of those that this leads to; answers as `emit` does.
+        """Delivers the events that are due, oldest first, and those that they cause; returns the same as `emit`.
 
-        Whoever comes while this goes on leaves the events to it, also a function that it runs.
+        A caller that comes while this is running, even a function that it runs, leaves the events to it.
         """
-        told: list[tuple[Resource, Params]] = []
+        inputs: list[tuple[Resource, Params]] = []
         if not self._delivering.acquire(blocking=False):
-            return told
+            return inputs
         try:
             while True:
                 self.live()
                 due = [entry for entry in self._due if entry[0] <= self._clock.now()]
                 if not due:
-                    return told
+                    return inputs
                 entry = min(due, key=lambda entry: entry[0])
                 self._due.remove(entry)
-                told += self._give(entry[1])
+                inputs += self._give(entry[1])
         finally:
             self._delivering.release()
 
     def deployment(self, name: str, service: str, deployment: str, reason: str, at: float) -> None:
-        """Post what ECS says of a deployment: AmazonECS developerguide ecs_service_deployment_events."""
+        """Posts the state change of a deployment: AmazonECS developerguide ecs_service_deployment_events."""
         kind = "ERROR" if name == "SERVICE_DEPLOYMENT_FAILED" else "INFO"
         detail = {"eventType": kind, "eventName": name, "deploymentId": deployment, "reason": reason}
         detail["updatedAt"] = stamp(at, "%Y-%m-%dT%H:%M:%SZ")
@@ -110,18 +110,18 @@ class Events:
         patterns = {
             rule.inputs["name"]: rule for rule in rules if matches(json.loads(rule.inputs["eventPattern"]), event)
         }
-        told = []
+        inputs = []
         for target in self.all(TARGET):
             rule = patterns.get(target.inputs["rule"])
             if rule is None or rule.inputs.get("state", "ENABLED") != "ENABLED":
                 continue
             given = _transformed(target.inputs, event)
             if ":function:" not in target.inputs["arn"]:
-                told.append((target, given))
+                inputs.append((target, given))
             # EB eb-use-resource-based, eb-troubleshooting: without a permission the event is dropped.
             elif self._may_invoke(target.inputs["arn"], rule.outputs["arn"]):
                 self.invoke(target.inputs["arn"].rpartition(":")[2], given)
-        return told
+        return inputs
 
     def _may_invoke(self, function: str, rule: str) -> bool:
         return any(
@@ -133,7 +133,7 @@ class Events:
         )
 
     def invoke(self, function: str, event: Params, done: Callable[[], bool] = lambda: False) -> str:
-        """Run a function until it does not raise, or is `done` in spite of that; its errors.
+        """Runs a function until it does not raise, or is `done` despite that; returns its errors.
 
         "Lambda tries an asynchronous event three times in all":
         https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
@@ -151,10 +151,10 @@ class Events:
         return log
 
     def notify(self, pipeline: Resource, event: str, detail: Params) -> None:
-        """Send `event` to the topics of the notification rules that name it.
+        """Sends `event` to the topics of the notification rules that include it.
 
-        DT concepts, set-up-sns: a topic whose policy does not let the service publish gets nothing, and nobody hears
-        of that. UNCONFIRMED: what the message holds beside what the event of EventBridge does.
+        DT concepts, set-up-sns: a topic whose policy does not let the service publish gets nothing, and no error is
+        reported. UNCONFIRMED: what the message contains besides the detail of the EventBridge event.
         """
         for rule in self.all(NOTIFICATIONS):
             given = rule.inputs
@@ -170,10 +170,11 @@ class Events:
 
     def _may_publish(self, service: str, topic: str) -> bool:
         for policy in (p for p in self.all(POLICY) if p.inputs["arn"] == topic):
-            for said in json.loads(policy.inputs["policy"])["Statement"]:
-                principal = said["Principal"].get("Service", []) if isinstance(said["Principal"], dict) else []
-                actions = {action.lower() for action in _several(said["Action"])}
-                if said["Effect"] == "Allow" and service in _several(principal) and actions & {"sns:publish", "sns:*"}:
+            for statement in json.loads(policy.inputs["policy"])["Statement"]:
+                principals = statement["Principal"]
+                services = _several(principals.get("Service", [])) if isinstance(principals, dict) else []
+                actions = {action.lower() for action in _several(statement["Action"])}
+                if statement["Effect"] == "Allow" and service in services and actions & {"sns:publish", "sns:*"}:
                     return True
         return False
 
@@ -210,7 +211,7 @@ def _several(given: Any) -> list[Any]:
 
 
 def _transformed(target: Params, event: Params) -> Params:
-    """What a target is given of an event: EB eb-transform-target-input."""
+    """The input of a target for an event: EB eb-transform-target-input."""
     if "inputTransformer" not in target:
         return event
     text = target["inputTransformer"]["inputTemplate"]
@@ -224,14 +225,14 @@ def _transformed(target: Params, event: Params) -> Params:
 
 
 def matches(pattern: Any, event: Any) -> bool:
-    """EB eb-event-patterns; values are compared whole, and other comparisons (`prefix`) are not in the stand-in."""
+    """EB eb-event-patterns; values must be equal; other comparisons (`prefix`) are not in the stand-in."""
     if isinstance(pattern, dict):
         return all(key in event and matches(inner, event[key]) for key, inner in pattern.items())
     return bool(set(pattern) & set(event if isinstance(event, list) else [event]))
 
 
 def glob(pattern: str, text: str) -> bool:
-    """CP syntax-glob: `*` and `?` stay between slashes, `**` crosses them; sets, alternatives and `\\` too."""
+    """CP syntax-glob: `*` and `?` match within a path segment, `**` across them; also sets, alternatives and `\\`."""
     parts = {"**": ".*", "*": "[^/]*", "?": "[^/]", "{": "(?:", "}": ")", ",": "|"}
     tokens = re.findall(r"\\.|\[[^]]*\]|\*\*|.", pattern)
     depth, made = 0, ""
@@ -243,9 +244,9 @@ def glob(pattern: str, text: str) -> bool:
 
 
 def triggered(definition: Params, events: str, facts: Params) -> bool:
-    """Whether the triggers of a pipeline name an event of git. `events`: `pushes` or `pullRequests`.
+    """Whether the triggers of a pipeline match a git event. `events`: `pushes` or `pullRequests`.
 
-    CP pipelines-filter: OR between the filters, AND inside one, and what is excluded is excluded whatever includes it.
+    CP pipelines-filter: OR between the filters, AND inside one; an exclusion overrides every inclusion.
     """
     return any(
         _filtered(entry, facts)
@@ -257,7 +258,7 @@ def triggered(definition: Params, events: str, facts: Params) -> bool:
 def _filtered(entry: Params, facts: Params) -> bool:
     if "event" in facts and facts["event"] not in entry.get("events", ["OPEN", "UPDATED", "CLOSED"]):
         return False
-    # A tag is no branch, and the other way round: a filter speaks of one or the other.
+    # A tag is not a branch: each filter is for one or the other.
     kind = "tags" if "tags" in facts else "branches"
     if bool(entry.get("tags")) != (kind == "tags"):
         return False

@@ -1,7 +1,7 @@
-"""CodePipeline: carries out the pipelines that are deployed, by AWS's documented rules.
+"""CodePipeline: runs the pipelines that are deployed, by AWS's documented rules.
 
-A rule names the AWS page it stands on (CP: codepipeline/latest/userguide); UNCONFIRMED is what no page says. Here are
-executions, their stages and conditions; actions.py has the actions, events.py what starts executions.
+A rule names the AWS page it is based on (CP: codepipeline/latest/userguide); UNCONFIRMED marks what no page documents.
+This module has executions, their stages and conditions; actions.py has the actions, events.py what starts executions.
 """
 
 import re
@@ -30,33 +30,33 @@ class CodePipeline(Actions):
     def __init__(self, *of: Any) -> None:
         super().__init__(*of)
         self.watch: Callable[[Execution, Action], None] = lambda execution, action: None
-        """Told of each action when it begins and when it has ended."""
+        """Called for each action when it starts and when it has ended."""
         self.executions: list[Execution] = []
         self.pending: list[Execution] = []
-        """What events have started while something else ran: `settle` runs it."""
+        """Executions that events started while something else was running: `settle` runs them."""
         self.history_lag = 0.0
-        """Seconds after which ListActionExecutions shows that an action has begun, and that it has ended."""
+        """Seconds after which ListActionExecutions shows that an action has started, and that it has ended."""
         self._stages = threading.Condition()
         self._inside: dict[tuple[str, str], Execution] = {}
         self._waiting: dict[tuple[str, str], list[Execution]] = {}
 
     @property
     def published(self) -> list[Params]:
-        """What was sent to topics: `topic` and `message`."""
+        """Messages sent to topics: `topic` and `message`."""
         return self._events.published
 
-    # How executions begin
+    # How executions start
 
     def push(self, repository: str, branch: str = "main", files: list[str] | None = None) -> list[Execution]:
-        """What a push to a repository starts, by the rules, triggers and sources that are deployed.
+        """Runs the executions that a push starts, by the deployed rules, triggers and sources.
 
-        `files` are the paths that it changed; without, whatever a trigger asks for has changed.
+        `files` are the paths that it changed; without them, every path that a trigger filters by has changed.
         """
         detail = {"event": "referenceUpdated", "referenceType": "branch", "referenceName": branch}
         resource = f"arn:aws:codecommit:{REGION}:{ACCOUNT}:{repository}"
         started = self._happened("aws.codecommit", "CodeCommit Repository State Change", detail, resource)
         started += self._triggered(repository, "pushes", {"branches": branch, "files": files}, {"BranchName": branch})
-        # A source that polls, or detects changes, starts the pipeline beside its rule or trigger: both default to true.
+        # A source that polls or detects changes, which are the defaults, also starts the pipeline.
         # CP action-reference-CodeCommit, action-reference-CodestarConnectionSource
         for pipeline, source in self._sources(repository):
             by_itself = source.get("PollForSourceChanges", source.get("DetectChanges", "true")) == "true"
@@ -65,36 +65,36 @@ class CodePipeline(Actions):
         return [self._run(execution, 0) for execution in started]
 
     def push_tag(self, repository: str, tag: str) -> list[Execution]:
-        """What the push of a git tag starts: nothing but triggers know of tags."""
+        """Runs the executions that the push of a git tag starts: only triggers can match tags."""
         return [self._run(e, 0) for e in self._triggered(repository, "pushes", {"tags": tag}, {"TagName": tag})]
 
     def pull_request(
         self, repository: str, event: str, branch: str = "main", source: str = "main", files: list[str] | None = None
     ) -> list[Execution]:
-        """What a pull request from `source` into `branch` starts when it is OPEN, UPDATED or CLOSED.
+        """Runs the executions that a pull request from `source` into `branch` starts, once OPEN, UPDATED or CLOSED.
 
-        CP pipelines-filter, reference-variables. The commit is the one of the source branch.
+        CP pipelines-filter, reference-variables. The commit is the one at the tip of the source branch.
         """
         facts = {"event": event, "branches": branch, "files": files}
-        told = {"BranchName": source, "SourceBranchName": source, "DestinationBranchName": branch}
-        told |= {"PullRequestId": "1", "PullRequestTitle": f"{source} into {branch}"}
-        return [self._run(e, 0) for e in self._triggered(repository, "pullRequests", facts, told)]
+        variables = {"BranchName": source, "SourceBranchName": source, "DestinationBranchName": branch}
+        variables |= {"PullRequestId": "1", "PullRequestTitle": f"{source} into {branch}"}
+        return [self._run(e, 0) for e in self._triggered(repository, "pullRequests", facts, variables)]
 
     def pushed(self, repository: str, tag: str, digest: str) -> None:
-        """ECR has a new image: CP create-cwe-ecr-source. UNCONFIRMED: that a new tag of an old image counts."""
+        """Reports a new image in ECR: CP create-cwe-ecr-source. UNCONFIRMED: that a new tag of an old image counts."""
         detail = {"result": "SUCCESS", "repository-name": repository, "image-digest": digest, "action-type": "PUSH"}
         arn = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{repository}"
         self.pending += self._happened("aws.ecr", "ECR Image Action", detail | {"image-tag": tag}, arn)
 
     def uploaded(self, bucket: str, key: str) -> None:
-        """S3 has a new object, and tells of it if the bucket is told to: CP create-S3-source-events-cfn."""
+        """Reports a new object in S3, if the bucket sends notifications: CP create-S3-source-events-cfn."""
         if any(r.inputs["bucket"] == bucket and r.inputs.get("eventbridge") for r in self._events.all(NOTIFICATION)):
             version = self._as("s3.amazonaws.com", "s3").head_object(Bucket=bucket, Key=key).get("VersionId", "")
             detail = {"bucket": {"name": bucket}, "object": {"key": key, "version-id": version}}
             self.pending += self._happened("aws.s3", "Object Created", detail, f"arn:aws:s3:::{bucket}")
 
     def settle(self) -> list[Execution]:
-        """Run what events have started and nobody ran yet, and what that starts in turn."""
+        """Runs executions that events started and that have not run yet, and those that they start in turn."""
         done = []
         while self.pending:
             done.append(self._run(self.pending.pop(0), 0))
@@ -103,7 +103,7 @@ class CodePipeline(Actions):
     def start(
         self, pipeline: str, commit: str = "", revision: str = "", variables: dict[str, str] | None = None
     ) -> Execution:
-        """Run a pipeline to its end, for what its sources have now or for what is named instead.
+        """Runs a pipeline to its end, with the current revisions of its sources or with those that are given.
 
         CP pipelines-trigger-source-overrides: `commit` is a COMMIT_ID; `revision` an IMAGE_DIGEST or an
         S3_OBJECT_VERSION_ID.
@@ -111,12 +111,12 @@ class CodePipeline(Actions):
         return self._run(self._begin(pipeline, variables, commit=commit, revision=revision), 0)
 
     def retry(self, execution: Execution, stage: str) -> Execution:
-        """Run the actions of a stage that failed again, and go on from there: CP stage-retry."""
+        """Retries the failed actions of a stage, and continues from there: CP stage-retry."""
         names = [s["name"] for s in self._pipeline(execution.pipeline).inputs["stages"]]
         return self._run(execution, names.index(stage), retried=True)
 
     def _begin(self, pipeline: str, variables: dict[str, str] | None = None, **given: Any) -> Execution:
-        """CP reference-variables: a variable without a default must be given, and only those there are can be."""
+        """CP reference-variables: a variable without a default needs a value; unknown variables are rejected."""
         declared = {v["name"]: v for v in self._pipeline(pipeline).inputs.get("variables", [])}
         if strangers := (variables or {}).keys() - declared.keys():
             raise AwsError("ValidationException", f"The pipeline has no variables {sorted(strangers)}")
@@ -132,7 +132,7 @@ class CodePipeline(Actions):
         return execution
 
     def deliver(self) -> None:
-        """Deliver the events that are due; `settle` runs the executions that they start."""
+        """Delivers the events that are due; `settle` runs the executions that they start."""
         self.pending += self._started(self._events.deliver())
 
     def _happened(self, source: str, kind: str, detail: Params, resource: str) -> list[Execution]:
@@ -141,43 +141,44 @@ class CodePipeline(Actions):
     def _started(self, targets: list[tuple[Resource, Params]]) -> list[Execution]:
         started = []
         pipelines = {p.outputs["arn"]: p.inputs["name"] for p in self._events.all(PIPELINE)}
-        for target, told in targets:
+        for target, input in targets:
             name, role = pipelines.get(target.inputs["arn"]), target.inputs.get("roleArn")
             # eventbridge/latest/APIReference/API_PutTargets: a target that is a pipeline needs a role.
             if name is None or role is None:
                 continue
             self._events.note(role, "codepipeline", "StartPipelineExecution", {"name": name})
-            overrides = told.get("sourceRevisions", [])
+            overrides = input.get("sourceRevisions", [])
             given = {}
             for override in overrides if isinstance(overrides, list) else [overrides]:
                 key = "commit" if override["revisionType"] == "COMMIT_ID" else "revision"
                 given[key] = override["revisionValue"]
             trigger = "CloudWatchEvent", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{target.inputs['rule']}"
-            # Nobody hears of a start that is refused: EB eb-rule-dlq.
+            # A start that is refused is not reported anywhere: EB eb-rule-dlq.
             with suppress(AwsError):
                 started.append(self._begin(name, trigger=trigger, **given))
         return started
 
-    def _triggered(self, repository: str, events: str, facts: Params, told: dict[str, str]) -> list[Execution]:
+    def _triggered(self, repository: str, events: str, facts: Params, variables: dict[str, str]) -> list[Execution]:
         return [
-            self._begin(pipeline, trigger=("WebhookV2", repository), event=told)
+            self._begin(pipeline, trigger=("WebhookV2", repository), event=variables)
             for pipeline, _ in self._sources(repository)
             if triggered(self._pipeline(pipeline).inputs, events, facts)
         ]
 
     def _sources(self, repository: str) -> Iterable[tuple[str, Params]]:
-        """The pipelines that take commits from a repository, and how."""
+        """The pipelines that have a repository as their source, with the configuration of the source."""
         for pipeline in self._events.all(PIPELINE):
             for action in pipeline.inputs["stages"][0]["actions"]:
-                told = action.get("configuration", {})
-                if "BranchName" in told and repository in (told.get("RepositoryName"), told.get("FullRepositoryId")):
-                    yield pipeline.inputs["name"], told
+                configuration = action.get("configuration", {})
+                names = configuration.get("RepositoryName"), configuration.get("FullRepositoryId")
+                if "BranchName" in configuration and repository in names:
+                    yield pipeline.inputs["name"], configuration
 
-    # How an execution goes on
+    # How an execution proceeds
 
     def _run(self, execution: Execution, first: int, retried: bool = False) -> Execution:
         definition = self._pipeline(execution.pipeline).inputs
-        if execution.stop and not retried:  # before it began
+        if execution.stop and not retried:  # before it started
             return execution
         execution.status, execution.attempts, execution.stop = "InProgress", execution.attempts + 1, ""
         self._tell(execution, "RESUMED" if retried else "STARTED")
@@ -194,14 +195,14 @@ class CodePipeline(Actions):
                 # CP action-requirements
                 actions = sorted(stage["actions"], key=lambda a: int(a.get("runOrder", 1)))
                 for action in actions if self._admitted(execution, stage) else []:
-                    # "Retry only the failed actions": those that succeeded are not run again.
+                    # "Retry only the failed actions": those that succeeded do not run again.
                     if not (retried and number == first and action["name"] in succeeded):
                         self._act(execution, definition, stage["name"], action)
                     if execution.stop:
                         break
                 outcome = "STOPPED" if execution.stop else "SUCCEEDED"
             except ActionFailed:
-                # UNCONFIRMED: that an execution which is stopped is Stopped, though its last action failed.
+                # UNCONFIRMED: that an execution that is being stopped becomes Stopped even if its last action failed.
                 outcome = "STOPPED" if execution.stop else "FAILED"
             finally:
                 self._leave(execution, stage["name"])
@@ -217,7 +218,7 @@ class CodePipeline(Actions):
             self._stages.notify_all()
 
     def _end(self, execution: Execution, status: str) -> Execution:
-        if execution.status == status == "Stopped":  # abandoned, and told already
+        if execution.status == status == "Stopped":  # abandoned, and already reported
             return execution
         execution.status, execution.ended = status, self._clock.now()
         self._tell(execution, status.upper())
@@ -247,9 +248,9 @@ class CodePipeline(Actions):
         self.deliver()
 
     def _enter(self, execution: Execution, stage: str, mode: str) -> bool:
-        """One execution at a time in a stage; in SUPERSEDED mode, a newer one that waits replaces one that waits.
+        """One execution at a time in a stage; in SUPERSEDED mode, a newer execution replaces one that waits.
 
-        In QUEUED mode all wait, and go in in the order in which they began. CP execution-modes
+        In QUEUED mode all wait, and enter in the order in which they started. CP execution-modes
         """
         key = execution.pipeline, stage
         with self._stages:
@@ -273,7 +274,7 @@ class CodePipeline(Actions):
             return True
 
     def _admitted(self, execution: Execution, stage: Params) -> bool:
-        """Whether a stage is entered, or skipped, by its condition: CP stage-conditions."""
+        """Whether a stage is entered or skipped, by its condition: CP stage-conditions."""
         condition = stage.get("beforeEntry", {}).get("condition")
         execution.message = ""
         for rule in condition["rules"] if condition else []:
@@ -289,15 +290,15 @@ class CodePipeline(Actions):
                 raise
         return True
 
-    def _deploymentwindow(self, told: dict[str, str]) -> None:
-        """CP rule-reference-DeploymentWindow. UNCONFIRMED: that a time is inside for as long as its minute lasts."""
-        now = datetime.fromtimestamp(self._clock.now(), UTC).astimezone(ZoneInfo(told.get("TimeZone", "UTC")))
-        if not within(told["Cron"], now):
-            raise ActionFailed(f"{now:%Y-%m-%dT%H:%M%z} is outside of {told['Cron']}")
+    def _deploymentwindow(self, configuration: dict[str, str]) -> None:
+        """CP rule-reference-DeploymentWindow. UNCONFIRMED: that the window includes the whole of its last minute."""
+        now = datetime.fromtimestamp(self._clock.now(), UTC).astimezone(ZoneInfo(configuration.get("TimeZone", "UTC")))
+        if not within(configuration["Cron"], now):
+            raise ActionFailed(f"{now:%Y-%m-%dT%H:%M%z} is outside of {configuration['Cron']}")
 
-    def _variablecheck(self, told: dict[str, str]) -> None:
+    def _variablecheck(self, configuration: dict[str, str]) -> None:
         """CP rule-reference-VariableCheck."""
-        variable, value, operator = told["Variable"], told["Value"], told["Operator"]
+        variable, value, operator = configuration["Variable"], configuration["Value"], configuration["Operator"]
         met = {"EQ": variable == value, "NE": variable != value, "CONTAINS": value in variable}
         met["MATCHES"] = operator == "MATCHES" and bool(re.fullmatch(value, variable))
         if not met[operator]:
@@ -313,8 +314,8 @@ class CodePipeline(Actions):
         try:
             # CP reference-variables: "variables cannot be used in source actions"
             source = given["category"] == "Source"
-            told = given.get("configuration", {})
-            action.configuration = {k: v if source else self._resolved(execution, v) for k, v in told.items()}
+            configuration = given.get("configuration", {})
+            action.configuration = {k: v if source else self._resolved(execution, v) for k, v in configuration.items()}
             action.inputs = {name: (bucket, execution.artifacts[name]) for name in given.get("inputArtifacts", [])}
             if run is None:
                 raise ActionFailed(f"not in the stand-in: {given['provider']}")
@@ -336,7 +337,7 @@ class CodePipeline(Actions):
             self.watch(execution, action)
 
     def _resolved(self, execution: Execution, value: str) -> str:
-        """CP reference-variables. A value is pasted as it is, into JSON too: aws/aws-cdk 8458, 31213."""
+        """CP reference-variables. A value is substituted as it is, in JSON too: aws/aws-cdk 8458, 31213."""
         known = {**execution.variables, "codepipeline.PipelineExecutionId": execution.id}
 
         def look_up(match: re.Match[str]) -> str:
@@ -349,19 +350,19 @@ class CodePipeline(Actions):
     # The API of executions: CP pipelines-stop, APIReference/API_StopPipelineExecution, API_GetPipelineExecution
 
     def stop_pipeline_execution(self, params: Params) -> Params:
-        """Wait for the action in progress and begin no other, or abandon it: then its job takes no answer any more.
+        """Waits for the action in progress and starts no other, or abandons it: then the result of its job is rejected.
 
-        What an abandoned action has begun goes on all the same, as a function or a build. UNCONFIRMED: that the stage
-        of an execution that waits to be stopped says STOPPING.
+        What an abandoned action has started, such as a function or a build, continues. UNCONFIRMED: that the stage of
+        an execution that is being stopped has the status STOPPING.
         """
         execution, abandon = self._execution(params), params.get("abandon", False)
         with self._stages:
             if execution.ended or execution.status not in ("InProgress", "Stopping"):
-                told = f"The pipeline execution is {execution.status}."
-                raise AwsError("PipelineExecutionNotStoppableException", told)
+                message = f"The pipeline execution is {execution.status}."
+                raise AwsError("PipelineExecutionNotStoppableException", message)
             if execution.stop and not abandon:
-                told = "The pipeline execution is already in a Stopping state."
-                raise AwsError("DuplicatedStopRequestException", told)
+                message = "The pipeline execution is already in a Stopping state."
+                raise AwsError("DuplicatedStopRequestException", message)
             execution.stop, execution.status = "abandon" if abandon else "wait", "Stopping"
             execution.message = params.get("reason", "")
             current = [action for action in execution.actions if action.status == "InProgress"]
@@ -382,7 +383,7 @@ class CodePipeline(Actions):
         shown |= {"status": execution.status, "statusSummary": execution.message}
         shown["executionMode"] = self._pipeline(execution.pipeline).inputs.get("executionMode", "SUPERSEDED")
         shown["trigger"] = dict(zip(("triggerType", "triggerDetail"), execution.trigger, strict=True))
-        # UNCONFIRMED: that those which have their default are listed too.
+        # UNCONFIRMED: that variables with their default value are listed too.
         declared = [v["name"] for v in self._pipeline(execution.pipeline).inputs.get("variables", [])]
         shown["variables"] = [
             {"name": name, "resolvedValue": execution.variables[f"variables.{name}"]}
@@ -424,7 +425,7 @@ class CodePipeline(Actions):
         seen = self._clock.now() - self.history_lag
 
         def known(action: Action) -> bool:
-            """Whether its end is shown."""
+            """Whether the history shows its end."""
             return action.status != "InProgress" and action.ended <= seen
 
         return {
@@ -459,9 +460,9 @@ class CodePipeline(Actions):
 
 
 def within(cron: str, now: datetime) -> bool:
-    """Whether a time is one that a cron expression names: CP rule-reference-DeploymentWindow.
+    """Whether a time matches a cron expression: CP rule-reference-DeploymentWindow.
 
-    Seconds, minutes, hours, days of the month, months, days of the week, and years if there are any. Not here: L, W, #.
+    Seconds, minutes, hours, days of the month, months, days of the week, and optionally years. Not here: L, W, #.
     """
     values = [0, now.minute, now.hour, now.day, now.month, now.isoweekday() % 7 + 1, now.year]
     names = ["", "", "", "", MONTHS, DAYS, ""]

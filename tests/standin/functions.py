@@ -1,4 +1,4 @@
-"""Lambda's API of functions, as much of it as a function asks of itself.
+"""Lambda's API of functions, as far as a function uses it on itself.
 
 https://docs.aws.amazon.com/lambda/latest/api/API_GetFunctionConfiguration.html
 """
@@ -13,7 +13,7 @@ class Functions:
         self._aws = aws
 
     def get_function_configuration(self, params: Params) -> Params:
-        """Of the function as it is deployed now, which a process that runs it may not have seen yet."""
+        """The configuration of the function as deployed now, which a process that runs it may not have yet."""
         name = params["FunctionName"].rpartition(":function:")[2].partition(":")[0]
         for found in list(self._aws.resources.values()):
             if found.type == FUNCTION and found.inputs["name"] == name:

@@ -1,4 +1,4 @@
-"""How Amazon ECS deploys with the strategies BLUE_GREEN, LINEAR and CANARY: in stages, and by shifting listener rules.
+"""How Amazon ECS deploys with the strategies BLUE_GREEN, LINEAR and CANARY: in stages, by shifting listener rules.
 
 Pages as in ecs.py; the order of the stages is that of DG blue-green-deployment-how-it-works. Not here: Network Load
 Balancers, Service Connect, the minutes that a shift itself takes. UNCONFIRMED: that a shift follows the hooks of its
@@ -31,7 +31,7 @@ CANARY = {"canaryPercent": 5.0, "canaryBakeTimeInMinutes": 10}
 
 
 def check(configuration: Params, balancers: list[Params]) -> None:
-    """Refuses what ECS refuses. Messages are UNCONFIRMED where they are not quoted."""
+    """Rejects what ECS rejects. Messages are UNCONFIRMED where they are not quoted."""
 
     def refuse(when: bool, why: str) -> None:
         if when:
@@ -51,7 +51,7 @@ def check(configuration: Params, balancers: list[Params]) -> None:
         pause, stages = hook.get("targetType") == "PAUSE", set(hook["lifecycleStages"])
         if "PRE_PRODUCTION_TRAFFIC_SHIFT" in stages:
             raise AwsError("UnsupportedFeatureException", "not in the stand-in: PRE_PRODUCTION_TRAFFIC_SHIFT")
-        # API API_DeploymentLifecycleHook; how long: DG pause-lifecycle-hooks, lambda-lifecycle-hooks.
+        # API API_DeploymentLifecycleHook; the limits: DG pause-lifecycle-hooks, lambda-lifecycle-hooks.
         refuse(pause and bool(stages & SHIFTS), f"A PAUSE hook cannot be configured at {sorted(stages & SHIFTS)}.")
         most = 20160 if pause else 1440
         minutes = hook.get("timeoutConfiguration", {}).get("timeoutInMinutes", 1440)
@@ -68,19 +68,20 @@ def check(configuration: Params, balancers: list[Params]) -> None:
         field = "advancedConfiguration field is required for all loadBalancers"
         refuse(lacks, f"{field} when using a non-ROLLING deployment strategy")
         for key in {"productionListenerRule", "testListenerRule"} & advanced.keys():
-            told = f"{key} has an invalid ARN format. Must be RuleArn for ALB or ListenerArn for NLB."
-            refuse(":listener-rule/" not in advanced[key], f"{told} Got: {advanced[key]}")
+            message = f"{key} has an invalid ARN format. Must be RuleArn for ALB or ListenerArn for NLB."
+            refuse(":listener-rule/" not in advanced[key], f"{message} Got: {advanced[key]}")
 
 
 def check_migration(before: Params, after: Params, completed: list[Params] | None) -> None:
-    """Refuses a change between ROLLING and the strategies that shift traffic where ECS asks for other steps first.
+    """Rejects a change between ROLLING and a strategy that shifts traffic where ECS requires other steps first.
 
-    `before` and `after` are configurations; `completed` is what the last completed deployment has for load balancers,
-    or None while a deployment is under way. Both ways, DG update-rolling-to-bluegreen and update-bluegreen-to-rolling
-    want all deployments to have ended. To a strategy that shifts traffic, "if your service uses Elastic Load Balancing,
-    update your service with the new advancedConfiguration and start a rolling deployment" comes first; back to
-    ROLLING, hooks that are left make it fail (aws/containers-roadmap 2664). UNCONFIRMED: the code and the messages;
-    that ECS refuses the call, and does not fail the deployment; that it compares nothing of the advanced configuration.
+    `before` and `after` are configurations; `completed` has the load balancers of the last completed deployment, or is
+    None while a deployment is in progress. In both directions, DG update-rolling-to-bluegreen and
+    update-bluegreen-to-rolling require all deployments to have ended. Before a strategy that shifts traffic, "if your
+    service uses Elastic Load Balancing, update your service with the new advancedConfiguration and start a rolling
+    deployment"; back to ROLLING, remaining hooks make it fail (aws/containers-roadmap 2664). UNCONFIRMED: the code and
+    the messages; that ECS refuses the call instead of failing the deployment; that it compares nothing of the advanced
+    configuration.
     """
     if (before["strategy"] == "ROLLING") == (after["strategy"] == "ROLLING"):
         return
@@ -97,11 +98,11 @@ def check_migration(before: Params, after: Params, completed: list[Params] | Non
 
 
 class Failed(Exception):
-    """Why a service deployment is rolled back, as it is told after "because"."""
+    """Why a service deployment is rolled back: the text that follows "because"."""
 
 
 class Stages:
-    """The way of one service deployment, whose tasks are the green ones."""
+    """The stages of one service deployment, whose tasks are the green ones."""
 
     def __init__(
         self,
@@ -114,25 +115,25 @@ class Stages:
         self.blue = blue
         """The deployment in service when this one began."""
         self.scaling = self.over = False
-        """Whether green tasks may start, and whether blue ones may go."""
+        """Whether green tasks may start, and whether blue ones may stop."""
         self.until = math.inf
-        """When it goes on, if nothing happens before."""
+        """When it continues, if nothing happens before."""
         self._service, self._green, self._elb, self._hook = service, green, elb, hook
         self._configuration: Params = green.shown["deploymentConfiguration"]
         self._balancers: list[Params] = green.revision.get("loadBalancers", [])
         self._steps, self._shifted = self._go(), False
 
     def advance(self) -> None:
-        """As far as it comes by now. Raises Failed."""
+        """Advances as far as possible at the current time. Raises Failed."""
         self.until = next(self._steps, math.inf)
 
     def give_back(self, to: "Deployment") -> None:
-        """All traffic to a deployment that is rolled back to, unless that never lost any."""
+        """Returns all traffic to a deployment that is rolled back to, unless it never lost any."""
         for rule in ("testListenerRule", "productionListenerRule") if self._shifted or to is not self.blue else ():
             self._shift(rule, 100, to.groups)
 
     def _go(self) -> Iterator[float]:
-        """Everything in its order; yields whenever it cannot go on, until when that is."""
+        """Runs all stages in order; whenever it has to wait, yields the time until which it does."""
         service, green, blue = self._service, self._green, self.blue
         self._check_groups()
         # API API_DeploymentLifecycleHook: only "when you start a new service deployment with more than 1 service
@@ -169,12 +170,12 @@ class Stages:
                 both = "Both targetGroup and alternateTargetGroup must be associated with the"
                 raise Failed(f"{wrong} {both} productionListenerRule or testListenerRule")
         if self.blue and (same := {*self.blue.groups} & {*self._green.groups}):
-            # UNCONFIRMED, wording and all; that ECS does not alternate then: hashicorp/terraform-provider-aws 45678.
+            # UNCONFIRMED, as is the message; that ECS does not alternate then: hashicorp/terraform-provider-aws 45678.
             raise Failed(f"{wrong} The service revision in service is in the target group {same.pop()} already")
 
     def _shifts(self) -> list[tuple[float, float]]:
-        """Percents of the production traffic, and minutes before the next (API as for RANGES)."""
-        match self.blue and self._configuration["strategy"]:  # UNCONFIRMED: a first deployment shares with nobody
+        """Percentages of the production traffic, and minutes before the next (API as for RANGES)."""
+        match self.blue and self._configuration["strategy"]:  # UNCONFIRMED: a first deployment takes all traffic
             case "CANARY":
                 canary = CANARY | self._configuration.get("canaryConfiguration", {})
                 return [(canary["canaryPercent"], canary["canaryBakeTimeInMinutes"]), (100, 0)]

@@ -1,4 +1,4 @@
-"""`aws.dynamodb.Table`: a table in the stand-in's DynamoDB, as the provider makes, reads, changes and deletes it."""
+"""`aws.dynamodb.Table`: a table in the stand-in's DynamoDB, which behaves like the provider's resource."""
 
 from standin.api import AwsError, Params
 from standin.dynamodb import DynamoDb
@@ -11,16 +11,18 @@ class Table(Live):
 
     def create(self, name: str, inputs: Props) -> tuple[str, Props]:
         keys = [("hashKey", "HASH"), ("rangeKey", "RANGE")]
-        asked: Params = {"TableName": inputs["name"], "BillingMode": inputs.get("billingMode", "PROVISIONED")}
-        asked["KeySchema"] = [{"AttributeName": inputs[key], "KeyType": kind} for key, kind in keys if inputs.get(key)]
-        asked["AttributeDefinitions"] = [
+        request: Params = {"TableName": inputs["name"], "BillingMode": inputs.get("billingMode", "PROVISIONED")}
+        request["KeySchema"] = [
+            {"AttributeName": inputs[key], "KeyType": kind} for key, kind in keys if inputs.get(key)
+        ]
+        request["AttributeDefinitions"] = [
             {"AttributeName": each["name"], "AttributeType": each["type"]} for each in inputs["attributes"]
         ]
-        asked["DeletionProtectionEnabled"] = inputs.get("deletionProtectionEnabled", False)
+        request["DeletionProtectionEnabled"] = inputs.get("deletionProtectionEnabled", False)
         if inputs.get("streamEnabled"):
-            asked["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": inputs["streamViewType"]}
+            request["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": inputs["streamViewType"]}
         try:
-            made = self._dynamodb.create_table(asked)["TableDescription"]
+            made = self._dynamodb.create_table(request)["TableDescription"]
         except AwsError as e:
             raise RuntimeError(f"creating AWS DynamoDB Table ({inputs['name']}): {e}") from None
         return inputs["name"], _outputs(made)
@@ -38,7 +40,7 @@ class Table(Live):
         return _outputs(found) | {"deletionProtectionEnabled": found["DeletionProtectionEnabled"]}
 
     def delete(self, id: str, state: Props) -> None:
-        """The provider asks for the deletion, which DynamoDB refuses while the table is protected."""
+        """The provider calls DeleteTable, which DynamoDB refuses while the table is protected."""
         try:
             self._dynamodb.delete_table({"TableName": id})
         except AwsError as e:
