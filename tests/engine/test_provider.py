@@ -295,7 +295,7 @@ def test_a_made_up_name_that_is_too_long_is_refused() -> None:
     request = pb.CheckRequest(type="aws:lb/targetGroup:TargetGroup", name="storefront-production-blue", urn="urn")
     failures = Aws().Check(request, None).failures
     assert [(f.property, f.reason) for f in failures] == [
-        ("name", "'storefront-production-blue' and 7 random characters are longer than 32")
+        ("name", "'storefront-production-blue' and 7 random characters exceed 32")
     ]
 
 

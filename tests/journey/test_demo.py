@@ -89,8 +89,8 @@ def test_the_demo_releases_to_dev_and_to_prod_and_leaves_no_trace(environment: d
         "5  cpu: 256 -> 512 in Pulumi.dev.yaml, pulumi up: the settings change, the image stays",
         "6  an image with a critical vulnerability: the scan gate stops it",
         "7  a commit that does not start: ECS rolls it back, and the release fails with the reason",
-        "8  pulumi up (stack prod): it builds nothing, and takes what dev verified",
-        "9  git push: mended, verified in dev, and after an approval a canary in prod",
+        "8  pulumi up (stack prod): it builds nothing, and promotes what dev verified",
+        "9  git push: fixed, verified in dev, and after an approval a canary in prod",
     ]
     services = [re.sub(r"@sha256:.*", "@…", line).strip() for line in lines if "ECS: " in line]
     assert services == [

@@ -23,17 +23,17 @@ WIDTH = 120
 
 
 def say(text: str = "") -> None:
-    """A line, with the seconds since the start in front; one that is too long goes on below."""
+    """A line, prefixed with the seconds since the start; a long line is wrapped."""
     line = f"{time.monotonic() - STARTED:6.1f} s  {brief(text)}" if text else ""
     print("\n".join(textwrap.wrap(line, WIDTH, subsequent_indent=" " * 14, break_on_hyphens=False)), flush=True)
 
 
 def brief(text: str) -> str:
-    """A message without the address of the registry, and with the first 12 hex digits of digests and commits."""
+    """A message without the registry's address, and with digests and commits shortened to 12 hex digits."""
     text = re.sub(r"127\.0\.0\.1:\d+/", "", text)
     text = re.sub(r"\b(sha256:[0-9a-f]{12})[0-9a-f]{52}", r"\1…", text)
     text = re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28}\b", r"\1…", text)
-    # What ECS has rolled back already; what follows says what is running then.
+    # The line about the rollback by ECS says it already; the next line says what is running now.
     return re.sub(r"Rolling back to the last verified image, [^)]*\)\. ", "", text)
 
 
@@ -51,14 +51,14 @@ def show(execution: Execution, action: Action) -> None:
     took = action.ended - action.began
     mark = "✓" if action.status == "Succeeded" else "✗"
     known = execution.variables
-    told = {
+    messages = {
         "Source": f"commit {known['Source.CommitId']}"
         if "Source.CommitId" in known
         else f"image {known.get('Source.ImageDigest', '')} by its tag {known.get('Source.ImageTag', '')}",
         "Build": f"tests passed, image pushed: {known.get('Build.IMAGE_DIGEST', '')}",
-        "Approve": "somebody said yes",
+        "Approve": "approved",
     }
-    text = action.message or told.get(action.name, "")
+    text = action.message or messages.get(action.name, "")
     say(f"  {mark} {action.name:<7} {took:4.0f} s of AWS time   {text}")
 
 
@@ -74,18 +74,18 @@ def describe(account: World, stack: str = "dev") -> None:
 
 
 @contextmanager
-def telling_shares(account: World, balancer: str) -> Iterator[None]:
-    """Say how the traffic shifts, when it does."""
+def printing_shares(account: World, balancer: str) -> Iterator[None]:
+    """Prints how the traffic shifts, as it does."""
     sleep, seen = account.clock.sleep, [account.traffic(balancer)]
 
-    def sleep_and_look(seconds: float) -> None:
+    def sleep_and_print(seconds: float) -> None:
         sleep(seconds)
         now = account.traffic(balancer)
         if now and now != seen[-1]:
             seen.append(now)
             say("      traffic: " + ", ".join(f"{share} % to {digest}" for digest, share in now.items()))
 
-    account.clock.sleep = sleep_and_look  # type: ignore[method-assign]
+    account.clock.sleep = sleep_and_print  # type: ignore[method-assign]
     try:
         yield
     finally:
@@ -125,7 +125,7 @@ def demo(shared: Workshop, account: World, folder: Path) -> None:
     with chapter("6  an image with a critical vulnerability: the scan gate stops it"):
         scan = account.ecr.scan
         account.ecr.scan = lambda digest: Scan(findings=[FINDING])
-        repository.commit("With a library of last year", {"app/requirements.txt": "leftpad==1.0\n"})
+        repository.commit("With an outdated library", {"app/requirements.txt": "leftpad==1.0\n"})
         account.codepipeline.push("storefront")
         account.ecr.scan = scan
     with chapter("7  a commit that does not start: ECS rolls it back, and the release fails with the reason"):
@@ -134,16 +134,16 @@ def demo(shared: Workshop, account: World, folder: Path) -> None:
         account.codepipeline.push("storefront")
         account.clock.sleep(60)
         describe(account)
-    with chapter("8  pulumi up (stack prod): it builds nothing, and takes what dev verified"):
+    with chapter("8  pulumi up (stack prod): it builds nothing, and promotes what dev verified"):
         done = account.workspace("prod").up()
         say(f"  {done.summary['create']} resources created")
         account.codepipeline.start("storefront-prod")
         describe(account, "prod")
-    with chapter("9  git push: mended, verified in dev, and after an approval a canary in prod"):
+    with chapter("9  git push: fixed, verified in dev, and after an approval a canary in prod"):
         account.ecs.fault = lambda definition: None
-        repository.commit("Mended", sample_app())
+        repository.commit("Fixed", sample_app())
         account.codepipeline.push("storefront")
-        with telling_shares(account, "storefront-prod"):
+        with printing_shares(account, "storefront-prod"):
             account.codepipeline.settle()
         describe(account, "prod")
 
@@ -152,7 +152,7 @@ FINDING = {"name": "CVE-2026-0001", "severity": "CRITICAL", "uri": "https://exam
 
 
 class Terminated(BaseException):
-    """SIGTERM came."""
+    """The process received SIGTERM."""
 
 
 def stop(*_: object) -> None:
@@ -160,7 +160,7 @@ def stop(*_: object) -> None:
 
 
 def main() -> int:
-    # Also where it was started with SIGINT ignored, as a shell does for a job in the background.
+    # Also if it was started with SIGINT ignored, as a shell does for a background job.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, stop)
     print("Slipway on this machine: the real Pulumi engine, a real image build, and a stand-in for AWS on loopback.")

@@ -1,4 +1,4 @@
-"""Lambda: runs the functions that are deployed, as they are deployed."""
+"""Lambda: runs the deployed functions with their deployed configuration."""
 
 import atexit
 import json
@@ -20,7 +20,7 @@ FUNCTION = "aws:lambda/function:Function"
 
 
 class FunctionError(RuntimeError):
-    """The function raised; the message is its error, as Lambda answers it."""
+    """The function raised; the message is its error, as Lambda returns it."""
 
 
 class Lambdas:
@@ -33,20 +33,20 @@ class Lambdas:
         self._log = self.log_path.open("a")
 
     def invoke(self, name: str, event: dict[str, Any]) -> Any:
-        """Run the function with an event, and wait for it."""
+        """Runs the function with an event, and waits for the result."""
         function = next(
             (r for r in list(self._aws.resources.values()) if r.type == FUNCTION and r.inputs["name"] == name), None
         )
         if function is None:
             raise RuntimeError(f"Function not found: {name}")
-        # A change of the function's code or environment means new processes.
+        # A change of the function's code or environment needs new processes.
         version = json.dumps(function.inputs, sort_keys=True)
         with self._lock:
             idle = self._idle.setdefault(version, [])
             worker = idle.pop() if idle else _Worker(function, self._api, Path(self._folder.name), self._log)
         try:
             answer = worker.run(event, self._clock, float(function.inputs["timeout"]))
-        except BaseException:  # the run was cut off
+        except BaseException:  # the run was interrupted
             worker.end()
             raise
         if "timeout" not in answer:
@@ -57,7 +57,7 @@ class Lambdas:
         return answer["result"]
 
     def rest(self) -> None:
-        """End the warm processes."""
+        """Ends the warm processes."""
         with self._lock:
             for workers in self._idle.values():
                 for worker in workers:
@@ -71,7 +71,7 @@ class Lambdas:
 
 
 class _Workers:
-    """The process that forks those of the functions; one serves all accounts of this process."""
+    """The process that forks those of the functions; one for all accounts of this process."""
 
     def __init__(self) -> None:
         self.spent = 0.0
@@ -81,11 +81,11 @@ class _Workers:
         self._channel: socket.socket | None = None
 
     def fork(self, environment: dict[str, str], folder: Path, handler: str, files: list[int]) -> int:
-        """The id of a new process, which takes orders from, answers to, and logs to these files."""
+        """Returns the id of a new process that reads orders from, writes answers to, and logs to these files."""
         return int(self._ask({"environment": environment, "folder": str(folder), "handler": handler}, files))
 
     def end(self, id: int) -> None:
-        """Kill a process, and see it gone."""
+        """Kills a process, and waits for its end."""
         self.spent += float(self._ask({"end": id}, []))
 
     def _ask(self, order: dict[str, Any], files: list[int]) -> str:
@@ -115,7 +115,7 @@ class _Workers:
 
     def _close(self) -> None:
         if self._channel and self._process:
-            self._channel.close()  # at which it ends
+            self._channel.close()  # which ends it
             self._process.wait()
 
 
@@ -171,7 +171,7 @@ class _Worker:
                     self._send(clock.now())
                 else:
                     return message
-        except BrokenPipeError:  # it ended while it was spoken to
+        except BrokenPipeError:  # it ended while it was being written to
             pass
         self.end()
         return {"timeout": "the function's process ended"}

@@ -1,4 +1,4 @@
-"""The resources that do something when Pulumi makes them: what a release reads or changes on AWS."""
+"""Resources with behavior of their own when Pulumi creates them: what a release reads or changes on AWS."""
 
 import json
 import math
@@ -33,10 +33,10 @@ class TaskDefinition(Live):
         self._ecs = ecs
 
     def create(self, name: str, inputs: Props) -> tuple[str, Props]:
-        asked = {key: inputs[key] for key in (*self.SAME, "runtimePlatform") if key in inputs}
-        asked["containerDefinitions"] = json.loads(inputs["containerDefinitions"])
-        asked["tags"] = [{"key": key, "value": value} for key, value in inputs.get("tags", {}).items()]
-        made = self._ecs.register_task_definition(asked)["taskDefinition"]
+        request = {key: inputs[key] for key in (*self.SAME, "runtimePlatform") if key in inputs}
+        request["containerDefinitions"] = json.loads(inputs["containerDefinitions"])
+        request["tags"] = [{"key": key, "value": value} for key, value in inputs.get("tags", {}).items()]
+        made = self._ecs.register_task_definition(request)["taskDefinition"]
         arn, revision = made["taskDefinitionArn"], made["revision"]
         return "", {"arn": arn, "revision": revision, "arnWithoutRevision": arn.rpartition(":")[0]}
 
@@ -46,7 +46,7 @@ class TaskDefinition(Live):
 
 
 class Service(Live):
-    """As the provider does, an update names only what changed, and never what is ignored: that arrives as it was."""
+    """Like the provider's, an update sends only what changed, and never what is ignored."""
 
     def __init__(self, ecs: Ecs) -> None:
         self._ecs = ecs
@@ -54,11 +54,11 @@ class Service(Live):
     def create(self, name: str, inputs: Props) -> tuple[str, Props]:
         of = {"cluster": inputs["cluster"], "serviceName": inputs["name"], "launchType": inputs["launchType"]}
         controller = {key: inputs[key] for key in ("deploymentController",) if key in inputs}
-        self._ecs.create_service({**of, **controller, **self._asked(inputs)})
+        self._ecs.create_service({**of, **controller, **self._request(inputs)})
         return "", {}
 
     def update(self, id: str, olds: Props, news: Props) -> Props:
-        before, after = self._asked(olds), self._asked(news)
+        before, after = self._request(olds), self._request(news)
         changed = {key: value for key, value in after.items() if before.get(key) != value}
         self._ecs.update_service({"cluster": news["cluster"], "service": news["name"], **changed})
         return self.read(id, news) or {}
@@ -90,8 +90,8 @@ class Service(Live):
         self._ecs.update_service({**of, "desiredCount": 0})
         self._ecs.delete_service(of)
 
-    def _asked(self, inputs: Props) -> Props:
-        """What the API is told; the provider tells it each part only if it is set."""
+    def _request(self, inputs: Props) -> Props:
+        """The parameters of the request; like the provider, it sends each part only if it is set."""
         network = inputs["networkConfiguration"]
         configuration = minutes(inputs.get("deploymentConfiguration", {}), int)
         names = {
@@ -116,7 +116,7 @@ class Service(Live):
 
 
 def minutes(value: Any, kind: type) -> Any:
-    """With minutes of this kind: the API has numbers where Pulumi has strings."""
+    """With numbers for the minutes of this kind, as in the API; Pulumi has strings."""
     if isinstance(value, list):
         return [minutes(each, kind) for each in value]
     if isinstance(value, dict):
@@ -126,7 +126,7 @@ def minutes(value: Any, kind: type) -> Any:
 
 
 class Role(Live):
-    """Knows when each role was made."""
+    """Records when each role was created."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -137,13 +137,13 @@ class Role(Live):
         return "", {}
 
     def made(self, arn: str) -> float:
-        """When a role was made; one that is not Pulumi's was always there."""
+        """When a role was created; one that Pulumi did not create has always existed."""
         return self._made.get(arn.rpartition("/")[2], -math.inf)
 
 
 class NotificationRule(Live):
-    """Needs the service-linked role of AWS CodeStar Notifications, which the account's first rule makes; until that
-    is usable, which may take 15 minutes, rules are refused: aws/aws-cdk 34406."""
+    """Needs the service-linked role of AWS CodeStar Notifications, which the account's first rule creates; until it is
+    usable, which may take 15 minutes, rules are refused: aws/aws-cdk 34406."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -151,14 +151,14 @@ class NotificationRule(Live):
 
     def create(self, name: str, inputs: Props) -> tuple[str, Props]:
         if self._clock.now() < self.linked_role_from:
-            # UNCONFIRMED: the words after the code.
-            told = "AWS CodeStar Notifications could not create the AWS CloudWatch Events managed rule in your AWS"
-            raise RuntimeError(f"creating CodeStar Notification Rule: ConfigurationException: {told} account.")
+            # UNCONFIRMED: the message after the code.
+            message = "AWS CodeStar Notifications could not create the AWS CloudWatch Events managed rule in your AWS"
+            raise RuntimeError(f"creating CodeStar Notification Rule: ConfigurationException: {message} account.")
         return "", {}
 
 
 class Connection(Live):
-    """PENDING until somebody finishes its handshake in the console; one that exists already was."""
+    """PENDING until somebody completes its handshake in the console, unless it existed before."""
 
     def __init__(self) -> None:
         self.status: dict[str, str] = {}
@@ -169,7 +169,7 @@ class Connection(Live):
 
 
 class LoadBalancer(Live):
-    """Its address leads here: names that end with .localhost are this machine's (RFC 6761)."""
+    """Its address leads here: names that end with .localhost resolve to this machine (RFC 6761)."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -183,9 +183,9 @@ RULES_PER_LOAD_BALANCER, VALUES_PER_RULE, VALUE_CHARACTERS = 100, 5, 128
 
 
 class ListenerRule(Live):
-    """Its update names the actions only if they changed, as that of the service.
+    """Like a service's, its update sends the actions only if they changed.
 
-    Refused is what Elastic Load Balancing refuses (elasticloadbalancing/latest): more than 100 rules of a load balancer
+    It rejects what Elastic Load Balancing rejects (elasticloadbalancing/latest): more than 100 rules of a load balancer
     or 5 values of a rule (application/load-balancer-limits), a host or path pattern of more than 128 characters
     (APIReference/API_RuleCondition), a priority that another rule of the listener has (API_CreateRule).
     """
@@ -202,8 +202,8 @@ class ListenerRule(Live):
             self._check(arn, inputs)
             balancer = _balancer(inputs["listenerArn"])
             if sum(_balancer(listener) == balancer for listener, _ in self._rules.values()) >= RULES_PER_LOAD_BALANCER:
-                told = f"The maximum number of rules has been reached for load balancer '{balancer}'"
-                raise RuntimeError(f"creating ELBv2 Listener Rule: TooManyRules: {told}")
+                message = f"The maximum number of rules has been reached for load balancer '{balancer}'"
+                raise RuntimeError(f"creating ELBv2 Listener Rule: TooManyRules: {message}")
             self._keep(arn, inputs)
         self._elb.set(arn, inputs["actions"])
         return arn, {"arn": arn}
@@ -234,12 +234,12 @@ class ListenerRule(Live):
         kinds = [part for condition in inputs.get("conditions", []) for part in condition.values()]
         values = [value for part in kinds if isinstance(part, dict) for value in part.get("values", [])]
         if len(values) > VALUES_PER_RULE:
-            told = f"The rule has {len(values)} condition values: the maximum is {VALUES_PER_RULE}"  # UNCONFIRMED
-            raise RuntimeError(f"ELBv2 Listener Rule: ValidationError: {told}")
+            message = f"The rule has {len(values)} condition values: the maximum is {VALUES_PER_RULE}"  # UNCONFIRMED
+            raise RuntimeError(f"ELBv2 Listener Rule: ValidationError: {message}")
         for value in values:
             if isinstance(value, str) and len(value) > VALUE_CHARACTERS:
-                told = f"Condition value '{value}' is too long: the maximum is {VALUE_CHARACTERS}"  # UNCONFIRMED
-                raise RuntimeError(f"ELBv2 Listener Rule: ValidationError: {told} characters")
+                message = f"Condition value '{value}' is too long: the maximum is {VALUE_CHARACTERS}"  # UNCONFIRMED
+                raise RuntimeError(f"ELBv2 Listener Rule: ValidationError: {message} characters")
 
     def _keep(self, arn: str, inputs: Props) -> None:
         priority = inputs.get("priority")
@@ -279,7 +279,7 @@ class Repository(Live):
         except AwsError as e:
             if e.code == "RepositoryNotFoundException":
                 return
-            # As the provider words it.
+            # The provider's message.
             raise RuntimeError(f"ECR Repository ({id}) not empty, consider using force_delete: {e}") from None
 
 
@@ -349,7 +349,7 @@ class ScalableTarget(Live):
 
 
 class Invocation(Live):
-    """Runs the function; its error is the resource's error."""
+    """Runs the function; an error of the function is the resource's error."""
 
     def __init__(self, lambdas: Lambdas) -> None:
         self._lambdas = lambdas
@@ -358,6 +358,6 @@ class Invocation(Live):
         try:
             result = self._lambdas.invoke(inputs["functionName"], json.loads(inputs["input"]))
         except FunctionError as e:
-            # As the provider words it.
+            # The provider's message.
             raise RuntimeError(f"invoking Lambda Function ({inputs['functionName']}): Unhandled: {e}") from None
         return "", {"result": json.dumps(result)}

@@ -1,9 +1,9 @@
 """An AWS account in memory, on a fake clock: the stand-in's own rules without HTTP, threads, processes or a registry.
 
-Clients of boto3 are real, and only their `_make_api_call` is not: parameters and answers are checked against botocore's
-model, errors are the client's own classes, paginators work. Whoever does something (an execution of a pipeline, a run
-of a function, somebody who runs `pulumi up`) is a greenlet. Each call and each sleep is a point at which another may
-go on; a test says at which call of whom something happens (`Account.at`). Nothing is left to chance.
+Clients of boto3 are real except for their `_make_api_call`: parameters and responses are checked against botocore's
+model, errors are the client's own classes, paginators work. Each actor (an execution of a pipeline, an invocation of
+a function, a user who runs `pulumi up`) is a greenlet. At each call and each sleep another may continue; a test
+decides at which call of which actor something happens (`Account.at`). Everything is deterministic.
 """
 
 import json
@@ -47,13 +47,13 @@ from standin.provider import Aws, Resource
 
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 CALL_SECONDS = 0.02
-"""What a call takes."""
+"""Parameters of a call."""
 ENDLESS = 400_000
-"""Turns of the scheduler after which a schedule is taken to run for ever."""
+"""Turns of the scheduler after which a schedule is considered endless."""
 
 
 class Killed(BaseException):
-    """The process that runs a function is gone."""
+    """The process that runs a function was killed."""
 
 
 class Stopped(BaseException):
@@ -61,14 +61,14 @@ class Stopped(BaseException):
 
 
 class Stuck(AssertionError):
-    """Everybody waits for somebody else, or nothing ever ends."""
+    """All processes wait for each other, or never end."""
 
 
-# Who does something
+# Processes
 
 
 class Process:
-    """Somebody who does something, until the end."""
+    """An actor with a greenlet of its own."""
 
     def __init__(self, scheduler: "Scheduler", label: str, work: Callable[[], object], order: int) -> None:
         self.greenlet = greenlet(self._work, scheduler.hub)
@@ -76,11 +76,11 @@ class Process:
         self.scheduler, self.label, self.order = scheduler, label, order
         self.wake = scheduler.clock.now()
         self.ready: Callable[[], bool] | None = None
-        """What it waits for, if that is not the time."""
+        """What it waits for, other than a time."""
         self.stalled = False
-        """Whether it waits for no reason of its own, and goes on if all others wait for it."""
+        """Whether it has stalled without a condition of its own, and continues once all others wait for it."""
         self.deadline = float("inf")
-        """When Lambda ends the run in it."""
+        """When Lambda ends its invocation."""
         self.result: object = None
         self.error: BaseException | None = None
         self._do = work
@@ -97,13 +97,13 @@ class Process:
 
 
 class Scheduler:
-    """Lets one go on at a time, and lets time pass when all of them wait."""
+    """Runs one process at a time, and advances the clock when all of them wait."""
 
     def __init__(self, clock: "VirtualClock") -> None:
         self.clock, self.hub, self._orders = clock, getcurrent(), 0
         self.processes: list[Process] = []
         self.passed: Callable[[], None] = lambda: None
-        """Told whenever time has passed."""
+        """Called after each advance of the clock."""
 
     def spawn(self, label: str, work: Callable[[], object]) -> Process:
         self._orders += 1
@@ -116,7 +116,7 @@ class Scheduler:
         return process
 
     def wait(self, ready: Callable[[], bool], stalled: bool = False) -> None:
-        """Until something is so. Outside of a process there is nobody to wait for."""
+        """Waits for a condition. Outside of a process nothing else can fulfill it."""
         process = self.now_running()
         assert process, "only a process can wait"
         process.ready, process.stalled = ready, stalled
@@ -132,7 +132,7 @@ class Scheduler:
         self.hub.switch()
 
     def run(self, until: float = float("inf")) -> None:
-        """Until all have ended, or that time."""
+        """Runs until all have ended, or until that time."""
         for _ in range(ENDLESS):
             self.processes = [p for p in self.processes if not p.dead]
             now = self.clock.now()
@@ -147,7 +147,7 @@ class Scheduler:
             elif stalled := [p for p in self.processes if p.stalled]:
                 stalled[0].ready = lambda: True
             elif self.processes and until == float("inf"):
-                raise Stuck(f"all wait for each other: {[p.label for p in self.processes]}")
+                raise Stuck(f"all processes wait for each other: {[p.label for p in self.processes]}")
             else:
                 if until != float("inf"):
                     self.clock.advance(max(until - now, 0))
@@ -155,7 +155,7 @@ class Scheduler:
                 self.passed()
                 if len(self.processes) == before:
                     return
-        raise Stuck(f"no end is in sight of {[p.label for p in self.processes]}")
+        raise Stuck(f"these processes do not end: {[p.label for p in self.processes]}")
 
 
 class VirtualClock(Clock):
@@ -177,7 +177,7 @@ class VirtualClock(Clock):
 
 
 class _Body(BytesIO):
-    """The body of an object, as a client gives it."""
+    """The body of an object, as a client returns it."""
 
 
 @cache
@@ -187,7 +187,7 @@ def _model_of(client: BaseClient, operation: str) -> Any:
 
 @cache
 def _timestamps(shape: Any) -> Any:
-    """Where an answer has times, which clients give as datetimes; None where there are none."""
+    """Where a response has times, which clients return as datetimes; None if it has none."""
     return _find_timestamps(shape, ())
 
 
@@ -220,7 +220,7 @@ def _datetime(seconds: float) -> Any:
 
 
 def _seconds(value: Any) -> Any:
-    """Parameters as the stand-in takes them: times are seconds."""
+    """Parameters as the stand-in expects them: times are seconds."""
     if isinstance(value, dict):
         return {key: _seconds(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -230,13 +230,13 @@ def _seconds(value: Any) -> Any:
 
 @cache
 def _tokens(shape: Any) -> tuple[str, ...]:
-    """Parameters that the SDK makes up when they are not given."""
+    """Parameters that the SDK generates if they are not given."""
     return tuple(n for n, s in shape.members.items() if s.metadata.get("idempotencyToken")) if shape else ()
 
 
 def _check(what: str, values: Params, shape: Any) -> None:
-    """Against botocore's model, once for each form that values have: the check takes longer than all else. Even the
-    form is looked at only each tenth time, when there were many."""
+    """Checks values against botocore's model, once for each form: the check takes longer than all else. After many
+    calls, even the form is computed for every tenth call only."""
     _seen[what] += 1
     if _seen[what] > 300 and _seen[what] % 10:
         return
@@ -260,7 +260,7 @@ def _form(value: Any) -> Any:
 _checked: set[Any] = set()
 _seen: Counter[str] = Counter()
 current: "Account | None" = None
-"""Whose clients and clock those of this process are."""
+"""The account that this process's clients and clock belong to."""
 _real_client = boto3.client
 _validator = ParamValidator()
 
@@ -281,7 +281,7 @@ def _client(service: str, retried: bool) -> Any:
 
 
 def client(service: str, config: Any = None, **_: Any) -> Any:
-    """As `boto3.client`: made once, for making one is slow."""
+    """As `boto3.client`; cached, because creating a client is slow."""
     retries = (getattr(config, "retries", None) or {}) if config else {}
     return _client(service, retries.get("total_max_attempts", 2) > 1)
 
@@ -293,7 +293,7 @@ def _make_api_call(self: BaseClient, operation_name: str, api_params: Params) ->
 
 @contextmanager
 def installed(package: str = "slipway.release.function") -> Iterator[None]:
-    """Clients, clock and output of the modules of a function are those of the account in use."""
+    """Gives the modules of a function the clients, clock and output of the current account."""
     clock = types.SimpleNamespace(time=_now, sleep=_sleep)
     printed = types.SimpleNamespace(print_exc=lambda: _print(traceback.format_exc()))
     with ExitStack() as patched:
@@ -321,11 +321,11 @@ def _print(*words: object) -> None:
     current.log.append(f"{current.clock.now() - current.began:9.2f} {current.caller():8} {' '.join(map(str, words))}")
 
 
-# Rules that need something of the world outside
+# Rules that depend on something outside the account
 
 
 class _Recorder:
-    """In place of Api: nobody comes by HTTP."""
+    """In place of Api: there is no HTTP."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -336,7 +336,7 @@ class _Recorder:
 
 
 class _Inside:
-    """A client of one of AWS's services: its calls are no points at which anything happens."""
+    """A client of one of AWS's services: nothing else can happen at its calls."""
 
     def __init__(self, account: "Account", service: str) -> None:
         self._account, self._client = account, _client(service, True)
@@ -370,7 +370,7 @@ class MemoryEcr(Ecr):
         """By repository: digest of each tag."""
 
     def push(self, repository: str, tag: str, manifest: Params) -> str:
-        """What `docker push` does; the digest."""
+        """Does what `docker push` does; returns the digest."""
         body = json.dumps({"schemaVersion": 2, "mediaType": MEDIA_TYPES[0], **manifest}).encode()
         digest = _digest(body)
         kind = manifest.get("mediaType", MEDIA_TYPES[0])
@@ -426,7 +426,7 @@ class S3:
 
 
 class MemoryBuilds(CodeBuild):
-    """Builds that end as a test says, after a minute, without a shell."""
+    """Builds that end after a minute with the result that a test sets, without a shell."""
 
     build_seconds = 60.0
 
@@ -452,7 +452,7 @@ class MemoryCodeDeploy(CodeDeploy):
 
 
 class MemoryLambdas(Lambdas):
-    """Runs the function in this process, and ends the run when its time is over."""
+    """Runs the function in this process, and ends the invocation at its timeout."""
 
     def __init__(self, account: "Account", handler: Callable[[Params, Any], Any]) -> None:
         self._account, self._handler = account, handler
@@ -473,7 +473,7 @@ class MemoryLambdas(Lambdas):
         try:
             return self._handler(json.loads(json.dumps(event)), context)
         except Killed:
-            _print("the run was killed")
+            _print("the invocation was killed")
             raise FunctionError('{"errorType": "Runtime.ExitError"}') from None
         except Exception as e:
             _print(f"the run raised {type(e).__name__}: {e}")
@@ -486,12 +486,12 @@ class MemoryLambdas(Lambdas):
 
 
 class MemoryEvents(Events):
-    """An asynchronous event has a process of its own, which goes on when whoever sent it has gone."""
+    """An asynchronous event has a process of its own, which continues after its sender has ended."""
 
     account: "Account"
 
     def invoke(self, function: str, event: Params, done: Callable[[], bool] = lambda: False) -> str:
-        """As an action of a pipeline does: it goes on when its job is answered, or all attempts are over."""
+        """Like an action of a pipeline: it continues once its job has a result, or all attempts are over."""
         account, process = self.account, self.account.scheduler.now_running()
         label = process.label if process else "event"
         attempts = super().invoke if account.redelivered else self._once
@@ -547,7 +547,7 @@ class MemoryPipelines(CodePipeline):
         return True
 
     def stop(self, execution: Execution) -> None:
-        """Stop and abandon: CP pipelines-stop. A function that runs is not stopped, and its answer is not taken."""
+        """Stops and abandons: CP pipelines-stop. A running function is not stopped, but its result is rejected."""
         if execution.status != "InProgress":
             return
         for action in execution.actions:
@@ -584,13 +584,13 @@ class MemoryPipelines(CodePipeline):
 # The account
 
 How = str | Callable[[], None]
-"""What happens at a call: "killed before", "killed after", "throttled", "fault after", "twice", or something else that
-is done before it."""
+"""What happens at a call: "killed before", "killed after", "throttled", "fault after", "twice", or a function that
+runs before the call."""
 
 
 @dataclass
 class Made:
-    """A call that was made, for the trace."""
+    """A call, for the trace."""
 
     caller: str
     number: int
@@ -605,15 +605,15 @@ class Made:
 
 @dataclass
 class Account:
-    """An account with nothing in it. `handler` is the entry of the function in it."""
+    """An empty account. `handler` is the entry point of its functions."""
 
     handler: Callable[[Params, Any], Any]
     at: dict[tuple[str, int], How] = field(default_factory=dict)
-    """What happens at the n-th call (from 1) of the functions that somebody started."""
+    """What happens at the n-th call (from 1) of the functions that an actor started."""
     redelivered: bool = True
-    """Whether Lambda gives an event again to a function that did not end well."""
+    """Whether Lambda retries an event after a function has failed."""
     skew: float = 0
-    """Seconds that the clock of functions is ahead of AWS's."""
+    """Seconds by which the clock of functions is ahead of AWS's."""
     twice: bool = False
     """Whether each event of an action is delivered twice at once."""
 
@@ -639,7 +639,7 @@ class Account:
         self.codedeploy = MemoryCodeDeploy(recorder, self.clock, self.events, self.elb, lambda: self.ecs.alarms)
         of = self.aws, recorder, self.clock, self.lambdas, self.codebuild, self.events, REGISTRY
         self.codepipeline = MemoryPipelines(*of)
-        self.codepipeline.poll_seconds = 60.0  # an hour of CodeDeploy's is long
+        self.codepipeline.poll_seconds = 60.0  # CodeDeploy's hour is long
         self.events.account = self.codedeploy.account = self.codepipeline.account = self
         self.services: dict[str, object] = {
             "ecs": self.ecs,
@@ -655,24 +655,24 @@ class Account:
         }
 
     def use(self) -> None:
-        """From here on, clients and clock are those of this account."""
+        """Makes this account the current one, for clients and clock."""
         global current
         current = self
 
     def shared(self) -> list[object]:
-        """What a copy of this account has in common with it; nobody may be under way."""
+        """What a copy of this account shares with it; no process may be running."""
         locks: list[Any] = [self.ecs.lock, self.dynamodb._lock, self.codedeploy._lock, self.codebuild._lock]
         locks += [self.codebuild._counting, self.events._delivering]
         return [*locks, self.clock._lock, self.codepipeline._stages, self.scheduler.hub, self.handler]
 
     def ended(self) -> list[Iterator[Any]]:
-        """Deployments that have ended are at the end of their way, which is the same for all."""
+        """The stages of all deployments that have ended are in the same, final state."""
         services = self.ecs._services.values()
         stages = [d.stages._steps for s in services for d in s.deployments if d.stages and not d.ongoing]
         return [*stages, *(d.steps for d in self.codedeploy.deployments if not d.active)]
 
     def put(self, type: str, name: str, inputs: Params, **outputs: Any) -> Resource:
-        """A resource, without Pulumi."""
+        """Adds a resource without Pulumi."""
         urn = f"urn:{type}::{name}"
         arn = outputs.pop("arn", f"arn:aws:{name}")
         made = Resource(urn, type, name, {"name": name, **inputs}, {"arn": arn, "name": name, **inputs, **outputs})
@@ -696,7 +696,7 @@ class Account:
         return execution is not None and execution.status == "Stopped"
 
     def call(self, client: BaseClient, operation: str, params: Params) -> Params:
-        """What a client's method does."""
+        """Performs the call of a client's method."""
         model, service = _model_of(client, operation), client.meta.service_model.service_name
         for token in _tokens(model.input_shape):
             self._tokens += 1
@@ -752,10 +752,10 @@ class Account:
         found: Params = _with_datetimes(answer, where) if where else answer
         return found
 
-    # What people do
+    # Actions of users
 
     def start(self, label: str, pipeline: str, **given: Any) -> tuple[Process, Execution]:
-        """Start an execution of a pipeline."""
+        """Starts an execution of a pipeline."""
         execution = self.codepipeline._begin(pipeline, **given)
         return self._execute(label, execution, lambda: self.codepipeline._run(execution, 0)), execution
 
@@ -768,20 +768,20 @@ class Account:
         return process
 
     def stall(self, until: Callable[[], bool]) -> None:
-        """Who does this stands still until something is so, or its time is all but over."""
+        """Stalls the current process until something is true, or its time is almost over."""
         process = self.scheduler.now_running()
         assert process
-        # The time passes for others; if nobody else is there, it does not.
+        # Time passes for the others; without others it does not.
         self.scheduler.wait(lambda: until() or self.clock.now() >= process.deadline - 5, stalled=True)
 
     def trace(self) -> str:
-        """All that was called and printed, in its order."""
+        """All calls and printed lines, in order."""
         lines = [str(made) for made in self.made] + self.log
         return "\n".join(sorted(lines, key=lambda line: float(line.split()[0])))
 
 
 def _error(client: BaseClient, operation: str, error: AwsError) -> Exception:
-    """As a client raises it."""
+    """The error as a client raises it."""
     parsed = {"Error": {"Code": error.code, "Message": error.message}, **error.more}
     parsed["ResponseMetadata"] = {"HTTPStatusCode": error.status, "RequestId": "0", "RetryAttempts": 0}
     made: Exception = client.exceptions.from_code(error.code)(parsed, operation)
@@ -789,7 +789,7 @@ def _error(client: BaseClient, operation: str, error: AwsError) -> Exception:
 
 
 def source_zip(container: str, image: str) -> bytes:
-    """What a build hands over: CP file-reference."""
+    """The artifact of a build: CP file-reference."""
     return zipped({"imagedefinitions.json": json.dumps([{"name": container, "imageUri": image}]).encode()})
 
 

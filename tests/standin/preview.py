@@ -1,6 +1,6 @@
-"""`make preview STACK=prod`: the real engine's preview of a stack, against a stand-in for AWS that is empty.
+"""`make preview STACK=prod`: the real engine's preview of a stack, against an empty stand-in for AWS.
 
-Only the repositories are there that the other stacks of the project make, and those that are named.
+It has only the repositories that the other stacks of the project create, and those that are named.
 """
 
 import sys
@@ -17,7 +17,7 @@ def main(stack: str, *repositories: str, root: Path = ROOT) -> int:
     project = yaml.safe_load((root / "Pulumi.yaml").read_text())["name"]
     others = {file.name.split(".")[1] for file in root.glob("Pulumi.*.yaml")} - {stack}
     try:
-        # No image is built or pulled in a preview, so any address does for the registry.
+        # A preview neither builds nor pulls an image, so any address will do for the registry.
         with World("registry.invalid", {}, tools.engine()) as account:
             for name in sorted({*repositories, *(f"{project}-{other}" for other in others)}):
                 account.ecr.create_repository({"repositoryName": name})
@@ -27,7 +27,7 @@ def main(stack: str, *repositories: str, root: Path = ROOT) -> int:
         print(f"The preview cannot run here: {e}")
         return 1
     except CommandError as e:
-        # What is wrong with the program is among what was printed, and what is wrong with the file is not.
+        # The output has errors of the program, but not those of the stack file.
         print(str(e).partition("stderr:")[2].strip())
         return 1
     print("This was the real engine with the program of this folder, in one process, against a stand-in for AWS.")

@@ -1,7 +1,7 @@
-"""Stands in for Pulumi's aws and awsx providers: speaks their protocol, and keeps in memory what it made.
+"""Stands in for Pulumi's aws and awsx providers: implements their protocol, and keeps the resources in memory.
 
 A resource whose type has no `Live` of its own is echoed: its inputs, and the outputs that AWS would add. The rules are
-those of pulumi-aws 7 (which bridges hashicorp/terraform-provider-aws): what replaces, what an id or an ARN looks like.
+those of pulumi-aws 7 (which bridges hashicorp/terraform-provider-aws): what replaces, and the formats of ids and ARNs.
 """
 
 import hashlib
@@ -31,8 +31,8 @@ Props = dict[str, Any]
 ACCOUNT = "123456789012"
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 
-# One row a type: ARN, or service:resource of it | id, if not the name | what replaces it, besides the name (`*`: all
-# but tags) | further outputs. {fields} are inputs, and what `Aws._added` names.
+# One row per type: ARN, or service:resource of it | id, if not the name | what replaces it, besides the name (`*`: all
+# but tags) | further outputs. {fields} are inputs, and the names that `Aws._added` defines.
 _TYPES = """
 appautoscaling/policy | autoscaling:scalingPolicy:{uuid}:resource/{resourceId}:policyName/{name} | \
     | resourceId scalableDimension serviceNamespace |
@@ -93,21 +93,21 @@ vpc/securityGroupIngressRule | ec2:security-group-rule/sgr-0{hex} | sgr-0{hex} |
 _ROWS = {kind: cells for kind, *cells in ([c.strip() for c in row.split("|")] for row in _TYPES.strip().splitlines())}
 # JSON may arrive as objects, and is compared as JSON.
 _JSON = {"policy", "assumeRolePolicy", "containerDefinitions", "eventPattern"}
-# Outputs that an update makes anew.
+# Outputs that an update computes again.
 _FRESH = {"version", "result", "lastModified"}
-# The longest names that are made up, where that is not 255.
+# The longest generated names, where that is not 255.
 _LONGEST = {"lb/loadBalancer": 32, "lb/targetGroup": 32, "iam/role": 64, "lambda/function": 64, "s3/bucket": 63}
 
 
 class Live:
-    """What happens when a resource of one type is made, changed, read or deleted; here, nothing does.
+    """What happens when a resource of one type is created, updated, read or deleted; here, nothing.
 
-    What the methods return is laid over what the stand-in would have said by itself; a RuntimeError becomes the
-    resource's error. A preview calls none of them.
+    What the methods return overrides the stand-in's defaults; a RuntimeError becomes the resource's error. A preview
+    calls none of them.
     """
 
     def create(self, name: str, inputs: Props) -> tuple[str, Props]:
-        """The id ("": the usual one) and outputs; `name` is the logical name."""
+        """The id ("": the default one) and outputs; `name` is the logical name."""
         return "", {}
 
     def update(self, id: str, olds: Props, news: Props) -> Props:
@@ -115,7 +115,7 @@ class Live:
         return {}
 
     def read(self, id: str, inputs: Props) -> Props | None:
-        """What is so now, or None if the resource is gone."""
+        """The current state, or None if the resource is gone."""
         return {}
 
     def delete(self, id: str, state: Props) -> None:
@@ -130,7 +130,7 @@ class Resource:
     inputs: Props
     outputs: Props
     copies: int = 1
-    """2 while its replacement exists and it is not deleted yet; the rest is then the replacement's."""
+    """2 while its replacement exists and it is not deleted yet; the other fields are then the replacement's."""
 
     @property
     def name(self) -> str:
@@ -138,7 +138,7 @@ class Resource:
 
 
 def _reported(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A RuntimeError becomes the resource's error in its own words, anything else with its traceback."""
+    """A RuntimeError becomes the resource's error, with its message only; anything else with its traceback."""
 
     def call(self: Any, request: Any, context: Any) -> Any:
         try:
@@ -151,8 +151,9 @@ def _reported(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Aws(ResourceProviderServicer):
-    """Both providers. `live` is by type (`aws:ecs/service:Service`); `invokes`, which adds to the few functions known
-    here, by token (`aws:ssm/getParameter:getParameter`); `registry` is the host in the URLs of ECR repositories."""
+    """Both providers. `live` is by type (`aws:ecs/service:Service`); `invokes`, in addition to the few functions
+    defined here, by token (`aws:ssm/getParameter:getParameter`); `registry` is the host in the URLs of ECR
+    repositories."""
 
     def __init__(
         self,
@@ -161,7 +162,7 @@ class Aws(ResourceProviderServicer):
         registry: str = "",
     ) -> None:
         self.resources: dict[str, Resource] = {}
-        """What exists, by URN. The engine does one thing at a time to a URN, which is why there is no lock."""
+        """What exists, by URN. The engine performs one operation at a time on a URN, so there is no lock."""
         self.region = "us-east-1"
         self._live = {} if live is None else live
         self._invokes, self._registry = invokes or {}, registry
@@ -170,8 +171,8 @@ class Aws(ResourceProviderServicer):
 
     @contextmanager
     def serve(self) -> Iterator[str]:
-        """Runs; yields the value of PULUMI_DEBUG_PROVIDERS."""
-        # So many threads because a live resource holds one for as long as it waits.
+        """Serves while the context is open; yields the value of PULUMI_DEBUG_PROVIDERS."""
+        # This many threads, because a live resource holds one for as long as it waits.
         server = grpc.server(ThreadPoolExecutor(32))
         add_ResourceProviderServicer_to_server(self, server)
         port = server.add_insecure_port("127.0.0.1:0")
@@ -189,7 +190,7 @@ class Aws(ResourceProviderServicer):
         return found[0]
 
     def _unanswered(self, request: Any, context: Any) -> Any:
-        """The engine does without; the base class would log an error each time."""
+        """The engine works without it; the base class would log an error each time."""
         context.abort(grpc.StatusCode.UNIMPLEMENTED, "")
 
     Handshake = CheckConfig = DiffConfig = Cancel = _unanswered
@@ -202,7 +203,7 @@ class Aws(ResourceProviderServicer):
 
     def Configure(self, request: Any, context: Any) -> Any:
         self.region = request.variables.get("aws:config:region", self.region)
-        # The engine refuses components of a provider that does not take secrets; for the rest it is simpler without.
+        # The engine rejects components of a provider that does not accept secrets; otherwise it is simpler without.
         return pb.ConfigureResponse(supportsPreview=True, acceptSecrets=request.type == "pulumi:providers:awsx")
 
     def Check(self, request: Any, context: Any) -> Any:
@@ -216,7 +217,7 @@ class Aws(ResourceProviderServicer):
             news[key] = olds[key] if _made_up(request.name, olds.get(key)) else f"{request.name}-{random}"
             longest = _LONGEST.get(_short(request.type), 255)
             if len(news[key]) > longest:
-                reason = f"{request.name!r} and 7 random characters are longer than {longest}"
+                reason = f"{request.name!r} and 7 random characters exceed {longest}"
                 return pb.CheckResponse(failures=[pb.CheckFailure(property=key, reason=reason)])
         return pb.CheckResponse(inputs=_struct(news))
 
@@ -224,7 +225,7 @@ class Aws(ResourceProviderServicer):
         olds, news, key = _plain(request.old_inputs), _plain(request.news), _named(request.type)
         changed = sorted(k for k in olds.keys() | news.keys() if not _same(k, olds.get(k), news.get(k)))
         replaces = [k for k in changed if _forces(request.type, k, olds, news)]
-        # A name is free again only when its owner is gone, unless it was made up: then the new one has another.
+        # A name is free again only when its owner is gone, unless it was generated: then the new resource has another.
         taken = key in news and key not in replaces and not _made_up(request.name, news[key])
         return pb.DiffResponse(
             changes=pb.DiffResponse.DIFF_SOME if changed else pb.DiffResponse.DIFF_NONE,
@@ -252,7 +253,7 @@ class Aws(ResourceProviderServicer):
         fresh = _FRESH & kept.keys()
         if request.preview:
             return pb.UpdateResponse(properties=_struct({**kept, **dict.fromkeys(fresh, UNKNOWN), **news}))
-        # The old inputs win over the state: what AWS changed there is not for the program to change back.
+        # The old inputs take precedence over the state: the program is not to revert what AWS changed there.
         own = self._acts(request).update(request.id, {**olds, **_plain(request.old_inputs)}, news)
         added = self._added(request, news)[1] if fresh else {}
         state = {**kept, **{key: added[key] for key in fresh}, **news, **own}
@@ -261,7 +262,7 @@ class Aws(ResourceProviderServicer):
 
     @_reported
     def Read(self, request: Any, context: Any) -> Any:
-        # Without a state it is X.get(name, id): something that was there before.
+        # Without a state it is X.get(name, id): a resource that existed before.
         inputs, state = _plain(request.inputs), _plain(request.properties)
         state = state or self._added(request, {"name": request.id})[1]
         now = self._acts(request).read(request.id, inputs)
@@ -270,7 +271,7 @@ class Aws(ResourceProviderServicer):
         state = {**state, **now}
         inputs = _refreshed(inputs, state)
         known = self.resources[request.urn].inputs if request.urn in self.resources else {}
-        # The engine does not send what is in an archive again.
+        # The engine does not send the contents of an archive again.
         archives = {key: value for key, value in known.items() if isinstance(value, dict) and "assets" in value}
         self._keep(request, request.id, {**inputs, **archives}, state)
         return pb.ReadResponse(id=request.id, properties=_struct(state), inputs=_struct(inputs))
@@ -305,7 +306,7 @@ class Aws(ResourceProviderServicer):
         self.resources[request.urn] = Resource(request.urn, request.type, id, inputs, state, copies)
 
     def _added(self, request: Any, inputs: Props) -> tuple[str, Props]:
-        """The usual id of a new resource, and the outputs that are not inputs."""
+        """The default id of a new resource, and the outputs that are not inputs."""
         arn, id, _, outputs = _row(request.type)
         name, (service, kind) = str(inputs.get("name", "")), _short(request.type).split("/")
         prefixed = {} if name or "namePrefix" not in inputs else {"name": inputs["namePrefix"] + secrets.token_hex(13)}
@@ -315,7 +316,7 @@ class Aws(ResourceProviderServicer):
         facts: dict[str, str] = defaultdict(_Text, account=ACCOUNT, region=self.region, path="/", qualifier="$LATEST")
         facts |= {"service": service, "kind": kind, "logical": request.name, "slashed": "/" + name.lstrip("/")}
         facts |= {"hex": secrets.token_hex(8), "uuid": str(uuid.uuid4()), "serial": str(serial)}
-        # By the clock of this machine; the last three digits are of the resource, so that no two updates have the same.
+        # By this machine's clock; the last three digits are the resource's, so that no two updates have the same.
         facts["moment"] = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}.{serial % 1000:03d}+0000"
         facts["md5"] = hashlib.md5(str(inputs.get("input")).encode()).hexdigest()
         facts["registry"] = self._registry or f"{ACCOUNT}.dkr.ecr.{self.region}.amazonaws.com"
@@ -353,7 +354,7 @@ class Aws(ResourceProviderServicer):
 
 
 class _Text(str):
-    """Formatted as `{cluster:/}` it is what follows its last "/"."""
+    """Formatted as `{cluster:/}` it is the part after its last "/"."""
 
     def __format__(self, after: str) -> str:
         return self.rpartition(after)[2] if after else str(self)
@@ -385,7 +386,7 @@ def _row(type: str) -> list[str]:
 
 
 def _named(type: str) -> str:
-    """The property that holds the name, which is made up if it is absent."""
+    """The property with the name, which is generated if it is absent."""
     arn, id, forces, _ = _row(type)
     if "name" in forces.split() or "{name}" in arn + id:
         return "name"
@@ -400,7 +401,7 @@ def _same(key: str, old: Any, new: Any) -> bool:
     if key in _JSON and isinstance(old, str) and isinstance(new, str) and UNKNOWN not in (old, new):
         old, new = json.loads(old), json.loads(new)
     elif isinstance(old, dict) and isinstance(new, dict) and "hash" in old and "hash" in new:
-        # Archives and assets: the engine forgets their contents and keeps the hash.
+        # Archives and assets: the engine drops their contents and keeps the hash.
         old, new = old["hash"], new["hash"]
     return bool(old == new)
 

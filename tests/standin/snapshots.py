@@ -1,7 +1,7 @@
-"""Keeps what an account has at one time, and restores it: a stack that is up, for one test after another.
+"""Saves the state of an account and restores it, so that several tests can start from one deployed stack.
 
-What the objects of the stand-in hold is pickled. The objects themselves stay, as do their locks, servers and clients,
-since what is deployed names their ports. What has been put in place of a hook or a method since then is gone.
+The state of the stand-in's objects is pickled. The objects themselves stay, as do their locks, servers and clients,
+because deployed resources refer to their ports. A hook or method that was replaced since then is restored.
 """
 
 import io
@@ -26,7 +26,7 @@ from werkzeug.serving import BaseWSGIServer
 from standin.workspace import Workspace
 
 Scope = tuple[str, str, str]
-"""Of one of moto's backends, which are made anew after each reset: service, account, Region."""
+"""Of one of moto's backends, which are created anew after each reset: service, account, Region."""
 
 KEPT: tuple[type, ...] = (
     FunctionType,
@@ -41,16 +41,16 @@ KEPT += (BaseClient, BaseWSGIServer, DomainDispatcherApplication)
 
 
 class Unsettled(Exception):
-    """Something is under way that cannot be kept, as the deployment of a service."""
+    """Something is in progress that cannot be saved, such as the deployment of a service."""
 
 
 @dataclass(frozen=True)
 class Objects:
-    """What some objects held."""
+    """The state of some objects."""
 
     text: bytes
     kept: tuple[Any, ...]
-    """What stands in `text` by its number only."""
+    """What `text` refers to by its number only."""
 
     def same(self, other: "Objects") -> bool:
         pairs = zip(self.kept, other.kept, strict=False)
@@ -58,7 +58,7 @@ class Objects:
 
 
 def objects(parts: Iterable[object]) -> Objects:
-    """What these hold now, and what moto does. Raises Unsettled."""
+    """The current state of these objects, and of moto. Raises Unsettled."""
     listed = list(parts)
     buffer = io.BytesIO()
     pickler = _Pickler(buffer, listed)
@@ -68,7 +68,7 @@ def objects(parts: Iterable[object]) -> Objects:
 
 
 def restore(parts: Iterable[object], state: Objects) -> None:
-    """Let these, which must be the same ones, hold that again, and nothing else."""
+    """Restores the state of these objects, which must be the same ones, and removes everything else."""
     BackendDict.reset()
     held, moto, buckets = _Unpickler(io.BytesIO(state.text), state.kept).load()
     for part, attributes in zip(parts, held, strict=True):
@@ -115,16 +115,16 @@ class _Pickler(pickle.Pickler):
             if not isinstance(obj, GeneratorType):
                 return None
             if obj.gi_frame is not None:
-                raise Unsettled(f"{obj.__qualname__} has not come to its end")
+                raise Unsettled(f"{obj.__qualname__} has not ended")
         if id(obj) not in self._numbers:
             self._numbers[id(obj)] = len(self.kept)
             self.kept.append(obj)
         return self._numbers[id(obj)]
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, count):  # Python itself will come to refuse it
+        if isinstance(obj, count):  # Python itself will stop supporting it
             return count, (int(repr(obj).strip("count()")),)
-        # As for all other objects, for these, whose own way forgets their attributes.
+        # As for all other objects, because their own method drops their attributes.
         if isinstance(obj, defaultdict) and type(obj) is not defaultdict:
             made = type(obj), obj.default_factory
             return _defaultdict, made, vars(obj), None, iter(obj.items())

@@ -1,9 +1,9 @@
-"""Finds, or makes once, the programs that the engine and journey tests and `make demo` run.
+"""Finds, or builds once, the programs that the engine tests, the journey tests and `make demo` run.
 
-Taken first from the machine (PATH, a Docker engine with buildx). Else the engine is Pulumi's own release of the version
-that engine/go.mod requires; where that cannot be had within LIMIT seconds, it is built with Go, as the builder is where
-no Docker engine answers. The rest comes from Debian's packages, which are unpacked into a cache and not installed.
-`python -m standin.tools setup` prepares everything, `python -m standin.tools status` says where each comes from.
+Programs on this machine come first (PATH, a Docker engine with buildx). Otherwise the engine is Pulumi's own release of
+the version that engine/go.mod requires; if it cannot be downloaded within LIMIT seconds, Go builds it, as it does the
+builder if no Docker engine responds. The rest comes from Debian's packages, which are unpacked into a cache and not
+installed. `python -m standin.tools setup` prepares everything, `python -m standin.tools status` shows the sources.
 """
 
 import argparse
@@ -47,7 +47,7 @@ class Program:
     name: str
     module: str
     stamp: str
-    """What the linker sets, so that the program knows its own version."""
+    """Variables that the linker sets, so that the program knows its own version."""
 
     @property
     def package(self) -> str:
@@ -70,9 +70,9 @@ SITE = "https://get.pulumi.com/releases/sdk"
 LIMIT = 90
 """Seconds that a download may take."""
 SILENCE = 5
-"""Seconds that a site may say nothing."""
+"""Seconds without data after which a download fails."""
 PINNED: dict[str, str] = {}
-"""SHA-256 of archives, by their names. It counts more than what the site says, which is not asked then."""
+"""SHA-256 of archives, by name. It takes precedence over the site's checksum, which is then not fetched."""
 
 BASE_LEFT_OUT = (
     "./usr/share/*",
@@ -82,28 +82,28 @@ BASE_LEFT_OUT = (
     "./usr/lib/python3*/pydoc_data*",
 )
 
-# Runs a command until it ends, or until whoever started this closes its input, be it by dying: then the command is
-# killed, as nothing that it has is kept, and buildkitd would wait for the build under way.
+# Runs a command until it ends, or until its parent closes its input, for example by dying: then the command is killed,
+# because it holds nothing worth keeping, and buildkitd would wait for the build in progress.
 GUARD = """
 exec 3<&0
 "$@" </dev/null 3<&- & command=$!
 { cat <&3 >/dev/null; kill -9 $command; } &
 wait $command
 """
-# With processes and mounts of its own, which end with the guard: the containers of the build under way, for one.
+# With its own namespaces for processes and mounts, which end with the guard, as do containers of a build in progress.
 APART = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
 class Unavailable(Exception):
-    """A program is missing and cannot be made here; the message says why, and how to get it."""
+    """A program is missing and cannot be installed here; the message says why, and how to get it."""
 
 
 class NotDownloaded(Exception):
-    """A release could not be had, or is not what was published; the message says why."""
+    """A release could not be downloaded, or does not match what was published; the message says why."""
 
 
 class Broken(Exception):
-    """A program is here, or could be made here, and does not work: a fault, never a reason to skip a test."""
+    """A program is here, or could be built here, but does not work: an error, never a reason to skip a test."""
 
 
 def engine(say: Say = print) -> Path:
@@ -129,12 +129,12 @@ class Address(str):
     """Of a registry: `127.0.0.1:PORT`."""
 
     images: Path | None = None
-    """The folder with all that is in it, if it is one."""
+    """The folder with all its contents, if they are in one."""
 
 
 @contextmanager
 def registry() -> Iterator[Address]:
-    """An empty image registry on loopback; it is gone, with its images, when the context ends."""
+    """An empty image registry on loopback; it ends, and its images are deleted, when the context ends."""
     program = shutil.which("docker-registry") or shutil.which("registry")
     if program is None and (docker := _docker_engine(os.environ)):
         with _registry_container(docker) as address:
@@ -163,7 +163,7 @@ def registry() -> Iterator[Address]:
 def builder(say: Say = print) -> Iterator[dict[str, str]]:
     """Environment variables with which `docker buildx build --push`, `buildx imagetools` and `docker login` work.
 
-    The person's own `~/.docker` is read for its plugins at most: the client's configuration is in a temporary folder.
+    Of the user's own `~/.docker`, at most the plugins are read: the client's configuration is in a temporary folder.
     """
     with tempfile.TemporaryDirectory(prefix="slipway-builder-") as name:
         folder = Path(name)
@@ -180,9 +180,9 @@ def builder(say: Say = print) -> Iterator[dict[str, str]]:
 
 
 def base_image(registry: str, env: Mapping[str, str], say: Say = print) -> str:
-    """The base image of the tests' service: its Dockerfile's own where a Docker engine can pull it, else a small one.
+    """The base image of the sample service: the one in its Dockerfile if a Docker engine can pull it, else a small one.
 
-    The small one is pushed to `registry`. It is made of Debian's packages, and is not for use outside tests. `env` is
+    The small one is pushed to `registry`. It consists of Debian's packages, and is not for use outside tests. `env` is
     what `builder` yields.
     """
     env = {**os.environ, **env}
@@ -200,7 +200,7 @@ def base_image(registry: str, env: Mapping[str, str], say: Say = print) -> str:
         # Loopback is faster than any compression.
         output = f"--output=type=image,name={repository}:latest,push=true,compression=uncompressed"
         _run([*build, output, str(folder)], env=env)
-        # By digest, so that no build has to ask the registry what the tag means today.
+        # By digest, so that a build need not look up the tag in the registry.
         return f"{repository}@{json.loads(described.read_text())['containerimage.digest']}"
 
 
@@ -209,24 +209,24 @@ def base_image(registry: str, env: Mapping[str, str], say: Say = print) -> str:
 
 @contextmanager
 def _engines_builder(docker: str, config: Path, variables: dict[str, str], say: Say) -> Iterator[None]:
-    """A builder in a container of the Docker engine: the engine's inner one cannot export a cache to a registry."""
+    """A builder in a container of the Docker engine: the engine's built-in one cannot export a cache to a registry."""
     own = os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker"
     (config / "config.json").write_text(json.dumps({"cliPluginsExtraDirs": [str(Path(own) / "cli-plugins")]}))
-    # The person's context is a part of the configuration that is left aside here.
+    # The user's context is part of the configuration that is not used here.
     host = _run([docker, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]).strip()
     variables |= {"PATH": _path_with(docker), "DOCKER_HOST": host, "BUILDX_BUILDER": f"slipway-{os.getpid()}"}
     env = {**os.environ, **variables}
     create = [docker, "buildx", "create", "--name", variables["BUILDX_BUILDER"], "--bootstrap"]
     try:
         with _timed(say, "starting a builder in Docker", "20 seconds, longer the first time"):
-            # Of the host's network, or the builder would look for a registry on loopback in its own container.
+            # On the host's network, or the builder would look for a registry on loopback in its own container.
             _run([*create, "--driver", "docker-container", "--driver-opt", "network=host"], env=env)
         yield
     finally:
         subprocess.run([docker, "buildx", "rm", "--force", variables["BUILDX_BUILDER"]], env=env, capture_output=True)
 
 
-# A builder of our own: buildx and buildkitd, without a Docker engine
+# Our own builder: buildx and buildkitd, without a Docker engine
 
 
 @contextmanager
@@ -243,11 +243,11 @@ def _own_builder(folder: Path, config: Path, variables: dict[str, str], say: Say
     (config / "cli-plugins").mkdir()
     (config / "cli-plugins" / "docker-buildx").symlink_to(programs / "buildx")
     socket_path = folder / "buildkitd.sock"
-    # `docker login` asks the engine first, and does it itself where none listens: none does here, whatever DOCKER_HOST
-    # was, and nothing is asked over the network.
+    # `docker login` tries the engine first, and logs in itself if none listens. Here none does, whatever DOCKER_HOST
+    # was, and no request goes over the network.
     variables |= {"PATH": _path_with(docker), "DOCKER_HOST": f"unix://{folder}/no-engine.sock"}
     command = [str(programs / "buildkitd"), "--addr", f"unix://{socket_path}", "--root", str(folder / "state")]
-    # Its own place for this socket, or a second buildkitd on the machine would not start.
+    # This socket needs its own path, or a second buildkitd on the machine would not start.
     command += ["--otel-socket-path", str(folder / "otel.sock")]
     # Overlayfs where the kernel has it, else plain copies.
     command += ["--oci-worker-snapshotter", "auto", "--containerd-worker=false"]
@@ -270,7 +270,7 @@ def _default_base_image() -> str:
 
 
 def _rootfs(say: Say) -> Path:
-    """A tar of /bin/sh with the usual tools, and of Python with its standard library; made once for each Debian."""
+    """A tar of /bin/sh with common tools, and of Python with its standard library; created once per Debian release."""
 
     def make(folder: Path) -> None:
         with _timed(say, "making a base image of Debian's packages, once", "10 seconds"):
@@ -287,7 +287,7 @@ def _rootfs(say: Say) -> Path:
             (root / "tmp").mkdir()
             (root / "tmp").chmod(0o1777)
             (root / "etc").mkdir()
-            # Without it a RUN as a user by number is refused.
+            # Without it a RUN with a numeric user ID fails.
             (root / "etc" / "passwd").write_text("root:x:0:0::/:/bin/sh\n")
             _download(sorted(set(packages)), folder)
             for package in sorted(folder.glob("*.deb")):
@@ -305,7 +305,7 @@ def _rootfs(say: Say) -> Path:
 
 
 def _rootfs_name() -> str:
-    # Count up when _rootfs comes to make something else.
+    # Increment when _rootfs is changed.
     return f"base-1-{_debian()}-{platform.machine()}"
 
 
@@ -329,11 +329,11 @@ def _registry_container(docker: str) -> Iterator[str]:
 
 
 def _download_engine(version: str, folder: Path, say: Say) -> None:
-    """Pulumi's own archive for this machine, of which only `bin/pulumi` is kept.
+    """Pulumi's own archive for this machine; only `bin/pulumi` is kept.
 
-    What is verified: that the archive has the SHA-256 that is PINNED here; where none is, the one in the file of
-    checksums that the same site serves over HTTPS. The latter finds a broken download, and not a site that was taken
-    over, which could serve both. No signature is checked.
+    It is verified against the SHA-256 in PINNED, or without an entry there, against the checksum file that the same
+    site serves over HTTPS. The latter detects a broken download, but not a compromised site, which could serve both. No
+    signature is checked.
     """
     name = f"pulumi-v{version}-{_platform()}.tar.gz"
     with _timed(say, f"downloading {name}, once", f"10 seconds, {LIMIT} at most"):
@@ -366,7 +366,7 @@ def _download_engine(version: str, folder: Path, say: Say) -> None:
 
 
 def _platform() -> str:
-    """What Pulumi calls this machine."""
+    """Pulumi's name for this machine's platform."""
     machine = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}.get(platform.machine().lower())
     if machine is None:
         raise NotDownloaded(f"pulumi is not released for {platform.machine()}")
@@ -378,7 +378,7 @@ def _fetch(url: str, deadline: float) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=SILENCE) as response:
             expected = int(response.headers.get("Content-Length") or -1)
-            # One packet at a time: `read` would wait for all of it, however slowly it comes.
+            # One packet at a time: `read` would wait for all of it, however slow.
             while part := response.read1(1 << 20):
                 parts.append(part)
                 length += len(part)
@@ -392,11 +392,11 @@ def _fetch(url: str, deadline: float) -> bytes:
     return b"".join(parts)
 
 
-# What is made once and kept in the cache
+# Built once and kept in the cache
 
 
 ORIGIN = "origin"
-"""Beside what was made: a file that says how it was."""
+"""A file beside the result that describes how it was built."""
 
 
 def _built(module: str, programs: Sequence[Program], say: Say) -> Path:
@@ -445,7 +445,7 @@ def _no_go(programs: Sequence[Program]) -> str:
 
 
 def _unpacked(program: str, packages: Sequence[str], say: Say) -> Path:
-    """A program out of the first of these Debian packages that exists: not installed, so that no service starts."""
+    """A program from the first of these Debian packages that exists; not installed, so that no service starts."""
 
     def make(folder: Path) -> None:
         _need_debian(program)
@@ -461,7 +461,7 @@ def _unpacked(program: str, packages: Sequence[str], say: Say) -> Path:
 
 
 def _once(name: str, make: Callable[[Path], None], say: Say) -> Path:
-    """The folder CACHE/name, filled by `make` the first time; a make that is cut off leaves nothing by that name."""
+    """The folder CACHE/name, filled by `make` the first time; an interrupted `make` leaves no folder of that name."""
     folder = CACHE / name
     if folder.exists():
         return folder
@@ -498,7 +498,8 @@ def _need_debian(what: str) -> None:
             f"{what} is missing, and this system has no apt-get to take it from Debian's packages: "
             "install it, or start a Docker engine"
         )
-    # A new machine has no lists of packages, or old ones. Only root may fetch them; others go on with what is there.
+    # A new machine has no package lists, or old ones. Only root can update them; others continue with the existing
+    # ones.
     subprocess.run(["apt-get", "update", "-q"], capture_output=True)
 
 
@@ -511,12 +512,12 @@ def _dependencies(*packages: str) -> list[str]:
 
 
 def _download(packages: Sequence[str], folder: Path) -> None:
-    # As root apt would fetch as another user, who may not write here, and warn about it.
+    # As root, apt would download as another user, who cannot write here, and warn about it.
     _run(["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", *packages], cwd=folder)
 
 
 def _unpack(package: Path, root: Path, options: Sequence[str]) -> None:
-    # Not `dpkg-deb --extract`, which would unpack /lib over a link to /usr/lib.
+    # Not `dpkg-deb --extract`, which would replace a link to /usr/lib with /lib.
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE) as files:
         _run(["tar", "-x", "-C", str(root), "--keep-directory-symlink", *options], stdin=files.stdout)
 
@@ -533,7 +534,7 @@ def _daemon(
     env: Mapping[str, str] | None = None,
     inside: Sequence[str] = (),
 ) -> Iterator[None]:
-    """A process that runs for as long as the context, and not longer, even if this process is killed."""
+    """A process that runs as long as the context, and no longer, even if this process is killed."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*inside, "sh", "-c", GUARD, "sh", *command],
@@ -541,7 +542,7 @@ def _daemon(
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
-            # Ctrl-C in a terminal goes to a whole group: this one is told afterwards, when those who use it are done.
+            # Ctrl-C in a terminal signals a whole group: this process is ended afterwards, when its users are done.
             start_new_session=True,
         )
     try:
@@ -561,7 +562,7 @@ def _wait(program: str, ready: Callable[[], bool], ended: Callable[[], str | Non
     deadline = time.monotonic() + 20
     while not ready():
         if (log := ended()) is not None:
-            raise Broken(f"{program} ended as soon as it was started, and said:\n{log[-1500:]}")
+            raise Broken(f"{program} exited right after its start, with the output:\n{log[-1500:]}")
         if time.monotonic() > deadline:
             raise Broken(f"{program} does not answer 20 seconds after its start: is the machine overloaded?")
         time.sleep(0.02)
@@ -578,12 +579,12 @@ def _run(
     except FileNotFoundError:
         raise Unavailable(f"{command[0]} is needed and is not on PATH: install it") from None
     if done.returncode:
-        raise Broken(f"`{' '.join(command[:4])} ...` failed, and said:\n{(done.stderr or done.stdout)[-1500:]}")
+        raise Broken(f"`{' '.join(command[:4])} ...` failed, with the output:\n{(done.stderr or done.stdout)[-1500:]}")
     return done.stdout
 
 
 def _docker_engine(env: Mapping[str, str]) -> str | None:
-    """The Docker client, if an engine answers it."""
+    """The Docker client, if an engine responds to it."""
     docker = shutil.which("docker", path=env.get("PATH"))
     if docker is None:
         return None
@@ -621,7 +622,7 @@ def _free_port() -> int:
 
 
 def _path_with(program: str) -> str:
-    """PATH, so that the program is found by its name."""
+    """PATH, extended so that the program is found by its name."""
     path = os.environ.get("PATH", os.defpath)
     return path if shutil.which(Path(program).name) else f"{Path(program).parent}{os.pathsep}{path}"
 

@@ -1,8 +1,8 @@
 """Runs Lambda functions, each in a process of its own, as Lambda does: warm for the next event, with its own modules.
 
-This process has boto3 and forks the others, for importing it takes longer than what most functions do. lambdas.py asks
-it over a socket to fork one, with the files that it speaks through, and to kill one. A function's process speaks with
-lambdas.py in lines of JSON; time is the stand-in's.
+This process imports boto3 and forks the others, because importing it takes longer than most invocations. lambdas.py
+requests over a socket to fork a process, with the files that it communicates through, and to kill one. A function's
+process communicates with lambdas.py in lines of JSON; time is the stand-in's.
 """
 
 import gc
@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 import boto3
 
-# Their models are read once here. What a function asks of others, it reads for itself.
+# Their models are read once here. The models of other services are read by the function's process.
 SERVICES: tuple[str, ...] = (
     "application-autoscaling",
     "codebuild",
@@ -54,7 +54,7 @@ def serve(folder: str, handler: str, orders: TextIO, answers: TextIO) -> None:
     sys.path.insert(0, folder)
     module, _, function = handler.rpartition(".")
     handle = getattr(importlib.import_module(module), function)
-    # Only now: what is imported asks for the time too, and no event gives an answer yet.
+    # Only now: imports read the time too, and no event is waiting for an answer yet.
     time.time = lambda: float(ask({"time": True}))
     time.sleep = lambda seconds: ask({"sleep": seconds})
     for line in iter(orders.readline, ""):
@@ -69,7 +69,7 @@ def serve(folder: str, handler: str, orders: TextIO, answers: TextIO) -> None:
 
 
 def be(environment: dict[str, str], folder: str, handler: str, orders: int, answers: int, log: int) -> None:
-    """Become the process of a function: its own environment, and what it prints is its log."""
+    """Becomes the process of a function, with its own environment; its output is the log."""
     os.environ.clear()
     os.environ |= environment
     os.dup2(log, 1)
@@ -80,12 +80,12 @@ def be(environment: dict[str, str], folder: str, handler: str, orders: int, answ
 
 
 def warm() -> None:
-    """Import what every function imports, and read the models. The clients themselves are nobody's."""
+    """Imports what every function imports, and reads the models. The clients themselves are not kept."""
     keys = {"aws_access_key_id": "nobody", "aws_secret_access_key": "nobody", "region_name": "us-east-1"}
     for service in SERVICES:
         boto3.client(service, **keys)
     gc.collect()
-    gc.freeze()  # or the first collection of each process would copy all of it
+    gc.freeze()  # otherwise the first collection in each process would copy everything
 
 
 def fork(channel: socket.socket, order: dict[str, Any], files: list[int]) -> int:
@@ -106,14 +106,14 @@ def fork(channel: socket.socket, order: dict[str, Any], files: list[int]) -> int
 
 
 def end(id: int) -> float:
-    """Kill a process, and see it gone; the CPU seconds that it used."""
-    os.kill(id, signal.SIGKILL)  # whether it has ended or not: its number is its own until it is waited for
+    """Kills a process and waits for its end; returns the CPU seconds that it used."""
+    os.kill(id, signal.SIGKILL)  # even if it has ended: its id is not reused until it has been waited for
     usage = os.wait4(id, 0)[2]
     return usage.ru_utime + usage.ru_stime
 
 
 def main(channel: socket.socket) -> None:
-    """Until whoever started this closes the other end, be it by dying: then the functions end too."""
+    """Runs until the parent closes the other end, for example by dying: then the functions end too."""
     warm()
     alive: set[int] = set()
     try:
@@ -135,7 +135,7 @@ def main(channel: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    # A terminal's Control-C comes to all processes at once; these end when whoever started them closes the other end.
+    # A terminal's Ctrl-C is sent to all processes at once; these end when their parent closes the other end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.path.remove(str(Path(__file__).parent))  # Python's, for the script: no function imports the stand-in
+    sys.path.remove(str(Path(__file__).parent))  # added by Python for the script: no function imports the stand-in
     main(socket.socket(fileno=int(sys.argv[1])))

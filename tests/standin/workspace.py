@@ -1,4 +1,4 @@
-"""Runs the repository's program on the real engine, in this process; nothing of the user's own is read or written."""
+"""Runs the repository's program on the real engine, in this process; reads and writes none of the user's own files."""
 
 import gc
 import re
@@ -21,11 +21,11 @@ from pulumi.automation.events import EngineEvent, OpType
 Say = Callable[[str], Any]
 
 KEPT = ("state", "work")
-"""What of its folder is kept: the state, and the configuration."""
+"""The files that are saved: the state, and the configuration."""
 
 
 class Host(LanguageServer):
-    """As the command line runs a program: an error of it that was printed is not printed again by the engine."""
+    """Runs a program as the command line does: the engine does not print an error of it a second time."""
 
     def Run(self, request: Any, context: Any) -> Any:
         response = super().Run(request, context)  # type: ignore[no-untyped-call]
@@ -40,7 +40,7 @@ setattr(_stack, "LanguageServer", Host)  # noqa: B010 - the module does not offe
 @dataclass(frozen=True)
 class Step:
     op: str
-    """Of a replacement there are three: `create-replacement`, `replace`, `delete-replaced`."""
+    """A replacement has three: `create-replacement`, `replace`, `delete-replaced`."""
 
     type: str
     name: str
@@ -59,7 +59,7 @@ class Outcome:
 
     @property
     def changes(self) -> list[Step]:
-        """In the engine's order, which is not the same each time where no resource depends on another."""
+        """In the engine's order, which varies where no resource depends on another."""
         return [step for step in self.steps if step.op not in ("same", "read")]
 
     @property
@@ -68,10 +68,10 @@ class Outcome:
 
 
 class Workspace:
-    """One stack of the program in `root`, with a state of its own; `config` is laid over its stack file, key by key.
+    """One stack of the program in `root`, with its own state; `config` overrides its stack file, key by key.
 
     The files of the project and the stack are in `project`, or beside the program. With `as_written`, the engine reads
-    the text of the stack file as it is.
+    the stack file unchanged.
 
     `engine` is the `pulumi` executable, `providers` what `provider.serve` yields. A command that fails raises
     `pulumi.automation.CommandError`, whose text is the engine's.
@@ -97,14 +97,14 @@ class Workspace:
         (folder / "bin" / "pulumi").symlink_to(engine)
         described, self._settings = folder / "work" / "Pulumi.yaml", folder / "work" / f"Pulumi.{stack}.yaml"
         described.write_text((files / described.name).read_text())
-        # Only the configuration: with the key of the user's secrets, the engine would ask for their passphrase.
+        # Only the configuration: with the key of the user's secrets, the engine would prompt for their passphrase.
         self._settings.write_text("{}")
-        if (files / self._settings.name).exists() and not as_written:  # a stack may have no file but what `config` says
+        if (files / self._settings.name).exists() and not as_written:  # a stack may have no file but `config`
             self.configure(yaml.safe_load((files / self._settings.name).read_text())["config"])
         self.configure(config or {})
 
         self.program: Callable[[], object] = lambda: runpy.run_path(str(root / "__main__.py"), run_name="__main__")
-        """What the engine runs; another version of the program can take its place."""
+        """The program that the engine runs; it can be replaced by another version."""
 
         def program() -> None:
             self.program()
@@ -121,7 +121,7 @@ class Workspace:
                 "PULUMI_DEBUG_PROVIDERS": providers,
                 "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
                 "PULUMI_SKIP_UPDATE_CHECK": "true",
-                # Whatever should pass by the stand-in fails at once, and reaches nobody's account.
+                # Calls that bypass the stand-in fail at once, and reach no real account.
                 "AWS_ACCESS_KEY_ID": "stand-in",
                 "AWS_SECRET_ACCESS_KEY": "stand-in",
                 "AWS_EC2_METADATA_DISABLED": "true",
@@ -132,14 +132,14 @@ class Workspace:
         self._stack = auto.create_stack(stack, project_name=name, program=program, opts=options)
         if as_written and (files / self._settings.name).exists():
             self._copy((files / self._settings.name).read_text())
-        # After each command the API would ask the CLI for the stack's history, and after `up` for its outputs twice,
+        # After each command the API would query the CLI for the stack's history, and after `up` for its outputs twice,
         # which takes longer than some commands.
         self._stack.info = lambda *_, **__: object()  # type: ignore
         self._exports = self._stack.outputs
         self._stack.outputs = dict  # type: ignore
 
     def _copy(self, text: str) -> None:
-        """Take over a stack file: all but what belongs to the user's secrets, whose values only they can read."""
+        """Copies a stack file without the user's secrets, whose values only they can read."""
         text = re.sub(r"(?m)^(encryptionsalt|secretsprovider|encryptedkey):.*\n?", "", text)
         if re.search(r"\bsecure:", text):
             self._stack.set_config("stand-in:secret", auto.ConfigValue("unknown", secret=True))
@@ -157,9 +157,9 @@ class Workspace:
         self._settings.write_text(yaml.safe_dump(settings))
 
     def configuration(self) -> dict[str, Any]:
-        """What its stack file says now."""
-        told: dict[str, Any] = yaml.safe_load(self._settings.read_text())["config"]
-        return told
+        """The current contents of its stack file."""
+        config: dict[str, Any] = yaml.safe_load(self._settings.read_text())["config"]
+        return config
 
     def preview(self, refresh: bool = False, on_output: Say | None = None) -> Outcome:
         return _run(self._stack.preview, refresh=refresh, on_output=on_output)
@@ -171,7 +171,7 @@ class Workspace:
         return _run(self._stack.refresh, on_output=on_output)
 
     def preview_destroy(self, on_output: Say | None = None) -> Outcome:
-        """What `pulumi destroy` does first; `destroy` here does not."""
+        """The first step of `pulumi destroy`; `destroy` here omits it."""
         return _run(self._stack.preview_destroy, on_output=on_output)
 
     def destroy(self, exclude_protected: bool = False, on_output: Say | None = None) -> Outcome:
@@ -190,13 +190,13 @@ class Workspace:
         return {name: output.value for name, output in self._exports().items()}
 
     def save(self, folder: Path) -> None:
-        """Keep the state and the configuration in a folder."""
+        """Saves the state and the configuration to a folder."""
         self.saved = True
         for name in KEPT:
             shutil.copytree(Path(self._folder.name, name), folder / name)
 
     def load(self, folder: Path) -> None:
-        """Take them from there, in place of those that there are."""
+        """Loads them from there, replacing the current ones."""
         for name in KEPT:
             shutil.rmtree(Path(self._folder.name, name))
             shutil.copytree(folder / name, Path(self._folder.name, name))
@@ -210,7 +210,7 @@ def _run(command: Callable[..., Any], **options: Any) -> Outcome:
 
     def listen(event: EngineEvent) -> None:
         # By URN, since a component's outputs are an event of their own. `refresh` is what `--refresh` reads beforehand:
-        # whatever of it matters is a step of its own later. The engine does not count providers.
+        # any change has a step of its own later. The engine does not count providers.
         step = event.res_outputs_event and event.res_outputs_event.metadata
         if step and step.op != OpType.REFRESH and not step.type.startswith("pulumi:providers:"):
             op, name = step.op.value, step.urn.rpartition("::")[2]
@@ -223,6 +223,6 @@ def _run(command: Callable[..., Any], **options: Any) -> Outcome:
 
 @cache
 def _leave_modules_alone() -> None:
-    """Once: the SDK that the program imports stays, and looking for garbage in it takes a third of a command's time."""
+    """Once: keeps the imported SDK loaded, and out of garbage collection, which takes a third of a command's time."""
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""All of the stand-in together: one AWS account on loopback, for as long as it is needed."""
+"""The whole stand-in: one AWS account on loopback, while its context is open."""
 
 import os
 import shutil
@@ -33,14 +33,14 @@ from standin.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "tests" / "sample"
-"""The project, the stack files and the service of the tests; those of the root belong to whoever cloned it."""
+"""The project, the stack files and the service of the tests; those of the root belong to the clone's owner."""
 
 
 class World:
-    """An account. `workspace` gives a stack in it; `repository` a git repository that a pipeline takes commits from."""
+    """An account. `workspace` returns a stack in it; `repository` a git repository that pipelines use as a source."""
 
     def __init__(self, registry: str, builder: Mapping[str, str], engine: Path, **shell: str) -> None:
-        """`shell` is laid over the environment of builds."""
+        """`shell` overrides the environment of builds."""
         self.engine = engine
         self.clock = Clock()
         self.api = Api(self.clock)
@@ -55,7 +55,7 @@ class World:
         self.cloudwatch = CloudWatch(self.aws, self.ecs)
         self.lambdas = Lambdas(self.aws, self.api, self.clock)
         self.build_environment = {**shell_environment(builder, Path(sys.executable).parent), **shell}
-        """What makes `docker` and `aws` work in builds."""
+        """What `docker` and `aws` need in order to work in builds."""
         self.events = Events(self.aws, self.api, self.clock, self.lambdas)
         self.codebuild = CodeBuild(self.aws, self.api, self.clock, self.events, self.build_environment)
         self.codedeploy = CodeDeploy(self.api, self.clock, self.events, self.elb, lambda: self.ecs.alarms)
@@ -67,7 +67,7 @@ class World:
         self.ecr.pushed, self.ecr.deployed = self.codepipeline.pushed, self._repository
         self._registry = registry
         self._parts: list[object] = []
-        """The objects that hold what is in the account."""
+        """The objects that hold the state of the account."""
         self._workspaces: list[Workspace] = []
         self._stack = ExitStack()
 
@@ -107,7 +107,7 @@ class World:
         self._stack.close()
 
     def deliver(self) -> None:
-        """Deliver the events that are due, and run the executions that they start."""
+        """Delivers the events that are due, and runs the executions that they start."""
         self.codepipeline.deliver()
         self.codepipeline.settle()
 
@@ -116,11 +116,11 @@ class World:
 
     @property
     def can_be_restored(self) -> bool:
-        """Not where its registry runs in a container, whose files are out of reach."""
+        """False if its registry runs in a container, whose files are not accessible."""
         return getattr(self._registry, "images", None) is not None
 
     def snapshot(self) -> "Snapshot":
-        """What the account and the states of its stacks are now. Raises snapshots.Unsettled."""
+        """The current state of the account and of its stacks. Raises snapshots.Unsettled."""
         self.lambdas.rest()
         held = snapshots.objects(self._parts)
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="slipway-snapshot-")))
@@ -131,7 +131,7 @@ class World:
         return Snapshot(held, folder, tuple(self._workspaces), self.lambdas.log_path.read_bytes())
 
     def restore(self, snapshot: "Snapshot") -> None:
-        """Be as it was then; hooks and methods are too, whatever was put in their place since."""
+        """Restores the state; also hooks and methods that were replaced since."""
         self.lambdas.rest()
         for workspace in self._workspaces:
             if not workspace.saved:
@@ -147,7 +147,7 @@ class World:
         self._workspaces = list(snapshot.workspaces)
 
     def unchanged_since(self, snapshot: "Snapshot") -> bool:
-        """Whether nothing at all was done: not even a client was made."""
+        """Whether nothing was done: not even a client was created."""
         return snapshots.objects(self._parts).same(snapshot.held)
 
     @property
@@ -157,38 +157,38 @@ class World:
         return self._registry.images
 
     def _repository(self, name: str) -> dict[str, Any]:
-        """What Pulumi says of a repository of ECR."""
+        """Pulumi's outputs for a repository of ECR."""
         found = self.events.all("aws:ecr/repository:Repository")
         return next((r.inputs for r in found if r.inputs["name"] == name), {})
 
     def production_rule(self, balancer: str) -> str:
-        """The rule that traffic to a load balancer goes by: ARN."""
+        """ARN of the rule for production traffic to a load balancer."""
         found = self.events.all("aws:lb/listenerRule:ListenerRule")
         return next(r.id for r in found if f"/{balancer}/" in r.id and not r.name.endswith("-test-rule"))
 
     def traffic(self, balancer: str) -> dict[str, int]:
-        """Who answers behind a load balancer: digests of images, with the weight of each."""
+        """The digests of the images behind a load balancer, with the weight of each."""
         answers = self.ecs.traffic(self.production_rule(balancer)).items()
         return {image.rpartition("@")[2]: weight for image, weight in answers if weight}
 
     def _web(self, balancer: str) -> tuple[int, str]:
-        """What a client of a load balancer gets: the image that answers most, or that there is none."""
+        """What a client of a load balancer gets: the image with the most traffic, or that there is none."""
         answers = self.traffic(balancer)
         best = max(answers, key=lambda image: answers[image], default="")
         return (200, best) if best else (503, "no healthy target")
 
-    def _get_repository(self, asked: Props) -> Props:
-        """The provider's data source: an error where there is no such repository."""
+    def _get_repository(self, inputs: Props) -> Props:
+        """The provider's data source: an error if there is no such repository."""
         try:
-            [found] = self.ecr.describe_repositories({"repositoryNames": [asked["name"]]})["repositories"]
+            [found] = self.ecr.describe_repositories({"repositoryNames": [inputs["name"]]})["repositories"]
         except AwsError as e:
-            raise RuntimeError(f"reading ECR Repository ({asked['name']}): {e}") from None
-        known = {"arn": found["repositoryArn"], "repositoryUrl": found["repositoryUri"], "name": asked["name"]}
+            raise RuntimeError(f"reading ECR Repository ({inputs['name']}): {e}") from None
+        known = {"arn": found["repositoryArn"], "repositoryUrl": found["repositoryUri"], "name": inputs["name"]}
         encryption = {"kmsKey": "", **found["encryptionConfiguration"]}
         return {**known, "encryptionConfigurations": [encryption]}
 
     def client(self, service: str) -> Any:
-        """A client of the person who runs Pulumi."""
+        """A client with the credentials of the user who runs Pulumi."""
         keys = {key.lower(): value for key, value in self.api.credentials_for("pulumi").items()}
         return boto3.client(service, endpoint_url=self.api.url, region_name=REGION, **keys)
 
@@ -199,22 +199,21 @@ class World:
         project: Path = SAMPLE,
         as_written: bool = False,
     ) -> Workspace:
-        """A stack of this program with the stack file in the folder `project`, as it is written or with `config` laid
-        over it."""
+        """A stack of this program with the stack file in the folder `project`: as it is, or overridden by `config`."""
         made = Workspace(ROOT, stack, self.engine, self.providers, config, as_written, project)
         self._stack.callback(made.close)
         self._workspaces.append(made)
         return made
 
     def repository(self, name: str, folder: Path) -> "Repository":
-        """An empty git repository that sources know by `name`."""
+        """An empty git repository that sources refer to by `name`."""
         self.codepipeline.repositories[name] = folder
         return Repository(folder)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """An account and the states of its stacks at one time."""
+    """The state of an account and of its stacks at one time."""
 
     held: snapshots.Objects
     folder: Path
@@ -224,7 +223,7 @@ class Snapshot:
 
 
 class Repository:
-    """A git repository, with commits by somebody."""
+    """A git repository with commits."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -232,7 +231,7 @@ class Repository:
         self._git("init", "--quiet", "--initial-branch=main")
 
     def commit(self, message: str, files: Mapping[str, str]) -> str:
-        """The id of a commit that writes these files."""
+        """Commits these files; returns the commit's id."""
         for path, text in files.items():
             (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / path).write_text(text)
@@ -242,11 +241,11 @@ class Repository:
         return self._git("rev-parse", "HEAD")
 
     def tag(self, name: str) -> None:
-        """A tag on the last commit."""
+        """Tags the last commit."""
         self._git("tag", name)
 
     def remove(self, path: str) -> str:
-        """The id of a commit without this file."""
+        """Commits the deletion of this file; returns the commit's id."""
         (self.folder / path).unlink()
         return self.commit(f"Without {path}", {})
 
@@ -259,7 +258,7 @@ class Repository:
 
 
 def isolate() -> None:
-    """Let nothing of the person's own reach what runs here: no profile, no credentials, no Pulumi account."""
+    """Isolates the tests from the user's own settings: no profile, no credentials, no Pulumi account."""
     for name in list(os.environ):
         if name.startswith(("AWS_", "PULUMI_")):
             del os.environ[name]
@@ -277,14 +276,14 @@ class Workshop:
 
     @contextmanager
     def account(self, **shell: str) -> Iterator[World]:
-        """A new account, with nothing in it; `shell` is laid over the environment of its builds."""
+        """A new, empty account; `shell` overrides the environment of its builds."""
         with tools.registry() as registry, World(registry, self.builder, self.engine, **shell) as made:
             yield made
 
     def build_settings(self, stack: str) -> dict[str, object]:
-        """What a stack file says of the build, with the base image of this machine."""
-        told: dict[str, object] = stack_file(stack)["slipway:build"]
-        return {**told, "buildArgs": {"BASE_IMAGE": self.base_image}}
+        """The build settings of a stack file, with the base image of this machine."""
+        settings: dict[str, object] = stack_file(stack)["slipway:build"]
+        return {**settings, "buildArgs": {"BASE_IMAGE": self.base_image}}
 
 
 @contextmanager
@@ -301,6 +300,6 @@ def stack_file(stack: str, project: Path = SAMPLE) -> dict[str, Any]:
 
 
 def sample_app() -> dict[str, str]:
-    """The files of the sample service, as a commit has them."""
+    """The files of the sample service, as a commit contains them."""
     folder = SAMPLE / "app"
     return {f"app/{file.name}": file.read_text() for file in sorted(folder.iterdir()) if file.is_file()}

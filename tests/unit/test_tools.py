@@ -281,7 +281,7 @@ def test_a_daemon_that_ends_at_once_is_reported_with_its_own_words(tmp_path: Pat
     command = ["sh", "-c", "echo no room >&2; exit 3"]
     with pytest.raises(tools.Broken) as error, tools._daemon("it", command, tmp_path / "log", lambda: False):
         pass
-    assert str(error.value) == "it ended as soon as it was started, and said:\nno room\n"
+    assert str(error.value) == "it exited right after its start, with the output:\nno room\n"
 
 
 def test_a_daemon_is_gone_when_its_context_ends(tmp_path: Path) -> None:
