@@ -1,4 +1,4 @@
-"""An account whose resources were put there without Pulumi, for what is said of the stand-in itself."""
+"""An account whose resources were created without Pulumi, for tests of the stand-in itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def handler(event, context):
 
 
 class Account:
-    """An account with resources that were put there without Pulumi."""
+    """An account with resources that were created without Pulumi."""
 
     def __init__(self, world: World) -> None:
         self.world = world

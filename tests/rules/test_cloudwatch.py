@@ -19,12 +19,12 @@ def account() -> Iterator[Account]:
         yield Account(world)
 
 
-def alarms(account: Account, **asked: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = account.world.client("cloudwatch").describe_alarms(**asked)["MetricAlarms"]
+def alarms(account: Account, **filters: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = account.world.client("cloudwatch").describe_alarms(**filters)["MetricAlarms"]
     return [{key: value for key, value in alarm.items() if key != "AlarmArn"} for alarm in found]
 
 
-def test_alarms_are_the_ones_that_are_deployed_and_those_of_others_that_are_named(account: Account) -> None:
+def test_alarms_are_those_that_are_deployed_and_others_that_are_named(account: Account) -> None:
     account.put(ALARM, "errors", evaluationPeriods=3.0, period=300.0)
     account.world.ecs.alarm_minutes["theirs"] = 0.5
     account.world.ecs.alarms.add("theirs")
@@ -38,7 +38,7 @@ def test_alarms_are_the_ones_that_are_deployed_and_those_of_others_that_are_name
     assert alarms(account, AlarmNames=["other"]) == [other]
 
 
-def test_an_alarm_of_metric_math_shows_the_periods_of_its_queries(account: Account) -> None:
+def test_an_alarm_with_metric_math_shows_the_periods_of_its_queries(account: Account) -> None:
     metric = {"metricName": "5XX", "namespace": "AWS/ApplicationELB", "stat": "Sum", "period": 120.0}
     queries = [{"id": "rate", "expression": "e1", "returnData": True}, {"id": "e1", "metric": metric}]
     account.put(ALARM, "rate", evaluationPeriods=2.0, metricQueries=queries)
@@ -58,7 +58,7 @@ def test_an_alarm_of_metric_math_shows_the_periods_of_its_queries(account: Accou
         ({"evaluationPeriods": 2.0, "metricQueries": [{"id": "x", "expression": "1"}]}, 2),
     ],
 )
-def test_ecs_watches_for_as_long_as_the_alarm_that_is_deployed_says(
+def test_ecs_monitors_for_the_evaluation_period_of_the_deployed_alarm(
     account: Account, deployed: dict[str, Any], minutes: float
 ) -> None:
     account.put(ALARM, "errors", **deployed)

@@ -55,14 +55,14 @@ def names(body: bytes) -> list[str]:
 # Quota
 
 
-def test_a_build_above_the_quota_is_not_started(account: Account) -> None:
+def test_a_build_above_the_quota_does_not_start(account: Account) -> None:
     project(account, "true")
     client, account.world.codebuild.quota = account.world.client("codebuild"), 1
     first = client.start_build(projectName="project")["build"]["id"]
     with pytest.raises(ClientError) as caught:
         client.start_build(projectName="project")
-    told = "Cannot have more than 1 builds in queue for the account"
-    assert caught.value.response["Error"] == {"Code": "AccountLimitExceededException", "Message": told}
+    message = "Cannot have more than 1 builds in queue for the account"
+    assert caught.value.response["Error"] == {"Code": "AccountLimitExceededException", "Message": message}
     for _ in range(2):
         client.batch_get_builds(ids=[first])
     assert client.start_build(projectName="project")["build"]["buildStatus"] == "IN_PROGRESS"
@@ -77,9 +77,9 @@ def test_a_build_of_a_pipeline_above_the_quota_fails_its_action(account: Account
     of = action("Source", "CodeCommit", **source) | {"category": "Source"}
     account.pipeline([of], [action("Build", "CodeBuild", **build)])
     message = account.run().action("Build").message
-    told = "Cannot have more than 0 builds in queue for the account"
+    error = "Cannot have more than 0 builds in queue for the account"
     why = "(Service: AWSCodeBuild; Status Code: 400; Error Code: AccountLimitExceededException)"
-    assert message == f"Error calling startBuild: {told} {why}"
+    assert message == f"Error calling startBuild: {error} {why}"
     account.world.codebuild.quota = 1
     assert account.run().status == "Succeeded"
 
@@ -87,13 +87,13 @@ def test_a_build_of_a_pipeline_above_the_quota_fails_its_action(account: Account
 # Variables
 
 
-def test_a_variable_is_that_of_the_start_then_the_project_s_then_the_buildspec_s(account: Account) -> None:
+def test_a_variable_of_the_start_overrides_the_projects_and_that_the_buildspecs(account: Account) -> None:
     env = {"variables": {"A": "spec", "B": "spec", "C": "spec"}, "exported-variables": ["A", "B", "C"]}
     project(account, "true", variables={"A": "project", "B": "project"}, env=env)
     assert built(account, A="start").exported == {"A": "start", "B": "project", "C": "spec"}
 
 
-def test_what_a_buildspec_refers_to_is_read_by_the_project_s_role(account: Account) -> None:
+def test_secrets_that_a_buildspec_refers_to_are_read_with_the_projects_role(account: Account) -> None:
     env = {"parameter-store": {"P": "/shop/key"}, "secrets-manager": {"S": "shop:password"}}
     project(account, "true", env=env | {"exported-variables": ["P", "S"]})
     assert built(account).exported == {"P": "secret of /shop/key", "S": "secret of shop:password"}
@@ -120,7 +120,7 @@ def test_what_a_buildspec_refers_to_is_read_by_the_project_s_role(account: Accou
         ({}, []),
     ],
 )
-def test_artifacts_have_the_files_of_their_locations(
+def test_artifacts_contain_the_files_at_their_locations(
     account: Account, artifacts: dict[str, Any], kept: list[str]
 ) -> None:
     project(account, "mkdir -p a/b && touch one.txt a/two.txt a/b/three.txt", artifacts=artifacts)
@@ -132,7 +132,7 @@ def test_artifacts_have_the_files_of_their_locations(
 SHOW = "test -x run.sh && OUT=executable || OUT=plain; test -L link && OUT=$OUT,link || OUT=$OUT,file; export OUT"
 
 
-def test_a_source_of_git_loses_execute_bits_and_symbolic_links(account: Account, tmp_path: Path) -> None:
+def test_a_git_source_loses_execute_bits_and_symbolic_links(account: Account, tmp_path: Path) -> None:
     repository = account.world.repository("shop", tmp_path)
     (tmp_path / "run.sh").write_text("true")
     (tmp_path / "run.sh").chmod(0o755)
@@ -148,9 +148,7 @@ def test_a_source_of_git_loses_execute_bits_and_symbolic_links(account: Account,
 
 
 @pytest.mark.parametrize(("symlinks", "seen"), [("yes", "executable,link"), ("no", "executable,file")])
-def test_an_artifact_of_a_build_keeps_execute_bits_and_links_if_it_is_asked_to(
-    account: Account, symlinks: str, seen: str
-) -> None:
+def test_a_build_artifact_keeps_execute_bits_and_links_if_enabled(account: Account, symlinks: str, seen: str) -> None:
     make = "echo true >run.sh && chmod +x run.sh && ln -s run.sh link"
     project(account, make, artifacts={"files": "**/*", "enable-symlinks": symlinks})
     artifact = built(account).artifact

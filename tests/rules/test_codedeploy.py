@@ -1,4 +1,4 @@
-"""What the stand-in claims of CodeDeploy, and of the action of CodePipeline that deploys through it."""
+"""The rules of the stand-in for CodeDeploy, and for the CodePipeline action that deploys with it."""
 
 from __future__ import annotations
 
@@ -87,17 +87,17 @@ class Site(Account):
         service = {"TargetService": {"Type": "AWS::ECS::Service", "Properties": properties}}
         return json.dumps({"version": 0.0, "Resources": [service]})
 
-    def deploy(self, image: str = "other/web:2", **asked: Any) -> str:
+    def deploy(self, image: str = "other/web:2", **options: Any) -> str:
         content = {"content": self.appspec(self.define(image))}
         revision = {"revisionType": "AppSpecContent", "appSpecContent": content}
-        return str(self.client.create_deployment(**NAMED, revision=revision, **asked)["deploymentId"])
+        return str(self.client.create_deployment(**NAMED, revision=revision, **options)["deploymentId"])
 
     def info(self, id: str) -> dict[str, Any]:
         found: dict[str, Any] = self.client.get_deployment(deploymentId=id)["deploymentInfo"]
         return found
 
     def after(self, id: str, seconds: float) -> tuple[str, int]:
-        """Status, and percent of the traffic that the new tasks have, when some time has passed."""
+        """Status, and percent of the traffic that the new tasks get, after some time."""
         self.world.clock.sleep(seconds)
         status = self.info(id)["status"]
         return status, self.world.elb.weights("arn:production").get(GREEN, 0)
@@ -113,7 +113,7 @@ def site() -> Iterator[Site]:
         yield Site(world)
 
 
-def test_a_deployment_starts_other_tasks_shifts_the_traffic_and_ends_the_old_ones(site: Site) -> None:
+def test_a_deployment_starts_new_tasks_shifts_the_traffic_and_stops_the_old_ones(site: Site) -> None:
     site.group(wait=5)
     site.world.api.calls.clear()
     id = site.deploy()
@@ -139,13 +139,13 @@ def test_a_deployment_starts_other_tasks_shifts_the_traffic_and_ends_the_old_one
     assert (info["creator"], info["computePlatform"], "errorInformation" in info) == ("user", "ECS", False)
 
 
-def test_the_next_deployment_goes_back_to_the_first_target_group(site: Site) -> None:
+def test_the_next_deployment_uses_the_first_target_group_again(site: Site) -> None:
     site.after(site.deploy(), 60)
     assert site.after(site.deploy("other/web:3"), 60) == ("Succeeded", 0)
     assert site.sets() == [("PRIMARY", BLUE)]
 
 
-def test_a_canary_takes_a_tenth_of_the_traffic_first(site: Site) -> None:
+def test_a_canary_gets_ten_percent_of_the_traffic_first(site: Site) -> None:
     site.group("ECSCanary10Percent5Minutes")
     id = site.deploy()
     assert [site.after(id, seconds) for seconds in (60, 240, 60)] == [
@@ -155,7 +155,7 @@ def test_a_canary_takes_a_tenth_of_the_traffic_first(site: Site) -> None:
     ]
 
 
-def test_a_linear_shift_takes_a_tenth_at_a_time(site: Site) -> None:
+def test_a_linear_shift_moves_ten_percent_at_a_time(site: Site) -> None:
     site.group("ECSLinear10PercentEvery1Minutes")
     id = site.deploy()
     assert [site.after(id, 60) for _ in range(10)] == [
@@ -167,7 +167,7 @@ def test_a_linear_shift_takes_a_tenth_at_a_time(site: Site) -> None:
 @pytest.mark.parametrize(
     ("config", "minutes"), [("ECSCanary10Percent15Minutes", 15), ("ECSLinear10PercentEvery3Minutes", 27)]
 )
-def test_the_slower_configurations_take_their_time(site: Site, config: str, minutes: int) -> None:
+def test_the_slower_configurations_take_longer(site: Site, config: str, minutes: int) -> None:
     id = site.deploy(deploymentConfigName=f"CodeDeployDefault.{config}")
     began = site.world.clock.now()
     while site.after(id, 15)[0] == "InProgress":
@@ -175,7 +175,7 @@ def test_the_slower_configurations_take_their_time(site: Site, config: str, minu
     assert 60 * minutes <= site.world.clock.now() - began <= 60 * minutes + 300
 
 
-def test_the_tasks_have_the_network_of_the_appspec_or_else_that_of_the_ones_before(site: Site) -> None:
+def test_the_tasks_have_the_network_of_the_appspec_or_of_the_previous_task_set(site: Site) -> None:
     def network() -> list[str]:
         [service] = site.ecs.describe_services(cluster="main", services=["web"])["services"]
         subnets: list[str] = service["taskSets"][0]["networkConfiguration"]["awsvpcConfiguration"]["subnets"]
@@ -190,7 +190,7 @@ def test_the_tasks_have_the_network_of_the_appspec_or_else_that_of_the_ones_befo
     assert network() == ["s-2"]
 
 
-def test_the_test_listener_has_the_new_tasks_before_any_traffic_shifts(site: Site) -> None:
+def test_the_test_listener_reaches_the_new_tasks_before_any_traffic_shifts(site: Site) -> None:
     ready = {"actionOnTimeout": "STOP_DEPLOYMENT", "waitTimeInMinutes": 10}
     site.group(ready=ready, routes={"testTrafficRoute": {"listenerArns": ["arn:test-listener"]}})
     id = site.deploy()
@@ -202,20 +202,20 @@ def test_the_test_listener_has_the_new_tasks_before_any_traffic_shifts(site: Sit
         site.client.continue_deployment(deploymentId=id)
 
 
-def test_a_deployment_that_nobody_continues_is_stopped(site: Site) -> None:
+def test_a_deployment_that_is_not_continued_is_stopped(site: Site) -> None:
     site.group(ready={"actionOnTimeout": "STOP_DEPLOYMENT", "waitTimeInMinutes": 10})
     id = site.deploy()
     assert [site.after(id, seconds) for seconds in (60, 600)] == [("Ready", 0), ("Stopped", 0)]
 
 
-def test_tasks_that_do_not_become_healthy_within_an_hour_fail_the_deployment_and_go(site: Site) -> None:
+def test_a_deployment_whose_tasks_are_not_healthy_within_an_hour_fails_and_they_are_deleted(site: Site) -> None:
     site.world.ecs.fault = lambda definition: "exit 1" if "other/web:2" in str(definition) else None
     id = site.deploy()
     assert site.after(id, 3500) == ("InProgress", 0)
     assert site.after(id, 120) == ("Failed", 0)
     failed = site.info(id)
-    told = "The deployment timed out while waiting for the replacement task set to become healthy. "
-    assert failed["errorInformation"] == {"code": "TIMEOUT", "message": f"{told}This time out period is 60 minutes."}
+    message = "The deployment timed out while waiting for the replacement task set to become healthy. "
+    assert failed["errorInformation"] == {"code": "TIMEOUT", "message": f"{message}This time out period is 60 minutes."}
     back = failed["rollbackInfo"]["rollbackDeploymentId"]
     assert site.info(back)["status"] == "InProgress"
     assert site.after(back, 10) == ("Succeeded", 0)
@@ -224,7 +224,7 @@ def test_tasks_that_do_not_become_healthy_within_an_hour_fail_the_deployment_and
     assert site.sets() == [("PRIMARY", BLUE)]
 
 
-def test_an_alarm_stops_the_deployment_and_the_traffic_goes_back(site: Site) -> None:
+def test_an_alarm_stops_the_deployment_and_the_traffic_returns(site: Site) -> None:
     alarms = {"enabled": True, "alarms": ["errors"]}
     site.group("ECSCanary10Percent5Minutes", wait=60, alarmConfiguration=alarms)
     id = site.deploy()
@@ -245,15 +245,15 @@ def test_alarms_that_are_not_enabled_stop_nothing(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("events", "asked", "rolled_back"),
+    ("events", "rollback", "rolled_back"),
     [(EVENTS, None, True), (EVENTS[:2], None, False), (EVENTS[:2], True, True), (EVENTS, False, False)],
 )
-def test_a_deployment_that_is_stopped_is_rolled_back_as_the_group_or_the_call_says(
-    site: Site, events: list[str], asked: bool | None, rolled_back: bool
+def test_a_stopped_deployment_is_rolled_back_as_the_group_or_the_call_specifies(
+    site: Site, events: list[str], rollback: bool | None, rolled_back: bool
 ) -> None:
     site.group(autoRollbackConfiguration={"enabled": True, "events": events})
     id = site.deploy()
-    more = {} if asked is None else {"autoRollbackEnabled": asked}
+    more = {} if rollback is None else {"autoRollbackEnabled": rollback}
     assert site.client.stop_deployment(deploymentId=id, **more)["status"] == "Succeeded"
     info = site.info(id)
     assert (info["status"], info["errorInformation"]["code"]) == ("Stopped", "MANUAL_STOP")
@@ -262,7 +262,7 @@ def test_a_deployment_that_is_stopped_is_rolled_back_as_the_group_or_the_call_sa
         site.client.stop_deployment(deploymentId=id)
 
 
-def test_a_group_has_one_active_deployment_at_a_time(site: Site) -> None:
+def test_a_group_has_only_one_active_deployment(site: Site) -> None:
     id = site.deploy()
     with pytest.raises(ClientError, match=f"DeploymentLimitExceededException.*{id}"):
         site.deploy()
@@ -276,15 +276,15 @@ def test_deployments_are_listed_by_status_and_time(site: Site) -> None:
     second = site.deploy("other/web:3")
     since = site.info(second)["createTime"]
     ids = [
-        site.client.list_deployments(**NAMED, **asked)["deployments"]
-        for asked in ({}, {"includeOnlyStatuses": ["InProgress"]}, {"createTimeRange": {"start": since}})
+        site.client.list_deployments(**NAMED, **filters)["deployments"]
+        for filters in ({}, {"includeOnlyStatuses": ["InProgress"]}, {"createTimeRange": {"start": since}})
     ]
     assert ids == [[second, first], [second], [second]]
     other = {"applicationName": "app", "deploymentGroupName": "other"}
     assert site.client.list_deployments(**other)["deployments"] == []
 
 
-def test_what_is_not_there_and_what_cannot_be_read_is_refused(site: Site) -> None:
+def test_missing_resources_and_unreadable_revisions_are_rejected(site: Site) -> None:
     revision = {"revisionType": "AppSpecContent", "appSpecContent": {"content": "version: 0.0"}}
     for named, code in (
         ({**NAMED, "applicationName": "other"}, "ApplicationDoesNotExistException"),
@@ -297,16 +297,16 @@ def test_what_is_not_there_and_what_cannot_be_read_is_refused(site: Site) -> Non
         site.info("d-ABCDEFGHI")
 
 
-def test_a_deployment_fails_where_no_rule_forwards_to_the_target_groups(site: Site) -> None:
+def test_a_deployment_fails_if_no_rule_forwards_to_the_target_groups(site: Site) -> None:
     site.world.elb.set("arn:production", [{"type": "forward", "targetGroupArn": "arn:other"}])
-    told = "The ELB could not be updated due to the following error: Primary taskset target group must be behind"
+    message = "The ELB could not be updated due to the following error: Primary taskset target group must be behind"
     assert site.info(site.deploy())["errorInformation"] == {
         "code": "ELASTIC_LOAD_BALANCING_INVALID",
-        "message": f"{told} listener arn:production-listener",
+        "message": f"{message} listener arn:production-listener",
     }
 
 
-def test_a_deployment_fails_where_ecs_refuses_or_the_service_is_not_codedeploys(site: Site) -> None:
+def test_a_deployment_fails_if_ecs_rejects_it_or_the_service_has_another_controller(site: Site) -> None:
     content = {"content": site.appspec("web:99")}
     revision = {"revisionType": "AppSpecContent", "appSpecContent": content}
     id = site.client.create_deployment(**NAMED, revision=revision)["deploymentId"]
@@ -336,7 +336,7 @@ def test_a_deployment_fails_where_ecs_refuses_or_the_service_is_not_codedeploys(
         ),
     ],
 )
-def test_a_group_is_refused_as_codedeploy_refuses_it(site: Site, changes: dict[str, Any], why: str) -> None:
+def test_invalid_groups_are_rejected_as_codedeploy_rejects_them(site: Site, changes: dict[str, Any], why: str) -> None:
     terminate = changes.pop("terminate", "TERMINATE")
     site.group(**changes)
     inputs = site.world.aws.resources["group"].inputs
@@ -367,7 +367,7 @@ def release(site: Site, more: bytes = b"", **files: str) -> Execution:
     s3.create_bucket(Bucket="sources", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     s3.put_bucket_versioning(Bucket="sources", VersioningConfiguration={"Status": "Enabled"})
     s3.put_object(Bucket="sources", Key="app.zip", Body=body.getvalue())
-    told = {"S3Bucket": "sources", "S3ObjectKey": "app.zip"}
+    source = {"S3Bucket": "sources", "S3ObjectKey": "app.zip"}
     configuration = {
         "ApplicationName": "app",
         "DeploymentGroupName": "group",
@@ -377,7 +377,7 @@ def release(site: Site, more: bytes = b"", **files: str) -> Execution:
         "Image1ContainerName": "IMAGE1_NAME",
     }
     site.pipeline(
-        [action("Source", "S3", configuration=told, outputArtifacts=["Code"])],
+        [action("Source", "S3", configuration=source, outputArtifacts=["Code"])],
         [action("Deploy", "CodeDeployToECS", configuration=configuration, inputArtifacts=["Code"])],
     )
     return site.run()
@@ -409,13 +409,13 @@ def test_the_action_registers_the_definition_with_the_image_and_follows_the_depl
 
 def test_the_action_fails_with_the_message_of_codedeploy(site: Site) -> None:
     site.world.ecs.fault = lambda definition: "exit 1" if "sha256:2" in str(definition) else None
-    told = "The deployment timed out while waiting for the replacement task set to become healthy. "
-    assert release(site).action("Deploy").message == f"{told}This time out period is 60 minutes."
+    message = "The deployment timed out while waiting for the replacement task set to become healthy. "
+    assert release(site).action("Deploy").message == f"{message}This time out period is 60 minutes."
 
 
-def test_the_action_reads_no_artifact_of_more_than_three_megabytes(site: Site) -> None:
-    told = "Exception while trying to read the task definition artifact file from: Code"
-    assert release(site, more=os.urandom(3 * 1024 * 1024)).action("Deploy").message == told
+def test_the_action_rejects_artifacts_of_more_than_three_megabytes(site: Site) -> None:
+    message = "Exception while trying to read the task definition artifact file from: Code"
+    assert release(site, more=os.urandom(3 * 1024 * 1024)).action("Deploy").message == message
 
 
 def test_the_action_fails_without_its_files(site: Site) -> None:
@@ -430,5 +430,5 @@ def test_the_action_fails_without_its_files(site: Site) -> None:
             for each, content in kept.items():
                 archive.writestr(each, content)
         s3.put_object(Bucket="sources", Key="app.zip", Body=body.getvalue())
-        told = f"Exception while trying to read the {what} artifact file from: Code"
-        assert site.run().action("Deploy").message == told
+        message = f"Exception while trying to read the {what} artifact file from: Code"
+        assert site.run().action("Deploy").message == message

@@ -1,4 +1,4 @@
-"""The stand-in's DynamoDB, through its own client."""
+"""The rules of the stand-in for DynamoDB, through a real client."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -59,12 +59,12 @@ def test_an_item_is_read_as_it_was_written(dynamodb: Any) -> None:
     assert "Item" not in dynamodb.get_item(TableName="state", Key={**STATE, "at": {"S": "other"}})
 
 
-def test_a_table_that_is_not_there_is_an_error_of_its_own(dynamodb: Any) -> None:
+def test_a_missing_table_has_its_own_error(dynamodb: Any) -> None:
     with pytest.raises(dynamodb.exceptions.ResourceNotFoundException, match="Table: other not found"):
         dynamodb.get_item(TableName="other", Key=STATE)
 
 
-def test_a_transaction_writes_all_or_nothing(dynamodb: Any) -> None:
+def test_a_transaction_writes_all_items_or_none(dynamodb: Any) -> None:
     entry = {"item": {"S": "history"}, "at": {"S": "1"}}
     dynamodb.transact_write_items(TransactItems=[put(1, None), {"Put": {"TableName": "state", "Item": entry}}])
     other = {"item": {"S": "history"}, "at": {"S": "2"}}
@@ -79,16 +79,16 @@ def test_a_transaction_writes_all_or_nothing(dynamodb: Any) -> None:
     assert "Item" not in dynamodb.get_item(TableName="state", Key=other)
 
 
-def test_a_transaction_that_is_cancelled_shows_the_item_that_is_there(dynamodb: Any) -> None:
+def test_a_cancelled_transaction_returns_the_existing_item(dynamodb: Any) -> None:
     dynamodb.transact_write_items(TransactItems=[put(1, None, claim="mine")])
-    asked = put(2, None)
-    asked["Put"]["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+    write = put(2, None)
+    write["Put"]["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
     with pytest.raises(dynamodb.exceptions.TransactionCanceledException) as error:
-        dynamodb.transact_write_items(TransactItems=[asked])
+        dynamodb.transact_write_items(TransactItems=[write])
     assert error.value.response["CancellationReasons"][0]["Item"] == state(1, claim="mine")
 
 
-def test_a_transaction_sent_twice_with_its_token_is_done_once(dynamodb: Any, clock: Clock) -> None:
+def test_a_transaction_sent_twice_with_the_same_token_is_applied_once(dynamodb: Any, clock: Clock) -> None:
     dynamodb.transact_write_items(TransactItems=[put(1, None)], ClientRequestToken="token")
     dynamodb.transact_write_items(TransactItems=[put(1, None)], ClientRequestToken="token")
     with pytest.raises(dynamodb.exceptions.IdempotentParameterMismatchException):
@@ -98,12 +98,12 @@ def test_a_transaction_sent_twice_with_its_token_is_done_once(dynamodb: Any, clo
         dynamodb.transact_write_items(TransactItems=[put(1, None)], ClientRequestToken="token")
 
 
-def test_two_operations_on_one_item_are_refused(dynamodb: Any) -> None:
+def test_two_operations_on_one_item_are_rejected(dynamodb: Any) -> None:
     with pytest.raises(dynamodb.exceptions.ClientError, match="multiple operations on one item"):
         dynamodb.transact_write_items(TransactItems=[put(1, None), put(2, None)])
 
 
-def test_a_condition_of_one_write_is_checked(dynamodb: Any) -> None:
+def test_the_condition_of_a_single_write_is_checked(dynamodb: Any) -> None:
     dynamodb.put_item(TableName="state", Item=state(1))
     with pytest.raises(dynamodb.exceptions.ConditionalCheckFailedException):
         dynamodb.put_item(
@@ -128,7 +128,7 @@ def test_a_condition_of_one_write_is_checked(dynamodb: Any) -> None:
     [
         ("attribute_exists(claim)", True),
         ("attribute_not_exists(claim)", False),
-        ("version = :ten", True),  # as numbers: 10.0 is 10
+        ("version = :ten", True),  # as numbers: 10.0 equals 10
         ("version <> :ten", False),
         ("version < :ten OR claim = :x", True),
         ("version < :ten AND claim = :x", False),
@@ -137,10 +137,10 @@ def test_a_condition_of_one_write_is_checked(dynamodb: Any) -> None:
         ("version BETWEEN :ten AND :ten", True),
         ("missing = :x", False),
         ("missing <> :x", True),
-        ("claim = :ten", False),  # another type
+        ("claim = :ten", False),  # a different type
     ],
 )
-def test_conditions_mean_what_the_guide_says(dynamodb: Any, condition: str, holds: bool) -> None:
+def test_conditions_follow_the_developer_guide(dynamodb: Any, condition: str, holds: bool) -> None:
     values = {":ten": {"N": "10.0"}, ":x": {"S": "x"}}
     dynamodb.put_item(TableName="state", Item=state(10, claim="x"))
     used = {name: value for name, value in values.items() if name in condition}
@@ -158,7 +158,7 @@ def test_conditions_mean_what_the_guide_says(dynamodb: Any, condition: str, hold
 
 
 @pytest.mark.parametrize("condition", ["version =", "version = :no", "(version = :v", "version = :v claim"])
-def test_a_condition_that_cannot_be_read_is_refused(dynamodb: Any, condition: str) -> None:
+def test_an_invalid_condition_is_rejected(dynamodb: Any, condition: str) -> None:
     with pytest.raises(dynamodb.exceptions.ClientError, match="Invalid expression"):
         dynamodb.put_item(
             TableName="state",
@@ -168,20 +168,20 @@ def test_a_condition_that_cannot_be_read_is_refused(dynamodb: Any, condition: st
         )
 
 
-def test_a_query_is_in_the_order_of_the_sort_key_and_comes_in_pages(dynamodb: Any) -> None:
+def test_a_query_returns_items_by_sort_key_and_in_pages(dynamodb: Any) -> None:
     for at in ("b", "c", "a"):
         dynamodb.put_item(TableName="state", Item={"item": {"S": "history"}, "at": {"S": at}})
     dynamodb.put_item(TableName="state", Item=state(1))
-    asked = {"TableName": "state", "KeyConditionExpression": "#i = :i", "ExpressionAttributeNames": {"#i": "item"}}
-    asked["ExpressionAttributeValues"] = {":i": {"S": "history"}}
-    newest = dynamodb.query(**asked, ScanIndexForward=False, Limit=2)
+    query = {"TableName": "state", "KeyConditionExpression": "#i = :i", "ExpressionAttributeNames": {"#i": "item"}}
+    query["ExpressionAttributeValues"] = {":i": {"S": "history"}}
+    newest = dynamodb.query(**query, ScanIndexForward=False, Limit=2)
     assert [item["at"]["S"] for item in newest["Items"]] == ["c", "b"]
     assert newest["LastEvaluatedKey"] == {"item": {"S": "history"}, "at": {"S": "b"}}
-    every = dynamodb.get_paginator("query").paginate(**asked, PaginationConfig={"PageSize": 2})
+    every = dynamodb.get_paginator("query").paginate(**query, PaginationConfig={"PageSize": 2})
     assert [item["at"]["S"] for page in every for item in page["Items"]] == ["a", "b", "c"]
 
 
-def test_a_protected_table_is_not_deleted(clock: Clock) -> None:
+def test_a_protected_table_cannot_be_deleted(clock: Clock) -> None:
     dynamodb = DynamoDb(clock)
     live = tables.Table(dynamodb)
     attributes = [{"name": "item", "type": "S"}, {"name": "at", "type": "S"}]
@@ -196,7 +196,7 @@ def test_a_protected_table_is_not_deleted(clock: Clock) -> None:
     assert live.read("state", inputs) is None
 
 
-def test_a_table_made_anew_has_another_stream(clock: Clock) -> None:
+def test_a_table_that_is_created_again_has_another_stream(clock: Clock) -> None:
     live = tables.Table(DynamoDb(clock))
     inputs: dict[str, Any] = {"name": "state", "hashKey": "item", "attributes": [{"name": "item", "type": "S"}]}
     inputs |= {"streamEnabled": True, "streamViewType": "KEYS_ONLY"}
@@ -225,7 +225,7 @@ def test_a_function_reads_its_own_configuration(api: Api) -> None:
 
 
 def test_reads_and_writes_take_microseconds(clock: Clock) -> None:
-    """The schedules make hundreds of thousands of them."""
+    """The schedules need hundreds of thousands of them."""
     import timeit
 
     dynamodb = DynamoDb(clock)

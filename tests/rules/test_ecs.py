@@ -1,4 +1,4 @@
-"""The rules that the stand-in claims AWS follows, seen as a client sees them: real boto3 over HTTP."""
+"""The rules of the stand-in as a client sees them: real boto3 over HTTP."""
 
 import base64
 import hashlib
@@ -31,7 +31,7 @@ OCI = "application/vnd.oci.image.manifest.v1+json"
 
 
 class StandIn:
-    """Everything registered, and clients that act as ROLE."""
+    """Everything registered, and clients that use ROLE."""
 
     def __init__(self, address: str) -> None:
         self.address, self.clock = address, Clock()
@@ -52,7 +52,7 @@ class StandIn:
         self.engine.create_cluster({"clusterName": "main"})
 
     def push(self, text: str, tag: str) -> str:
-        """A (config only) image under this tag, as `docker push` leaves it; its URI by digest."""
+        """Adds an image (its config only) with this tag, as `docker push` does; returns its URI by digest."""
         blob = json.dumps({"architecture": "amd64", "os": "linux", "text": text}).encode()
         config = f"sha256:{hashlib.sha256(blob).hexdigest()}"
         place = self._open("POST", f"http://{self.address}/v2/web/blobs/uploads/").headers["Location"]
@@ -77,7 +77,7 @@ class StandIn:
         return str(answer["taskDefinition"]["taskDefinitionArn"])
 
     def serve(self, image: str, count: int, wait: float = 60, **inputs: Any) -> str:
-        """A service with this image; its task definition."""
+        """Creates a service with this image; returns its task definition."""
         definition = self.define(image)
         defaults = {"deploymentConfiguration": BREAKER, "desiredCount": count, "taskDefinition": definition}
         self.ecs.create_service(cluster="main", serviceName="web", **{**defaults, **inputs})
@@ -142,10 +142,10 @@ def refused(call: Any, **params: Any) -> tuple[str, str]:
     return error["Code"], error["Message"]
 
 
-# The door
+# The endpoint
 
 
-def test_a_call_is_recorded_with_who_made_it_when_and_how_it_ended(aws: StandIn) -> None:
+def test_a_call_is_recorded_with_its_principal_time_and_result(aws: StandIn) -> None:
     aws.clock.sleep(5)
     refused(aws.ecs.describe_services, cluster="none", services=["web"])
     call = aws.api.calls[-1]
@@ -154,13 +154,13 @@ def test_a_call_is_recorded_with_who_made_it_when_and_how_it_ended(aws: StandIn)
     assert call.error == "ClusterNotFoundException"
 
 
-def test_keys_that_were_not_given_out_are_nobody_s(aws: StandIn) -> None:
+def test_unknown_credentials_belong_to_nobody(aws: StandIn) -> None:
     keys = {"aws_access_key_id": "AKIAOTHER", "aws_secret_access_key": "secret"}
     SESSION.client("ecs", endpoint_url=aws.api.url, config=DIRECT, **keys).list_task_definitions()
     assert aws.api.calls[-1].principal == "unknown"
 
 
-def test_what_is_not_in_the_stand_in_says_so(aws: StandIn) -> None:
+def test_unimplemented_operations_are_reported_as_such(aws: StandIn) -> None:
     assert refused(aws.ecs.list_attributes, targetType="container-instance") == (
         "NotInTheStandIn",
         "not in the stand-in: ecs:ListAttributes",
@@ -171,8 +171,8 @@ def test_what_is_not_in_the_stand_in_says_so(aws: StandIn) -> None:
     )
 
 
-def test_a_request_that_the_model_does_not_have_is_refused(aws: StandIn) -> None:
-    # other clients than boto3 check less, or nothing
+def test_a_request_that_does_not_match_the_model_is_rejected(aws: StandIn) -> None:
+    # clients other than boto3 check less, or nothing
     headers = {
         "Authorization": "Credential=AKIAOTHER/20260101/eu-west-1/ecs/aws4_request",
         "X-Amz-Target": "x.UpdateService",
@@ -185,7 +185,7 @@ def test_a_request_that_the_model_does_not_have_is_refused(aws: StandIn) -> None
     assert 'Unknown parameter in input: "sevrice"' in answer["message"]
 
 
-def test_services_whose_models_name_another_protocol_first_are_served_too(aws: StandIn) -> None:
+def test_services_whose_models_list_another_protocol_first_are_supported_too(aws: StandIn) -> None:
     class Pipelines:
         def put_job_success_result(self, params: Params) -> Params:
             return {"wrong": 1} if params["jobId"].startswith("1") else {}
@@ -199,12 +199,12 @@ def test_services_whose_models_name_another_protocol_first_are_served_too(aws: S
     client = aws.client("codepipeline")
     client.put_job_success_result(jobId="00000000-0000-0000-0000-000000000000")
     assert refused(client.get_pipeline_state, name="none") == ("PipelineNotFoundException", "no such pipeline")
-    # a wrong key in an answer of ours, which a client would silently drop
+    # a wrong key in our response, which a client would silently drop
     code, message = refused(client.get_pipeline_state, name="web")
     assert (code, 'Unknown parameter in input: "colour"' in message) == ("StandInFault", True)
 
 
-def test_parameters_and_objects_are_kept_by_moto_and_their_calls_recorded(aws: StandIn) -> None:
+def test_parameters_and_objects_are_stored_by_moto_and_their_calls_recorded(aws: StandIn) -> None:
     ssm, s3, sts = aws.client("ssm"), aws.client("s3"), aws.client("sts")
     ssm.put_parameter(Name="/web/wanted", Value="v1", Type="String")
     assert ssm.get_parameter(Name="/web/wanted")["Parameter"]["Value"] == "v1"
@@ -222,7 +222,7 @@ def test_parameters_and_objects_are_kept_by_moto_and_their_calls_recorded(aws: S
     ]
 
 
-def test_what_moto_kept_is_gone_when_the_door_opens_again(aws: StandIn) -> None:
+def test_motos_state_is_gone_when_the_endpoint_opens_again(aws: StandIn) -> None:
     aws.client("ssm").put_parameter(Name="/web/wanted", Value="v1", Type="String")
     aws.api.__exit__()
     aws.api.__enter__()
@@ -241,13 +241,13 @@ def test_the_command_line_client_works_too(aws: StandIn, v1: str) -> None:
 # Task definitions
 
 
-def test_a_revision_number_is_never_used_again(aws: StandIn, v1: str) -> None:
+def test_a_revision_number_is_never_reused(aws: StandIn, v1: str) -> None:
     first = aws.define(v1)
     aws.ecs.deregister_task_definition(taskDefinition=first)
     assert (first[-6:], aws.define(v1)[-6:]) == ("/web:1", "/web:2")
 
 
-def test_a_family_means_its_newest_active_revision(aws: StandIn, v1: str, v2: str) -> None:
+def test_a_family_refers_to_its_newest_active_revision(aws: StandIn, v1: str, v2: str) -> None:
     first, second = aws.define(v1), aws.define(v2)
     assert aws.ecs.describe_task_definition(taskDefinition="web")["taskDefinition"]["taskDefinitionArn"] == second
     aws.ecs.deregister_task_definition(taskDefinition="web:2")
@@ -262,7 +262,9 @@ def test_a_family_means_its_newest_active_revision(aws: StandIn, v1: str, v2: st
     assert aws.ecs.list_task_definitions(familyPrefix="web", status="INACTIVE")["taskDefinitionArns"] == [second]
 
 
-def test_a_definition_comes_back_with_defaults_and_with_fields_that_cannot_be_sent_again(aws: StandIn, v1: str) -> None:
+def test_a_definition_is_returned_with_defaults_and_with_fields_that_cannot_be_registered(
+    aws: StandIn, v1: str
+) -> None:
     aws.define(v1)
     answer = aws.ecs.describe_task_definition(taskDefinition="web")["taskDefinition"]
     container = answer.pop("containerDefinitions")[0]
@@ -279,7 +281,7 @@ def test_a_definition_comes_back_with_defaults_and_with_fields_that_cannot_be_se
     assert answer.keys() - request == extra | {"registeredAt", "registeredBy"}
 
 
-def test_tags_are_kept_and_shown_to_whoever_asks_for_them(aws: StandIn, v1: str) -> None:
+def test_tags_are_stored_and_returned_on_request(aws: StandIn, v1: str) -> None:
     tags = [{"key": "release", "value": "7"}]
     containers = [{"name": "app", "image": v1}]
     aws.ecs.register_task_definition(family="web", containerDefinitions=containers, tags=tags)
@@ -290,7 +292,7 @@ def test_tags_are_kept_and_shown_to_whoever_asks_for_them(aws: StandIn, v1: str)
 # Deployments that succeed
 
 
-def test_a_service_without_tasks_completes_its_deployment_at_once(aws: StandIn) -> None:
+def test_a_deployment_without_tasks_completes_at_once(aws: StandIn) -> None:
     aws.serve(f"{aws.address}/web:unreleased", 0, wait=0)
     assert aws.statuses() == ["SUCCESSFUL"]
     assert aws.service()["deployments"][0]["rolloutState"] == "COMPLETED"
@@ -300,7 +302,7 @@ def test_a_service_without_tasks_completes_its_deployment_at_once(aws: StandIn) 
     assert aws.statuses() == ["SUCCESSFUL", "SUCCESSFUL"]
 
 
-def test_tasks_come_up_with_time_and_then_the_deployment_succeeds(aws: StandIn, v1: str) -> None:
+def test_tasks_take_time_to_start_and_then_the_deployment_succeeds(aws: StandIn, v1: str) -> None:
     aws.serve(v1, 2, wait=0)
     seen = []
     for _ in range(4):
@@ -331,7 +333,7 @@ def test_new_tasks_are_healthy_before_old_ones_stop(aws: StandIn, v1: str, v2: s
     assert [d["taskDefinition"] for d in aws.service()["deployments"]] == [new]
 
 
-def test_a_revision_names_the_digests_that_it_runs(aws: StandIn, v1: str) -> None:
+def test_a_revision_has_the_digests_that_it_runs(aws: StandIn, v1: str) -> None:
     aws.serve(v1, 1)
     service = aws.service()
     deployment = aws.deployments()[0]
@@ -362,20 +364,20 @@ def test_a_revision_names_the_digests_that_it_runs(aws: StandIn, v1: str) -> Non
         ({"healthCheckGracePeriodSeconds": 60}, False),
     ],
 )
-def test_only_what_the_api_reference_names_starts_a_deployment(
+def test_only_parameters_named_in_the_api_reference_start_a_deployment(
     aws: StandIn, v1: str, change: Params, deploys: bool
 ) -> None:
     aws.serve(v1, 1)
     answer = aws.update(**change)
     assert len(aws.deployments()) == (2 if deploys else 1)
-    # kept either way; what DescribeServices does not show is in the revision
+    # stored either way; DescribeServices does not show all of it, the revision does
     shown = {key: value for key, value in change.items() if key in answer and key != "taskDefinition"}
     assert {key: answer[key] for key in shown if key != "deploymentConfiguration"} == {
         key: value for key, value in shown.items() if key != "deploymentConfiguration"
     }
 
 
-def test_a_count_changes_without_a_deployment_as_time_passes(aws: StandIn, v1: str) -> None:
+def test_a_count_changes_over_time_without_a_deployment(aws: StandIn, v1: str) -> None:
     aws.serve(v1, 1)
     aws.update(desiredCount=3)
     assert [len(aws.tasks("RUNNING")), aws.service()["runningCount"]] == [3, 1]
@@ -396,7 +398,7 @@ def test_a_newer_deployment_stops_one_that_is_in_progress(aws: StandIn, v1: str,
     assert [task["taskDefinitionArn"][-6:] for task in aws.tasks("RUNNING")] == ["/web:2"]
 
 
-def test_service_deployments_are_found_by_status_and_by_age(aws: StandIn, v1: str, v2: str) -> None:
+def test_service_deployments_can_be_filtered_by_status_and_time(aws: StandIn, v1: str, v2: str) -> None:
     aws.serve(v1, 1)
     middle = aws.clock.now()
     aws.clock.sleep(1)
@@ -441,7 +443,7 @@ def test_service_deployments_are_found_by_status_and_by_age(aws: StandIn, v1: st
         ),
     ],
 )
-def test_a_breaker_rolls_back_to_the_last_completed_deployment(
+def test_the_circuit_breaker_rolls_back_to_the_last_completed_deployment(
     aws: StandIn, v1: str, v2: str, fault: str, code: str, reason: str, exit_code: int | None, event: str
 ) -> None:
     old = aws.serve(v1, 1)
@@ -481,7 +483,7 @@ def test_a_breaker_rolls_back_to_the_last_completed_deployment(
     assert aws.messages()[0] == "(service web) has reached a steady state."
 
 
-def test_behind_a_load_balancer_the_failed_health_check_names_the_target_group(aws: StandIn, v1: str) -> None:
+def test_a_failed_load_balancer_health_check_names_the_target_group(aws: StandIn, v1: str) -> None:
     aws.engine.fault = lambda definition: "health check"
     balancer = {"targetGroupArn": "arn:group", "containerName": "app", "containerPort": 8080}
     aws.serve(v1, 1, wait=30, loadBalancers=[balancer])
@@ -491,7 +493,7 @@ def test_behind_a_load_balancer_the_failed_health_check_names_the_target_group(a
 
 
 @pytest.mark.parametrize(("count", "threshold"), [(1, 3), (6, 3), (7, 4), (20, 10), (500, 200)])
-def test_the_breaker_trips_at_half_of_the_tasks_at_least_3_at_most_200(
+def test_the_circuit_breaker_trips_at_half_of_the_tasks_at_least_3_at_most_200(
     aws: StandIn, v1: str, count: int, threshold: int
 ) -> None:
     aws.serve(v1, count, wait=0)
@@ -507,7 +509,7 @@ def test_an_image_that_does_not_exist_cannot_be_pulled(aws: StandIn, v1: str) ->
     assert aws.images.image_exists("public.ecr.aws/x-ray/aws-xray-daemon:latest")
 
 
-def test_with_nothing_to_roll_back_to_the_rollback_fails(aws: StandIn, v1: str) -> None:
+def test_a_rollback_without_a_previous_deployment_fails(aws: StandIn, v1: str) -> None:
     aws.engine.fault = lambda definition: "exit 1"
     aws.serve(v1, 1, wait=60)
     deployment = aws.deployments()[0]
@@ -516,7 +518,7 @@ def test_with_nothing_to_roll_back_to_the_rollback_fails(aws: StandIn, v1: str) 
     assert [task["taskDefinitionArn"] for task in aws.tasks("RUNNING")] == []
 
 
-def test_a_completed_deployment_of_zero_tasks_is_rolled_back_to_and_its_tasks_fail_for_ever(
+def test_a_completed_deployment_of_zero_tasks_is_a_rollback_target_and_its_tasks_keep_failing(
     aws: StandIn, v1: str
 ) -> None:
     unreleased = aws.serve(f"{aws.address}/web:unreleased", 0)
@@ -530,7 +532,7 @@ def test_a_completed_deployment_of_zero_tasks_is_rolled_back_to_and_its_tasks_fa
     assert (aws.statuses()[0], aws.tasks("RUNNING")) == ("ROLLBACK_SUCCESSFUL", [])
 
 
-def test_a_deployment_that_did_not_complete_is_not_rolled_back_to(aws: StandIn, v1: str, v2: str) -> None:
+def test_a_deployment_that_did_not_complete_is_not_a_rollback_target(aws: StandIn, v1: str, v2: str) -> None:
     old = aws.serve(v1, 1)
     aws.update(taskDefinition=aws.define(v2))
     aws.clock.sleep(10)
@@ -558,14 +560,14 @@ def test_without_rollback_a_failed_deployment_stops_and_starts_no_more_tasks(aws
     assert [task["taskDefinitionArn"] for task in aws.tasks("RUNNING")] == [old]
 
 
-def test_without_a_breaker_tasks_are_started_for_ever(aws: StandIn, v1: str) -> None:
+def test_without_a_circuit_breaker_tasks_are_started_forever(aws: StandIn, v1: str) -> None:
     aws.engine.fault = lambda definition: "exit 1"
     aws.serve(v1, 1, wait=3600, deploymentConfiguration={})
     assert (aws.statuses(), len(aws.tasks("RUNNING"))) == (["IN_PROGRESS"], 1)
     assert aws.deployments()[0]["deploymentCircuitBreaker"]["status"] == "DISABLED"
 
 
-def test_tasks_that_flap_never_trip_the_breaker(aws: StandIn, v1: str, v2: str) -> None:
+def test_flapping_tasks_never_trip_the_circuit_breaker(aws: StandIn, v1: str, v2: str) -> None:
     aws.serve(v1, 1)
     aws.engine.fault = lambda definition: "flapping" if definition["revision"] == 2 else None
     aws.update(taskDefinition=aws.define(v2))
@@ -574,21 +576,21 @@ def test_tasks_that_flap_never_trip_the_breaker(aws: StandIn, v1: str, v2: str) 
     assert (len(aws.tasks("STOPPED")), len(aws.messages())) == (100, 100)
 
 
-def test_a_healthy_task_resets_the_count_of_failures(aws: StandIn, v1: str) -> None:
+def test_a_healthy_task_resets_the_failure_count(aws: StandIn, v1: str) -> None:
     faults = iter(["exit 1", "exit 1", "flapping", "exit 1", "exit 1", None])
     aws.engine.fault = lambda definition: next(faults)
     aws.serve(v1, 1, wait=180)
     assert aws.statuses() == ["SUCCESSFUL"]
 
 
-def test_the_tags_of_a_service_are_shown_to_whoever_asks_for_them(aws: StandIn, v1: str) -> None:
+def test_the_tags_of_a_service_are_returned_on_request(aws: StandIn, v1: str) -> None:
     tags = [{"key": "team", "value": "web"}]
     aws.serve(v1, 0, tags=tags)
     assert "tags" not in aws.service()
     assert aws.ecs.describe_services(cluster="main", services=["web"], include=["TAGS"])["services"][0]["tags"] == tags
 
 
-def test_a_container_health_check_shows_on_the_task(aws: StandIn, v1: str) -> None:
+def test_a_container_health_check_is_shown_on_the_task(aws: StandIn, v1: str) -> None:
     aws.serve(v1, 1)
     assert aws.tasks("RUNNING")[0]["healthStatus"] == "UNKNOWN"
     aws.update(taskDefinition=aws.define(v1, healthCheck={"command": ["CMD-SHELL", "true"]}))
@@ -600,7 +602,7 @@ def test_a_container_health_check_shows_on_the_task(aws: StandIn, v1: str) -> No
 # Stopping
 
 
-def test_a_deployment_is_rolled_back_by_request_without_the_option(aws: StandIn, v1: str, v2: str) -> None:
+def test_a_deployment_is_rolled_back_on_request_without_the_option(aws: StandIn, v1: str, v2: str) -> None:
     old = aws.serve(v1, 1, deploymentConfiguration={})
     aws.update(taskDefinition=aws.define(v2))
     arn = aws.deployments()[0]["serviceDeploymentArn"]
@@ -628,7 +630,7 @@ def test_an_aborted_deployment_stops_where_it_is(aws: StandIn, v1: str, v2: str)
     assert (aws.statuses()[0], aws.service()["taskDefinition"]) == ("STOPPED", new)
 
 
-def test_a_rollback_that_is_overtaken_has_failed(aws: StandIn, v1: str, v2: str) -> None:
+def test_a_superseded_rollback_has_failed(aws: StandIn, v1: str, v2: str) -> None:
     aws.serve(v1, 1)
     aws.update(taskDefinition=aws.define(v2))
     aws.ecs.stop_service_deployment(serviceDeploymentArn=aws.deployments()[0]["serviceDeploymentArn"])
@@ -641,12 +643,12 @@ def test_a_rollback_that_is_overtaken_has_failed(aws: StandIn, v1: str, v2: str)
 # Errors, deletion, scaling
 
 
-def test_a_load_balancer_reaches_only_a_port_that_its_container_has(aws: StandIn, v1: str) -> None:
+def test_a_load_balancer_needs_a_port_that_its_container_has(aws: StandIn, v1: str) -> None:
     balancer = {"targetGroupArn": "arn:group", "containerName": "app", "containerPort": 9090}
     aws.serve(v1, 1, wait=30)
-    code, told = refused(aws.ecs.update_service, **WHERE, loadBalancers=[balancer])
+    code, message = refused(aws.ecs.update_service, **WHERE, loadBalancers=[balancer])
     assert code == "InvalidParameterException"
-    assert "The container app did not have a container port 9090 defined." in told
+    assert "The container app did not have a container port 9090 defined." in message
 
 
 def test_errors_have_their_documented_codes(aws: StandIn, v1: str) -> None:
@@ -669,7 +671,7 @@ def test_errors_have_their_documented_codes(aws: StandIn, v1: str) -> None:
     assert missing == [{"arn": "x", "reason": "MISSING"}]
 
 
-def test_a_deleted_service_is_inactive_and_takes_its_deployments_with_it(aws: StandIn, v1: str) -> None:
+def test_a_deleted_service_is_inactive_and_its_deployments_are_deleted(aws: StandIn, v1: str) -> None:
     aws.serve(v1, 1)
     assert refused(aws.ecs.delete_service, **WHERE)[0] == "InvalidParameterException"
     aws.update(desiredCount=0)
@@ -680,7 +682,7 @@ def test_a_deleted_service_is_inactive_and_takes_its_deployments_with_it(aws: St
     assert aws.statuses() == ["SUCCESSFUL"]
 
 
-def test_registering_a_scalable_target_moves_the_count_into_its_bounds_at_once(aws: StandIn, v1: str) -> None:
+def test_registering_a_scalable_target_moves_the_count_into_its_range_at_once(aws: StandIn, v1: str) -> None:
     aws.serve(v1, 0)
     target = {
         "ServiceNamespace": "ecs",
@@ -700,7 +702,7 @@ def test_registering_a_scalable_target_moves_the_count_into_its_bounds_at_once(a
 # ECR
 
 
-def test_an_image_is_found_by_digest_and_by_tag_and_what_is_missing_is_a_failure(aws: StandIn, v1: str) -> None:
+def test_an_image_is_found_by_digest_and_by_tag_and_a_missing_one_is_a_failure(aws: StandIn, v1: str) -> None:
     digest = v1.partition("@")[2]
     ids = [{"imageDigest": digest}, {"imageTag": "v1"}, {"imageTag": "none"}]
     answer = aws.ecr.batch_get_image(repositoryName="web", imageIds=ids)
@@ -717,7 +719,7 @@ def test_an_image_is_found_by_digest_and_by_tag_and_what_is_missing_is_a_failure
     assert refused(aws.ecr.list_images, repositoryName="none")[0] == "RepositoryNotFoundException"
 
 
-def test_a_tag_is_put_on_the_same_manifest_and_keeps_its_digest(aws: StandIn, v1: str, v2: str) -> None:
+def test_a_tag_is_added_to_the_same_manifest_which_keeps_its_digest(aws: StandIn, v1: str, v2: str) -> None:
     for image in (v1, v2):
         digest = image.partition("@")[2]
         found = aws.ecr.batch_get_image(repositoryName="web", imageIds=[{"imageDigest": digest}])["images"][0]
@@ -741,7 +743,7 @@ def test_a_tag_is_put_on_the_same_manifest_and_keeps_its_digest(aws: StandIn, v1
         ("MUTABLE_WITH_EXCLUSION", {"live-dev": False, "v1": True}),
     ],
 )
-def test_an_immutable_tag_stays_where_it_is_unless_a_filter_excludes_it(
+def test_an_immutable_tag_cannot_move_unless_a_filter_excludes_it(
     aws: StandIn, mutability: str, moves: dict[str, bool]
 ) -> None:
     filters = [{"filterType": "WILDCARD", "filter": "live-*"}] if "EXCLUSION" in mutability else []
@@ -770,51 +772,51 @@ def test_a_login_is_for_the_registry_and_lasts_twelve_hours(aws: StandIn) -> Non
     assert repository["repositoryUri"] == f"{aws.address}/web"
 
 
-# What ECS refuses, and what it shows
+# What ECS rejects, and what it returns
 
 
-def test_a_task_definition_has_65536_bytes(aws: StandIn) -> None:
+def test_a_task_definition_can_have_65536_bytes(aws: StandIn) -> None:
     def size(filling: int) -> int:
         container = {"name": "app", "image": "web", "environment": [{"name": "A", "value": "x" * filling}]}
-        asked = {"family": "big", "containerDefinitions": [container]}
-        aws.ecs.register_task_definition(**asked)
-        return len(json.dumps(asked, separators=(",", ":")))
+        request = {"family": "big", "containerDefinitions": [container]}
+        aws.ecs.register_task_definition(**request)
+        return len(json.dumps(request, separators=(",", ":")))
 
     most = 65_536 - size(0)
     assert size(most) == 65_536
     with pytest.raises(ClientError) as caught:
         size(most + 1)
-    told = "Actual length: '65537'. Max allowed length is '65536' bytes."
+    message = "Actual length: '65537'. Max allowed length is '65536' bytes."
     error = caught.value.response["Error"]
-    assert (error["Code"], error["Message"]) == ("ClientException", told)
+    assert (error["Code"], error["Message"]) == ("ClientException", message)
 
 
-def test_the_same_update_twice_starts_nothing(aws: StandIn) -> None:
+def test_a_repeated_update_starts_no_deployment(aws: StandIn) -> None:
     aws.serve(aws.push("one", "1"), 1)
     network = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "assignPublicIp": "DISABLED"}}
-    asked: Params = {"taskDefinition": aws.define(aws.push("two", "2")), "networkConfiguration": network}
-    asked |= {"deploymentConfiguration": BREAKER, "desiredCount": 1}
+    request: Params = {"taskDefinition": aws.define(aws.push("two", "2")), "networkConfiguration": network}
+    request |= {"deploymentConfiguration": BREAKER, "desiredCount": 1}
     for _ in range(2):
-        aws.update(**asked)
+        aws.update(**request)
         aws.clock.sleep(60)
-        aws.update(**asked | {"taskDefinition": "web:2"})
+        aws.update(**request | {"taskDefinition": "web:2"})
         assert len(aws.deployments()) == 2
     sent = [call.params for call in aws.api.calls if call.operation == "UpdateService"]
-    assert sent == [WHERE | asked, WHERE | asked | {"taskDefinition": "web:2"}] * 2
+    assert sent == [WHERE | request, WHERE | request | {"taskDefinition": "web:2"}] * 2
 
 
-def test_an_account_without_the_service_linked_role_refuses_a_service(aws: StandIn) -> None:
+def test_a_service_cannot_be_created_without_the_service_linked_role(aws: StandIn) -> None:
     aws.engine.linked_role_from = aws.clock.now() + 60
     image = aws.push("one", "1")
-    asked = {"cluster": "main", "serviceName": "web", "taskDefinition": aws.define(image)}
-    told = "Unable to assume the service linked role. Please verify that the ECS service linked role exists."
-    assert refused(aws.ecs.create_service, **asked) == ("InvalidParameterException", told)
+    request = {"cluster": "main", "serviceName": "web", "taskDefinition": aws.define(image)}
+    message = "Unable to assume the service linked role. Please verify that the ECS service linked role exists."
+    assert refused(aws.ecs.create_service, **request) == ("InvalidParameterException", message)
     aws.clock.sleep(60)
     aws.serve(image, 1)
     assert aws.statuses() == ["SUCCESSFUL"]
 
 
-def test_a_revision_shows_the_digest_that_ecs_resolves_for_the_one_that_was_asked_for(aws: StandIn) -> None:
+def test_a_revision_shows_the_digest_that_ecs_resolves_for_the_requested_one(aws: StandIn) -> None:
     digest = "sha256:" + "1" * 64
     shown = []
     aws.serve(f"elsewhere/web@{digest}", 1)

@@ -1,4 +1,4 @@
-"""The rules that the stand-in claims events follow, and what becomes of an execution that is stopped."""
+"""The rules of the stand-in for events, and for executions that are stopped."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def posted(account: Account, **pattern: Any) -> list[dict[str, Any]]:
     return [event for event in account.world.events.posted if matches(pattern, event)]
 
 
-def told(account: Account) -> list[tuple[str, str]]:
-    """Events of CodePipeline: of what, and its state."""
+def published_states(account: Account) -> list[tuple[str, str]]:
+    """Events of CodePipeline: level and state."""
     events = posted(account, source=["aws.codepipeline"])
     return [(KINDS[event["detail-type"].split()[1]], event["detail"]["state"]) for event in events]
 
@@ -55,7 +55,7 @@ def deploy(account: Account, image: str, wait: float = 600) -> None:
 
 
 def deployments(account: Account) -> list[tuple[str, str, str]]:
-    """Events of ECS: their type, name and reason; deployments are named by letters, as they come."""
+    """Events of ECS: type, name and reason; deployments are named by letters, in order."""
     ids = dict.fromkeys(event["detail"]["deploymentId"] for event in posted(account, **ECS))
     letters, found = dict(zip(ids, "abc", strict=False)), []
     for event in posted(account, **ECS):
@@ -67,7 +67,7 @@ def deployments(account: Account) -> list[tuple[str, str, str]]:
     return found
 
 
-def test_ecs_tells_of_a_deployment_and_of_its_rollback(account: Account) -> None:
+def test_ecs_reports_a_deployment_and_its_rollback(account: Account) -> None:
     deploy(account, "v1")
     account.world.ecs.fault = lambda definition: "exit 1" if "v2" in str(definition["containerDefinitions"]) else None
     deploy(account, "v2")
@@ -97,7 +97,7 @@ def handler(event, context):
 
 @pytest.fixture
 def listened(account: Account) -> Account:
-    """A function that is told of completed deployments, and asks ECS."""
+    """A function that receives events of completed deployments, and calls ECS."""
     pattern = {**ECS, "detail": {"eventName": ["SERVICE_DEPLOYMENT_COMPLETED"]}}
     account.put(RULE, "rule", eventPattern=json.dumps(pattern))
     account.put(TARGET, "target", rule="rule", arn=FUNCTION)
@@ -113,12 +113,12 @@ def heard(account: Account) -> int:
     return sum(call.operation == "PutObject" for call in account.world.api.calls)
 
 
-def test_a_function_that_hears_of_a_deployment_may_ask_ecs(listened: Account) -> None:
+def test_a_function_that_receives_the_event_of_a_deployment_may_call_ecs(listened: Account) -> None:
     deploy(listened, "v1")
     assert heard(listened) == 1
 
 
-def test_events_get_lost_come_late_or_come_twice_as_a_test_says(listened: Account) -> None:
+def test_a_test_can_lose_delay_or_repeat_events(listened: Account) -> None:
     events, counts = listened.world.events, []
     events.lost = lambda event: True
     deploy(listened, "v1")
@@ -138,11 +138,11 @@ def test_events_get_lost_come_late_or_come_twice_as_a_test_says(listened: Accoun
 # CodePipeline
 
 
-def test_stages_and_actions_tell_of_themselves_beside_the_pipeline(account: Account) -> None:
+def test_stages_and_actions_report_their_states_as_the_pipeline_does(account: Account) -> None:
     account.pipeline([action("First")])
     execution = account.run()
     ways = [("P", "STARTED"), ("S", "STARTED"), ("A", "STARTED")]
-    assert told(account) == [*ways, ("A", "SUCCEEDED"), ("S", "SUCCEEDED"), ("P", "SUCCEEDED")]
+    assert published_states(account) == [*ways, ("A", "SUCCEEDED"), ("S", "SUCCEEDED"), ("P", "SUCCEEDED")]
     [ended] = posted(account, **{"detail-type": ["CodePipeline Action Execution State Change"]})[1:]
     assert (ended["resources"], ended["detail"]) == (
         ["arn:pipeline"],
@@ -163,7 +163,7 @@ def test_stages_and_actions_tell_of_themselves_beside_the_pipeline(account: Acco
 
 
 def stop(account: Account, execution: Execution, **more: Any) -> str:
-    """The error, if it is one."""
+    """The error code, if it is an error."""
     of = {"pipelineName": "pipeline", "pipelineExecutionId": execution.id, **more}
     try:
         account.world.client("codepipeline").stop_pipeline_execution(**of)
@@ -185,7 +185,7 @@ def listed(account: Account) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("answer", [True, False])
-def test_an_execution_that_is_stopped_waits_for_its_action_and_begins_no_other(account: Account, answer: bool) -> None:
+def test_an_execution_that_is_stopped_finishes_its_action_and_starts_no_other(account: Account, answer: bool) -> None:
     seen = []
 
     def approve(execution: Execution, action: Action) -> bool:
@@ -201,14 +201,14 @@ def test_an_execution_that_is_stopped_waits_for_its_action_and_begins_no_other(a
     assert (status(account, execution), execution.message) == ("Stopped", "enough")
     assert listed(account) == [("First", "Succeeded" if answer else "Failed")]
     ended = [("A", "SUCCEEDED" if answer else "FAILED"), ("S", "STOPPED"), ("P", "STOPPED")]
-    assert told(account)[-4:] == [("P", "STOPPING"), *ended]
+    assert published_states(account)[-4:] == [("P", "STOPPING"), *ended]
     assert stop(account, execution) == "PipelineExecutionNotStoppableException"
     account.pipelines.approve = lambda execution, action: True
     account.pipelines.retry(execution, "Stage0")
     assert status(account, execution) == "Succeeded"
 
 
-def test_an_action_that_is_abandoned_has_a_job_that_takes_no_answer(account: Account) -> None:
+def test_the_result_of_an_abandoned_action_is_rejected(account: Account) -> None:
     account.function(
         "client.stop_pipeline_execution(pipelineName='pipeline', abandon=True,"
         " pipelineExecutionId=job['data']['actionConfiguration']['configuration']['UserParameters'])\n"
@@ -220,7 +220,7 @@ def test_an_action_that_is_abandoned_has_a_job_that_takes_no_answer(account: Acc
     calls = [call.error for call in account.world.api.calls if call.operation == "PutJobSuccessResult"]
     assert set(calls) == {"InvalidJobStateException"}
     ended = [("P", "STOPPING"), ("A", "ABANDONED"), ("P", "STOPPED"), ("S", "STOPPED")]
-    assert told(account)[-4:] == ended
+    assert published_states(account)[-4:] == ended
 
 
 def test_a_stage_is_free_as_soon_as_its_execution_is_abandoned(account: Account) -> None:
@@ -246,7 +246,7 @@ def test_a_stage_is_free_as_soon_as_its_execution_is_abandoned(account: Account)
     assert (first.status, first.action("First").status) == ("Stopped", "Abandoned")
 
 
-def test_the_history_of_actions_lags_as_a_test_says(account: Account) -> None:
+def test_a_test_can_delay_the_history_of_actions(account: Account) -> None:
     account.pipelines.history_lag = 30
     account.pipeline([action("First")])
     seen = []

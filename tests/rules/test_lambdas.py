@@ -1,4 +1,4 @@
-"""What the stand-in promises of the processes that functions run in."""
+"""The rules of the stand-in for the processes of Lambda functions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def handle(event, context):
 
 
 class Functions:
-    """An account with functions in it, whose code is the body of their handler."""
+    """An account with functions, defined by the body of their handler."""
 
     def __init__(self, api: Api, clock: Clock) -> None:
         self.clock, self._aws = clock, Aws()
@@ -63,7 +63,7 @@ def test_a_function_is_warm_for_the_next_event_until_its_code_or_its_environment
     assert (changed != first, calls) == (True, 1)
 
 
-def test_a_function_has_its_own_environment_and_none_of_the_modules_of_the_stand_in(
+def test_a_function_has_its_own_environment_and_no_modules_of_the_stand_in(
     functions: Functions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MINE", "yes")
@@ -72,21 +72,21 @@ def test_a_function_has_its_own_environment_and_none_of_the_modules_of_the_stand
     assert functions() == [["LEVEL", "PATH"], False]
 
 
-def test_what_a_function_prints_is_its_log_and_time_is_that_of_the_stand_in(functions: Functions) -> None:
+def test_the_output_of_a_function_is_logged_and_its_clock_is_the_stand_ins(functions: Functions) -> None:
     functions.put("print('a line'); time.sleep(7); return time.time()")
     began = functions.clock.now()
     assert functions() == functions.clock.now() == began + 7
     assert functions.lambdas.log_path.read_text() == "a line\n"
 
 
-def test_a_function_that_ends_its_own_process_is_an_error_and_runs_again_in_another(functions: Functions) -> None:
+def test_a_function_that_exits_is_an_error_and_its_next_invocation_has_a_new_process(functions: Functions) -> None:
     functions.put("os._exit(3)")
     for _ in range(2):
         with pytest.raises(FunctionError, match="the function's process ended"):
             functions()
 
 
-def test_a_run_that_is_cut_off_leaves_no_process(functions: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_invocation_leaves_no_process(functions: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
     functions.put("print(os.getpid()); time.sleep(1)")
 
     def cut(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The limits of listener rules that the stand-in claims Elastic Load Balancing has."""
+"""The quotas and limits of the stand-in for listener rules of Elastic Load Balancing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rule(*patterns: str, listener: str = "a", **more: Any) -> dict[str, Any]:
     return {"listenerArn": LISTENER + listener, "actions": [], "conditions": conditions, **more}
 
 
-def test_a_listener_has_one_rule_of_a_priority(rules: live.ListenerRule) -> None:
+def test_a_priority_is_unique_within_a_listener(rules: live.ListenerRule) -> None:
     first, _ = rules.create("first", rule("/a", priority=10.0))
     with pytest.raises(RuntimeError, match="PriorityInUse: Priority '10' is currently in use"):
         rules.create("second", rule("/b", priority=10.0))
@@ -35,7 +35,7 @@ def test_a_listener_has_one_rule_of_a_priority(rules: live.ListenerRule) -> None
     rules.update(second, rule("/b", priority=11.0), rule("/b", priority=10.0))
 
 
-def test_a_load_balancer_has_100_rules_whatever_their_listener(rules: live.ListenerRule) -> None:
+def test_a_load_balancer_has_at_most_100_rules_whatever_their_listener(rules: live.ListenerRule) -> None:
     for number in range(100):
         last, _ = rules.create(f"r{number}", rule("/a", listener="ab"[number % 2]))
     with pytest.raises(RuntimeError, match="TooManyRules"):
@@ -44,7 +44,7 @@ def test_a_load_balancer_has_100_rules_whatever_their_listener(rules: live.Liste
     rules.create("more", rule("/a"))
 
 
-def test_a_rule_has_5_values_in_all_its_conditions_of_128_characters_each(rules: live.ListenerRule) -> None:
+def test_a_rule_has_at_most_5_values_of_at_most_128_characters(rules: live.ListenerRule) -> None:
     longest = "/" + 127 * "x"
     rules.create("most", rule("/1", "/2", "/3", "/4", longest))
     with pytest.raises(RuntimeError, match="The rule has 6 condition values: the maximum is 5"):

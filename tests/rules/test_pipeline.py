@@ -1,4 +1,4 @@
-"""What else the stand-in claims of pipelines: their sources, triggers, conditions, approvals, builds and notices."""
+"""Further rules of pipelines: their sources, triggers, conditions, approvals, builds and notifications."""
 
 from __future__ import annotations
 
@@ -46,24 +46,24 @@ def stocked() -> Iterator[Account]:
 
 def put_image(account: Account, text: str, tag: str) -> str:
     manifest = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [], "annotations": {"text": text}}
-    asked = {"repositoryName": "web", "imageManifest": json.dumps(manifest), "imageTag": tag}
-    answer = account.world.client("ecr").put_image(**asked)
+    image = {"repositoryName": "web", "imageManifest": json.dumps(manifest), "imageTag": tag}
+    answer = account.world.client("ecr").put_image(**image)
     return str(answer["image"]["imageId"]["imageDigest"])
 
 
 def ecr(**configuration: str) -> dict[str, Any]:
-    told = {"RepositoryName": "web", "ImageTag": "latest", **configuration}
-    return action("Source", "ECR", configuration=told, outputArtifacts=["Image"], namespace="Source")
+    settings = {"RepositoryName": "web", "ImageTag": "latest", **configuration}
+    return action("Source", "ECR", configuration=settings, outputArtifacts=["Image"], namespace="Source")
 
 
 def s3(**configuration: str) -> dict[str, Any]:
-    told = {"S3Bucket": "sources", "S3ObjectKey": "app.zip", **configuration}
-    return action("Source", "S3", configuration=told, outputArtifacts=["Code"], namespace="Source")
+    settings = {"S3Bucket": "sources", "S3ObjectKey": "app.zip", **configuration}
+    return action("Source", "S3", configuration=settings, outputArtifacts=["Code"], namespace="Source")
 
 
 def connection(**more: Any) -> dict[str, Any]:
-    told = {"FullRepositoryId": "me/shop", "BranchName": "main", "DetectChanges": "false", "ConnectionArn": "arn:c"}
-    given = {"configuration": told, "outputArtifacts": ["Code"], "namespace": "Source"}
+    settings = {"FullRepositoryId": "me/shop", "BranchName": "main", "DetectChanges": "false", "ConnectionArn": "arn:c"}
+    given = {"configuration": settings, "outputArtifacts": ["Code"], "namespace": "Source"}
     return action("Source", "CodeStarSourceConnection", **given, **more)
 
 
@@ -95,7 +95,7 @@ def calls(account: Account, principal: str) -> list[tuple[str, str]]:
 # Sources
 
 
-def test_an_ecr_source_hands_over_what_the_tag_points_at(stocked: Account) -> None:
+def test_an_ecr_source_outputs_the_image_that_the_tag_points_to(stocked: Account) -> None:
     digest = put_image(stocked, "one", "latest")
     stocked.pipeline([ecr()])
     execution = stocked.run()
@@ -120,31 +120,31 @@ def test_an_ecr_source_hands_over_what_the_tag_points_at(stocked: Account) -> No
     assert calls(stocked, ROLE) == [("ecr", "DescribeImages"), ("s3", "PutObject")]
 
 
-def test_an_ecr_source_takes_the_tag_latest_unless_it_is_told_another(stocked: Account) -> None:
+def test_an_ecr_source_uses_the_tag_latest_by_default(stocked: Account) -> None:
     digest = put_image(stocked, "one", "v1")
     stocked.pipeline([ecr(ImageTag="v1")])
     assert stocked.run().variables["Source.ImageDigest"] == digest
     stocked.pipeline([action("Source", "ECR", configuration={"RepositoryName": "web"})])
-    told = stocked.run().action("Source").message
-    assert "ImageNotFoundException" in told
-    assert "{'imageTag': 'latest'}" in told
+    message = stocked.run().action("Source").message
+    assert "ImageNotFoundException" in message
+    assert "{'imageTag': 'latest'}" in message
 
 
-def test_an_ecr_source_fails_where_there_is_no_repository(stocked: Account) -> None:
+def test_an_ecr_source_fails_without_the_repository(stocked: Account) -> None:
     stocked.pipeline([ecr(RepositoryName="other")])
     execution = stocked.run()
     assert execution.status == "Failed"
     assert "RepositoryNotFoundException" in execution.action("Source").message
 
 
-def test_a_digest_can_be_released_instead_of_what_the_tag_has_now(stocked: Account) -> None:
+def test_a_digest_can_be_released_instead_of_the_tags_current_image(stocked: Account) -> None:
     first = put_image(stocked, "one", "latest")
     put_image(stocked, "two", "latest")
     stocked.pipeline([ecr()])
     assert stocked.pipelines.start("pipeline", revision=first).variables["Source.ImageDigest"] == first
 
 
-def test_an_s3_source_hands_over_the_object_and_its_version(account: Account) -> None:
+def test_an_s3_source_outputs_the_object_and_its_version(account: Account) -> None:
     body = zipped(a__txt="a")
     put = bucket(account).put_object(Bucket="sources", Key="app.zip", Body=body)
     account.pipeline([s3()])
@@ -161,8 +161,8 @@ def test_an_s3_source_hands_over_the_object_and_its_version(account: Account) ->
 def test_an_s3_source_needs_a_versioned_bucket(account: Account) -> None:
     bucket(account, "Suspended").put_object(Bucket="sources", Key="app.zip", Body=zipped(a="a"))
     account.pipeline([s3()])
-    told = "The bucket sources is not versioned: versioning is required of a source"
-    assert account.run().action("Source").message == told
+    message = "The bucket sources is not versioned: versioning is required of a source"
+    assert account.run().action("Source").message == message
 
 
 def test_an_s3_source_fails_without_its_object(account: Account) -> None:
@@ -189,7 +189,7 @@ def rule(account: Account, pattern: dict[str, Any], **target: Any) -> None:
     account.put(TARGET, "target", rule="rule", **{"arn": "arn:pipeline", "roleArn": STARTER, **target})
 
 
-def test_an_image_that_is_put_starts_what_a_rule_says_once_the_run_is_over(stocked: Account) -> None:
+def test_a_pushed_image_starts_the_target_of_a_rule_once_the_current_run_is_over(stocked: Account) -> None:
     detail = {"action-type": ["PUSH"], "result": ["SUCCESS"], "repository-name": ["web"], "image-tag": ["latest"]}
     stocked.pipeline([ecr()])
     rule(stocked, {"source": ["aws.ecr"], "detail-type": ["ECR Image Action"], "detail": detail})
@@ -204,7 +204,7 @@ def test_an_image_that_is_put_starts_what_a_rule_says_once_the_run_is_over(stock
     assert stocked.pipelines.settle() == []
 
 
-def test_a_target_can_name_the_digest_of_the_event(stocked: Account) -> None:
+def test_a_target_can_use_the_digest_of_the_event(stocked: Account) -> None:
     stocked.pipeline([ecr()])
     revision = {"actionName": "Source", "revisionType": "IMAGE_DIGEST", "revisionValue": "<digest>"}
     template = json.dumps({"sourceRevisions": [revision]})
@@ -214,7 +214,7 @@ def test_a_target_can_name_the_digest_of_the_event(stocked: Account) -> None:
     assert [e.variables["Source.ImageDigest"] for e in stocked.pipelines.settle()] == digests
 
 
-def test_an_upload_starts_what_a_rule_says_if_the_bucket_tells_of_it(account: Account) -> None:
+def test_an_upload_starts_the_target_of_a_rule_if_the_bucket_sends_events(account: Account) -> None:
     bucket(account).put_object(Bucket="sources", Key="app.zip", Body=zipped(a="a"))
     account.pipeline([s3()])
     detail = {"bucket": {"name": ["sources"]}, "object": {"key": ["app.zip"]}}
@@ -228,7 +228,7 @@ def test_an_upload_starts_what_a_rule_says_if_the_bucket_tells_of_it(account: Ac
     assert [execution.status for execution in account.pipelines.settle()] == ["Succeeded"]
 
 
-def test_a_target_without_a_role_and_a_rule_that_is_off_start_nothing(account: Account) -> None:
+def test_a_target_without_a_role_and_a_disabled_rule_start_nothing(account: Account) -> None:
     pattern = {"source": ["aws.s3"]}
     account.put("aws:s3/bucketNotification:BucketNotification", "notification", bucket="sources", eventbridge=True)
     bucket(account).put_object(Bucket="sources", Key="app.zip", Body=zipped(a="a"))
@@ -253,7 +253,7 @@ def test_an_event_that_leaves_a_variable_without_a_value_starts_nothing(stocked:
 
 @pytest.fixture
 def shop(account: Account, tmp_path: Path) -> Account:
-    """A repository with a branch `feature/x` and a tag `v1`, and a pipeline that tells of what started it."""
+    """A repository with a branch `feature/x` and a tag `v1`, and a pipeline that shows what started it."""
     made = account.world.repository("me/shop", tmp_path)
     made.commit("First", {"a.txt": "a"})
     made._git("tag", "v1")
@@ -267,7 +267,7 @@ def trigger(account: Account, **events: Any) -> None:
     account.pipeline([connection()], triggers=[{"gitConfiguration": {"sourceActionName": "Source", **events}}])
 
 
-def test_a_trigger_takes_branches_by_pattern_and_excludes_come_first(shop: Account) -> None:
+def test_a_trigger_includes_branches_by_pattern_and_exclusions_take_precedence(shop: Account) -> None:
     trigger(shop, pushes=[{"branches": {"includes": ["feature/**", "main"], "excludes": ["main"]}}])
     [execution] = shop.pipelines.push("me/shop", "feature/x")
     assert execution.variables["Source.BranchName"] == "feature/x"
@@ -276,7 +276,7 @@ def test_a_trigger_takes_branches_by_pattern_and_excludes_come_first(shop: Accou
     assert shop.pipelines.push("me/shop", "main") == []
 
 
-def test_what_one_filter_says_must_all_hold_and_one_filter_of_several_is_enough(shop: Account) -> None:
+def test_all_criteria_of_a_filter_must_match_and_one_matching_filter_is_enough(shop: Account) -> None:
     trigger(
         shop,
         pushes=[
@@ -291,14 +291,14 @@ def test_what_one_filter_says_must_all_hold_and_one_filter_of_several_is_enough(
     assert started == [1, 0, 1, 0]
 
 
-def test_files_count_if_one_of_the_first_hundred_is_included_and_not_excluded(shop: Account) -> None:
+def test_files_match_if_one_of_the_first_hundred_is_included_and_not_excluded(shop: Account) -> None:
     trigger(shop, pushes=[{"filePaths": {"includes": ["app/**"], "excludes": ["**/README.md"]}}])
     assert shop.pipelines.push("me/shop", files=["app/README.md"]) == []
     assert len(shop.pipelines.push("me/shop", files=["app/README.md", "app/server.py"])) == 1
     assert shop.pipelines.push("me/shop", files=[*["docs/x"] * 100, "app/server.py"]) == []
 
 
-def test_a_tag_starts_what_names_tags_and_nothing_that_names_branches(shop: Account) -> None:
+def test_a_tag_starts_triggers_for_tags_and_none_for_branches(shop: Account) -> None:
     trigger(shop, pushes=[{"branches": {"includes": ["**"]}}, {"tags": {"includes": ["v*"], "excludes": ["v2"]}}])
     [execution] = shop.pipelines.push_tag("me/shop", "v1")
     assert execution.variables == {
@@ -311,7 +311,7 @@ def test_a_tag_starts_what_names_tags_and_nothing_that_names_branches(shop: Acco
     assert len(shop.pipelines.push("me/shop")) == 1
 
 
-def test_a_pull_request_starts_what_names_its_event_and_its_destination(shop: Account) -> None:
+def test_a_pull_request_starts_triggers_for_its_event_and_its_destination(shop: Account) -> None:
     trigger(shop, pullRequests=[{"events": ["OPEN"], "branches": {"includes": ["main"]}}])
     [execution] = shop.pipelines.pull_request("me/shop", "OPEN", source="feature/x")
     assert execution.variables == {
@@ -329,7 +329,7 @@ def test_a_pull_request_starts_what_names_its_event_and_its_destination(shop: Ac
     assert shop.pipelines.push("me/shop") == []
 
 
-def test_a_connection_is_used_by_the_role_of_the_pipeline(shop: Account) -> None:
+def test_a_connection_is_used_with_the_role_of_the_pipeline(shop: Account) -> None:
     shop.pipeline([connection()])
     assert shop.run().variables["Source.BranchName"] == "main"
     assert calls(shop, ROLE)[0] == ("codestar-connections", "UseConnection")
@@ -354,7 +354,7 @@ def test_a_pattern_is_a_glob(pattern: str, fits: str, misfits: str) -> None:
 # Repositories
 
 
-def test_a_repository_with_images_is_deleted_by_force_alone(stocked: Account) -> None:
+def test_a_repository_with_images_is_deleted_only_with_force(stocked: Account) -> None:
     """https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DeleteRepository.html"""
     client = stocked.world.client("ecr")
     put_image(stocked, "first", "a")
@@ -372,15 +372,15 @@ def test_a_repository_with_images_is_deleted_by_force_alone(stocked: Account) ->
 # Variables
 
 
-def test_a_variable_is_what_was_given_or_else_its_default(account: Account) -> None:
-    told = {"CustomData": "#{variables.COLOR} #{variables.SIZE}"}
+def test_a_variable_has_the_given_value_or_its_default(account: Account) -> None:
+    configuration = {"CustomData": "#{variables.COLOR} #{variables.SIZE}"}
     declared = [{"name": "COLOR", "defaultValue": "blue"}, {"name": "SIZE"}]
-    account.pipeline([action("Approve", configuration=told)], variables=declared)
+    account.pipeline([action("Approve", configuration=configuration)], variables=declared)
     execution = account.pipelines.start("pipeline", variables={"SIZE": "4"})
     assert execution.action("Approve").configuration == {"CustomData": "blue 4"}
 
 
-def test_a_variable_without_a_default_must_be_given_and_an_unknown_one_must_not(account: Account) -> None:
+def test_a_variable_without_a_default_is_required_and_an_unknown_one_is_rejected(account: Account) -> None:
     account.pipeline([action("Approve")], variables=[{"name": "SIZE"}])
     for given in ({}, {"SIZE": "4", "SHAPE": "round"}):
         with pytest.raises(AwsError, match="ValidationException"):
@@ -396,7 +396,7 @@ def test_a_value_is_one_line_of_1_to_1000_characters(account: Account, value: st
     assert account.pipelines.start("pipeline", variables={"SIZE": "x" * 1000}).status == "Succeeded"
 
 
-def test_an_execution_shows_what_its_variables_are(account: Account) -> None:
+def test_an_execution_shows_the_values_of_its_variables(account: Account) -> None:
     declared = [{"name": "COLOR", "defaultValue": "blue"}, {"name": "SIZE"}]
     account.pipeline([action("Approve")], variables=declared)
     execution = account.pipelines.start("pipeline", variables={"SIZE": '"4"'})
@@ -407,16 +407,16 @@ def test_an_execution_shows_what_its_variables_are(account: Account) -> None:
     ]
 
 
-def test_a_value_is_pasted_into_json_as_it_is(account: Account) -> None:
-    told = {"CustomData": json.dumps([{"value": "#{variables.SIZE}"}])}
-    account.pipeline([action("Approve", configuration=told)], variables=[{"name": "SIZE"}])
+def test_a_value_is_substituted_into_json_unescaped(account: Account) -> None:
+    configuration = {"CustomData": json.dumps([{"value": "#{variables.SIZE}"}])}
+    account.pipeline([action("Approve", configuration=configuration)], variables=[{"name": "SIZE"}])
     execution = account.pipelines.start("pipeline", variables={"SIZE": '4"},{"value":"5'})
     assert json.loads(execution.action("Approve").configuration["CustomData"]) == [{"value": "4"}, {"value": "5"}]
 
 
-def test_environment_variables_that_are_no_json_fail_the_action(account: Account) -> None:
-    told = {"ProjectName": "build", "EnvironmentVariables": '[{"name":"A","value":"#{variables.SIZE}"}]'}
-    build = action("Build", "CodeBuild", category="Build", configuration=told)
+def test_environment_variables_that_are_not_json_fail_the_action(account: Account) -> None:
+    configuration = {"ProjectName": "build", "EnvironmentVariables": '[{"name":"A","value":"#{variables.SIZE}"}]'}
+    build = action("Build", "CodeBuild", category="Build", configuration=configuration)
     account.pipeline([build], variables=[{"name": "SIZE"}])
     execution = account.pipelines.start("pipeline", variables={"SIZE": '"'})
     assert execution.action("Build").status == "Failed"
@@ -424,9 +424,9 @@ def test_environment_variables_that_are_no_json_fail_the_action(account: Account
 
 
 def test_a_source_action_resolves_no_variables(account: Account) -> None:
-    told = {"CustomData": "#{codepipeline.PipelineExecutionId}"}
-    account.pipeline([action("Source", configuration=told, category="Source")])
-    assert account.run().action("Source").configuration == told
+    configuration = {"CustomData": "#{codepipeline.PipelineExecutionId}"}
+    account.pipeline([action("Source", configuration=configuration, category="Source")])
+    assert account.run().action("Source").configuration == configuration
 
 
 # Conditions
@@ -453,18 +453,18 @@ def test_a_stage_whose_condition_is_met_is_entered(account: Account) -> None:
     assert (execution.status, ran(execution)) == ("Succeeded", ["First", "Second", "Third"])
 
 
-def test_a_condition_that_is_not_met_fails_its_stage(account: Account) -> None:
+def test_an_unmet_condition_fails_its_stage(account: Account) -> None:
     execution = guarded(account, "FAIL", "DeploymentWindow", Cron="* * 9-17 ? * MON-FRI", TimeZone="Europe/Berlin")
     assert (execution.status, ran(execution)) == ("Failed", ["First"])
     assert execution.message == "Stage1, rule Check: 2026-01-01T01:00+0100 is outside of * * 9-17 ? * MON-FRI"
 
 
-def test_a_condition_that_is_not_met_can_skip_its_stage(account: Account) -> None:
+def test_an_unmet_condition_can_skip_its_stage(account: Account) -> None:
     execution = guarded(account, "SKIP", "VariableCheck", Variable="a", Operator="EQ", Value="b")
     assert (execution.status, ran(execution)) == ("Succeeded", ["First", "Third"])
 
 
-def test_a_retry_looks_at_the_condition_again(account: Account) -> None:
+def test_a_retry_evaluates_the_condition_again(account: Account) -> None:
     execution = guarded(account, "FAIL", "DeploymentWindow", Cron="* * 9-17 ? * *")
     assert account.pipelines.retry(execution, "Stage1").status == "Failed"
     account.world.clock.sleep(9 * 3600)
@@ -472,7 +472,7 @@ def test_a_retry_looks_at_the_condition_again(account: Account) -> None:
     assert (ran(execution), execution.message) == (["First", "Second", "Third"], "")
 
 
-def test_a_rule_of_an_unknown_kind_fails_its_stage(account: Account) -> None:
+def test_a_rule_of_an_unknown_provider_fails_its_stage(account: Account) -> None:
     execution = guarded(account, "FAIL", "CloudWatchAlarm")
     assert execution.message == "Stage1, rule Check: not in the stand-in: CloudWatchAlarm"
 
@@ -511,14 +511,14 @@ def test_a_variable_is_compared_by_its_operator(account: Account, operator: str,
         ("* * * * * * 2027-2030", False),
     ],
 )
-def test_a_window_is_a_cron_expression(cron: str, inside: bool) -> None:
+def test_a_deployment_window_is_a_cron_expression(cron: str, inside: bool) -> None:
     assert within(cron, datetime(2026, 1, 5, 9, 30, tzinfo=UTC)) == inside  # a Monday
 
 
 # Approvals
 
 
-def test_an_approval_that_nobody_gives_expires(account: Account) -> None:
+def test_an_approval_expires_without_a_response(account: Account) -> None:
     account.pipelines.approve = lambda execution, action: None
     account.pipeline([action("Approve")])
     began = account.world.clock.now()
@@ -526,7 +526,7 @@ def test_an_approval_that_nobody_gives_expires(account: Account) -> None:
     assert 0 <= account.world.clock.now() - began - 7 * 24 * 3600 < 1
 
 
-def test_an_approval_can_be_given_less_time(account: Account) -> None:
+def test_an_approval_can_have_a_shorter_timeout(account: Account) -> None:
     account.pipelines.approve = lambda execution, action: None
     account.pipeline([action("Approve", timeoutInMinutes=60)])
     began = account.world.clock.now()
@@ -534,9 +534,13 @@ def test_an_approval_can_be_given_less_time(account: Account) -> None:
     assert 0 <= account.world.clock.now() - began - 3600 < 1
 
 
-def test_an_approval_tells_its_topic_what_is_approved(account: Account) -> None:
-    told = {"NotificationArn": TOPIC, "CustomData": "#{variables.A}", "ExternalEntityLink": "https://x/#{variables.A}"}
-    account.pipeline([action("Approve", configuration=told)], variables=[{"name": "A", "defaultValue": "b"}])
+def test_an_approval_publishes_what_is_to_be_approved(account: Account) -> None:
+    configuration = {
+        "NotificationArn": TOPIC,
+        "CustomData": "#{variables.A}",
+        "ExternalEntityLink": "https://x/#{variables.A}",
+    }
+    account.pipeline([action("Approve", configuration=configuration)], variables=[{"name": "A", "defaultValue": "b"}])
     account.run()
     [sent] = account.pipelines.published
     token = sent["message"]["approval"].pop("token")
@@ -563,7 +567,7 @@ def test_an_approval_tells_its_topic_what_is_approved(account: Account) -> None:
 # Modes
 
 
-def test_in_queued_mode_all_executions_wait_and_run_in_their_order(account: Account) -> None:
+def test_in_queued_mode_all_executions_run_in_order(account: Account) -> None:
     inside, go_on, order = threading.Event(), threading.Event(), []
 
     def approve(execution: Execution, action: Action) -> bool:
@@ -603,25 +607,25 @@ def service(account: Account, **container: Any) -> None:
     )
     arn = made["taskDefinition"]["taskDefinitionArn"]
     breaker = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
-    asked = {"taskDefinition": arn, "desiredCount": 2, "deploymentConfiguration": breaker}
-    ecs.create_service(cluster="main", serviceName="web", **asked)
+    settings = {"taskDefinition": arn, "desiredCount": 2, "deploymentConfiguration": breaker}
+    ecs.create_service(cluster="main", serviceName="web", **settings)
     account.world.clock.sleep(60)
 
 
 def deploy(account: Account, image: str, name: str = "app", **configuration: str) -> Execution:
-    """A pipeline of a source in S3, and the ECS action."""
+    """A pipeline with a source in S3, and the ECS action."""
     definitions = json.dumps([{"name": name, "imageUri": image}])
     if "sources" not in [b["Name"] for b in account.world.client("s3").list_buckets()["Buckets"]]:
         bucket(account)
     body = zipped(imagedefinitions__json=definitions)
     account.world.client("s3").put_object(Bucket="sources", Key="app.zip", Body=body)
-    told = {"ClusterName": "main", "ServiceName": "web", **configuration}
-    account.pipeline([s3()], [action("Deploy", "ECS", configuration=told, inputArtifacts=["Code"])])
+    settings = {"ClusterName": "main", "ServiceName": "web", **configuration}
+    account.pipeline([s3()], [action("Deploy", "ECS", configuration=settings, inputArtifacts=["Code"])])
     account.world.api.calls.clear()
     return account.run()
 
 
-def test_the_ecs_action_deploys_the_revision_of_the_service_with_another_image(account: Account) -> None:
+def test_the_ecs_action_deploys_the_services_revision_with_a_new_image(account: Account) -> None:
     service(account)
     unused = {"name": "app", "image": "unused"}
     account.world.client("ecs").register_task_definition(family="web", containerDefinitions=[unused])
@@ -637,20 +641,20 @@ def test_the_ecs_action_deploys_the_revision_of_the_service_with_another_image(a
     assert list(made_calls) == ["DescribeServices", "DescribeTaskDefinition", "RegisterTaskDefinition", "UpdateService"]
 
 
-def test_the_ecs_action_does_not_notice_a_rollback_and_waits_until_its_time_is_over(account: Account) -> None:
+def test_the_ecs_action_does_not_notice_a_rollback_and_waits_for_its_timeout(account: Account) -> None:
     service(account)
     account.world.ecs.fault = lambda definition: "exit 1" if "other/web:2" in str(definition) else None
     began = account.world.clock.now()
     execution = deploy(account, "other/web:2", DeploymentTimeout="30")
-    told = "The Amazon ECS service did not reach a steady state within 30 minutes"
-    assert execution.action("Deploy").message == told
+    message = "The Amazon ECS service did not reach a steady state within 30 minutes"
+    assert execution.action("Deploy").message == message
     assert 1800 <= account.world.clock.now() - began < 1860
-    assert deploy(account, "other/web:2").action("Deploy").message == told.replace("30", "60")
+    assert deploy(account, "other/web:2").action("Deploy").message == message.replace("30", "60")
 
 
-def test_the_ecs_action_waits_until_the_tasks_before_are_gone(account: Account) -> None:
+def test_the_ecs_action_waits_until_the_old_tasks_have_stopped(account: Account) -> None:
     service(account)
-    account.world.ecs.start_seconds = 12  # a look of the action sees them run, and not healthy
+    account.world.ecs.start_seconds = 12  # a poll of the action sees them running but not healthy
     account.world.ecs.fault = lambda definition: "health check" if "other/web:2" in str(definition) else None
     assert deploy(account, "other/web:2").status == "Failed"
 
@@ -663,10 +667,10 @@ def test_the_ecs_action_fails_without_its_file_its_service_or_the_container(acco
         "Did not find the image definition file images.json in the input artifacts ZIP file. Verify the file is "
         f"stored in your pipeline's Amazon S3 artifact bucket: artifacts key: {key}"
     )
-    told = deploy(account, "other/web:2", ServiceName="shop").action("Deploy").message
-    assert told == "The service shop is not in the cluster main"
-    told = deploy(account, "other/web:2", name="web").action("Deploy").message
-    assert told == "No container of the task definition is called web"
+    message = deploy(account, "other/web:2", ServiceName="shop").action("Deploy").message
+    assert message == "The service shop is not in the cluster main"
+    message = deploy(account, "other/web:2", name="web").action("Deploy").message
+    assert message == "No container of the task definition is called web"
 
 
 # Builds
@@ -687,8 +691,8 @@ def project(account: Account, *commands: str, source: str = "NO_SOURCE", **phase
     )
 
 
-def begin(account: Account, **asked: Any) -> str:
-    answer = account.world.client("codebuild").start_build(projectName="project", **asked)
+def begin(account: Account, **options: Any) -> str:
+    answer = account.world.client("codebuild").start_build(projectName="project", **options)
     return str(answer["build"]["id"])
 
 
@@ -698,7 +702,7 @@ def look(account: Account, id: str) -> dict[str, Any]:
     return build
 
 
-def test_a_build_is_in_progress_first_and_then_ends_as_its_commands_do(account: Account) -> None:
+def test_a_build_is_in_progress_first_and_then_ends_with_the_result_of_its_commands(account: Account) -> None:
     project(account, 'export OUT="$CODEBUILD_BUILD_ID to $SERVICE_URL"', install=["true"])
     override = {"name": "SERVICE_URL", "value": "http://new", "type": "PLAINTEXT"}
     id = begin(account, environmentVariablesOverride=[override])
@@ -720,19 +724,19 @@ def test_a_build_is_in_progress_first_and_then_ends_as_its_commands_do(account: 
 
 
 @pytest.mark.parametrize("command", ["test -f nothing", "exit 1"])
-def test_a_build_that_fails_says_in_which_phase_and_by_which_command(account: Account, command: str) -> None:
+def test_a_failed_build_reports_the_phase_and_the_command(account: Account, command: str) -> None:
     project(account, "true", command)
     id = begin(account)
     look(account, id)
     failed = look(account, id)
     assert failed["buildStatus"] == "FAILED"
-    told = f"Error while executing command: {command}. Reason: exit status 1"
+    message = f"Error while executing command: {command}. Reason: exit status 1"
     assert [(p["phaseType"], p["contexts"]) for p in failed["phases"] if p["phaseStatus"] == "FAILED"] == [
-        ("BUILD", [{"statusCode": "COMMAND_EXECUTION_ERROR", "message": told}])
+        ("BUILD", [{"statusCode": "COMMAND_EXECUTION_ERROR", "message": message}])
     ]
 
 
-def test_a_build_takes_its_source_from_s3_as_the_role_of_its_project(account: Account) -> None:
+def test_a_build_reads_its_source_from_s3_with_the_role_of_its_project(account: Account) -> None:
     project(account, "export OUT=$(cat a.txt)", source="CODEPIPELINE")
     bucket(account).put_object(Bucket="sources", Key="app.zip", Body=zipped(a__txt="text"))
     id = begin(account, sourceTypeOverride="S3", sourceLocationOverride="sources/app.zip")
@@ -744,13 +748,13 @@ def test_a_build_takes_its_source_from_s3_as_the_role_of_its_project(account: Ac
     assert [(p["phaseType"], p["phaseStatus"]) for p in look(account, id)["phases"]] == [("DOWNLOAD_SOURCE", "FAILED")]
 
 
-def test_a_project_of_a_pipeline_cannot_be_built_without_another_source(account: Account) -> None:
+def test_a_project_of_a_pipeline_can_be_built_only_with_another_source(account: Account) -> None:
     project(account, "true", source="CODEPIPELINE")
     with pytest.raises(ClientError, match="InvalidInputException.*is built by pipelines only"):
         begin(account)
 
 
-def test_the_same_token_is_the_same_build_for_five_minutes(account: Account) -> None:
+def test_the_same_token_returns_the_same_build_for_five_minutes(account: Account) -> None:
     project(account, "true")
     first = begin(account, idempotencyToken="t")
     assert begin(account, idempotencyToken="t") == first
@@ -759,7 +763,7 @@ def test_the_same_token_is_the_same_build_for_five_minutes(account: Account) -> 
     assert begin(account, idempotencyToken="t") != first
 
 
-def test_a_build_that_is_stopped_does_not_run(account: Account, tmp_path: Path) -> None:
+def test_a_stopped_build_does_not_run(account: Account, tmp_path: Path) -> None:
     project(account, f"touch {tmp_path}/ran")
     id = begin(account)
     account.world.client("codebuild").stop_build(id=id)
@@ -767,14 +771,14 @@ def test_a_build_that_is_stopped_does_not_run(account: Account, tmp_path: Path) 
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_build_can_be_made_to_end_as_a_test_needs_it(account: Account) -> None:
+def test_a_test_can_set_the_result_of_a_build(account: Account) -> None:
     project(account, "true")
     account.world.codebuild.end = lambda project: "TIMED_OUT"
     id = begin(account)
     assert [look(account, id)["buildStatus"] for _ in range(2)] == ["IN_PROGRESS", "TIMED_OUT"]
 
 
-def test_what_is_not_there_is_not_built_and_not_found(account: Account) -> None:
+def test_a_missing_project_or_build_is_an_error(account: Account) -> None:
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         begin(account)
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
@@ -783,7 +787,7 @@ def test_what_is_not_there_is_not_built_and_not_found(account: Account) -> None:
     assert (answer["builds"], answer["buildsNotFound"]) == ([], ["project:1"])
 
 
-def test_a_secret_is_read_by_the_role_of_the_project(account: Account) -> None:
+def test_a_secret_is_read_with_the_role_of_the_project(account: Account) -> None:
     project(account, 'export OUT="$A, $B"')
     arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf"
     given = [{"name": "A", "value": f"{arn}:password", "type": "SECRETS_MANAGER"}]
@@ -799,7 +803,7 @@ def test_a_secret_is_read_by_the_role_of_the_project(account: Account) -> None:
     ]
 
 
-def test_an_action_of_the_category_test_is_a_build(account: Account) -> None:
+def test_an_action_of_the_category_test_runs_a_build(account: Account) -> None:
     project(account, "test $(cat a.txt) = text", source="CODEPIPELINE")
     bucket(account).put_object(Bucket="sources", Key="app.zip", Body=zipped(a__txt="text"))
     test = action("Test", "CodeBuild", category="Test", configuration={"ProjectName": "project"})
@@ -810,14 +814,14 @@ def test_an_action_of_the_category_test_is_a_build(account: Account) -> None:
 # Scans
 
 
-def findings(account: Account, digest: str, **asked: Any) -> dict[str, Any]:
+def findings(account: Account, digest: str, **options: Any) -> dict[str, Any]:
     answer: dict[str, Any] = account.world.client("ecr").describe_image_scan_findings(
-        repositoryName="web", imageId={"imageDigest": digest}, **asked
+        repositoryName="web", imageId={"imageDigest": digest}, **options
     )
     return answer
 
 
-def test_a_scan_begins_some_time_after_the_push_and_ends_later(stocked: Account) -> None:
+def test_a_scan_starts_some_time_after_the_push_and_ends_later(stocked: Account) -> None:
     digest = put_image(stocked, "one", "latest")
     stocked.world.clock.sleep(9)
     with pytest.raises(ClientError, match="ScanNotFoundException"):
@@ -829,7 +833,7 @@ def test_a_scan_begins_some_time_after_the_push_and_ends_later(stocked: Account)
     assert (done["imageScanStatus"]["status"], done["imageScanFindings"]["findings"]) == ("COMPLETE", [])
 
 
-def test_an_image_is_not_scanned_where_the_repository_does_not_scan_on_push(stocked: Account) -> None:
+def test_an_image_is_not_scanned_if_the_repository_does_not_scan_on_push(stocked: Account) -> None:
     off = {"scanOnPush": False}
     stocked.world.client("ecr").create_repository(repositoryName="web", imageScanningConfiguration=off)
     digest = put_image(stocked, "one", "latest")
@@ -841,7 +845,7 @@ def test_an_image_is_not_scanned_where_the_repository_does_not_scan_on_push(stoc
     assert findings(stocked, digest)["imageScanStatus"]["status"] == "COMPLETE"
 
 
-def test_findings_come_in_pages_and_are_counted(stocked: Account) -> None:
+def test_findings_are_paged_and_counted(stocked: Account) -> None:
     digest = put_image(stocked, "one", "latest")
     found = [{"name": f"CVE-{n}", "severity": "HIGH" if n else "LOW", "uri": "https://x"} for n in range(3)]
     stocked.world.ecr.scan = lambda of: Scan(findings=found) if of == digest else Scan()
@@ -854,7 +858,7 @@ def test_findings_come_in_pages_and_are_counted(stocked: Account) -> None:
     assert "nextToken" not in then
 
 
-def test_findings_of_inspector_stand_in_place_of_the_basic_ones(stocked: Account) -> None:
+def test_inspectors_findings_replace_the_basic_ones(stocked: Account) -> None:
     digest = put_image(stocked, "one", "latest")
     found = [{"title": "CVE-1", "severity": "CRITICAL"}]
     stocked.world.ecr.scan = lambda of: Scan("ACTIVE", enhanced=found, description="Continuous scan is selected.")
@@ -867,15 +871,15 @@ def test_findings_of_inspector_stand_in_place_of_the_basic_ones(stocked: Account
 # Functions
 
 
-def test_a_function_hands_over_an_artifact_with_the_credentials_of_its_job(account: Account) -> None:
+def test_a_function_writes_an_artifact_with_the_credentials_of_its_job(account: Account) -> None:
     account.function(
         'place = job["data"]["outputArtifacts"][0]\n'
         '    keys, where = job["data"]["artifactCredentials"], place["location"]["s3Location"]\n'
         '    s3 = boto3.client("s3", aws_access_key_id=keys["accessKeyId"],\n'
         '        aws_secret_access_key=keys["secretAccessKey"], aws_session_token=keys["sessionToken"])\n'
         '    s3.put_object(Bucket=where["bucketName"], Key=where["objectKey"], Body=b"made")\n'
-        '    told = {"ABOUT": json.dumps([place["name"], place["revision"], place["location"]["type"]])}\n'
-        '    client.put_job_success_result(jobId=job["id"], outputVariables=told)'
+        '    variables = {"ABOUT": json.dumps([place["name"], place["revision"], place["location"]["type"]])}\n'
+        '    client.put_job_success_result(jobId=job["id"], outputVariables=variables)'
     )
     made = action("Make", "Lambda", configuration={"FunctionName": "function"}, namespace="Made")
     account.pipeline([made | {"outputArtifacts": ["Thing"]}], [action("Look", inputArtifacts=["Thing"])])
@@ -886,10 +890,10 @@ def test_a_function_hands_over_an_artifact_with_the_credentials_of_its_job(accou
     assert calls(account, f"{ROLE}/artifacts") == [("s3", "PutObject")]
 
 
-# History and notices
+# History and notifications
 
 
-def test_executions_are_listed_the_newest_first_and_in_pages(account: Account) -> None:
+def test_executions_are_listed_newest_first_and_in_pages(account: Account) -> None:
     account.pipelines.approve = lambda execution, action: execution.number == 0
     account.pipeline([action("Approve")])
     executions = [account.run(), account.run()]
@@ -907,7 +911,7 @@ def test_executions_are_listed_the_newest_first_and_in_pages(account: Account) -
         client.list_pipeline_executions(pipelineName="other")
 
 
-def test_history_says_why_an_action_failed(account: Account) -> None:
+def test_history_shows_why_an_action_failed(account: Account) -> None:
     account.pipelines.approve = lambda execution, action: False
     account.pipeline([action("Approve")])
     account.run()
@@ -922,15 +926,15 @@ def handler(event, context):
     detail = event["detail"]
     found = boto3.client("codepipeline").list_pipeline_executions(pipelineName=detail["pipeline"])
     statuses = [summary["status"] for summary in found["pipelineExecutionSummaries"]]
-    told = [event["source"], event["detail-type"], detail["state"], detail["execution-id"], statuses]
-    boto3.client("s3").put_object(Bucket="artifacts", Key=detail["state"], Body=repr(told).encode())
+    record = [event["source"], event["detail-type"], detail["state"], detail["execution-id"], statuses]
+    boto3.client("s3").put_object(Bucket="artifacts", Key=detail["state"], Body=repr(record).encode())
 """
 
 
 def notifier(account: Account) -> None:
     code = {"assets": {"index.py": {"text": NOTIFIER}}}
-    told = {"code": code, "handler": "index.handler", "role": "arn:aws:iam::123456789012:role/n", "timeout": 60.0}
-    account.put("aws:lambda/function:Function", "notifier", **told)
+    settings = {"code": code, "handler": "index.handler", "role": "arn:aws:iam::123456789012:role/n", "timeout": 60.0}
+    account.put("aws:lambda/function:Function", "notifier", **settings)
     function = "arn:aws:lambda:eu-west-1:123456789012:function:notifier"
     kind = "CodePipeline Pipeline Execution State Change"
     rule(account, {"source": ["aws.codepipeline"], "detail-type": [kind]}, arn=function, roleArn=None)
@@ -941,7 +945,7 @@ def heard(account: Account) -> set[str]:
     return {entry["Key"] for entry in found}
 
 
-def test_a_function_hears_of_executions_if_events_may_invoke_it(account: Account) -> None:
+def test_a_function_receives_events_of_executions_if_events_may_invoke_it(account: Account) -> None:
     account.pipelines.approve = lambda execution, action: False
     account.pipeline([action("Approve")])
     notifier(account)
@@ -952,9 +956,9 @@ def test_a_function_hears_of_executions_if_events_may_invoke_it(account: Account
     account.put("aws:lambda/permission:Permission", "permission", **may, sourceArn="arn:rule")
     execution = account.run()
     assert heard(account) == {"STARTED", "FAILED"}
-    told = account.world.client("s3").get_object(Bucket="artifacts", Key="FAILED")["Body"].read().decode()
+    record = account.world.client("s3").get_object(Bucket="artifacts", Key="FAILED")["Body"].read().decode()
     kind = "CodePipeline Pipeline Execution State Change"
-    assert told == repr(["aws.codepipeline", kind, "FAILED", execution.id, ["Failed", "Failed"]])
+    assert record == repr(["aws.codepipeline", kind, "FAILED", execution.id, ["Failed", "Failed"]])
     account.pipelines.approve = lambda execution, action: True
     account.pipelines.retry(execution, "Stage0")
     assert heard(account) == {"STARTED", "FAILED", "RESUMED", "SUCCEEDED"}
@@ -965,35 +969,37 @@ def notices(account: Account, **policy: Any) -> None:
     targets = [{"address": TOPIC, "type": "SNS"}]
     account.put(NOTICES, "notices", resource="arn:pipeline", eventTypeIds=needed, targets=targets)
     service = {"Service": "codestar-notifications.amazonaws.com"}
-    said = {"Effect": "Allow", "Principal": service, "Action": "sns:Publish", "Resource": TOPIC, **policy}
-    account.put(POLICY, "policy", arn=TOPIC, policy=json.dumps({"Statement": [said]}))
+    statement = {"Effect": "Allow", "Principal": service, "Action": "sns:Publish", "Resource": TOPIC, **policy}
+    account.put(POLICY, "policy", arn=TOPIC, policy=json.dumps({"Statement": [statement]}))
 
 
-def test_a_notification_rule_tells_its_topic_of_the_events_it_names(account: Account) -> None:
+def test_a_notification_rule_publishes_the_events_that_it_includes(account: Account) -> None:
     account.pipelines.approve = lambda execution, action: execution.number == 0
     account.pipeline([action("Approve")])
     notices(account)
     executions = [account.run(), account.run()]
-    told = [(sent["topic"], sent["message"]["detail"]) for sent in account.pipelines.published]
-    assert [(topic, detail["execution-id"], detail["state"]) for topic, detail in told] == [
+    sent = [(notice["topic"], notice["message"]["detail"]) for notice in account.pipelines.published]
+    assert [(topic, detail["execution-id"], detail["state"]) for topic, detail in sent] == [
         (TOPIC, executions[0].id, "STARTED"),
         (TOPIC, executions[1].id, "STARTED"),
         (TOPIC, executions[1].id, "FAILED"),
     ]
-    assert told[0][1]["actionName"] == "Approve"
+    assert sent[0][1]["actionName"] == "Approve"
 
 
 @pytest.mark.parametrize(
     "policy", [{"Principal": {"Service": "events.amazonaws.com"}}, {"Action": "sns:Subscribe"}, {"Effect": "Deny"}]
 )
-def test_a_topic_that_does_not_let_the_service_publish_hears_nothing(account: Account, policy: dict[str, Any]) -> None:
+def test_a_topic_whose_policy_does_not_allow_the_service_receives_nothing(
+    account: Account, policy: dict[str, Any]
+) -> None:
     account.pipeline([action("Approve")])
     notices(account, **policy)
     account.run()
     assert account.pipelines.published == []
 
 
-def test_a_notification_rule_that_is_off_or_of_another_pipeline_tells_nothing(account: Account) -> None:
+def test_a_notification_rule_that_is_off_or_of_another_pipeline_publishes_nothing(account: Account) -> None:
     account.pipeline([action("Approve")])
     notices(account)
     rule = account.world.aws.resources["notices"].inputs
@@ -1004,13 +1010,13 @@ def test_a_notification_rule_that_is_off_or_of_another_pipeline_tells_nothing(ac
     assert account.pipelines.published == []
 
 
-def test_a_topic_is_sent_what_a_function_publishes(account: Account) -> None:
+def test_a_topic_receives_what_a_function_publishes(account: Account) -> None:
     made = Topic(account.world.client("sns")).create("topic", {"name": "topic"})
     client = account.world.client("sns")
-    client.publish(TopicArn=TOPIC, Subject="red", Message="it failed")
+    client.publish(TopicArn=TOPIC, Subject="failed", Message="it failed")
     assert (made, account.pipelines.published) == (
         ("", {"arn": TOPIC}),
-        [{"topic": TOPIC, "message": "it failed", "subject": "red"}],
+        [{"topic": TOPIC, "message": "it failed", "subject": "failed"}],
     )
     Topic(client).delete(TOPIC, {})
     with pytest.raises(ClientError, match="NotFound"):

@@ -1,4 +1,4 @@
-"""The rules of CodePipeline, CodeBuild and Lambda that the stand-in claims AWS follows."""
+"""The rules of the stand-in for CodePipeline, CodeBuild and Lambda."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def test_actions_run_in_the_order_of_their_run_order(account: Account) -> None:
     assert names(account.run()) == [("First", "Succeeded"), ("Second", "Succeeded"), ("Third", "Succeeded")]
 
 
-def test_nothing_runs_after_an_action_that_failed(account: Account) -> None:
+def test_nothing_runs_after_a_failed_action(account: Account) -> None:
     account.pipelines.approve = lambda execution, action: action.name != "First"
     account.pipeline([action("First"), action("Second", runOrder=2)], [action("Third")])
     execution = account.run()
     assert (execution.status, names(execution)) == ("Failed", [("First", "Failed")])
 
 
-def test_a_retry_runs_what_failed_and_not_what_succeeded(account: Account) -> None:
+def test_a_retry_runs_failed_actions_only(account: Account) -> None:
     account.pipelines.approve = lambda execution, action: action.name != "Second"
     account.pipeline([action("Zero")], [action("First"), action("Second", runOrder=2)], [action("Third")])
     execution = account.run()
@@ -53,15 +53,15 @@ def test_a_retry_runs_what_failed_and_not_what_succeeded(account: Account) -> No
     assert [name for name, _ in names(execution)] == ["Zero", "First", "Second", "Second", "Third"]
 
 
-def test_an_action_of_an_unknown_kind_fails(account: Account) -> None:
+def test_an_action_of_an_unknown_provider_fails(account: Account) -> None:
     account.pipeline([action("Deploy", "CloudFormation")])
     assert account.run().action("Deploy").message == "not in the stand-in: CloudFormation"
 
 
 def test_variables_of_a_namespace_and_of_the_execution_are_resolved(account: Account) -> None:
     account.function('client.put_job_success_result(jobId=job["id"], outputVariables={"COLOR": "blue"})')
-    told = {"CustomData": "#{Out.COLOR} #{codepipeline.PipelineExecutionId}"}
-    account.pipeline([invoke()], [action("Approve", configuration=told)])
+    configuration = {"CustomData": "#{Out.COLOR} #{codepipeline.PipelineExecutionId}"}
+    account.pipeline([invoke()], [action("Approve", configuration=configuration)])
     execution = account.run()
     assert execution.action("Approve").configuration == {"CustomData": f"blue {execution.id}"}
 
@@ -71,7 +71,7 @@ def test_an_unknown_variable_fails_its_action(account: Account) -> None:
     assert account.run().action("Approve").message == "Variable #{Nobody.SAYS} is not known: no action before has it"
 
 
-def test_a_job_is_given_again_with_the_token_that_its_function_handed_over(account: Account) -> None:
+def test_a_job_is_sent_again_with_the_continuation_token_of_its_function(account: Account) -> None:
     account.function(
         'token = job["data"].get("continuationToken")\n'
         '    if token == "2": client.put_job_success_result(jobId=job["id"], outputVariables={"RUNS": token})\n'
@@ -84,7 +84,7 @@ def test_a_job_is_given_again_with_the_token_that_its_function_handed_over(accou
     assert account.world.clock.now() - began >= 60
 
 
-def test_a_token_excludes_output_variables(account: Account) -> None:
+def test_a_continuation_token_excludes_output_variables(account: Account) -> None:
     account.function(
         'client.put_job_success_result(jobId=job["id"], continuationToken="1", outputVariables={"A": "b"})'
     )
@@ -92,7 +92,7 @@ def test_a_token_excludes_output_variables(account: Account) -> None:
     assert "output variables and a continuation token exclude each other" in account.run().action("Invoke").log
 
 
-def test_a_failure_is_told_with_its_message(account: Account) -> None:
+def test_a_failure_has_the_message_of_the_function(account: Account) -> None:
     account.function(
         'client.put_job_failure_result(jobId=job["id"], failureDetails={"type": "JobFailed", "message": "no luck"})'
     )
@@ -101,7 +101,7 @@ def test_a_failure_is_told_with_its_message(account: Account) -> None:
     assert (execution.status, execution.action("Invoke").message) == ("Failed", "no luck")
 
 
-def test_a_function_that_says_nothing_times_out_after_twenty_minutes(account: Account) -> None:
+def test_a_function_that_reports_no_result_times_out_after_twenty_minutes(account: Account) -> None:
     account.function("pass")
     account.pipeline([invoke()])
     began = account.world.clock.now()
@@ -115,13 +115,13 @@ def test_an_event_whose_function_raises_is_tried_three_times(account: Account) -
     assert account.run().action("Invoke").log.count("again") == 3
 
 
-def test_a_run_of_a_function_ends_at_its_timeout(account: Account) -> None:
+def test_an_invocation_ends_at_its_timeout(account: Account) -> None:
     account.function("time.sleep(901)")
     account.pipeline([invoke()])
     assert "Task timed out after 900.00 seconds" in account.run().action("Invoke").log
 
 
-def test_an_answer_to_a_job_that_is_over_is_refused(account: Account) -> None:
+def test_a_result_for_a_job_that_has_ended_is_rejected(account: Account) -> None:
     account.function(
         'client.put_job_success_result(jobId=job["id"])\n    client.put_job_success_result(jobId=job["id"])'
     )
@@ -131,7 +131,7 @@ def test_an_answer_to_a_job_that_is_over_is_refused(account: Account) -> None:
         account.world.client("codepipeline").put_job_success_result(jobId="11111111-2222-3333-4444-555555555555")
 
 
-def test_history_shows_what_is_in_progress_of_the_execution_that_is_asked_for(account: Account) -> None:
+def test_history_shows_the_action_in_progress_of_the_requested_execution(account: Account) -> None:
     seen = []
 
     def look(execution: Execution, running: Action) -> bool:
@@ -148,7 +148,7 @@ def test_history_shows_what_is_in_progress_of_the_execution_that_is_asked_for(ac
     assert seen == [[("First", "InProgress")], [("Second", "InProgress"), ("First", "Succeeded")]] * 2
 
 
-def test_a_newer_execution_replaces_those_that_wait_and_never_the_one_that_runs(account: Account) -> None:
+def test_a_newer_execution_replaces_waiting_ones_and_never_the_running_one(account: Account) -> None:
     inside, go_on = threading.Event(), threading.Event()
 
     def approve(execution: Execution, action: Action) -> bool:
@@ -177,11 +177,11 @@ def repository(account: Account, folder: Path) -> None:
 
 
 def source(**configuration: str) -> dict[str, Any]:
-    told = {"RepositoryName": "shop", "BranchName": "main", **configuration}
-    return action("Source", "CodeCommit", configuration=told, outputArtifacts=["Code"], namespace="Source")
+    settings = {"RepositoryName": "shop", "BranchName": "main", **configuration}
+    return action("Source", "CodeCommit", configuration=settings, outputArtifacts=["Code"], namespace="Source")
 
 
-def test_a_push_starts_what_a_rule_says(account: Account, tmp_path: Path) -> None:
+def test_a_push_starts_the_target_of_a_rule(account: Account, tmp_path: Path) -> None:
     repository(account, tmp_path)
     account.pipeline([source(PollForSourceChanges="false")])
     assert account.pipelines.push("shop") == []
@@ -195,7 +195,7 @@ def test_a_push_starts_what_a_rule_says(account: Account, tmp_path: Path) -> Non
     assert account.pipelines.push("shop", "other") == []
 
 
-def test_a_source_that_polls_starts_its_pipeline_beside_the_rule(account: Account, tmp_path: Path) -> None:
+def test_a_source_that_polls_starts_its_pipeline_in_addition_to_the_rule(account: Account, tmp_path: Path) -> None:
     repository(account, tmp_path)
     account.pipeline([source()])
     account.put("aws:cloudwatch/eventRule:EventRule", "rule", eventPattern='{"source": ["aws.codecommit"]}')
@@ -203,17 +203,17 @@ def test_a_source_that_polls_starts_its_pipeline_beside_the_rule(account: Accoun
     assert len(account.pipelines.push("shop")) == 2
 
 
-def test_a_trigger_starts_a_pipeline_for_the_branches_it_includes(account: Account, tmp_path: Path) -> None:
+def test_a_trigger_starts_a_pipeline_for_the_branches_that_it_includes(account: Account, tmp_path: Path) -> None:
     repository(account, tmp_path)
-    told = {"FullRepositoryId": "shop", "BranchName": "main", "DetectChanges": "false"}
-    start = action("Source", "CodeStarSourceConnection", configuration=told, outputArtifacts=["Code"])
+    configuration = {"FullRepositoryId": "shop", "BranchName": "main", "DetectChanges": "false"}
+    start = action("Source", "CodeStarSourceConnection", configuration=configuration, outputArtifacts=["Code"])
     pushes = [{"branches": {"includes": ["main"]}}]
     account.pipeline([start], triggers=[{"gitConfiguration": {"sourceActionName": "Source", "pushes": pushes}}])
     assert len(account.pipelines.push("shop")) == 1
     assert account.pipelines.push("shop", "other") == []
 
 
-def test_a_source_hands_over_the_commit_as_a_zip_and_its_id(account: Account, tmp_path: Path) -> None:
+def test_a_source_outputs_the_commit_as_a_zip_and_its_id(account: Account, tmp_path: Path) -> None:
     repository(account, tmp_path)
     account.pipeline([source()])
     [execution] = account.pipelines.push("shop")
@@ -229,7 +229,7 @@ def test_a_source_hands_over_the_commit_as_a_zip_and_its_id(account: Account, tm
         assert archive.namelist() == ["a.txt"]
 
 
-def test_an_event_matches_a_pattern_by_every_key_of_it() -> None:
+def test_an_event_matches_a_pattern_by_all_of_its_keys() -> None:
     event = {"source": "aws.ecr", "resources": ["a", "b"], "detail": {"tag": "x"}}
     assert matches({"source": ["aws.ecr", "aws.s3"], "resources": ["b"], "detail": {"tag": ["x"]}}, event)
     assert not matches({"source": ["aws.s3"]}, event)
@@ -249,17 +249,17 @@ def test_a_phase_ends_at_its_first_command_that_fails(tmp_path: Path) -> None:
     assert build(tmp_path, build=["echo 1", "false", "echo 2"]) == (1, "1\n")
 
 
-def test_post_build_runs_even_after_a_build_that_failed(tmp_path: Path) -> None:
+def test_post_build_runs_even_after_a_failed_build(tmp_path: Path) -> None:
     assert build(tmp_path, build=["exit_with() { return 3; }; exit_with"], post_build=["echo pushed"]) == (
         3,
         "pushed\n",
     )
 
 
-def test_nothing_runs_after_a_pre_build_that_failed(tmp_path: Path) -> None:
+def test_nothing_runs_after_a_failed_pre_build(tmp_path: Path) -> None:
     assert build(tmp_path, pre_build=["false"], build=["echo 1"], post_build=["echo 2"]) == (1, "")
 
 
-def test_commands_share_one_shell_and_what_it_exports(tmp_path: Path) -> None:
+def test_commands_share_one_shell_and_its_variables(tmp_path: Path) -> None:
     assert build(tmp_path, install=["export A=b"], build=["echo $A"]) == (0, "b\n")
     assert "A=b" in (tmp_path / "exported").read_text().split("\0")

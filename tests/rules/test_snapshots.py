@@ -1,4 +1,4 @@
-"""What the stand-in promises of an account that is restored: nothing of what happened since is left."""
+"""The rules for restored accounts: nothing that happened since the snapshot remains."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MANIFEST: dict[str, Any] = {
 def account() -> Iterator[World]:
     with tools.registry() as address:
         if address.images is None:
-            pytest.skip("the tests of restored accounts: the image registry runs in a container, out of reach")
+            pytest.skip("tests of restored accounts: the image registry runs in a container, which cannot be restored")
         with World(address, {}, Path("pulumi")) as made:
             yield made
 
@@ -37,7 +37,7 @@ def put_parameter(account: World, value: str) -> None:
     account.client("ssm").put_parameter(Name="/state", Value=value, Type="String", Overwrite=True)
 
 
-def test_what_moto_keeps_is_restored_with_all_its_versions_and_nothing_else(account: World) -> None:
+def test_motos_state_is_restored_with_all_versions_and_nothing_else(account: World) -> None:
     s3, place = account.client("s3"), {"LocationConstraint": "eu-west-1"}
     s3.create_bucket(Bucket="kept", CreateBucketConfiguration=place)
     s3.put_bucket_versioning(Bucket="kept", VersioningConfiguration={"Status": "Enabled"})
@@ -61,7 +61,7 @@ def test_what_moto_keeps_is_restored_with_all_its_versions_and_nothing_else(acco
         assert [found["TopicArn"] for found in account.client("sns").list_topics()["Topics"]] == [topic]
         with pytest.raises(ClientError, match="BucketAlreadyOwnedByYou"):
             s3.create_bucket(Bucket="kept", CreateBucketConfiguration=place)
-        # It can be changed as before, and that is gone the next time.
+        # It can be changed again, and the next restoration removes that too.
         put_parameter(account, "after")
         s3.create_bucket(Bucket="new", CreateBucketConfiguration=place)
 
@@ -78,7 +78,7 @@ def test_images_are_restored(account: World) -> None:
     assert len(account.ecr.describe_images({"repositoryName": "images"})["imageDetails"]) == 2
 
 
-def test_hooks_and_methods_that_were_replaced_are_those_of_before(account: World) -> None:
+def test_replaced_hooks_and_methods_are_restored(account: World) -> None:
     snapshot, before = account.snapshot(), account.clock.now()
     account.ecs.fault = lambda definition: "exit 1"
     account.codepipeline.approve = lambda execution, action: False
@@ -94,7 +94,7 @@ def test_hooks_and_methods_that_were_replaced_are_those_of_before(account: World
     assert (account.connections.status, account.ecs.start_seconds) == ({}, 20.0)
 
 
-def test_what_objects_share_they_share_afterwards(account: World) -> None:
+def test_objects_that_were_shared_are_shared_after_a_restoration(account: World) -> None:
     account.restore(account.snapshot())
     account.elb.set("rule", [{"type": "forward", "targetGroupArn": "a"}])
     account.elb.shift("rule", {"b": 100}, "role")
@@ -103,7 +103,7 @@ def test_what_objects_share_they_share_afterwards(account: World) -> None:
     assert [call.principal for call in account.api.calls] == ["role", "pulumi"]
 
 
-def test_an_account_is_unchanged_until_anything_is_done_to_it(account: World) -> None:
+def test_an_account_is_unchanged_until_something_is_done_to_it(account: World) -> None:
     snapshot = account.snapshot()
     assert account.unchanged_since(snapshot)
     account.ecs.fault = lambda definition: None
@@ -126,7 +126,7 @@ def test_the_log_of_the_functions_is_restored(account: World) -> None:
         assert log.read_text() == text
 
 
-def test_what_is_under_way_cannot_be_kept(account: World) -> None:
+def test_an_account_with_something_in_progress_cannot_be_saved(account: World) -> None:
     steps = (step for step in "ab")
     account.clock.steps = steps  # type: ignore[attr-defined]
     with pytest.raises(snapshots.Unsettled):

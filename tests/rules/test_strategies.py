@@ -1,4 +1,4 @@
-"""The rules that the stand-in claims Amazon ECS follows when traffic shifts: strategies, alarms, hooks, task sets."""
+"""The rules of the stand-in for Amazon ECS when traffic shifts: strategies, alarms, hooks, task sets."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def pause(stage: str, **timeout: Any) -> Params:
 
 
 class Account(StandIn):
-    """With a load balancer, and images that need not be pushed: an image is its name."""
+    """With a load balancer, and images that need no push: an image is its name."""
 
     def __init__(self) -> None:
         super().__init__("registry.test")
@@ -62,7 +62,7 @@ class Account(StandIn):
         self.elb.set(TEST, forward(a=100, b=0))
 
     def begin(self, configuration: Params, count: int = 1, **inputs: Any) -> None:
-        """A service with this strategy, where v1 is released and settled."""
+        """Creates a service with this strategy, and deploys v1 to completion."""
         more = {"deploymentConfiguration": BREAKER | configuration, "loadBalancers": balancers()}
         self.serve("v1", count, wait=3600, **{**more, **inputs})
         self.engine.live()
@@ -82,7 +82,7 @@ class Account(StandIn):
         return self.engine.traffic(PRODUCTION)
 
     def groups(self) -> list[str]:
-        """Target groups of the revisions, the newest first."""
+        """Target groups of the revisions, newest first."""
         arns = [deployment["targetServiceRevision"]["arn"] for deployment in self.deployments()]
         found = {r["serviceRevisionArn"]: r for r in self._revisions(arns)}
         return [found[arn]["resolvedConfiguration"]["loadBalancers"][0]["targetGroupArn"] for arn in arns]
@@ -95,7 +95,7 @@ class Account(StandIn):
         return sorted(task["containers"][0]["image"] for task in self.tasks("RUNNING"))
 
     def shifts(self) -> list[tuple[str, str, list[int]]]:
-        """Who has shifted which rule, with the weights of A and B."""
+        """The principals that shifted each rule, with the weights of A and B."""
         calls = [call for call in self.api.calls if call.operation == "ModifyRule"]
         assert {call.service for call in calls} <= {"elasticloadbalancing"}
         return [(call.principal, call.params["RuleArn"], weights(call.params)) for call in calls]
@@ -117,7 +117,7 @@ def aws() -> Iterator[Account]:
 # The stages, and the traffic
 
 
-def test_blue_green_starts_all_green_tasks_then_shifts_all_traffic_and_blue_stays_for_the_bake(aws: Account) -> None:
+def test_blue_green_starts_all_green_tasks_shifts_all_traffic_and_keeps_blue_for_the_bake_time(aws: Account) -> None:
     aws.begin(BLUE_GREEN, 2, loadBalancers=balancers(testListenerRule=TEST))
     aws.release("v2")
     seen = []
@@ -139,7 +139,7 @@ def test_blue_green_starts_all_green_tasks_then_shifts_all_traffic_and_blue_stay
     assert aws._revisions([newest])[0]["resolvedConfiguration"] == {"loadBalancers": [rule]}
 
 
-def test_the_target_groups_alternate_though_the_service_keeps_naming_one(aws: Account) -> None:
+def test_the_target_groups_alternate_although_the_service_always_specifies_the_same_one(aws: Account) -> None:
     aws.begin(BLUE_GREEN)
     for image in ("v2", "v3"):
         aws.release(image, wait=3600)
@@ -147,7 +147,7 @@ def test_the_target_groups_alternate_though_the_service_keeps_naming_one(aws: Ac
     assert (aws.traffic(), aws.statuses()) == ({"v3": 100}, ["SUCCESSFUL"] * 3)
 
 
-def test_a_canary_gets_its_share_for_its_bake_and_then_everything(aws: Account) -> None:
+def test_a_canary_gets_its_percentage_for_its_bake_time_and_then_all_traffic(aws: Account) -> None:
     aws.begin(CANARY)
     aws.release("v2", wait=25)
     seen = []
@@ -164,7 +164,7 @@ def test_a_canary_gets_its_share_for_its_bake_and_then_everything(aws: Account) 
     assert (aws.statuses()[0], aws.running()) == ("SUCCESSFUL", ["v2"])
 
 
-def test_linear_shifts_a_step_at_a_time_and_bakes_no_step_after_the_last(aws: Account) -> None:
+def test_linear_shifts_one_step_at_a_time_and_does_not_bake_the_last_one(aws: Account) -> None:
     linear = {"stepPercent": 40, "stepBakeTimeInMinutes": 3}
     aws.begin({"strategy": "LINEAR", "linearConfiguration": linear})
     aws.release("v2", wait=20)
@@ -182,7 +182,7 @@ def test_linear_shifts_a_step_at_a_time_and_bakes_no_step_after_the_last(aws: Ac
 @pytest.mark.parametrize(
     ("strategy", "first", "seconds"), [("CANARY", [95, 5], 600), ("LINEAR", [90, 10], 9 * 360), ("BLUE_GREEN", None, 0)]
 )
-def test_what_is_not_said_of_a_strategy_has_its_default(
+def test_unset_options_of_a_strategy_have_their_defaults(
     aws: Account, strategy: str, first: list[int] | None, seconds: int
 ) -> None:
     aws.begin({"strategy": strategy} | ({"bakeTimeInMinutes": 0} if strategy == "BLUE_GREEN" else {}))
@@ -202,7 +202,7 @@ def test_tenths_of_a_percent_are_shifted_in_integers(aws: Account) -> None:
     assert aws.traffic() == {"v1": 997, "v2": 3}
 
 
-def test_without_tasks_all_stages_pass_at_once_and_the_traffic_moves_all_the_same(aws: Account) -> None:
+def test_without_tasks_all_stages_pass_at_once_and_the_traffic_still_shifts(aws: Account) -> None:
     aws.begin(CANARY, 0)
     assert (aws.statuses(), aws.shifts()) == (["SUCCESSFUL"], [])
     aws.release("v2")
@@ -213,14 +213,14 @@ def test_without_tasks_all_stages_pass_at_once_and_the_traffic_moves_all_the_sam
     assert aws.traffic() == {"v2": 100}
 
 
-def test_a_bake_ends_when_no_tasks_are_wanted_any_more(aws: Account) -> None:
+def test_a_bake_ends_when_the_desired_count_becomes_zero(aws: Account) -> None:
     aws.begin(BLUE_GREEN)
     aws.release("v2", wait=30)
     aws.update(desiredCount=0)
     assert (aws.statuses()[0], aws.running()) == ("SUCCESSFUL", [])
 
 
-def test_a_changed_configuration_starts_nothing_and_is_for_the_next_deployment(aws: Account) -> None:
+def test_a_changed_configuration_starts_nothing_and_applies_to_the_next_deployment(aws: Account) -> None:
     aws.begin(BLUE_GREEN)
     aws.release("v2", wait=30)
     aws.update(deploymentConfiguration=BREAKER | CANARY)
@@ -238,7 +238,7 @@ def test_a_service_without_load_balancers_may_be_blue_green_and_nothing_shifts(a
     assert (aws.statuses()[0], aws.running(), aws.shifts()) == ("SUCCESSFUL", ["v2"], [])
 
 
-def test_traffic_is_who_answers_in_the_groups_that_a_rule_forwards_to(aws: Account) -> None:
+def test_traffic_goes_to_healthy_tasks_in_the_groups_that_a_rule_forwards_to(aws: Account) -> None:
     aws.begin({}, loadBalancers=plain())
     aws.elb.set(PRODUCTION, [{"type": "forward", "targetGroupArn": A}])
     assert aws.traffic() == {"v1": 100}
@@ -249,7 +249,7 @@ def test_traffic_is_who_answers_in_the_groups_that_a_rule_forwards_to(aws: Accou
     assert aws.engine.traffic("arn:none") == {}
 
 
-def test_in_a_group_that_services_share_everybody_answers_alike(aws: Account) -> None:
+def test_services_that_share_a_group_share_its_traffic(aws: Account) -> None:
     aws.begin({}, 3, loadBalancers=plain())
     definition = aws.define("v2")
     more = {"desiredCount": 1, "taskDefinition": definition, "loadBalancers": plain()}
@@ -259,20 +259,20 @@ def test_in_a_group_that_services_share_everybody_answers_alike(aws: Account) ->
     assert aws.traffic() == {"v1": 75, "v2": 25}
 
 
-# What the rules must be like
+# Requirements for the listener rules
 
 
 @pytest.mark.parametrize("rules", [{}, {"testListenerRule": TEST}])
-def test_both_groups_must_be_behind_the_rules_or_the_deployment_rolls_back(aws: Account, rules: dict[str, str]) -> None:
+def test_a_deployment_rolls_back_unless_both_groups_are_behind_the_rules(aws: Account, rules: dict[str, str]) -> None:
     aws.begin(BLUE_GREEN, loadBalancers=balancers(**rules))
     aws.elb.set(PRODUCTION, forward(a=100, other=0))
     aws.elb.set(TEST, forward(other=1))
     aws.release("v2", wait=60)
-    told = "Service deployment rolled back because of invalid networking configuration. Both targetGroup and "
-    told += "alternateTargetGroup must be associated with the productionListenerRule or testListenerRule."
-    assert (aws.statuses()[0], aws.newest()["statusReason"]) == ("ROLLBACK_SUCCESSFUL", told)
+    reason = "Service deployment rolled back because of invalid networking configuration. Both targetGroup and "
+    reason += "alternateTargetGroup must be associated with the productionListenerRule or testListenerRule."
+    assert (aws.statuses()[0], aws.newest()["statusReason"]) == ("ROLLBACK_SUCCESSFUL", reason)
     assert (aws.running(), aws.shifts(), aws.newest()["targetServiceRevision"]["requestedTaskCount"]) == (["v1"], [], 0)
-    assert any(message.endswith(f"deployment failed: {told}") for message in aws.messages())
+    assert any(message.endswith(f"deployment failed: {reason}") for message in aws.messages())
 
 
 def test_a_group_behind_the_test_rule_only_is_enough(aws: Account) -> None:
@@ -283,19 +283,21 @@ def test_a_group_behind_the_test_rule_only_is_enough(aws: Account) -> None:
     assert aws.traffic() == {"v2": 100}
 
 
-def test_a_call_that_names_the_group_in_service_rolls_back_and_one_that_names_the_other_deploys(aws: Account) -> None:
+def test_a_call_that_specifies_the_group_in_service_rolls_back_and_the_other_group_deploys(aws: Account) -> None:
     aws.begin(BLUE_GREEN)
     named = balancers(testListenerRule=TEST)
     aws.release("v2", wait=60, loadBalancers=named)
-    told = "Service deployment rolled back because of invalid networking configuration. "
-    told += "The service revision in service is in the target group arn:a already."
-    assert (aws.statuses()[0], aws.newest()["statusReason"]) == ("ROLLBACK_SUCCESSFUL", told)
+    reason = "Service deployment rolled back because of invalid networking configuration. "
+    reason += "The service revision in service is in the target group arn:a already."
+    assert (aws.statuses()[0], aws.newest()["statusReason"]) == ("ROLLBACK_SUCCESSFUL", reason)
     assert (aws.groups(), aws.traffic(), aws.service()["loadBalancers"]) == ([A, A], {"v1": 100}, balancers())
     aws.release("v2", wait=600, loadBalancers=balancers(B, A))
     assert (aws.groups(), aws.traffic()) == ([B, A, A], {"v2": 100})
 
 
-def test_from_rolling_to_blue_green_the_groups_alternate_though_the_call_names_one(aws: Account) -> None:
+def test_after_a_change_from_rolling_to_blue_green_the_groups_alternate_whatever_the_call_specifies(
+    aws: Account,
+) -> None:
     aws.begin({}, loadBalancers=plain())
     aws.update(loadBalancers=balancers())
     aws.clock.sleep(60)
@@ -312,7 +314,7 @@ WITHOUT_ROLLING = "before a rolling deployment with the advancedConfiguration of
 
 
 @pytest.mark.parametrize("strategy", [BLUE_GREEN, CANARY, {"strategy": "LINEAR"}])
-def test_a_strategy_that_shifts_traffic_comes_after_a_rolling_deployment_that_knows_the_rules(
+def test_a_strategy_that_shifts_traffic_needs_a_rolling_deployment_with_the_rules_first(
     aws: Account, strategy: Params
 ) -> None:
     aws.begin({}, loadBalancers=plain())
@@ -326,27 +328,27 @@ def test_a_strategy_that_shifts_traffic_comes_after_a_rolling_deployment_that_kn
     assert aws.service()["deploymentConfiguration"]["strategy"] == strategy["strategy"]
 
 
-def test_a_rolling_deployment_that_failed_does_not_count_for_a_change_of_the_strategy(aws: Account) -> None:
+def test_a_failed_rolling_deployment_does_not_count_for_a_change_of_the_strategy(aws: Account) -> None:
     aws.begin({}, loadBalancers=plain())
     aws.engine.fault = lambda task_definition: "exit 1"
     aws.update(loadBalancers=balancers())
     aws.clock.sleep(600)
     assert aws.statuses()[0] == "ROLLBACK_SUCCESSFUL"
-    told = refused(aws.ecs.update_service, **WHERE, deploymentConfiguration=BLUE_GREEN, loadBalancers=balancers())
-    assert told == migration("ROLLING to BLUE_GREEN", WITHOUT_ROLLING)
+    error = refused(aws.ecs.update_service, **WHERE, deploymentConfiguration=BLUE_GREEN, loadBalancers=balancers())
+    assert error == migration("ROLLING to BLUE_GREEN", WITHOUT_ROLLING)
 
 
-def test_without_a_load_balancer_the_strategy_may_change_when_no_deployment_is_under_way(aws: Account) -> None:
+def test_without_a_load_balancer_the_strategy_can_change_when_no_deployment_is_in_progress(aws: Account) -> None:
     aws.begin({}, loadBalancers=[])
     aws.release("v2")
-    told = refused(aws.ecs.update_service, **WHERE, deploymentConfiguration=BLUE_GREEN)
-    assert told == migration("ROLLING to BLUE_GREEN", UNDER_WAY)
+    error = refused(aws.ecs.update_service, **WHERE, deploymentConfiguration=BLUE_GREEN)
+    assert error == migration("ROLLING to BLUE_GREEN", UNDER_WAY)
     aws.clock.sleep(60)
     aws.update(deploymentConfiguration=BLUE_GREEN)
     assert aws.service()["deploymentConfiguration"]["strategy"] == "BLUE_GREEN"
 
 
-def test_back_to_rolling_is_refused_during_a_deployment_and_with_hooks_that_stay_until_taken_away(aws: Account) -> None:
+def test_a_change_back_to_rolling_is_refused_during_a_deployment_and_while_hooks_remain(aws: Account) -> None:
     hooks = [pause("POST_SCALE_UP", timeoutInMinutes=1, action="CONTINUE")]
     aws.begin(CANARY | {"lifecycleHooks": hooks})
     update, way = aws.ecs.update_service, "CANARY to ROLLING"
@@ -357,21 +359,21 @@ def test_back_to_rolling_is_refused_during_a_deployment_and_with_hooks_that_stay
         way, UNDER_WAY
     )
     aws.clock.sleep(3600)
-    told = refused(update, **WHERE, deploymentConfiguration=BREAKER)
-    assert told == migration(way, "while lifecycleHooks are configured.")
+    error = refused(update, **WHERE, deploymentConfiguration=BREAKER)
+    assert error == migration(way, "while lifecycleHooks are configured.")
     aws.update(deploymentConfiguration={**BREAKER, "lifecycleHooks": []})
     after = aws.service()["deploymentConfiguration"]
     assert (after["strategy"], "lifecycleHooks" in after) == ("ROLLING", False)
 
 
-def test_between_strategies_that_shift_traffic_a_change_is_taken_during_a_deployment(aws: Account) -> None:
+def test_a_change_between_strategies_that_shift_traffic_is_accepted_during_a_deployment(aws: Account) -> None:
     aws.begin(BLUE_GREEN)
     aws.release("v2")
     aws.update(deploymentConfiguration=CANARY)
     assert aws.service()["deploymentConfiguration"]["strategy"] == "CANARY"
 
 
-def test_a_rolling_deployment_goes_to_the_group_that_the_service_names_and_shifts_nothing(aws: Account) -> None:
+def test_a_rolling_deployment_uses_the_group_that_the_service_specifies_and_shifts_nothing(aws: Account) -> None:
     aws.begin(BLUE_GREEN)
     aws.release("v2", wait=60, deploymentConfiguration=BREAKER)
     assert (aws.groups(), aws.traffic(), aws.shifts()) == ([A, A], {"v2": 100}, [])
@@ -380,7 +382,7 @@ def test_a_rolling_deployment_goes_to_the_group_that_the_service_names_and_shift
     assert (aws.groups(), aws.traffic(), len(aws.shifts())) == ([A, B, A, A], {"": 100}, 1)
 
 
-def test_in_service_is_what_runs_even_where_somebody_has_turned_the_rule(aws: Account) -> None:
+def test_running_tasks_are_in_service_even_if_somebody_has_changed_the_rule(aws: Account) -> None:
     aws.begin(BLUE_GREEN)
     aws.release("v2", wait=600)
     aws.elb.set(PRODUCTION, forward(a=100, b=0))
@@ -395,7 +397,7 @@ MISSING = "advancedConfiguration field is required for all loadBalancers when us
 
 
 @pytest.mark.parametrize(
-    ("configuration", "told"),
+    ("configuration", "expected"),
     [
         (BLUE_GREEN | {"bakeTimeInMinutes": 1441}, "bakeTimeInMinutes must be between 0 and 1440."),
         ({"strategy": "BLUE_GREEN"}, "bakeTimeInMinutes is required."),
@@ -433,13 +435,13 @@ MISSING = "advancedConfiguration field is required for all loadBalancers when us
         ),
     ],
 )
-def test_a_configuration_outside_its_range_is_refused(aws: Account, configuration: Params, told: str) -> None:
+def test_a_configuration_out_of_range_is_rejected(aws: Account, configuration: Params, expected: str) -> None:
     aws.begin({})
     code, message = refused(aws.ecs.update_service, **WHERE, deploymentConfiguration=configuration)
-    assert (code, message[: len(told)]) == ("InvalidParameterException", told)
+    assert (code, message[: len(expected)]) == ("InvalidParameterException", expected)
 
 
-def test_a_strategy_needs_to_know_rules_and_the_other_group(aws: Account) -> None:
+def test_a_strategy_needs_the_rules_and_the_alternate_group(aws: Account) -> None:
     aws.begin({}, loadBalancers=plain())
     update, blue_green = aws.ecs.update_service, {"deploymentConfiguration": BLUE_GREEN}
     assert refused(update, **WHERE, **blue_green) == ("InvalidParameterException", MISSING)
@@ -448,14 +450,14 @@ def test_a_strategy_needs_to_know_rules_and_the_other_group(aws: Account) -> Non
         del named["advancedConfiguration"][key]
         assert refused(update, **WHERE, **blue_green, loadBalancers=[named]) == ("InvalidParameterException", MISSING)
     for key in ("productionListenerRule", "testListenerRule"):
-        told = refused(update, **WHERE, **blue_green, loadBalancers=balancers(**{key: LISTENER}))[1]
-        assert told.startswith(f"{key} has an invalid ARN format. Must be RuleArn for ALB or ListenerArn for NLB.")
+        message = refused(update, **WHERE, **blue_green, loadBalancers=balancers(**{key: LISTENER}))[1]
+        assert message.startswith(f"{key} has an invalid ARN format. Must be RuleArn for ALB or ListenerArn for NLB.")
     again = {"cluster": "main", "serviceName": "second", "taskDefinition": "web", **blue_green}
     assert refused(aws.ecs.create_service, **again, loadBalancers=plain()) == ("InvalidParameterException", MISSING)
     assert (len(aws.deployments()), aws.service()["loadBalancers"]) == (1, plain())
 
 
-def test_what_is_not_here_of_the_strategies_says_so(aws: Account) -> None:
+def test_unimplemented_parts_of_the_strategies_are_reported_as_such(aws: Account) -> None:
     aws.begin({}, loadBalancers=[])
     hook = {"lifecycleHooks": [pause("PRE_PRODUCTION_TRAFFIC_SHIFT")]}
     for configuration in ({"strategy": "LINEAR"}, {"strategy": "CANARY"}, BLUE_GREEN | hook):
@@ -466,17 +468,17 @@ def test_what_is_not_here_of_the_strategies_says_so(aws: Account) -> None:
 # Failures
 
 
-def test_green_tasks_that_fail_leave_the_traffic_where_it_is(aws: Account) -> None:
+def test_failed_green_tasks_leave_the_traffic_where_it_is(aws: Account) -> None:
     aws.begin(CANARY, 2)
     aws.engine.fault = lambda definition: "health check" if definition["revision"] == 2 else None
     aws.release("v2", wait=300)
-    told = "Service deployment rolled back because the circuit breaker threshold was exceeded."
-    assert (aws.statuses()[0], aws.newest()["statusReason"]) == ("ROLLBACK_SUCCESSFUL", told)
+    reason = "Service deployment rolled back because the circuit breaker threshold was exceeded."
+    assert (aws.statuses()[0], aws.newest()["statusReason"]) == ("ROLLBACK_SUCCESSFUL", reason)
     assert (aws.running(), aws.traffic(), aws.shifts()) == (["v1", "v1"], {"v1": 100}, [])
     assert aws.tasks("STOPPED")[0]["stoppedReason"] == "Task failed ELB health checks in (target-group arn:b)"
 
 
-def test_a_deployment_that_is_stopped_while_it_bakes_gives_all_traffic_back_at_once(aws: Account) -> None:
+def test_a_deployment_that_is_stopped_during_the_bake_returns_all_traffic_at_once(aws: Account) -> None:
     aws.begin(BLUE_GREEN, loadBalancers=balancers(testListenerRule=TEST))
     aws.release("v2", wait=60)
     assert (aws.traffic(), aws.engine.traffic(TEST)) == ({"v2": 100}, {"v2": 100})
@@ -487,7 +489,7 @@ def test_a_deployment_that_is_stopped_while_it_bakes_gives_all_traffic_back_at_o
     assert aws.shifts()[2:] == [(INFRASTRUCTURE, TEST, [100, 0]), (INFRASTRUCTURE, PRODUCTION, [100, 0])]
 
 
-def test_traffic_goes_back_as_soon_as_one_task_answers_and_green_stays_until_all_do(aws: Account) -> None:
+def test_traffic_returns_as_soon_as_one_task_responds_and_green_stays_until_all_do(aws: Account) -> None:
     aws.begin(BLUE_GREEN)
     aws.release("v2", wait=60, desiredCount=3)
     aws.ecs.stop_service_deployment(serviceDeploymentArn=aws.newest()["serviceDeploymentArn"])
@@ -496,7 +498,7 @@ def test_traffic_goes_back_as_soon_as_one_task_answers_and_green_stays_until_all
     assert (aws.traffic(), aws.running()) == ({"v1": 100}, ["v1"] * 3)
 
 
-def test_traffic_does_not_go_back_to_where_nobody_answers(aws: Account) -> None:
+def test_traffic_does_not_return_to_a_group_without_tasks(aws: Account) -> None:
     aws.begin(BLUE_GREEN, 0)
     aws.engine.fault = lambda definition: "exit 1" if definition["revision"] == 1 else None
     aws.release("v2", wait=60, desiredCount=1)
@@ -511,7 +513,7 @@ def test_traffic_does_not_go_back_to_where_nobody_answers(aws: Account) -> None:
     )
 
 
-def test_what_somebody_does_to_the_rule_after_a_deployment_ecs_leaves_alone(aws: Account) -> None:
+def test_ecs_does_not_revert_changes_to_the_rule_after_a_deployment(aws: Account) -> None:
     aws.begin(BLUE_GREEN)
     aws.release("v2", wait=60)
     aws.ecs.stop_service_deployment(serviceDeploymentArn=aws.newest()["serviceDeploymentArn"])
@@ -530,7 +532,7 @@ def test_an_aborted_deployment_keeps_both_sets_of_tasks_and_the_traffic_where_th
     assert (aws.statuses()[0], aws.traffic(), aws.running()) == ("STOPPED", {"v1": 90, "v2": 10}, ["v1", "v2"])
 
 
-def test_a_release_in_the_middle_of_a_canary_replaces_the_canary(aws: Account) -> None:
+def test_a_release_during_a_canary_replaces_the_canary(aws: Account) -> None:
     hooks = [{"hookTargetArn": FUNCTION, "roleArn": INFRASTRUCTURE, "lifecycleStages": ["RECONCILE_SERVICE"]}]
     called = functions(aws)
     aws.begin(CANARY | {"lifecycleHooks": hooks})
@@ -552,7 +554,7 @@ def test_a_release_in_the_middle_of_a_canary_replaces_the_canary(aws: Account) -
     )
 
 
-def test_a_release_in_the_middle_of_a_bake_leaves_the_traffic_with_what_bakes(aws: Account) -> None:
+def test_a_release_during_a_bake_leaves_the_traffic_with_the_baking_revision(aws: Account) -> None:
     aws.begin(BLUE_GREEN)
     aws.release("v2", wait=30)
     aws.release("v3")
@@ -561,7 +563,7 @@ def test_a_release_in_the_middle_of_a_bake_leaves_the_traffic_with_what_bakes(aw
     assert aws.traffic() == {"v3": 100}
 
 
-def test_after_an_overtaken_deployment_ecs_goes_back_to_what_succeeded_once_it_answers_again(aws: Account) -> None:
+def test_after_a_superseded_deployment_ecs_returns_to_the_successful_one_once_it_responds(aws: Account) -> None:
     aws.begin(BLUE_GREEN)
     aws.release("v2", wait=30)
     aws.release("v3", wait=5)
@@ -571,7 +573,7 @@ def test_after_an_overtaken_deployment_ecs_goes_back_to_what_succeeded_once_it_a
     assert (aws.traffic(), aws.running()) == ({"v1": 100}, ["v1"])
 
 
-# Roles that are new
+# New roles
 
 
 HOOK_ROLE = "arn:aws:iam::123456789012:role/hook"
@@ -579,24 +581,24 @@ HOOK_ROLE = "arn:aws:iam::123456789012:role/hook"
 
 @pytest.mark.parametrize("code", ["InvalidParameterException", "AccessDeniedException"])
 @pytest.mark.parametrize("role", [INFRASTRUCTURE, HOOK_ROLE])
-def test_a_role_is_refused_for_some_seconds_after_it_is_made(aws: Account, code: str, role: str) -> None:
+def test_a_role_cannot_be_assumed_for_some_seconds_after_its_creation(aws: Account, code: str, role: str) -> None:
     aws.begin(BLUE_GREEN)
     made = {role: aws.clock.now()}
     aws.engine._role_made = lambda arn: made.get(arn, 0.0)
     aws.engine.role_delay, aws.engine.role_error = 10, code
     lambda_hook = {"hookTargetArn": FUNCTION, "roleArn": HOOK_ROLE, "lifecycleStages": ["POST_SCALE_UP"]}
-    asked: Params = {"loadBalancers": balancers(testListenerRule=TEST)}
-    asked |= {"deploymentConfiguration": BLUE_GREEN | {"lifecycleHooks": [lambda_hook]}}
-    told = f"ECS was unable to assume the configured ECS Infrastructure Role '{role}'. Please verify that the role "
-    told += "being passed has the proper trust relationship with Amazon ECS."
-    assert refused(aws.ecs.update_service, **WHERE, **asked) == (code, told)
+    settings: Params = {"loadBalancers": balancers(testListenerRule=TEST)}
+    settings |= {"deploymentConfiguration": BLUE_GREEN | {"lifecycleHooks": [lambda_hook]}}
+    message = f"ECS was unable to assume the configured ECS Infrastructure Role '{role}'. Please verify that the role "
+    message += "being passed has the proper trust relationship with Amazon ECS."
+    assert refused(aws.ecs.update_service, **WHERE, **settings) == (code, message)
     assert len(aws.deployments()) == 1
     aws.clock.sleep(10)
-    aws.update(**asked)
+    aws.update(**settings)
     assert len(aws.deployments()) == 2
 
 
-def test_a_role_of_tasks_is_refused_for_some_seconds_too(aws: Account) -> None:
+def test_a_task_role_cannot_be_assumed_for_some_seconds_either(aws: Account) -> None:
     aws.begin(BLUE_GREEN)
     made, role = aws.clock.now(), "arn:aws:iam::123456789012:role/task"
     aws.engine._role_made = lambda arn: made if arn == role else 0.0
@@ -609,7 +611,7 @@ def test_a_role_of_tasks_is_refused_for_some_seconds_too(aws: Account) -> None:
     assert len(aws.deployments()) == 2
 
 
-def test_a_role_of_pulumi_is_made_when_pulumi_makes_it(aws: Account) -> None:
+def test_a_role_exists_from_when_pulumi_creates_it(aws: Account) -> None:
     roles = live.Role(aws.clock)
     roles.create("task", {"name": "task"})
     aws.clock.sleep(5)
@@ -617,7 +619,7 @@ def test_a_role_of_pulumi_is_made_when_pulumi_makes_it(aws: Account) -> None:
     assert roles.made(INFRASTRUCTURE) == -math.inf
 
 
-def test_a_notification_rule_waits_for_the_service_linked_role_of_its_service(aws: Account) -> None:
+def test_a_notification_rule_waits_for_its_service_linked_role(aws: Account) -> None:
     rules = live.NotificationRule(aws.clock)
     rules.linked_role_from = aws.clock.now() + 900
     with pytest.raises(RuntimeError, match="^creating CodeStar Notification Rule: ConfigurationException: "):
@@ -638,14 +640,14 @@ def test_an_alarm_rolls_back_and_is_named(aws: Account) -> None:
     began = aws.clock.now()
     aws.clock.sleep(600)
     newest = aws.newest()
-    told = "Service deployment rolled back because alarms were triggered: latency."
-    assert (newest["status"], newest["statusReason"]) == ("ROLLBACK_SUCCESSFUL", told)
+    reason = "Service deployment rolled back because alarms were triggered: latency."
+    assert (newest["status"], newest["statusReason"]) == ("ROLLBACK_SUCCESSFUL", reason)
     assert newest["rollback"]["startedAt"].timestamp() == began + 1
     assert newest["alarms"] == monitoring | {"status": "TRIGGERED", "triggeredAlarmNames": ["latency"]}
     assert (aws.traffic(), aws.running()) == ({"v1": 100}, ["v1"])
 
 
-def test_an_alarm_counts_from_when_it_is_raised(aws: Account) -> None:
+def test_an_alarm_counts_from_when_it_goes_into_alarm(aws: Account) -> None:
     aws.begin(BLUE_GREEN | {"alarms": ALARMS})
     aws.release("v2")
     aws.clock.sleep(20 + 300 + 10)
@@ -654,7 +656,7 @@ def test_an_alarm_counts_from_when_it_is_raised(aws: Account) -> None:
 
 
 @pytest.mark.parametrize("before", [set(), {"errors"}])
-def test_with_an_alarm_on_from_the_beginning_none_is_monitored(aws: Account, before: set[str]) -> None:
+def test_if_an_alarm_is_on_from_the_start_none_is_monitored(aws: Account, before: set[str]) -> None:
     aws.begin({"alarms": ALARMS})
     aws.engine.alarms.update(before)
     aws.release("v2", wait=10)
@@ -665,7 +667,7 @@ def test_with_an_alarm_on_from_the_beginning_none_is_monitored(aws: Account, bef
     )
 
 
-def test_an_alarm_without_rollback_stops_the_deployment_and_one_that_is_not_enabled_does_nothing(aws: Account) -> None:
+def test_an_alarm_without_rollback_stops_the_deployment_and_a_disabled_one_does_nothing(aws: Account) -> None:
     aws.begin({"alarms": ALARMS | {"rollback": False}})
     aws.release("v2", wait=10)
     aws.engine.alarms.add("errors")
@@ -678,7 +680,7 @@ def test_an_alarm_without_rollback_stops_the_deployment_and_one_that_is_not_enab
     assert (aws.statuses()[0], aws.newest()["alarms"]["status"]) == ("SUCCESSFUL", "DISABLED")
 
 
-def test_a_rolling_deployment_goes_on_while_its_alarms_are_watched_for_the_longest_of_their_times(aws: Account) -> None:
+def test_a_rolling_deployment_continues_for_the_longest_evaluation_period_of_its_alarms(aws: Account) -> None:
     aws.engine.alarm_minutes["errors"] = 30
     aws.begin({"alarms": ALARMS})
     aws.release("v2", wait=20 + 30 * 60 - 1)
@@ -687,7 +689,7 @@ def test_a_rolling_deployment_goes_on_while_its_alarms_are_watched_for_the_longe
     assert aws.statuses()[0] == "SUCCESSFUL"
 
 
-def test_the_time_of_an_alarm_is_the_deployed_one_s_or_that_of_one_which_nobody_deployed(aws: Account) -> None:
+def test_the_evaluation_period_is_the_deployed_alarms_or_a_default_if_it_is_not_deployed(aws: Account) -> None:
     deployed: dict[str, float] = {"errors": 2.0, "latency": 1.0}
     aws.engine._deployed_alarm = deployed.get
     aws.begin({"alarms": ALARMS})
@@ -699,7 +701,7 @@ def test_the_time_of_an_alarm_is_the_deployed_one_s_or_that_of_one_which_nobody_
         deployed.clear()
 
 
-def test_an_alarm_while_it_is_watched_rolls_a_rolling_deployment_back(aws: Account) -> None:
+def test_an_alarm_during_the_bake_time_rolls_a_rolling_deployment_back(aws: Account) -> None:
     aws.begin({"alarms": ALARMS})
     aws.release("v2", wait=20 + 290)
     aws.engine.alarms.add("errors")
@@ -707,8 +709,10 @@ def test_an_alarm_while_it_is_watched_rolls_a_rolling_deployment_back(aws: Accou
     assert (aws.statuses()[0], aws.running()) == ("ROLLBACK_SUCCESSFUL", ["v1"])
 
 
-@pytest.mark.parametrize("before", ["enabled, and one rings from the beginning", "not enabled", "no tasks"])
-def test_without_alarms_to_watch_or_tasks_a_rolling_deployment_ends_as_it_is_steady(aws: Account, before: str) -> None:
+@pytest.mark.parametrize("before", ["enabled, and one is on from the start", "not enabled", "no tasks"])
+def test_without_alarms_to_monitor_or_tasks_a_rolling_deployment_ends_once_it_is_steady(
+    aws: Account, before: str
+) -> None:
     aws.begin({"alarms": ALARMS | {"enable": before != "not enabled"}}, 0 if before == "no tasks" else 1)
     aws.engine.alarms.update({"errors"} if before.startswith("enabled") else set())
     aws.release("v2", wait=20 + 10)
@@ -719,7 +723,7 @@ def test_without_alarms_to_watch_or_tasks_a_rolling_deployment_ends_as_it_is_ste
 
 
 def functions(aws: Account, *answers: str) -> list[tuple[str, str, int, float]]:
-    """Calls of hooks: who, at which stage, the share of B by then, and when; they answer this, or SUCCEEDED."""
+    """Calls of hooks: function, stage, B's share at that time, and time. They return `answers`, or SUCCEEDED."""
     called: list[tuple[str, str, int, float]] = []
 
     def hook(arn: str, stage: str) -> str:
@@ -742,19 +746,19 @@ def test_functions_are_called_at_their_stages_and_at_every_shift(aws: Account) -
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_function_that_fails_rolls_back(aws: Account, stage: str) -> None:
+def test_a_hook_that_fails_rolls_back(aws: Account, stage: str) -> None:
     hook = {"hookTargetArn": FUNCTION, "roleArn": INFRASTRUCTURE, "lifecycleStages": [stage]}
     aws.begin(CANARY)
     aws.engine.hook = lambda arn, stage: "FAILED"
     aws.release("v2", wait=600, deploymentConfiguration=CANARY | {"lifecycleHooks": [hook]})
-    told = f"Service deployment rolled back because {stage} lifecycle hook(s) failed. "
-    told += f"Lifecycle hook target {FUNCTION} returned FAILED status."
-    assert (aws.statuses()[0], aws.newest()["statusReason"]) == ("ROLLBACK_SUCCESSFUL", told)
+    reason = f"Service deployment rolled back because {stage} lifecycle hook(s) failed. "
+    reason += f"Lifecycle hook target {FUNCTION} returned FAILED status."
+    assert (aws.statuses()[0], aws.newest()["statusReason"]) == ("ROLLBACK_SUCCESSFUL", reason)
     assert (aws.newest()["lifecycleStage"], aws.newest()["lifecycleHookDetails"][0]["status"]) == (stage, "FAILED")
     assert (aws.traffic(), aws.running()) == ({"v1": 100}, ["v1"])
 
 
-def test_a_function_that_is_not_ready_is_called_again_after_half_a_minute(aws: Account) -> None:
+def test_a_hook_that_is_in_progress_is_called_again_after_half_a_minute(aws: Account) -> None:
     called = functions(aws, "IN_PROGRESS", "IN_PROGRESS", "SUCCEEDED")
     hook = {"hookTargetArn": FUNCTION, "roleArn": INFRASTRUCTURE, "lifecycleStages": ["PRE_SCALE_UP"]}
     aws.begin(BLUE_GREEN)
@@ -798,31 +802,31 @@ def test_a_pause_lasts_until_somebody_continues(aws: Account) -> None:
     assert refused(aws.ecs.continue_service_deployment, **none)[0] == "ServiceDeploymentNotFoundException"
 
 
-def test_no_green_task_starts_before_a_pause_that_comes_first(aws: Account) -> None:
+def test_no_green_task_starts_before_a_pause_at_the_first_stage(aws: Account) -> None:
     paused(aws, pause("PRE_SCALE_UP"))
     assert (aws.stage(), aws.running()) == ("PRE_SCALE_UP", ["v1"])
 
 
-def test_a_deployment_that_is_stopped_in_a_pause_does_not_continue(aws: Account) -> None:
+def test_a_deployment_that_is_stopped_during_a_pause_cannot_be_continued(aws: Account) -> None:
     detail = paused(aws, pause("POST_SCALE_UP"))
     of = {"serviceDeploymentArn": aws.newest()["serviceDeploymentArn"]}
     aws.ecs.stop_service_deployment(**of)
-    told = refused(aws.ecs.continue_service_deployment, **of, hookId=detail["hookId"])
-    assert told == ("InvalidParameterException", "The hook is not awaiting an action.")
+    error = refused(aws.ecs.continue_service_deployment, **of, hookId=detail["hookId"])
+    assert error == ("InvalidParameterException", "The hook is not awaiting an action.")
 
 
-def test_somebody_may_roll_back_instead(aws: Account) -> None:
+def test_a_pause_can_be_ended_with_a_rollback(aws: Account) -> None:
     detail = paused(aws, pause("POST_SCALE_UP"))
     of = {"serviceDeploymentArn": aws.newest()["serviceDeploymentArn"], "hookId": detail["hookId"]}
     aws.ecs.continue_service_deployment(**of, action="ROLLBACK")
-    told = "Service deployment rolled back because a user requested it."
-    assert (aws.statuses()[0], aws.newest()["statusReason"]) == ("ROLLBACK_REQUESTED", told)
+    reason = "Service deployment rolled back because a user requested it."
+    assert (aws.statuses()[0], aws.newest()["statusReason"]) == ("ROLLBACK_REQUESTED", reason)
     aws.clock.sleep(30)
     assert (aws.statuses()[0], aws.running()) == ("ROLLBACK_SUCCESSFUL", ["v1"])
 
 
 @pytest.mark.parametrize(("action", "status"), [("ROLLBACK", "ROLLBACK_SUCCESSFUL"), ("CONTINUE", "SUCCESSFUL")])
-def test_a_pause_that_nobody_ends_times_out(aws: Account, action: str, status: str) -> None:
+def test_a_pause_without_a_response_times_out(aws: Account, action: str, status: str) -> None:
     detail = paused(aws, pause("POST_PRODUCTION_TRAFFIC_SHIFT", timeoutInMinutes=10, action=action))
     assert (detail["timeoutAction"], aws.traffic()) == (action, {"v2": 100})
     aws.clock.sleep(589)
@@ -836,8 +840,8 @@ def test_a_pause_that_nobody_ends_times_out(aws: Account, action: str, status: s
     aws.clock.sleep(600)
     assert aws.statuses()[0] == status
     if action == "ROLLBACK":
-        told = f"POST_PRODUCTION_TRAFFIC_SHIFT lifecycle hook(s) failed. Lifecycle hook {detail['hookId']} timed out."
-        assert aws.newest()["statusReason"] == f"Service deployment rolled back because {told}"
+        reason = f"POST_PRODUCTION_TRAFFIC_SHIFT lifecycle hook(s) failed. Lifecycle hook {detail['hookId']} timed out."
+        assert aws.newest()["statusReason"] == f"Service deployment rolled back because {reason}"
 
 
 def test_a_service_that_is_created_without_tasks_pauses_too(aws: Account) -> None:
@@ -866,7 +870,7 @@ def sets(aws: Account) -> list[tuple[Any, ...]]:
     return [(s["status"], s["taskDefinition"][-5:], s["runningCount"], s["stabilityStatus"]) for s in found]
 
 
-def test_codedeploy_s_service_begins_with_a_primary_task_set_and_without_deployments(codedeploy: Account) -> None:
+def test_a_service_of_codedeploy_starts_with_a_primary_task_set_and_without_deployments(codedeploy: Account) -> None:
     assert sets(codedeploy) == [("PRIMARY", "web:1", 2, "STEADY_STATE")]
     assert (codedeploy.deployments(), codedeploy.service()["deployments"]) == ([], [])
     assert codedeploy.traffic() == {"v1": 100}
@@ -882,12 +886,12 @@ def test_codedeploy_s_service_begins_with_a_primary_task_set_and_without_deploym
         {"forceNewDeployment": True},
     ],
 )
-def test_codedeploy_s_service_takes_no_update_that_deploys(codedeploy: Account, change: Params) -> None:
-    told = "Use AWS CodeDeploy to trigger a new deployment."
-    assert refused(codedeploy.ecs.update_service, **WHERE, **change) == ("InvalidParameterException", told)
+def test_a_service_of_codedeploy_rejects_updates_that_deploy(codedeploy: Account, change: Params) -> None:
+    message = "Use AWS CodeDeploy to trigger a new deployment."
+    assert refused(codedeploy.ecs.update_service, **WHERE, **change) == ("InvalidParameterException", message)
 
 
-def test_codedeploy_s_service_takes_other_updates_and_all_its_task_sets_scale(codedeploy: Account) -> None:
+def test_a_service_of_codedeploy_accepts_other_updates_and_all_its_task_sets_scale(codedeploy: Account) -> None:
     add(codedeploy, "v2")
     codedeploy.update(desiredCount=3, healthCheckGracePeriodSeconds=9, forceNewDeployment=False)
     codedeploy.clock.sleep(20)
@@ -897,7 +901,7 @@ def test_codedeploy_s_service_takes_other_updates_and_all_its_task_sets_scale(co
     assert (codedeploy.service()["healthCheckGracePeriodSeconds"], codedeploy.service()["runningCount"]) == (9, 2)
 
 
-def test_a_second_task_set_becomes_primary_and_the_first_goes(codedeploy: Account) -> None:
+def test_a_second_task_set_becomes_primary_and_the_first_is_deleted(codedeploy: Account) -> None:
     made = add(codedeploy, "v2")
     arn = f"arn:aws:ecs:eu-west-1:123456789012:task-set/main/web/{made['id']}"
     assert (made["taskSetArn"], made["externalId"], made["startedBy"]) == (arn, "d-1", "CODE_DEPLOY")
@@ -927,7 +931,7 @@ def test_a_second_task_set_becomes_primary_and_the_first_goes(codedeploy: Accoun
     assert refused(codedeploy.ecs.update_service, **WHERE, forceNewDeployment=True)[0] == "InvalidParameterException"
 
 
-def test_tasks_of_a_task_set_fail_like_others_and_are_started_for_ever(codedeploy: Account) -> None:
+def test_failed_tasks_of_a_task_set_are_replaced_forever(codedeploy: Account) -> None:
     codedeploy.engine.fault = lambda definition: "health check" if definition["revision"] == 2 else None
     add(codedeploy, "v2")
     codedeploy.clock.sleep(600)
@@ -937,19 +941,19 @@ def test_tasks_of_a_task_set_fail_like_others_and_are_started_for_ever(codedeplo
     assert len(codedeploy.tasks("STOPPED")) == 40
 
 
-def test_a_deleted_service_takes_its_task_sets_with_it(codedeploy: Account) -> None:
+def test_a_deleted_service_has_no_task_sets_left(codedeploy: Account) -> None:
     codedeploy.ecs.delete_service(**WHERE, force=True)
     assert ("taskSets" in codedeploy.service(), codedeploy.running()) == (False, [])
 
 
-def test_ecs_s_own_services_have_no_task_sets(aws: Account) -> None:
+def test_services_with_the_controller_ecs_have_no_task_sets(aws: Account) -> None:
     aws.begin({})
     definition = aws.define("v2")
     assert refused(aws.ecs.create_task_set, **WHERE, taskDefinition=definition)[0] == "InvalidParameterException"
     assert "taskSets" not in aws.service()
 
 
-# As Pulumi's provider says it
+# As through Pulumi's provider
 
 
 RULE_INPUTS: Params = {
@@ -958,7 +962,7 @@ RULE_INPUTS: Params = {
 }
 
 
-def test_a_rule_of_pulumi_is_known_by_its_arn_and_read_as_aws_left_it(aws: Account) -> None:
+def test_a_rule_of_pulumi_is_found_by_its_arn_and_read_with_changes_by_aws(aws: Account) -> None:
     rule = live.ListenerRule(aws.engine)
     arn, outputs = rule.create("rule", RULE_INPUTS)
     assert outputs == {"arn": arn}
@@ -973,7 +977,7 @@ def test_a_rule_of_pulumi_is_known_by_its_arn_and_read_as_aws_left_it(aws: Accou
     assert (rule.read(arn, changed), aws.elb.weights(arn)) == (None, {})
 
 
-def test_a_rule_is_read_and_written_after_what_has_happened_by_then(aws: Account) -> None:
+def test_a_rule_is_read_and_written_after_catching_up_with_the_clock(aws: Account) -> None:
     aws.begin(BLUE_GREEN)
     rule = live.ListenerRule(aws.engine)
     aws.update(taskDefinition=aws.define("v2"))
@@ -987,7 +991,9 @@ def test_a_rule_is_read_and_written_after_what_has_happened_by_then(aws: Account
     assert aws.traffic() == {"v2": 100}
 
 
-def test_what_is_ignored_is_not_written_again_though_aws_changed_it_and_an_update_read_it(aws: Account) -> None:
+def test_ignored_properties_are_not_written_again_although_aws_changed_them_and_a_refresh_read_them(
+    aws: Account,
+) -> None:
     provider = Aws({"aws:lb/listenerRule:ListenerRule": live.ListenerRule(aws.engine)})
     of: Params = {"urn": "urn", "type": "aws:lb/listenerRule:ListenerRule", "name": "rule"}
     made = provider.Create(pb.CreateRequest(**of, properties=struct(RULE_INPUTS)), None)
@@ -1031,7 +1037,7 @@ CHOSEN: Params = {
 }
 
 
-def test_a_service_of_pulumi_is_made_with_its_strategy_and_read_as_it_was_said(aws: Account) -> None:
+def test_a_service_of_pulumi_is_created_with_its_strategy_and_read_unchanged(aws: Account) -> None:
     inputs = SERVICE | CHOSEN | {"taskDefinition": aws.define("v1")}
     service = live.Service(aws.engine)
     service.create("web", inputs)
@@ -1051,7 +1057,7 @@ def test_a_service_of_pulumi_is_made_with_its_strategy_and_read_as_it_was_said(a
     }
 
 
-def test_a_service_of_pulumi_without_a_strategy_says_nothing_of_it(aws: Account) -> None:
+def test_a_service_of_pulumi_without_a_strategy_sends_none(aws: Account) -> None:
     inputs = SERVICE | {"taskDefinition": aws.define("v1")}
     service = live.Service(aws.engine)
     service.create("web", inputs)
@@ -1066,13 +1072,13 @@ def test_a_service_of_pulumi_without_a_strategy_says_nothing_of_it(aws: Account)
     }
 
 
-def test_a_service_of_pulumi_may_be_codedeploy_s(aws: Account) -> None:
+def test_a_service_of_pulumi_can_use_codedeploy(aws: Account) -> None:
     inputs = SERVICE | {"taskDefinition": aws.define("v1"), "deploymentController": {"type": "CODE_DEPLOY"}}
     live.Service(aws.engine).create("web", inputs)
     assert sets(aws) == [("PRIMARY", "web:1", 0, "STEADY_STATE")]
 
 
-def test_an_update_by_pulumi_names_what_changed_and_reads_what_the_pipeline_did(aws: Account) -> None:
+def test_an_update_by_pulumi_sends_what_changed_and_reads_the_pipelines_changes(aws: Account) -> None:
     inputs = SERVICE | CHOSEN | {"taskDefinition": aws.define("v1")}
     service, named = live.Service(aws.engine), list[Params]()
     service.create("web", inputs)
