@@ -1,4 +1,4 @@
-"""What the tests of the release function have in common: one service, one release, and clients that ask nobody."""
+"""What the tests of the release function share: one service, one release, and clients without a network."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ STATE = State(version=7, settings=SETTINGS, claim=CLAIM, verified=VERIFIED)
 
 @cache
 def client(service: str) -> Any:
-    """A real client, whose requests and answers botocore checks; each test stubs what it asks."""
+    """A real client, whose requests and responses botocore checks; each test stubs its calls."""
     return boto3.client(
         service, region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="s", aws_session_token="t"
     )
 
 
 def stubbed(service: str) -> AbstractContextManager[Any]:
-    """Answers the calls that are added, in their order, and no others."""
+    """Responds to the added calls, in their order, and to no others."""
     stubber: AbstractContextManager[Any] = Stubber(client(service))
     return stubber
 
@@ -56,7 +56,7 @@ def client_error(code: str, message: str = "", status: int = 400) -> ClientError
 
 
 class KeptTable(StateTable):
-    """A table in memory, with what was written to its history."""
+    """A table in memory that records its history."""
 
     def __init__(self, state: State = STATE) -> None:
         super().__init__(None, "shop-dev-release")

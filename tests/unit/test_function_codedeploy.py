@@ -1,4 +1,4 @@
-"""What is asked of CodeDeploy, and what it is taken to have said; whole releases are in schedules."""
+"""The requests to CodeDeploy, and how its responses are interpreted; whole releases are in schedules."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def since(moment: int) -> dict[str, Any]:
     return {"createTimeRange": {"start": datetime.fromtimestamp(moment, UTC)}}
 
 
-def test_a_deployment_is_asked_for_by_its_appspec(codedeploy: Any) -> None:
+def test_a_deployment_is_requested_with_its_appspec(codedeploy: Any) -> None:
     content = json.dumps(appspec(), sort_keys=True)
     revision = {"revisionType": "AppSpecContent", "appSpecContent": {"content": content}}
     codedeploy.add_response("create_deployment", {"deploymentId": "d-1"}, {**GROUP, "revision": revision})
@@ -66,20 +66,20 @@ def test_a_deployment_is_asked_for_by_its_appspec(codedeploy: Any) -> None:
     assert deployments.deployed is True
 
 
-def test_a_deployment_beside_another_is_waited_for(codedeploy: Any) -> None:
+def test_another_deployment_in_progress_is_waited_for(codedeploy: Any) -> None:
     codedeploy.add_client_error("create_deployment", "DeploymentLimitExceededException")
     assert service()._create(REVISION, BALANCED) == Waiting("waiting for another deployment of CodeDeploy")
 
 
-def test_deployments_count_from_the_whole_second_on_and_on_all_pages(codedeploy: Any) -> None:
-    # A datetime rounds to microseconds, which may be later than the time it is made from.
-    asked = {**GROUP, "includeOnlyStatuses": ["Failed"], **since(1767226271)}
-    codedeploy.add_response("list_deployments", {"deployments": ["d-1"], "nextToken": "2"}, asked)
-    codedeploy.add_response("list_deployments", {"deployments": ["d-2"]}, {**asked, "nextToken": "2"})
+def test_deployments_are_listed_from_the_whole_second_on_and_on_all_pages(codedeploy: Any) -> None:
+    # A datetime rounds to microseconds, which may be later than the time that it was created from.
+    request = {**GROUP, "includeOnlyStatuses": ["Failed"], **since(1767226271)}
+    codedeploy.add_response("list_deployments", {"deployments": ["d-1"], "nextToken": "2"}, request)
+    codedeploy.add_response("list_deployments", {"deployments": ["d-2"]}, {**request, "nextToken": "2"})
     assert service()._deployments(["Failed"], since=1767226271.8618157) == ["d-1", "d-2"]
 
 
-def test_the_newest_deployment_of_a_day_counts_in_whatever_order_they_are_listed(codedeploy: Any) -> None:
+def test_the_newest_deployment_of_a_day_counts_whatever_the_order_of_the_list(codedeploy: Any) -> None:
     day = int(NOW) - 86_400
     codedeploy.add_response("list_deployments", {"deployments": ["d-1", "d-2", "d-3"]}, {**GROUP, **since(day)})
     for id, created in (("d-1", NOW - 50), ("d-2", NOW - 5), ("d-3", NOW - 500)):
@@ -87,7 +87,7 @@ def test_the_newest_deployment_of_a_day_counts_in_whatever_order_they_are_listed
     assert service().newest_created() == NOW - 5
 
 
-def test_without_a_deployment_of_the_last_day_a_later_one_is_new(codedeploy: Any) -> None:
+def test_without_a_deployment_on_the_last_day_a_later_one_is_new(codedeploy: Any) -> None:
     codedeploy.add_response("list_deployments", {"deployments": []}, {**GROUP, **since(int(NOW) - 86_400)})
     assert service().newest_created() == NOW - 86_400
 
@@ -104,7 +104,7 @@ def test_without_a_deployment_of_the_last_day_a_later_one_is_new(codedeploy: Any
         ({}, None),
     ],
 )
-def test_what_a_deployment_brings_is_known_where_codedeploy_keeps_it(revision: Any, target: str | None) -> None:
+def test_the_revision_of_a_deployment_is_known_if_codedeploy_stores_it(revision: Any, target: str | None) -> None:
     assert service()._target({"revision": revision}) == target
 
 
@@ -118,14 +118,14 @@ BY_PIPELINE = {"s3Location": {"bucket": "b", "key": "k"}}
     [
         ([], False, None),
         ([(5.0, "user", OURS)], False, "d-0"),
-        # Before the goal was set: it is tried again.
+        # Before the goal was set: it is retried.
         ([(0.0, "user", OURS), (-5.0, "user", OURS)], False, None),
         ([(9.0, "user", OURS), (5.0, "user", OTHER)], False, "d-0"),
         ([(5.0, "user", OURS), (9.0, "user", OTHER)], False, None),
         ([(9.0, "user", OTHER)], True, "d-0"),
-        # Of CodePipeline's own action CodeDeploy keeps no content here.
+        # For deployments of CodePipeline's own action, CodeDeploy stores no content.
         ([(9.0, "user", BY_PIPELINE)], False, "d-0"),
-        # That CodeDeploy rolled back is no deployment of the release.
+        # CodeDeploy's rollback is not a deployment of the release.
         ([(5.0, "user", OURS), (9.0, ROLLBACK, OTHER)], False, "d-0"),
         ([(9.0, ROLLBACK, OURS)], False, None),
     ],
@@ -134,8 +134,8 @@ def test_the_newest_deployment_since_the_goal_was_set_counts_if_it_was_to_the_go
     codedeploy: Any, found: list[tuple[float, str, Any]], any_settings: bool, failed: str | None
 ) -> None:
     ids = [f"d-{number}" for number in range(len(found))]
-    asked = {**GROUP, "includeOnlyStatuses": ["Failed", "Stopped"], **since(int(NOW))}
-    codedeploy.add_response("list_deployments", {"deployments": ids}, asked)
+    request = {**GROUP, "includeOnlyStatuses": ["Failed", "Stopped"], **since(int(NOW))}
+    codedeploy.add_response("list_deployments", {"deployments": ids}, request)
     for id, (after, creator, revision) in zip(ids, found, strict=True):
         info(codedeploy, id, NOW + after, creator=creator, revision=revision)
     deployments = service()
@@ -147,7 +147,7 @@ def test_the_newest_deployment_since_the_goal_was_set_counts_if_it_was_to_the_go
 @pytest.mark.parametrize(
     ("minutes", "creator", "stopped"), [(10, "user", False), (10.1, "user", True), (10.1, ROLLBACK, False)]
 )
-def test_a_deployment_is_stopped_after_its_deadline_and_a_rollback_never(
+def test_a_deployment_is_stopped_after_its_deadline_but_a_rollback_is_not(
     codedeploy: Any, minutes: float, creator: str, stopped: bool
 ) -> None:
     info(codedeploy, "d-1", NOW - 60 * minutes, "InProgress", creator=creator)
@@ -156,7 +156,7 @@ def test_a_deployment_is_stopped_after_its_deadline_and_a_rollback_never(
     assert service()._under_way("d-1", SETTINGS) == Waiting("CodeDeploy's deployment d-1 is InProgress")
 
 
-def test_a_deployment_that_ended_meanwhile_need_not_be_stopped(codedeploy: Any) -> None:
+def test_a_deployment_that_has_ended_in_the_meantime_need_not_be_stopped(codedeploy: Any) -> None:
     info(codedeploy, "d-1", NOW - 3600, "InProgress")
     codedeploy.add_client_error("stop_deployment", "DeploymentAlreadyCompletedException")
     assert isinstance(service()._under_way("d-1", SETTINGS), Waiting)

@@ -1,4 +1,4 @@
-"""What crosses a seam is read by an older and by a newer side."""
+"""Stored and transmitted data can be read by older and by newer versions."""
 
 import json
 from dataclasses import MISSING, fields, is_dataclass, replace
@@ -91,7 +91,7 @@ def through_json(value: Any) -> Any:
     return json.loads(json.dumps(encode(value)))
 
 
-def test_every_class_has_a_sample_that_leaves_no_field_at_its_default() -> None:
+def test_every_class_has_a_sample_without_defaults() -> None:
     kinds = {
         kind for kind in vars(contract).values() if isinstance(kind, type) and is_dataclass(kind) and kind is not Image
     }
@@ -111,11 +111,11 @@ def test_what_is_written_is_read_back(full: Any) -> None:
 
 
 @every_class
-def test_a_key_that_is_not_known_is_left_out(full: Any) -> None:
+def test_an_unknown_key_is_ignored(full: Any) -> None:
     assert decode(type(full), {**through_json(full), "newer": {"a": [1]}}) == full
 
 
-def test_a_key_that_is_not_known_is_left_out_inside_too() -> None:
+def test_an_unknown_nested_key_is_ignored_too() -> None:
     written = through_json(FULL_STATE)
     for part in ("settings", "claim", "verified"):
         written[part]["newer"] = 1
@@ -123,7 +123,7 @@ def test_a_key_that_is_not_known_is_left_out_inside_too() -> None:
 
 
 @every_class
-def test_a_key_that_is_missing_takes_its_default(full: Any) -> None:
+def test_a_missing_key_gets_its_default(full: Any) -> None:
     kind, written = type(full), through_json(full)
     needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
     read = decode(kind, {key: value for key, value in written.items() if key in needed})
@@ -133,7 +133,7 @@ def test_a_key_that_is_missing_takes_its_default(full: Any) -> None:
 
 
 @every_class
-def test_a_key_that_has_no_default_and_is_missing_is_named(full: Any) -> None:
+def test_a_missing_key_without_a_default_is_an_error_that_names_it(full: Any) -> None:
     kind, written = type(full), through_json(full)
     for name in [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]:
         with pytest.raises(ValueError) as error:
@@ -172,7 +172,7 @@ def test_a_value_of_another_type_is_an_error_that_names_the_field(full: Any) -> 
         ("verified", "slots", [["a", "1"]], "State.verified: Verified.slots: expected int, got '1'"),
     ],
 )
-def test_an_error_inside_says_where_it_is(part: str, key: str, value: Any, message: str) -> None:
+def test_an_error_in_a_nested_value_has_its_path(part: str, key: str, value: Any, message: str) -> None:
     written = through_json(FULL_STATE)
     written[part][key] = value
     with pytest.raises(ValueError) as error:
@@ -181,13 +181,13 @@ def test_an_error_inside_says_where_it_is(part: str, key: str, value: Any, messa
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 1])
-def test_what_is_no_object_is_an_error(value: Any) -> None:
+def test_a_value_that_is_not_an_object_is_an_error(value: Any) -> None:
     with pytest.raises(ValueError) as error:
         decode(Settings, value)
     assert str(error.value) == f"expected an object for Settings, got {value!r}"
 
 
-def test_a_whole_number_is_a_time() -> None:
+def test_a_time_may_be_a_whole_number() -> None:
     read = decode(Claim, {**through_json(CLAIM), "began": 7})
     assert (read.began, type(read.began)) == (7.0, float)
 
@@ -227,7 +227,7 @@ def test_an_image_is_a_repository_with_a_digest(uri: str, image: Image) -> None:
         DIGEST,
     ],
 )
-def test_what_is_no_image_by_digest_is_refused(uri: str) -> None:
+def test_an_image_without_a_digest_is_rejected(uri: str) -> None:
     with pytest.raises(ValueError) as error:
         Image.parse(uri)
     assert str(error.value) == f"an image must be <repository>@sha256:<64 hexadecimal digits>, got {uri!r}"
@@ -242,7 +242,7 @@ def test_the_function_reads_the_variables_that_the_program_writes() -> None:
     assert FunctionEnvironment.read({**written, "PATH": "/bin", "cluster": "another"}) == ENVIRONMENT
 
 
-def test_variables_that_are_missing_take_their_default_or_are_named() -> None:
+def test_missing_variables_get_their_default_or_are_named_in_the_error() -> None:
     written = {key: str(value) for key, value in variables(**encode(ENVIRONMENT)).items()}
     del written["SERVICE_URL"], written["CODEDEPLOY_GROUP"]
     assert FunctionEnvironment.read(written) == replace(ENVIRONMENT, service_url="", codedeploy_group="")
@@ -252,17 +252,17 @@ def test_variables_that_are_missing_take_their_default_or_are_named() -> None:
 
 
 @pytest.mark.parametrize("values", [{}, {"settings": {}, "part": 1, "more": 1}, {"part": 1, "parts": 1}])
-def test_a_document_has_the_names_of_its_class_and_all_that_have_no_default(values: dict[str, Any]) -> None:
+def test_a_document_has_the_keys_of_its_class_and_all_that_have_no_default(values: dict[str, Any]) -> None:
     with pytest.raises(TypeError) as error:
         document(Rollout, **values)
     assert str(error.value) == f"Rollout has the fields ['part', 'parts', 'settings'], got {sorted(values)}"
 
 
-def test_a_document_may_leave_out_what_has_a_default() -> None:
+def test_a_document_may_omit_keys_with_a_default() -> None:
     assert document(Rollout, settings={"a": 1}) == {"settings": {"a": 1}}
 
 
-def test_the_same_settings_are_the_same_text_in_whatever_order() -> None:
+def test_the_same_settings_are_the_same_text_in_any_order() -> None:
     written = encode(FULL_SETTINGS)
     again = dict(reversed(written.items()))
     assert list(again) != list(written)
@@ -270,16 +270,16 @@ def test_the_same_settings_are_the_same_text_in_whatever_order() -> None:
     assert settings_text({**written, "minimum": 1}) != settings_text(written)
 
 
-def test_the_hash_of_a_text_is_that_of_its_bytes_in_utf_8() -> None:
+def test_the_hash_of_a_text_is_that_of_its_utf_8_bytes() -> None:
     assert sha256("ü") == "607474ca475a9724d7360aba71a56d5df77e61350e3f724cfa1f46e857e2d85f"
     assert sha256("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
-# What is derived
+# Derived values
 
 
 @pytest.mark.parametrize(("maximum", "scales"), [(2, False), (3, True)])
-def test_a_service_scales_where_more_tasks_may_run_than_must(maximum: int, scales: bool) -> None:
+def test_a_service_scales_if_its_maximum_of_tasks_exceeds_its_minimum(maximum: int, scales: bool) -> None:
     assert replace(SETTINGS, minimum=2, maximum=maximum).scales is scales
 
 
@@ -301,8 +301,8 @@ def test_a_claim_counts_until_it_is_verified_or_fails(phase: Phase) -> None:
     assert replace(CLAIM, phase=phase).active is (phase.value in ("deploying", "testing"))
 
 
-def test_a_claim_and_a_verified_image_of_the_first_version_are_read() -> None:
-    """As they were written before anything else was added: a change of a name here loses releases in flight."""
+def test_a_claim_and_a_verified_image_of_the_first_version_can_be_read() -> None:
+    """As they were written by the first version: renaming a key would lose releases in progress."""
     claim = {
         "image": str(NEW),
         "commit": "c0ffee",

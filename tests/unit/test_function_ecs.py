@@ -1,4 +1,4 @@
-"""What is compared, counted and computed of a service that ECS deploys; whole releases are in schedules."""
+"""Comparisons, counts and calculations for a service that ECS deploys; whole releases are in schedules."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def definition(number: int) -> str:
     [
         # A fixed count.
         *((2, 2, None, current, 2) for current in (0, 1, 2, 3, 9)),
-        # Within the bounds, what scaling made it stays.
+        # Within the range, the count that scaling chose stays.
         *((2, 6, (2, 6), current, current) for current in (2, 4, 6)),
-        # What somebody who moved the bounds made it stays too.
+        # A count chosen by somebody who changed the range stays too.
         *((2, 6, (2, 6), current, current) for current in (1, 9)),
-        # Bounds that are not set yet, or others than before.
+        # A range that is not set yet, or has changed.
         *((2, 6, None, current, min(max(current, 2), 6)) for current in (0, 1, 2, 4, 6, 9)),
         *((2, 6, (1, 9), current, min(max(current, 2), 6)) for current in (1, 2, 6, 9)),
-        # From nothing it starts at the least.
+        # From zero it starts at the minimum.
         (2, 6, (2, 6), 0, 2),
         (2, 6, (0, 6), 0, 2),
     ],
 )
-def test_the_count_stays_what_scaling_made_it(
+def test_the_count_chosen_by_scaling_stays(
     minimum: int, maximum: int, bounds: tuple[int, int] | None, current: int, count: int
 ) -> None:
     settings = replace(SETTINGS, minimum=minimum, maximum=maximum)
@@ -75,7 +75,7 @@ def test_tasks_are_counted_in_words(count: int, text: str) -> None:
         (["OutOfMemory...", "OutOfMemory"], "OutOfMemory"),
     ],
 )
-def test_each_reason_is_said_once(reasons: list[str | None], text: str) -> None:
+def test_each_reason_is_reported_once(reasons: list[str | None], text: str) -> None:
     assert joined(reasons) == text
 
 
@@ -90,26 +90,28 @@ def test_each_reason_is_said_once(reasons: list[str | None], text: str) -> None:
         ({"a": 1}, {"a": 2}, False),
         ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}, True),
         ({"a": {"b": 1}}, {"a": {"b": 2}}, False),
-        # What is off or empty may be missing.
+        # Disabled or empty values may be missing.
         (None, {}, True),
         ({}, {"a": False, "b": [], "c": {}, "d": 0, "e": "", "f": None}, True),
         ({}, {"a": {"enable": False, "alarmNames": []}}, True),
         ({}, {"a": {"enable": True}}, False),
         ({"a": True}, {"a": False}, False),
-        # In a list, order and number count.
+        # In a list, order and length matter.
         ({"a": [1, 2]}, {"a": [1, 2]}, True),
         ({"a": [2, 1]}, {"a": [1, 2]}, False),
         ({"a": [1, 2]}, {"a": [1]}, False),
         ({"a": [1]}, {"a": []}, False),
         ({"a": [{"x": 1, "y": 2}]}, {"a": [{"x": 1}]}, True),
-        # Another kind of value.
+        # A value of another type.
         ({"a": "x"}, {"a": {}}, False),
         ({"a": "x"}, {"a": []}, False),
         ({"a": 1.0}, {"a": 1}, True),
         ([], {}, False),
     ],
 )
-def test_a_service_has_what_is_asked_for_beside_ecs_own_defaults(found: Any, wanted: Any, same: bool) -> None:
+def test_a_service_with_the_requested_settings_and_ecs_defaults_is_up_to_date(
+    found: Any, wanted: Any, same: bool
+) -> None:
     assert has(found, wanted) is same
 
 
@@ -123,7 +125,9 @@ def test_a_service_has_what_is_asked_for_beside_ecs_own_defaults(found: Any, wan
         (["subnet-3", "subnet-4"], [], False),
     ],
 )
-def test_a_network_is_the_same_in_whatever_order(subnets: list[str], groups: list[str], same: bool) -> None:
+def test_the_order_within_a_network_configuration_does_not_matter(
+    subnets: list[str], groups: list[str], same: bool
+) -> None:
     assert network_of(SETTINGS, {"subnets": subnets, "securityGroups": groups}) is same
 
 
@@ -154,22 +158,22 @@ SWAPPED = {
         ({"advancedConfiguration": None}, False),
     ],
 )
-def test_which_of_its_two_target_groups_a_service_is_in_does_not_matter(changed: dict[str, Any], same: bool) -> None:
+def test_it_does_not_matter_which_target_group_a_service_uses(changed: dict[str, Any], same: bool) -> None:
     found = {**BALANCED, "advancedConfiguration": ADVANCED, **changed}
     assert (attached([found], TWO) == attached(TWO.load_balancers, TWO)) is same
 
 
-def test_without_a_shift_of_traffic_either_of_the_two_groups_serves() -> None:
+def test_without_a_traffic_shift_either_target_group_may_serve() -> None:
     plain = replace(TWO, load_balancers=[BALANCED])
     assert attached([{**BALANCED, "targetGroupArn": "arn:h"}], plain) == attached([BALANCED], plain)
     assert attached([], plain) != attached([BALANCED], plain)
 
 
-def test_a_task_definition_is_compared_without_what_ecs_reorders_or_fills_in() -> None:
+def test_a_task_definition_is_compared_without_what_ecs_reorders_or_adds() -> None:
     ours = {"containerDefinitions": [{"name": "b", "cpu": 1}, {"name": "a", "links": []}], "volumes": [], "x": None}
     theirs = {"containerDefinitions": [{"name": "a"}, {"name": "b", "cpu": 1, "mountPoints": []}]}
     assert canonical(ours) == canonical(theirs)
-    # The order of a list without names means something.
+    # The order of a list without names matters.
     assert canonical({"command": ["a", "b"]}) != canonical({"command": ["b", "a"]})
     assert canonical({"essential": False}) != canonical({})
     assert short(definition(7)) == "shop-dev:7"
@@ -178,7 +182,7 @@ def test_a_task_definition_is_compared_without_what_ecs_reorders_or_fills_in() -
 # The SDK
 
 
-def test_an_sdk_that_does_not_know_a_part_of_the_settings_is_found() -> None:
+def test_an_sdk_that_does_not_support_a_setting_is_detected() -> None:
     shape = client("ecs").meta.service_model.shape_for("DeploymentConfiguration")
     known = {
         "strategy": "CANARY",
@@ -196,14 +200,14 @@ def test_an_sdk_that_does_not_know_a_part_of_the_settings_is_found() -> None:
     assert unknown(shape, newer) == ["rainbowConfiguration", "canaryConfiguration.patience", "lifecycleHooks.mood"]
 
 
-def test_with_an_sdk_that_does_not_know_them_the_settings_are_refused_and_nothing_is_asked_for() -> None:
+def test_settings_that_the_sdk_does_not_support_are_rejected_before_any_request() -> None:
     service = of_ecs()
     with pytest.raises(RuntimeError) as error:
         service._check_sdk(replace(SETTINGS, deployment={"strategy": "ROLLING", "rainbow": {}}))
     assert "does not know rainbow of ECS's deployment configuration. Nothing was changed" in str(error.value)
 
 
-# How long a deployment may take
+# The duration of a deployment
 
 
 @pytest.mark.parametrize(
@@ -230,7 +234,7 @@ def test_with_an_sdk_that_does_not_know_them_the_settings_are_refused_and_nothin
         ({"EvaluationPeriods": 3, "Metrics": [{"Id": "e", "Expression": "x"}]}, 3),
     ],
 )
-def test_an_alarm_is_watched_for_its_evaluation_periods(alarm: dict[str, Any], minutes: float) -> None:
+def test_an_alarm_is_monitored_for_its_evaluation_periods(alarm: dict[str, Any], minutes: float) -> None:
     assert watched_minutes(alarm) == minutes
 
 
@@ -244,7 +248,7 @@ class Cloudwatch:
 
 
 class Ecs:
-    """ECS with one service and its revisions, of which each names a task definition."""
+    """ECS with one service and its revisions, each with its task definition."""
 
     meta = client("ecs").meta
     exceptions = client("ecs").exceptions
@@ -290,13 +294,13 @@ class Ecs:
 
 
 def of_ecs(ecs: Ecs | None = None, table: KeptTable | None = None, *alarms: int) -> EcsDeployments:
-    asked = ecs or Ecs()
+    client = ecs or Ecs()
     images = Images(None, "shop")
-    return EcsDeployments(asked, asked, table or KeptTable(), images, NAMES, Cloudwatch(*alarms))
+    return EcsDeployments(client, client, table or KeptTable(), images, NAMES, Cloudwatch(*alarms))
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_preparing_the_load_balancer_is_tried_again_only_if_it_failed_before(before: bool) -> None:
+def test_preparing_the_load_balancer_is_retried_only_if_it_failed_before(before: bool) -> None:
     ecs, created = Ecs(), NOW
     service = {**ecs.service, "deploymentConfiguration": {"strategy": "ROLLING"}, "loadBalancers": [BALANCED]}
     ecs.revisions["arn:new"] = {"taskDefinition": definition(7), "loadBalancers": TWO.load_balancers}
@@ -323,14 +327,14 @@ ALARMED = {**SETTINGS.deployment, "alarms": {"alarmNames": ["errors", "latency"]
 @pytest.mark.parametrize(
     ("alarms", "minutes"), [((), 0), ((5,), 5), ((5, 30), 30)], ids=["not found", "one", "the longest"]
 )
-def test_the_longest_of_a_deployments_alarms_counts(alarms: tuple[int, ...], minutes: int) -> None:
+def test_the_longest_alarm_of_a_deployment_counts(alarms: tuple[int, ...], minutes: int) -> None:
     assert of_ecs(None, None, *alarms)._alarm_minutes({"alarms": ALARMED["alarms"]}) == minutes
 
 
 @pytest.mark.parametrize(
     "watched", [{}, {"alarms": {"enable": False, "alarmNames": ["errors"]}}, {"alarms": {"enable": True}}]
 )
-def test_a_deployment_without_alarms_is_not_watched(watched: dict[str, Any]) -> None:
+def test_a_deployment_without_alarms_is_not_monitored(watched: dict[str, Any]) -> None:
     assert of_ecs(None, None, 30)._alarm_minutes(watched) == 0
 
 
@@ -345,12 +349,12 @@ def is_late(monkeypatch: pytest.MonkeyPatch, minutes: float, wanted: Any, began_
     [
         (10, SETTINGS.deployment, SETTINGS.deployment, False),
         (10.1, SETTINGS.deployment, SETTINGS.deployment, True),
-        # ECS watches the alarms after its tasks run.
+        # ECS monitors the alarms after its tasks run.
         (40, ALARMED, ALARMED, False),
         (40.1, ALARMED, ALARMED, True),
-        # It goes by timers that may take longer than those of the settings, which came meanwhile.
+        # Its timers may be longer than those of the settings, which changed in the meantime.
         (600, SETTINGS.deployment, {"strategy": "CANARY", "bakeTimeInMinutes": 600}, False),
-        # CodeDeploy's settings say nothing of ECS.
+        # CodeDeploy's settings do not apply to ECS.
         (10.1, {}, {}, True),
     ],
 )
@@ -361,12 +365,12 @@ def test_a_deployment_is_late_after_its_deadline_and_the_time_for_its_alarms(
 
 
 @pytest.mark.parametrize(("minutes", "late"), [(65, False), (70, False), (70.1, True)])
-def test_a_rollback_has_the_deadline_for_itself(monkeypatch: pytest.MonkeyPatch, minutes: float, late: bool) -> None:
+def test_a_rollback_has_its_own_deadline(monkeypatch: pytest.MonkeyPatch, minutes: float, late: bool) -> None:
     rollback = {"startedAt": datetime.fromtimestamp(NOW + 3600, UTC)}
     assert is_late(monkeypatch, minutes, ALARMED, ALARMED, rollback=rollback) is late
 
 
-# Tasks that fail
+# Failed tasks
 
 
 def failed(number: int = 7, created: float = NOW, reason: str = "Essential container in task exited") -> dict[str, Any]:
@@ -383,7 +387,7 @@ def failed(number: int = 7, created: float = NOW, reason: str = "Essential conta
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html
     [(0, 3), (1, 3), (2, 3), (6, 3), (7, 4), (8, 4), (25, 13), (400, 200), (401, 200), (800, 200)],
 )
-def test_as_many_tasks_may_fail_as_trip_ecs_circuit_breaker(count: int, threshold: int) -> None:
+def test_as_many_tasks_may_fail_as_trip_the_circuit_breaker_of_ecs(count: int, threshold: int) -> None:
     ecs = Ecs()
     ecs.stopped = [failed()] * (threshold - 1)
     assert of_ecs(ecs)._failure_threshold_reached(definition(7), count, NOW) is False
@@ -391,7 +395,7 @@ def test_as_many_tasks_may_fail_as_trip_ecs_circuit_breaker(count: int, threshol
     assert of_ecs(ecs)._failure_threshold_reached(definition(7), count, NOW) is True
 
 
-def test_tasks_of_others_of_before_and_those_that_scaling_stopped_did_not_fail() -> None:
+def test_tasks_of_other_revisions_earlier_ones_and_those_stopped_by_scaling_did_not_fail() -> None:
     ecs = Ecs()
     ecs.stopped = [failed(6), failed(created=NOW - 1), failed(reason="Scaling activity initiated by deployment x")] * 9
     assert of_ecs(ecs)._failures(definition(7), NOW) == []
@@ -400,13 +404,13 @@ def test_tasks_of_others_of_before_and_those_that_scaling_stopped_did_not_fail()
     assert of_ecs(ecs)._failures(definition(7), NOW) == [why]
 
 
-def test_the_first_three_different_reasons_are_said() -> None:
+def test_the_first_three_different_reasons_are_reported() -> None:
     ecs = Ecs()
     ecs.stopped = [failed(reason=reason) for reason in "aabcd"]
     assert [reason[0] for reason in of_ecs(ecs)._stopped_tasks(definition(7))] == ["a", "b", "c"]
 
 
-# Counts of a service in which the right task definition is
+# Counts of a service with the right task definition
 
 
 def counts(ecs: Ecs, table: KeptTable, **settings: Any) -> Any:
@@ -414,7 +418,7 @@ def counts(ecs: Ecs, table: KeptTable, **settings: Any) -> Any:
     return of_ecs(ecs, table)._count(ecs.service, changed, table.state, definition(7), NEW)
 
 
-def test_a_service_is_live_when_as_many_tasks_run_as_are_wanted() -> None:
+def test_a_service_is_live_when_the_desired_number_of_tasks_runs() -> None:
     ecs = Ecs()
     assert counts(ecs, KeptTable()) == Live(f"shop-dev:7 is running {DIGEST} (2 tasks)")
     ecs.service["runningCount"] = 1
@@ -423,25 +427,27 @@ def test_a_service_is_live_when_as_many_tasks_run_as_are_wanted() -> None:
     assert (ecs.updates, ecs.targets) == ([{"desiredCount": 3}], [])
 
 
-def test_bounds_are_set_when_the_settings_change_them_and_not_again() -> None:
+def test_the_scaling_range_is_set_when_the_settings_change_it_and_not_again() -> None:
     ecs, table = Ecs(), KeptTable()
     assert isinstance(counts(ecs, table, maximum=6), Live)
     assert (ecs.targets, table.state.bounds) == ([(2, 6)], (2, 6))
-    # What somebody moved since is left alone.
+    # A later change by somebody else stays.
     assert isinstance(counts(ecs, table, maximum=6), Live)
     assert ecs.targets == [(2, 6)]
     counts(ecs, table, minimum=1, maximum=6)
     assert (ecs.targets, table.state.bounds) == ([(2, 6), (1, 6)], (1, 6))
 
 
-def test_a_service_that_does_not_scale_any_more_has_no_bounds() -> None:
+def test_a_service_that_does_not_scale_any_more_has_no_scaling_range() -> None:
     table = KeptTable(replace(STATE, bounds=(2, 6)))
     counts(Ecs(), table)
     assert table.state.bounds is None
 
 
 @pytest.mark.parametrize(("maximum", "targets"), [(2, []), (6, [(0, 6)])])
-def test_nothing_is_zero_tasks_that_scaling_does_not_raise_again(maximum: int, targets: list[tuple[int, int]]) -> None:
+def test_without_a_release_there_are_zero_tasks_and_scaling_starts_none(
+    maximum: int, targets: list[tuple[int, int]]
+) -> None:
     ecs, table = Ecs(), KeptTable()
     settings = replace(SETTINGS, maximum=maximum)
     found = of_ecs(ecs, table)._scale_to_zero(ecs.service, settings, table.state)
@@ -449,7 +455,7 @@ def test_nothing_is_zero_tasks_that_scaling_does_not_raise_again(maximum: int, t
     assert (ecs.updates, ecs.targets) == ([{"desiredCount": 0}], targets)
 
 
-def test_tasks_that_run_without_any_state_are_left_alone() -> None:
+def test_running_tasks_without_a_release_state_are_left_unchanged() -> None:
     ecs, state = Ecs(), State(version=1, settings=SETTINGS)
     with pytest.raises(RuntimeError) as error:
         of_ecs(ecs)._scale_to_zero(ecs.service, SETTINGS, state)
@@ -462,7 +468,7 @@ def test_tasks_that_run_without_any_state_are_left_alone() -> None:
     assert isinstance(of_ecs(ecs)._scale_to_zero(ecs.service, SETTINGS, state), Live)
 
 
-# What ECS says of a deployment
+# The state of a deployment in ECS
 
 
 def revision(ecs: Ecs, arn: str, number: int, group: str = "arn:g") -> dict[str, str]:
@@ -492,15 +498,15 @@ def deployment(ecs: Ecs, status: str, source: int = 6, target: int = 7, back: in
     [
         (6, 7, 6, 2, True),
         (7, 7, 7, 2, False),
-        # At a count of zero ECS calls the deployment of a crashing image successful.
+        # With a count of zero, ECS considers the deployment of a crashing image successful.
         (7, 7, 7, 0, True),
         (7, 7, 6, 2, True),
         (6, 7, 7, 2, True),
-        # Where ECS does not say where it rolls back to, nothing is known.
+        # If ECS does not say what it rolls back to, nothing is known.
         (7, 7, None, 2, True),
     ],
 )
-def test_an_image_is_not_at_fault_where_tasks_of_it_ran_before_and_run_after(
+def test_an_image_is_not_at_fault_if_its_tasks_ran_before_and_run_after(
     source: int, target: int, back: int | None, running: int, at_fault: bool
 ) -> None:
     ecs = Ecs()
@@ -510,7 +516,7 @@ def test_an_image_is_not_at_fault_where_tasks_of_it_ran_before_and_run_after(
 
 
 @pytest.mark.parametrize(("seconds", "late"), [(598, False), (599, True)])
-def test_a_deployment_that_was_stopped_at_its_deadline_says_so(seconds: int, late: bool) -> None:
+def test_a_deployment_that_was_stopped_at_its_deadline_has_that_in_its_message(seconds: int, late: bool) -> None:
     ecs = Ecs()
     stopped = deployment(ecs, "STOPPED", stoppedAt=datetime.fromtimestamp(NOW + seconds, UTC))
     message = of_ecs(ecs)._failure(stopped, SETTINGS, NEW).message
@@ -518,7 +524,7 @@ def test_a_deployment_that_was_stopped_at_its_deadline_says_so(seconds: int, lat
     assert message == (f"it did not finish within its 10 minutes and was stopped; {plain}" if late else plain)
 
 
-def test_a_failure_says_what_ecs_says() -> None:
+def test_a_failure_has_the_reason_that_ecs_gives() -> None:
     ecs = Ecs()
     ecs.stopped = [failed()]
     alarms = {"triggeredAlarmNames": ["errors", "latency"]}
@@ -536,17 +542,17 @@ def test_a_failure_says_what_ecs_says() -> None:
 @pytest.mark.parametrize(
     ("status", "shifts", "serving", "expected"),
     [
-        # Where ECS shifts no traffic yet, the group that serves is the first.
+        # If ECS does not shift traffic yet, the first group serves.
         ("SUCCESSFUL", False, "arn:g", ("arn:g", "arn:h")),
         ("SUCCESSFUL", False, "arn:h", ("arn:h", "arn:g")),
-        # Where it does, new tasks come into the other one, which is named first.
+        # If it does, new tasks use the other one, which is specified first.
         ("SUCCESSFUL", True, "arn:g", ("arn:h", "arn:g")),
         ("SUCCESSFUL", True, "arn:h", ("arn:g", "arn:h")),
-        # A group of somebody else's: as the settings say.
+        # A group that is not ours: as in the settings.
         ("SUCCESSFUL", True, "arn:x", ("arn:g", "arn:h")),
     ],
 )
-def test_a_call_that_names_load_balancers_leaves_the_traffic_where_it_is(
+def test_a_call_with_load_balancers_leaves_the_traffic_where_it_is(
     status: str, shifts: bool, serving: str, expected: tuple[str, str]
 ) -> None:
     ecs = Ecs()
@@ -561,7 +567,7 @@ def test_a_call_that_names_load_balancers_leaves_the_traffic_where_it_is(
     }
 
 
-def test_while_a_deployment_is_under_way_the_revision_before_it_serves() -> None:
+def test_during_a_deployment_the_previous_revision_serves() -> None:
     ecs = Ecs()
     under_way = deployment(ecs, "IN_PROGRESS")
     revision(ecs, "source", 6, "arn:h")
@@ -591,7 +597,7 @@ def test_while_a_deployment_is_under_way_the_revision_before_it_serves() -> None
         ),
     ],
 )
-def test_a_deployment_that_shifts_traffic_says_where_it_is_and_what_it_waits_for(more: Any, text: str) -> None:
+def test_a_deployment_that_shifts_traffic_reports_its_stage_and_what_it_waits_for(more: Any, text: str) -> None:
     assert stage({"serviceDeploymentArn": "d-1", **more}) == text
 
 
@@ -599,14 +605,14 @@ def test_a_deployment_that_shifts_traffic_says_where_it_is_and_what_it_waits_for
 
 
 class Registry:
-    """ECS with the template, and with what is registered."""
+    """ECS with the template and the registered task definitions."""
 
     exceptions = client("ecs").exceptions
 
     def __init__(self, *registered: dict[str, Any]) -> None:
         self.template = {"family": "shop-dev-template", "cpu": "256", "containerDefinitions": [{"name": "app"}]}
         self.registered = list(registered)
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
         self.drops: tuple[str, ...] = ()
 
     def describe_task_definition(self, *, taskDefinition: str, include: Any = ()) -> dict[str, Any]:
@@ -618,9 +624,9 @@ class Registry:
         found = {**self.registered[number - 1], "taskDefinitionArn": definition(number), "family": "shop-dev"}
         return {"taskDefinition": found}
 
-    def register_task_definition(self, **asked: Any) -> dict[str, Any]:
-        self.asked.append(asked)
-        self.registered.append({key: value for key, value in asked.items() if key not in ("tags", *self.drops)})
+    def register_task_definition(self, **request: Any) -> dict[str, Any]:
+        self.requests.append(request)
+        self.registered.append({key: value for key, value in request.items() if key not in ("tags", *self.drops)})
         return {"taskDefinition": {"taskDefinitionArn": definition(len(self.registered))}}
 
 
@@ -641,24 +647,24 @@ def test_a_template_without_the_container_is_an_error() -> None:
     assert str(error.value) == f"the template {SETTINGS.template} has the containers ['app'], and none is 'web'"
 
 
-def test_a_revision_that_a_cut_left_unused_is_taken() -> None:
+def test_an_unused_revision_of_an_interrupted_run_is_used() -> None:
     content = {"cpu": "256", "containerDefinitions": [{"name": "app", "image": str(NEW)}]}
     ecs = Registry({"cpu": "512"}, content)
     definitions = TaskDefinitions(ecs, "shop-dev", "app")
     assert definitions.register({**content, "tags": []}) == definition(2)
-    assert ecs.asked == []
+    assert ecs.requests == []
     other = {**content, "cpu": "1024"}
     assert definitions.register({**other, "tags": [{"key": "a", "value": "b"}]}) == definition(3)
-    assert ecs.asked == [{"family": "shop-dev", **other, "tags": [{"key": "a", "value": "b"}]}]
+    assert ecs.requests == [{"family": "shop-dev", **other, "tags": [{"key": "a", "value": "b"}]}]
 
 
 def test_the_first_revision_of_a_family_is_registered_without_empty_tags() -> None:
     ecs = Registry()
     assert TaskDefinitions(ecs, "shop-dev", "app").register({"cpu": "256", "tags": []}) == definition(1)
-    assert ecs.asked == [{"family": "shop-dev", "cpu": "256"}]
+    assert ecs.requests == [{"family": "shop-dev", "cpu": "256"}]
 
 
-def test_a_revision_that_ecs_registered_otherwise_is_an_error_and_not_registered_for_ever() -> None:
+def test_a_revision_that_ecs_registers_differently_is_an_error_and_not_registered_repeatedly() -> None:
     ecs = Registry()
     ecs.drops = ("enableFaultInjection",)
     with pytest.raises(RuntimeError) as error:
@@ -666,7 +672,7 @@ def test_a_revision_that_ecs_registered_otherwise_is_an_error_and_not_registered
     assert str(error.value) == "ECS registered shop-dev:1 with another content than the template has"
 
 
-def test_an_image_of_another_digest_than_was_asked_for_is_no_success() -> None:
+def test_a_revision_with_another_digest_than_requested_is_not_a_success() -> None:
     ecs = Ecs()
     ecs.revisions["now"] = {"containerImages": [{"containerName": "app", "imageDigest": OLD_DIGEST}]}
     service = of_ecs(ecs)
@@ -686,7 +692,7 @@ def test_an_image_of_another_digest_than_was_asked_for_is_no_success() -> None:
     ],
     ids=["nothing", "itself", "a platform of its index", "no digest", "a sidecar"],
 )
-def test_the_digest_of_a_platform_is_that_of_its_index(shown: list[dict[str, str]]) -> None:
+def test_the_digest_of_a_platform_matches_its_index(shown: list[dict[str, str]]) -> None:
     ecs = Ecs()
     ecs.revisions["now"] = {"containerImages": shown}
     service = of_ecs(ecs)

@@ -1,4 +1,4 @@
-"""Which errors pass by themselves."""
+"""Which errors are temporary."""
 
 import pytest
 from botocore.exceptions import (
@@ -42,7 +42,7 @@ from unit.releases import client_error
     ],
     ids=lambda value: value if isinstance(value, bool) else f"{type(value).__name__} {value}"[:60],
 )
-def test_what_was_throttled_or_cut_or_is_a_fault_of_aws_passes(error: Exception, does: bool) -> None:
+def test_throttling_interruptions_and_faults_of_aws_are_temporary(error: Exception, does: bool) -> None:
     assert passes(error) is does
 
 
@@ -65,5 +65,5 @@ UNABLE = "Unable to assume the configured ECS Infrastructure Role. Verify that t
     ],
     ids=lambda value: value if isinstance(value, bool) else f"{type(value).__name__} {value}"[:90],
 )
-def test_a_role_or_a_right_that_aws_does_not_know_may_be_too_new(error: Exception, may: bool) -> None:
+def test_an_unknown_role_or_a_missing_permission_may_be_too_new(error: Exception, may: bool) -> None:
     assert may_be_too_new(error) is may

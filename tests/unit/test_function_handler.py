@@ -1,4 +1,4 @@
-"""What the release function decides for `pulumi up`, for events, and before it answers a job."""
+"""What the release function decides for `pulumi up` and for events, and before it reports the result of a job."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ QUIET = replace(STATE, claim=None)
 
 
 class Service:
-    """A service that is seen as it is listed here: one look after the other, and then as at last."""
+    """A service with a list of states: each poll sees the next one, and then always the last."""
 
     deployed = False
 
@@ -77,12 +77,12 @@ class Service:
 
 
 class World:
-    """The function, around one service and one table."""
+    """The function, with one service and one table."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.service, self.table = NOW, Service(), KeptTable(QUIET)
         self.written = [sha256(settings_text(SENT))]
-        """Hashes in the function's configuration, one read after the other, and then the last."""
+        """Hashes in the function's configuration: each read gets the next one, and then always the last."""
         self.tags: dict[str, str] = {}
         self.aligned: list[State] = []
         self.standing = (Standing.IN_PROGRESS, "")
@@ -140,19 +140,19 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 # Settings
 
 
-def test_settings_that_pulumi_wrote_last_are_stored_with_when_the_newest_deployment_was_made(world: World) -> None:
+def test_pulumis_latest_settings_are_stored_with_the_time_of_the_newest_deployment(world: World) -> None:
     world.table.state = State()
     world.rolls_out()
     assert world.table.state == State(version=1, settings=SETTINGS, rollout_after=NOW - 60)
 
 
-def test_settings_that_are_stored_already_are_not_written_again(world: World) -> None:
+def test_settings_that_are_already_stored_are_not_written_again(world: World) -> None:
     world.table.state = replace(QUIET, rollout_after=NOW - 60, live_settings=SETTINGS.sha256)
     world.rolls_out()
     assert world.table.state.version == QUIET.version
 
 
-def test_a_change_of_settings_keeps_the_claim_and_what_is_verified(world: World) -> None:
+def test_a_change_of_settings_keeps_the_claim_and_the_verified_image(world: World) -> None:
     world.table.state, world.written = STATE, [sha256(settings_text(OTHER))]
     world.rolls_out(settings=OTHER)
     changed = replace(SETTINGS, minimum=3, maximum=3)
@@ -167,8 +167,8 @@ REFUSED = (
 
 
 @pytest.mark.parametrize("written", [sha256(settings_text(OTHER)), "", "of its own start"])
-def test_settings_with_another_hash_are_refused_and_nothing_is_written(world: World, written: str) -> None:
-    # What the function was started with does not count: a run that stalled has an old environment.
+def test_settings_with_another_hash_are_rejected_and_nothing_is_written(world: World, written: str) -> None:
+    # The hash at the function's start does not count: a run that stalled has an old environment.
     world.written = [written]
     with pytest.raises(RuntimeError) as error:
         world.rolls_out()
@@ -176,14 +176,14 @@ def test_settings_with_another_hash_are_refused_and_nothing_is_written(world: Wo
     assert (world.table.state, world.service.goals) == (QUIET, [])
 
 
-def test_what_are_no_settings_is_refused_before_anything_is_asked(world: World) -> None:
+def test_invalid_settings_are_rejected_before_any_request(world: World) -> None:
     with pytest.raises(ValueError, match="^Settings lacks template$"):
         world.rolls_out(settings={})
     assert world.table.state == QUIET
 
 
-def test_of_two_rollouts_the_one_that_stalled_is_refused(world: World) -> None:
-    """The newer one writes between the look at the hash and the write of the older one."""
+def test_of_two_concurrent_rollouts_the_one_that_stalled_is_rejected(world: World) -> None:
+    """The newer one writes between the older one's check of the hash and its write."""
     world.written = [sha256(settings_text(SENT)), sha256(settings_text(OTHER))]
     write = world.table.write
 
@@ -202,16 +202,16 @@ def test_of_two_rollouts_the_one_that_stalled_is_refused(world: World) -> None:
 # `pulumi up`
 
 
-def test_a_rollout_ends_when_what_should_run_runs_with_the_settings(world: World) -> None:
+def test_a_rollout_ends_when_the_intended_image_runs_with_the_settings(world: World) -> None:
     assert world.rolls_out(WAITING, WAITING, LIVE) == LIVE.message
-    # A deployment of before this `up` that failed is tried again.
+    # A deployment that failed before this `up` is retried.
     assert world.service.goals == [Goal(OLD, NOW - 60)] * 3
     assert world.now == NOW + 10
-    # At the beginning, and again for what changed meanwhile.
+    # At the beginning, and again for later changes.
     assert world.aligned == [replace(QUIET, version=8, rollout_after=NOW - 60)] * 2
 
 
-def test_a_rollout_beside_a_release_brings_the_image_that_is_claimed(world: World) -> None:
+def test_a_rollout_during_a_release_deploys_the_claimed_image(world: World) -> None:
     world.table.state = STATE
     assert world.rolls_out() == f"{LIVE.message}; its release is not verified yet"
     assert world.service.goals == [Goal(NEW, NOW - 60)]
@@ -224,7 +224,7 @@ def test_settings_that_fail_fail_the_rollout_with_the_reason_of_ecs(world: World
 
 
 @pytest.mark.parametrize("image_at_fault", [True, False])
-def test_an_image_that_fails_while_it_is_claimed_is_the_releases_failure_and_not_that_of_the_settings(
+def test_an_image_that_fails_while_it_is_claimed_fails_its_release_and_not_the_rollout(
     world: World, image_at_fault: bool
 ) -> None:
     world.table.state = STATE
@@ -236,7 +236,7 @@ def test_an_image_that_fails_while_it_is_claimed_is_the_releases_failure_and_not
             world.rolls_out(broken, LIVE)
 
 
-def test_a_rollout_that_failed_waits_for_the_rollback(world: World) -> None:
+def test_a_failed_rollout_waits_for_the_rollback(world: World) -> None:
     with pytest.raises(RuntimeError, match="does not run with the new settings"):
         world.rolls_out(*[replace(BROKEN, rolling_back=True)] * 3, BROKEN)
     assert world.now == NOW + 15
@@ -250,7 +250,7 @@ def test_a_rollout_that_failed_waits_for_the_rollback(world: World) -> None:
         (replace(BROKEN, rolling_back=True), 1, "did not reach a steady state in time"),
     ],
 )
-def test_when_lambdas_time_is_over_the_next_run_goes_on_if_there_is_one(
+def test_when_lambdas_timeout_is_near_the_next_invocation_continues_if_there_is_one(
     world: World, progress: Progress, part: int, ends: str
 ) -> None:
     if ends == "goes on":
@@ -262,7 +262,7 @@ def test_when_lambdas_time_is_over_the_next_run_goes_on_if_there_is_one(
     assert NOW + 595 < world.now <= NOW + 600
 
 
-def test_a_later_run_of_a_rollout_brings_no_settings(world: World) -> None:
+def test_a_later_invocation_of_a_rollout_stores_no_settings(world: World) -> None:
     world.written = ["newer"]
     assert world.rolls_out(part=2, parts=2) == LIVE.message
     assert world.table.state == replace(QUIET, version=8, live_settings=SETTINGS.sha256)
@@ -279,7 +279,7 @@ def test_a_later_run_of_a_rollout_brings_no_settings(world: World) -> None:
         (RuntimeError("no such container"), 0, False),
     ],
 )
-def test_a_rollout_waits_for_what_aws_has_not_caught_up_with(
+def test_a_rollout_waits_until_new_resources_are_consistent(
     world: World, error: Exception, seconds: int, waits: bool
 ) -> None:
     errors: list[Progress | Exception] = [error] * (seconds // 5 + 1)
@@ -314,7 +314,7 @@ def test_a_rollout_waits_for_what_aws_has_not_caught_up_with(
     ],
     ids=["no tag", "another", "verified", "untagged", "beside another", "in its slot", "full ring"],
 )
-def test_what_runs_counts_as_verified_where_its_tag_says_so(
+def test_the_running_image_counts_as_verified_if_its_tag_says_so(
     world: World, tags: dict[str, str], untagged: bool, slots: list[tuple[str, int]] | None
 ) -> None:
     world.service.live, world.tags, empty = NEW, tags, State(version=1, settings=SETTINGS)
@@ -323,13 +323,13 @@ def test_what_runs_counts_as_verified_where_its_tag_says_so(
     assert adopted == expected
 
 
-def test_where_nothing_runs_nothing_counts_as_verified(world: World) -> None:
+def test_without_a_running_image_nothing_counts_as_verified(world: World) -> None:
     world.tags = {"verified-dev": DIGEST}
     assert world.function.adopt(State(), untagged=True) is None
 
 
-def test_a_rollout_adopts_what_a_table_that_was_lost_or_restored_does_not_know(world: World) -> None:
-    # A tag that points at what the state knows of tells nothing new: somebody else put the live image there.
+def test_a_rollout_adopts_what_a_lost_or_restored_table_does_not_know(world: World) -> None:
+    # A tag at an image that the state knows adds nothing: somebody else moved the live tag there.
     world.service.live, world.tags = NEW, {"verified-dev": OLD_DIGEST}
     world.rolls_out()
     assert world.table.state.verified == VERIFIED
@@ -343,7 +343,7 @@ def test_a_rollout_adopts_what_a_table_that_was_lost_or_restored_does_not_know(w
 # Claims that ended
 
 
-def test_a_claim_whose_action_ended_is_written_as_failed_by_whoever_sees_it(world: World) -> None:
+def test_a_claim_whose_action_has_ended_is_marked_as_failed_by_the_next_run(world: World) -> None:
     world.table.state, world.standing = STATE, (Standing.ENDED, "its action Deploy ended Abandoned")
     failed = replace(CLAIM, phase=Phase.FAILED, reason="The release did not end: its action Deploy ended Abandoned.")
     assert world.function.resolve(STATE) == replace(STATE, version=8, claim=failed)
@@ -351,14 +351,14 @@ def test_a_claim_whose_action_ended_is_written_as_failed_by_whoever_sees_it(worl
 
 
 @pytest.mark.parametrize("phase", [Phase.VERIFIED, Phase.FAILED, Phase.ROLLING_BACK])
-def test_a_claim_that_ended_by_itself_is_left_as_it_is(world: World, phase: Phase) -> None:
+def test_a_claim_that_has_ended_normally_is_left_unchanged(world: World, phase: Phase) -> None:
     world.standing = (Standing.ENDED, "x")
     state = replace(STATE, claim=replace(CLAIM, phase=phase))
     assert world.function.resolve(state) == state
     assert world.function.resolve(QUIET) == QUIET
 
 
-def test_a_claim_that_somebody_else_ended_meanwhile_is_read_again(world: World) -> None:
+def test_a_claim_that_was_ended_concurrently_is_read_again(world: World) -> None:
     world.standing = (Standing.ENDED, "x")
     world.table.state = replace(STATE, version=8, claim=replace(CLAIM, phase=Phase.VERIFIED))
     assert world.function.resolve(STATE) == world.table.state
@@ -376,7 +376,7 @@ def test_a_claim_that_somebody_else_ended_meanwhile_is_read_again(world: World) 
         (Phase.FAILED, OLD),
     ],
 )
-def test_what_should_run_is_the_claim_that_counts_else_the_last_verified_image_else_nothing(
+def test_the_intended_image_is_the_active_claims_else_the_last_verified_one_else_none(
     world: World, phase: Phase | None, image: Image
 ) -> None:
     state = replace(STATE, claim=replace(CLAIM, phase=phase) if phase else None)
@@ -387,7 +387,7 @@ def test_what_should_run_is_the_claim_that_counts_else_the_last_verified_image_e
 
 
 @pytest.mark.parametrize("seen_live", [True, False])
-def test_without_a_claim_the_newest_settings_count_if_somebody_saw_them_live(world: World, seen_live: bool) -> None:
+def test_without_a_claim_the_newest_settings_count_once_they_were_live(world: World, seen_live: bool) -> None:
     assert STATE.settings is not None
     state = replace(STATE, claim=None, live_settings=STATE.settings.sha256 if seen_live else "of others")
     assert world.function.goal_without_claim(state, 7) == Goal(OLD, 7, any_settings=not seen_live)
@@ -401,34 +401,34 @@ def test_without_a_claim_the_newest_settings_count_if_somebody_saw_them_live(wor
     [State(), replace(QUIET, settings=None), STATE, replace(QUIET, verified=None)],
     ids=["new", "no settings", "a release", "no release"],
 )
-def test_an_event_changes_nothing_where_somebody_else_does_or_nothing_is_known(world: World, state: State) -> None:
+def test_an_event_changes_nothing_during_other_work_or_without_a_state(world: World, state: State) -> None:
     world.table.state = state
     world.function.settle()
     assert world.service.goals == []
 
 
-def test_an_event_brings_back_what_should_run_with_whatever_settings_it_runs_with(world: World) -> None:
+def test_an_event_restores_the_intended_image_whatever_its_settings(world: World) -> None:
     world.table.state, world.standing = STATE, (Standing.ENDED, "stopped")
     world.service.looks = [WAITING, client_error("ThrottlingException"), LIVE]
     world.function.settle()
-    # Starts nothing again that failed once.
+    # Does not retry what failed once.
     assert world.service.goals == [Goal(OLD, 0, any_settings=True)] * 3
     assert len(world.aligned) == 3
 
 
-def test_an_event_leaves_alone_what_failed(world: World) -> None:
+def test_an_event_does_not_retry_what_failed(world: World) -> None:
     world.service.looks = [BROKEN]
     world.function.settle()
     assert len(world.service.goals) == 1
 
 
-def test_an_event_whose_time_is_over_is_an_error_so_that_lambda_sends_it_again(world: World) -> None:
+def test_an_event_that_times_out_is_an_error_so_that_lambda_retries_it(world: World) -> None:
     world.service.looks = [WAITING]
     with pytest.raises(RuntimeError, match="^shop-dev did not reach a steady state in time: 1 of 2 tasks running$"):
         world.function.settle()
 
 
-# New tasks
+# Restarts
 
 BEFORE = "2023-11-14T22:13:20+00:00"
 
@@ -442,7 +442,7 @@ BEFORE = "2023-11-14T22:13:20+00:00"
         (QUIET, False, LIVE.message),
     ],
 )
-def test_new_tasks_are_started_where_they_are_older_and_no_release_does_it(
+def test_a_restart_replaces_tasks_that_are_older_unless_a_release_does(
     world: World, state: State, newer: bool, message: str
 ) -> None:
     world.table.state, world.service.newer = state, newer
@@ -450,12 +450,12 @@ def test_new_tasks_are_started_where_they_are_older_and_no_release_does_it(
     assert world.service.restarted == ([NOW] if state == QUIET else [])
 
 
-def test_a_restart_that_fails_says_why(world: World) -> None:
+def test_a_failed_restart_has_the_reason(world: World) -> None:
     world.service.looks = [WAITING, BROKEN]
     with pytest.raises(RuntimeError) as error:
         world.function.restart(BEFORE)
     assert str(error.value) == f"shop-dev was not restarted: {BROKEN.message}"
-    # The deployment that this began is later than the one before.
+    # The deployment of this restart is later than the previous one.
     assert world.service.goals == [Goal(OLD, NOW - 1, any_settings=True)] * 2
 
 
@@ -486,7 +486,7 @@ def acts(world: World, monkeypatch: pytest.MonkeyPatch, step: str, fails: Except
     ("verified", "live", "commit"),
     [(VERIFIED, OLD_DIGEST, "0ff1ce"), (None, "none", "none"), (replace(VERIFIED, commit=""), OLD_DIGEST, "none")],
 )
-def test_what_would_be_released_is_shown_beside_what_is_verified(
+def test_an_inspection_compares_the_image_with_the_verified_one(
     world: World, monkeypatch: pytest.MonkeyPatch, verified: Verified | None, live: str, commit: str
 ) -> None:
     world.table.state = replace(QUIET, verified=verified)
@@ -507,7 +507,7 @@ def test_what_would_be_released_is_shown_beside_what_is_verified(
         ("prepare", "CodeDeploy does not deploy this service (any more); run `pulumi up`."),
     ],
 )
-def test_what_the_function_cannot_do_is_answered(
+def test_an_unsupported_step_is_a_failure(
     world: World, monkeypatch: pytest.MonkeyPatch, step: str, message: str
 ) -> None:
     [(kind, details)] = acts(world, monkeypatch, step)
@@ -518,7 +518,7 @@ def test_what_the_function_cannot_do_is_answered(
 
 
 @pytest.mark.parametrize(("deployed", "settled"), [(True, 1), (False, 0)])
-def test_an_error_is_answered_and_what_was_begun_is_brought_to_its_end(
+def test_an_error_fails_the_job_after_the_deployment_in_progress_has_settled(
     world: World, monkeypatch: pytest.MonkeyPatch, deployed: bool, settled: int
 ) -> None:
     world.service.deployed = deployed
@@ -530,7 +530,7 @@ def test_an_error_is_answered_and_what_was_begun_is_brought_to_its_end(
     assert len(world.service.goals) == settled
 
 
-def test_an_error_that_passes_is_not_answered_so_that_lambda_sends_the_event_again(
+def test_a_temporary_error_does_not_fail_the_job_so_that_lambda_retries_the_event(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Exception, match="ThrottlingException"):
@@ -538,7 +538,7 @@ def test_an_error_that_passes_is_not_answered_so_that_lambda_sends_the_event_aga
     assert world.answers == []
 
 
-def test_an_event_that_codepipeline_does_not_confirm_is_not_answered(
+def test_an_event_that_codepipeline_does_not_confirm_gets_no_result(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> ReleaseJob:
@@ -554,7 +554,7 @@ def test_an_event_that_codepipeline_does_not_confirm_is_not_answered(
 
 
 class Called:
-    """The function, which only notes what it was called with."""
+    """The function, which only records its calls."""
 
     calls: list[tuple[str, Any]] = []
 
@@ -583,7 +583,7 @@ class Called:
         ({"restart": {"before": BEFORE}}, ("restart", (BEFORE,)), "restart is done"),
     ],
 )
-def test_each_event_is_for_one_part_of_the_function(
+def test_each_kind_of_event_has_its_own_handler(
     monkeypatch: pytest.MonkeyPatch, event: dict[str, Any], call: Any, answer: str | None
 ) -> None:
     context = SimpleNamespace(function_name="shop-dev-release", get_remaining_time_in_millis=lambda: 900_000)
@@ -591,12 +591,12 @@ def test_each_event_is_for_one_part_of_the_function(
     monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: NOW))
     Called.calls.clear()
     assert module.handler(event, context) == answer
-    # Some of Lambda's time is left to answer in.
+    # Some of Lambda's time is left for reporting the result.
     assert Called.calls == [("until", NOW + 880), call]
 
 
 @pytest.mark.parametrize("event", [{}, {"source": "aws.s3"}, {"settings": SENT}])
-def test_an_event_of_another_kind_is_an_error(monkeypatch: pytest.MonkeyPatch, event: dict[str, Any]) -> None:
+def test_an_unknown_kind_of_event_is_an_error(monkeypatch: pytest.MonkeyPatch, event: dict[str, Any]) -> None:
     context = SimpleNamespace(function_name="shop-dev-release", get_remaining_time_in_millis=lambda: 900_000)
     monkeypatch.setattr(module, "Function", Called)
     with pytest.raises(ValueError) as error:

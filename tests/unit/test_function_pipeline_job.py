@@ -1,4 +1,4 @@
-"""CodePipeline's side of a release: what it confirms, what its artifacts name, and what it takes for an answer."""
+"""CodePipeline's side of a release: confirming jobs, reading their artifacts, and reporting their results."""
 
 import io
 import json
@@ -108,7 +108,7 @@ def verify(job: dict[str, Any]) -> ReleaseJob:
 # Which events are accepted
 
 
-def test_a_job_is_what_codepipeline_confirms(codepipeline: Any, slept: list[float]) -> None:
+def test_a_job_that_codepipeline_confirms_is_accepted(codepipeline: Any, slept: list[float]) -> None:
     lists(codepipeline, listed())
     assert verify(event(BUILT)) == JOB
 
@@ -133,7 +133,7 @@ def test_a_configuration_without_variables_is_not_resolved(codepipeline: Any, sl
     assert verify(event(BUILT)) == JOB
 
 
-def test_an_action_that_the_history_shows_late_is_waited_for(codepipeline: Any, slept: list[float]) -> None:
+def test_an_action_that_is_listed_late_is_waited_for(codepipeline: Any, slept: list[float]) -> None:
     for _ in range(4):
         lists(codepipeline)
     lists(codepipeline, listed())
@@ -168,7 +168,7 @@ def test_an_action_that_the_history_shows_late_is_waited_for(codepipeline: Any, 
         "no input",
     ],
 )
-def test_an_event_that_is_not_of_this_very_action_in_progress_is_refused(
+def test_an_event_that_does_not_match_the_action_in_progress_is_rejected(
     codepipeline: Any, slept: list[float], found: dict[str, Any]
 ) -> None:
     for _ in range(5):
@@ -191,21 +191,23 @@ def test_an_action_has_one_or_two_artifacts(inputs: list[tuple[str, str]]) -> No
     )
 
 
-# How what brings a claim stands
+# The status of a claim's action
 
 
 def stands(now: float = NOW, **claim: Any) -> tuple[Standing, str]:
-    # Of the two times only how far they are apart counts.
+    # Only the difference of the two times matters.
     return standing(client("codepipeline"), replace(CLAIM, **{"began": CLAIM.began + NOW - now, **claim}))
 
 
 @pytest.mark.parametrize("status", ["Succeeded", "Failed", "Abandoned"])
-def test_an_action_that_ended_does_not_stand_any_more(codepipeline: Any, slept: list[float], status: str) -> None:
+def test_the_claim_of_an_action_that_has_ended_is_not_active(
+    codepipeline: Any, slept: list[float], status: str
+) -> None:
     lists(codepipeline, listed(actionExecutionId="action-0"), listed(status=status))
     assert stands() == (Standing.ENDED, f"its action Deploy ended {status}")
 
 
-def test_an_action_in_progress_stands_whatever_others_do(codepipeline: Any, slept: list[float]) -> None:
+def test_the_claim_of_an_action_in_progress_is_active_whatever_others_do(codepipeline: Any, slept: list[float]) -> None:
     lists(codepipeline, listed(actionExecutionId="action-0", status="Failed"), listed())
     assert stands() == (Standing.IN_PROGRESS, "")
 
@@ -214,7 +216,7 @@ def test_an_action_in_progress_stands_whatever_others_do(codepipeline: Any, slep
     ("age", "expected"),
     [(0, Standing.IN_PROGRESS), (LONGEST_SECONDS, Standing.IN_PROGRESS), (LONGEST_SECONDS + 1, Standing.ENDED)],
 )
-def test_an_action_that_is_not_listed_yet_stands_for_days(
+def test_the_claim_of_an_action_that_is_not_listed_yet_stays_active_for_days(
     codepipeline: Any, slept: list[float], age: float, expected: Standing
 ) -> None:
     lists(codepipeline)
@@ -222,7 +224,7 @@ def test_an_action_that_is_not_listed_yet_stands_for_days(
 
 
 @pytest.mark.parametrize("code", ["PipelineNotFoundException", "PipelineExecutionNotFoundException"])
-def test_a_claim_of_a_pipeline_that_is_gone_does_not_stand(codepipeline: Any, slept: list[float], code: str) -> None:
+def test_the_claim_of_a_deleted_pipeline_is_not_active(codepipeline: Any, slept: list[float], code: str) -> None:
     codepipeline.add_client_error("list_action_executions", code)
     assert stands() == (Standing.ENDED, "the execution execution-1 of the pipeline shop is gone")
 
@@ -245,7 +247,7 @@ def execution(codepipeline: Any, status: str) -> None:
         ("Superseded", (Standing.ENDED, "its execution ended Superseded")),
     ],
 )
-def test_between_two_actions_of_its_stage_a_claim_stands_while_the_execution_does(
+def test_between_two_actions_of_its_stage_a_claim_is_active_as_long_as_the_execution(
     codepipeline: Any, slept: list[float], status: str, expected: tuple[Standing, str]
 ) -> None:
     lists(codepipeline, listed(actionName="Prepare", status="Succeeded"))
@@ -253,7 +255,7 @@ def test_between_two_actions_of_its_stage_a_claim_stands_while_the_execution_doe
     assert stands(stage="dev") == expected
 
 
-def test_a_claim_of_a_stage_ends_with_the_first_action_of_it_that_fails(codepipeline: Any, slept: list[float]) -> None:
+def test_the_claim_of_a_stage_ends_with_its_first_failed_action(codepipeline: Any, slept: list[float]) -> None:
     lists(
         codepipeline,
         listed(actionName="Deploy", status="Failed", actionExecutionId="action-2"),
@@ -271,7 +273,7 @@ def test_actions_of_an_earlier_attempt_or_of_another_stage_do_not_end_a_claim(
     assert stands(stage="dev") == (Standing.IN_PROGRESS, "")
 
 
-def test_a_stage_of_which_nothing_is_listed_yet_stands(codepipeline: Any, slept: list[float]) -> None:
+def test_the_claim_of_a_stage_without_listed_actions_is_active(codepipeline: Any, slept: list[float]) -> None:
     lists(codepipeline)
     assert stands(stage="dev") == (Standing.IN_PROGRESS, "")
 
@@ -284,14 +286,14 @@ def test_a_stage_of_which_nothing_is_listed_yet_stands(codepipeline: Any, slept:
         ({}, ""),
     ],
 )
-def test_who_started_an_execution_is_what_codepipeline_says(
+def test_the_starter_of_an_execution_is_codepipelines_trigger(
     codepipeline: Any, trigger: dict[str, str], who: str
 ) -> None:
     codepipeline.add_response("get_pipeline_execution", {"pipelineExecution": {"trigger": trigger}})
     assert started_by(client("codepipeline"), PARAMETERS) == who
 
 
-# What the artifact names
+# The image in the artifact
 
 
 def zipped(**files: Any) -> bytes:
@@ -304,10 +306,10 @@ def zipped(**files: Any) -> bytes:
 
 def named(monkeypatch: pytest.MonkeyPatch, body: bytes, digest: str | None = None) -> Any:
     """The image of an artifact, for the container `app`."""
-    asked: list[Any] = []
+    requests: list[Any] = []
 
     def get_object(**where: str) -> dict[str, Any]:
-        asked.append(where)
+        requests.append(where)
         return {"Body": io.BytesIO(body)}
 
     def s3(service: str, **credentials: str) -> Any:
@@ -317,7 +319,7 @@ def named(monkeypatch: pytest.MonkeyPatch, body: bytes, digest: str | None = Non
     monkeypatch.setattr(boto3, "client", s3)
     job = replace(JOB, parameters=replace(PARAMETERS, digest=digest))
     found = pipeline_job.image(job, "app", URL)
-    assert asked == [{"Bucket": "artifacts", "Key": "shop/Build/1"}]
+    assert requests == [{"Bucket": "artifacts", "Key": "shop/Build/1"}]
     return found
 
 
@@ -326,13 +328,13 @@ def definitions(uri: str, container: str = "app") -> bytes:
 
 
 @pytest.mark.parametrize("digest", [None, DIGEST])
-def test_the_image_is_the_one_that_the_build_named_for_the_container(
+def test_the_image_is_the_one_in_the_builds_image_definitions_for_the_container(
     monkeypatch: pytest.MonkeyPatch, digest: str | None
 ) -> None:
     assert named(monkeypatch, definitions(str(NEW)), digest) == NEW
 
 
-def test_the_image_of_an_ecr_source_is_the_one_that_it_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_image_of_an_ecr_source_is_the_one_in_its_image_detail(monkeypatch: pytest.MonkeyPatch) -> None:
     assert named(monkeypatch, zipped(imageDetail={"ImageURI": str(OLD), "ImageTags": ["verified-dev"]})) == OLD
 
 
@@ -363,7 +365,7 @@ def test_the_image_of_an_ecr_source_is_the_one_that_it_found(monkeypatch: pytest
     ],
     ids=["no zip", "no file", "no JSON", "no name", "no object", "container", "tag", "repository", "not approved"],
 )
-def test_an_artifact_that_names_no_image_of_the_service_is_refused(
+def test_an_artifact_without_a_valid_image_for_the_service_is_rejected(
     monkeypatch: pytest.MonkeyPatch, body: bytes, digest: str | None, message: str
 ) -> None:
     with pytest.raises(RuntimeError) as error:
@@ -371,7 +373,7 @@ def test_an_artifact_that_names_no_image_of_the_service_is_refused(
     assert str(error.value).startswith(message)
 
 
-def test_what_a_step_makes_is_put_where_codepipeline_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_output_of_a_step_is_stored_where_codepipeline_specifies(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Any] = []
     monkeypatch.setattr(boto3, "client", lambda service, **_: SimpleNamespace(put_object=lambda **x: kept.append(x)))
     pipeline_job.put(replace(JOB, output=OUTPUT), b"zip")
@@ -380,13 +382,13 @@ def test_what_a_step_makes_is_put_where_codepipeline_says(monkeypatch: pytest.Mo
         pipeline_job.put(JOB, b"zip")
 
 
-# Answers
+# Results
 
 LETTERS = ["a", "ü", "„", "😀"]
 
 
 def limit(operation: str, *path: str) -> int:
-    """What CodePipeline takes, by its API's own description."""
+    """CodePipeline's limits, from its API's own model."""
     shape = client("codepipeline").meta.service_model.operation_model(operation).input_shape
     for key in path:
         shape = shape.members[key]
@@ -402,7 +404,7 @@ def test_the_limits_are_those_of_the_api() -> None:
 
 
 @pytest.mark.parametrize("letter", LETTERS)
-def test_a_message_is_cut_to_what_codepipeline_takes_and_no_shorter(codepipeline: Any, letter: str) -> None:
+def test_a_message_is_truncated_to_codepipelines_limit_and_no_shorter(codepipeline: Any, letter: str) -> None:
     answer, text = Answer(client("codepipeline"), "job-1"), letter * 6000
     summary = {"executionDetails": {"summary": letter * 2048}}
     codepipeline.add_response(
@@ -422,14 +424,14 @@ def test_a_message_is_cut_to_what_codepipeline_takes_and_no_shorter(codepipeline
 
 
 @pytest.mark.parametrize("code", ["InvalidJobStateException", "JobNotFoundException"])
-def test_a_job_that_is_over_takes_no_answer(codepipeline: Any, code: str) -> None:
+def test_a_job_that_has_ended_accepts_no_result(codepipeline: Any, code: str) -> None:
     answer = Answer(client("codepipeline"), "job-1")
     for call in ("success", "success", "failure"):
         codepipeline.add_client_error(f"put_job_{call}_result", code)
     assert [answer.continues("t", "m"), answer.succeeded("m", {}), answer.failed("m")] == [False] * 3
 
 
-def test_an_answer_that_fails_otherwise_is_an_error(codepipeline: Any) -> None:
+def test_other_errors_of_reporting_a_result_are_raised(codepipeline: Any) -> None:
     codepipeline.add_client_error("put_job_failure_result", "ThrottlingException")
     with pytest.raises(client("codepipeline").exceptions.ClientError):
         Answer(client("codepipeline"), "job-1").failed("m")

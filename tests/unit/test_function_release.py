@@ -1,4 +1,4 @@
-"""One release: its phases, what moves it from one to the next, and what it says at its end."""
+"""One release: its phases, their transitions, and the message at its end."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Clock:
 
 
 class Service:
-    """A service that is seen as it is listed here: one look after the other, and then as at last."""
+    """A service with a list of states: each poll sees the next one, and then always the last."""
 
     deployed = False
 
@@ -91,7 +91,7 @@ class Service:
 
 
 class World:
-    """A release function around one service, and what CodePipeline was answered."""
+    """A release function for one service, and the results that it reported to CodePipeline."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.table, self.service, self.clock = KeptTable(), Service(LIVE), Clock()
@@ -122,7 +122,7 @@ class World:
 
     def stop(self, build: str) -> None:
         self.stopped.append(build)
-        raise client_error("InvalidInputException")  # tests that go on do no harm
+        raise client_error("InvalidInputException")  # stopping tests that continue does no harm
 
     def align(self, state: State) -> list[str]:
         self.aligned.append(state)
@@ -155,7 +155,7 @@ class World:
         return Release(function, job)  # type: ignore[arg-type]
 
     def runs(self, *looks: Progress | Exception, job: ReleaseJob = JOB) -> tuple[str, dict[str, Any]]:
-        """How one run of the action answers."""
+        """The result that one run of the action reports."""
         self.service.looks = list(looks) or [LIVE]
         self.release(job).run()
         [answer] = self.answers
@@ -197,16 +197,16 @@ def test_every_phase_reaches_a_final_one() -> None:
     assert reached(Phase.DEPLOYING) == set(Phase)
 
 
-def test_final_phases_have_no_way_out() -> None:
+def test_final_phases_have_no_transitions() -> None:
     assert {phase for phase, _ in TRANSITIONS} == set(Phase) - FINAL
 
 
-def test_no_phase_comes_back() -> None:
+def test_no_phase_is_entered_twice() -> None:
     order = [Phase.DEPLOYING, Phase.TESTING, Phase.VERIFIED, Phase.ROLLING_BACK, Phase.FAILED]
     assert [(at, to) for (at, _), to in TRANSITIONS.items() if order.index(to) <= order.index(at)] == []
 
 
-def test_only_tests_that_passed_or_none_verify_an_image() -> None:
+def test_only_passed_tests_or_none_verify_an_image() -> None:
     assert {key for key, to in TRANSITIONS.items() if to is Phase.VERIFIED} == {(Phase.TESTING, Seen.PASSED)}
 
 
@@ -230,7 +230,7 @@ TESTS: list[Found | Exception | None] = [
 ]
 
 
-def test_the_table_has_all_that_a_look_finds_and_nothing_else(world: World) -> None:
+def test_the_table_covers_all_outcomes_of_a_poll_and_no_others(world: World) -> None:
     found = set()
     phases = [phase for phase in Phase if phase not in FINAL]
     for phase, progress, tests, standing, age in product(phases, PROGRESS, TESTS, Standing, (0, 179, 9000)):
@@ -244,7 +244,7 @@ def test_the_table_has_all_that_a_look_finds_and_nothing_else(world: World) -> N
     assert found == set(TRANSITIONS)
 
 
-# What a look finds
+# The outcomes of a poll
 
 
 def seen(world: World, phase: Phase, progress: Progress | Exception, age: float = 0, job: ReleaseJob = JOB) -> Any:
@@ -256,7 +256,7 @@ def seen(world: World, phase: Phase, progress: Progress | Exception, age: float 
 
 @pytest.mark.parametrize("phase", [Phase.DEPLOYING, Phase.ROLLING_BACK])
 @pytest.mark.parametrize(("minutes", "late"), [(30, False), (30.1, True)])
-def test_a_phase_may_take_three_deadlines(world: World, phase: Phase, minutes: float, late: bool) -> None:
+def test_a_phase_may_last_three_deadlines(world: World, phase: Phase, minutes: float, late: bool) -> None:
     assert (DEADLINES, SETTINGS.deadline_minutes) == (3, 10)
     look = seen(world, phase, WAITING, minutes * 60)
     assert look.seen is (Seen.LATE if late else None)
@@ -264,7 +264,7 @@ def test_a_phase_may_take_three_deadlines(world: World, phase: Phase, minutes: f
     assert look.message == (message if late else "1 of 2 tasks running")
 
 
-def test_tests_have_no_deadline_of_the_deployment(world: World) -> None:
+def test_the_deadline_of_the_deployment_does_not_apply_to_tests(world: World) -> None:
     assert seen(world, Phase.TESTING, WAITING, 86_400).seen is None
 
 
@@ -280,7 +280,7 @@ def test_tests_have_no_deadline_of_the_deployment(world: World) -> None:
     ],
     ids=["throttled", "throttled later", "a new right", "no right", "error"],
 )
-def test_only_an_error_that_does_not_pass_ends_a_phase(
+def test_only_a_permanent_error_ends_a_phase(
     world: World, phase: Phase, error: Exception, age: float, ends: bool
 ) -> None:
     look = seen(world, phase, error, age)
@@ -289,13 +289,13 @@ def test_only_an_error_that_does_not_pass_ends_a_phase(
     assert look.message == (stopped if ends else f"waiting for AWS: {error}")
 
 
-def test_settings_that_fail_while_an_image_is_tested_are_not_its_fault(world: World) -> None:
+def test_failed_settings_during_the_tests_of_an_image_are_not_its_fault(world: World) -> None:
     look = seen(world, Phase.TESTING, SETTINGS_FAILED)
     assert look.seen is Seen.PASSED
     assert look.message == f"{DIGEST} is running; the newest settings do not: {SETTINGS_FAILED.message}"
 
 
-def test_tests_that_passed_count_only_while_the_image_is_live(world: World) -> None:
+def test_passed_tests_count_only_while_the_image_is_live(world: World) -> None:
     world.tests = [Found(Outcome.PASSED, "the tests passed", "b")]
     assert seen(world, Phase.TESTING, WAITING, job=TESTED).seen is None
     assert seen(world, Phase.TESTING, BROKEN, job=TESTED).seen is Seen.BROKEN
@@ -303,7 +303,7 @@ def test_tests_that_passed_count_only_while_the_image_is_live(world: World) -> N
 
 
 @pytest.mark.parametrize(("age", "failed"), [(7200, False), (7201, True)])
-def test_tests_wait_two_hours_for_the_quota_of_builds(world: World, age: float, failed: bool) -> None:
+def test_tests_wait_up_to_two_hours_for_the_quota_of_builds(world: World, age: float, failed: bool) -> None:
     world.tests = [Found(Outcome.RUNNING, "they wait")]
     look = seen(world, Phase.TESTING, LIVE, age, TESTED)
     assert look.seen is (Seen.TESTS_FAILED if failed else None)
@@ -315,7 +315,7 @@ def test_an_image_whose_action_was_stopped_is_not_verified(world: World) -> None
     assert seen(world, Phase.TESTING, LIVE).seen is Seen.ENDED
 
 
-def test_a_rollback_takes_any_settings_and_falls_back_to_what_ran(world: World) -> None:
+def test_a_rollback_accepts_any_settings_and_falls_back_to_the_previous_revision(world: World) -> None:
     claim = replace(CLAIM, phase=Phase.ROLLING_BACK, after=NOW + 3, fallback="shop-dev:6")
     state = replace(STATE, claim=claim)
     world.release()._look(state, claim)
@@ -350,21 +350,21 @@ def test_tests_are_started_once_and_followed(world: World) -> None:
     assert world.table.state.claim.build == "b-1"
 
 
-def test_a_release_that_fails_goes_back_to_the_last_verified_image(world: World) -> None:
+def test_a_failed_release_is_rolled_back_to_the_last_verified_image(world: World) -> None:
     message = world.fails(BROKEN, WAITING, BACK)
     assert message == (
         "The deployment of shop-dev:7 failed (STOPPED): ResourceInitializationError. Rolling back to the last verified "
         f"image, {OLD} (commit 0ff1ce). Rolled back: shop-dev:6 is running it (2 tasks)."
     )
     assert [goal.image for goal in world.service.goals] == [NEW, OLD, OLD]
-    # What failed before the rollback began is not the rollback's failure.
+    # A failure before the rollback is not the rollback's failure.
     assert [goal.after for goal in world.service.goals] == [0, LATER, LATER]
     state = world.table.state
     assert (state.verified, world.phase()) == (VERIFIED, Phase.FAILED)
     assert [claim.phase for claim in world.table.history] == [Phase.ROLLING_BACK, Phase.FAILED]
 
 
-def test_failed_is_written_before_the_first_step_back(world: World) -> None:
+def test_the_failure_is_written_before_the_rollback_starts(world: World) -> None:
     phases: list[Phase] = []
     look = world.service.look
 
@@ -377,7 +377,7 @@ def test_failed_is_written_before_the_first_step_back(world: World) -> None:
     assert phases == [Phase.DEPLOYING, Phase.ROLLING_BACK]
 
 
-def test_a_first_release_that_fails_goes_back_to_no_tasks(world: World) -> None:
+def test_a_failed_first_release_is_rolled_back_to_zero_tasks(world: World) -> None:
     world.table.state = replace(STATE, verified=None)
     message = world.fails(BROKEN, Live("nothing is released, and the service has no tasks"))
     assert message.endswith(
@@ -387,20 +387,20 @@ def test_a_first_release_that_fails_goes_back_to_no_tasks(world: World) -> None:
     assert world.service.goals[-1].image is None
 
 
-def test_a_rollback_that_fails_too_is_said(world: World) -> None:
+def test_a_failed_rollback_is_reported(world: World) -> None:
     message = world.fails(BROKEN, Broken("the deployment of shop-dev:6 failed."))
     assert message.endswith("(commit 0ff1ce). The rollback failed too: the deployment of shop-dev:6 failed.")
     assert world.phase() is Phase.FAILED
 
 
-def test_tests_that_still_run_are_stopped_when_the_release_is_rolled_back(world: World) -> None:
+def test_running_tests_are_stopped_when_the_release_is_rolled_back(world: World) -> None:
     world.table.state = replace(STATE, claim=replace(CLAIM, phase=Phase.TESTING, build="b-1"))
     world.tests = [Found(Outcome.RUNNING, "running", "b-1")]
     world.fails(BROKEN, BACK, job=TESTED)
     assert world.stopped == ["b-1"]
 
 
-def test_a_run_hands_over_before_codepipeline_calls_the_next(world: World) -> None:
+def test_a_run_returns_a_continuation_token_before_the_next_run_is_due(world: World) -> None:
     kind, details = world.runs(WAITING)
     assert (kind, details) == (
         "success",
@@ -415,7 +415,7 @@ def test_a_run_hands_over_before_codepipeline_calls_the_next(world: World) -> No
 
 
 @pytest.mark.parametrize(("deployed", "over", "settled"), [(True, True, 1), (False, True, 0), (True, False, 0)])
-def test_a_run_whose_answer_nobody_takes_does_not_leave_a_deployment_behind(
+def test_a_run_whose_result_is_not_accepted_settles_its_deployment(
     world: World, deployed: bool, over: bool, settled: int
 ) -> None:
     world.service.deployed, world.over, world.service.looks = deployed, over, [WAITING]
@@ -423,7 +423,7 @@ def test_a_run_whose_answer_nobody_takes_does_not_leave_a_deployment_behind(
     assert world.settled == settled
 
 
-def test_a_release_that_was_replaced_brings_what_it_deployed_to_its_end_before_it_answers(world: World) -> None:
+def test_a_replaced_release_settles_its_deployment_before_it_reports_its_result(world: World) -> None:
     def settle() -> None:
         assert world.answers == []
         world.settled += 1
@@ -435,13 +435,13 @@ def test_a_release_that_was_replaced_brings_what_it_deployed_to_its_end_before_i
     assert world.settled == 1
 
 
-def test_a_run_that_finds_its_release_ended_says_so_again(world: World) -> None:
+def test_a_run_after_the_end_of_its_release_reports_the_result_again(world: World) -> None:
     world.table.state = replace(STATE, claim=replace(CLAIM, phase=Phase.FAILED, reason="It failed."))
     assert world.fails() == "It failed."
     assert world.service.goals == []
 
 
-def test_verified_stays_verified_whatever_becomes_of_the_tags(world: World) -> None:
+def test_a_verified_release_stays_verified_whatever_happens_to_the_tags(world: World) -> None:
     world.problems = ["the tag live-dev could not be moved", "the tag verified-dev could not be moved."]
     assert world.succeeds() == (
         "dev: shop-dev:7 is running it (2 tasks) (commit c0ffee). The tag live-dev could not be moved; the tag "
@@ -450,7 +450,7 @@ def test_verified_stays_verified_whatever_becomes_of_the_tags(world: World) -> N
     assert world.phase() is Phase.VERIFIED
 
 
-def test_an_error_that_passes_does_not_end_a_verified_release(world: World) -> None:
+def test_a_temporary_error_does_not_end_a_verified_release(world: World) -> None:
     world.table.state = replace(STATE, claim=replace(CLAIM, phase=Phase.VERIFIED, reason="it runs"))
     calls = [client_error("ThrottlingException")] * 3
 
@@ -463,7 +463,7 @@ def test_an_error_that_passes_does_not_end_a_verified_release(world: World) -> N
     assert world.succeeds() == "dev: it runs (commit c0ffee)"
 
 
-def test_somebody_who_wrote_first_makes_the_run_look_again(world: World) -> None:
+def test_a_concurrent_write_makes_the_run_poll_again(world: World) -> None:
     write, contested = world.table.write, [True]
 
     def once(before: State, after: State, *ended: Claim) -> State | None:
@@ -478,7 +478,7 @@ def test_somebody_who_wrote_first_makes_the_run_look_again(world: World) -> None
 
 
 @pytest.mark.parametrize("letter", ["a", "ü", "„", "😀"])
-def test_the_longest_reasons_fit_and_say_what_was_done(world: World, letter: str) -> None:
+def test_the_longest_reasons_fit_and_include_what_was_done(world: World, letter: str) -> None:
     message = world.fails(Broken(letter * 9000), Broken(letter * 9000))
     assert len(message) == MESSAGE_LIMIT
     assert f"Rolling back to the last verified image, {OLD} (commit 0ff1ce). The rollback failed too: " in message
@@ -492,7 +492,7 @@ def claimed(world: World, found: Claim | None, job: ReleaseJob = JOB, stage: str
     return world.release(job).claim(stage)
 
 
-def test_an_action_claims_its_image_and_says_what_was_there_before(world: World) -> None:
+def test_an_action_claims_its_image_and_records_the_previous_one(world: World) -> None:
     world.clock.now = NOW + 7
     state = claimed(world, None)
     assert state is not None
@@ -513,12 +513,12 @@ def test_an_action_claims_its_image_and_says_what_was_there_before(world: World)
     assert world.table.history == []
 
 
-def test_an_action_claims_once(world: World) -> None:
+def test_an_action_claims_only_once(world: World) -> None:
     assert claimed(world, replace(CLAIM, phase=Phase.TESTING)) == world.table.state
     assert world.table.state.version == STATE.version
 
 
-def test_a_claim_that_began_later_is_not_replaced(world: World) -> None:
+def test_a_later_claim_is_not_replaced(world: World) -> None:
     newer = replace(CLAIM, action="action-2", execution="execution-2", began=NOW + 1)
     assert claimed(world, newer) is None
     assert world.table.state.claim == newer
@@ -530,7 +530,7 @@ def test_a_claim_that_began_later_is_not_replaced(world: World) -> None:
 
 
 @pytest.mark.parametrize("phase", [Phase.DEPLOYING, Phase.TESTING])
-def test_a_claim_that_began_earlier_is_replaced_and_has_failed(world: World, phase: Phase) -> None:
+def test_an_earlier_claim_is_replaced_and_has_failed(world: World, phase: Phase) -> None:
     older = replace(CLAIM, action="action-0", execution="execution-0", began=NOW - 1, phase=phase)
     state = claimed(world, older)
     assert state is not None
@@ -541,12 +541,12 @@ def test_a_claim_that_began_earlier_is_replaced_and_has_failed(world: World, pha
 
 
 @pytest.mark.parametrize("phase", [Phase.VERIFIED, Phase.ROLLING_BACK, Phase.FAILED])
-def test_a_claim_that_ended_does_not_fail_when_it_is_replaced(world: World, phase: Phase) -> None:
+def test_a_claim_that_has_ended_does_not_fail_when_it_is_replaced(world: World, phase: Phase) -> None:
     assert claimed(world, replace(CLAIM, action="action-0", began=NOW - 1, phase=phase)) is not None
     assert world.table.history == []
 
 
-def test_a_retry_of_the_stage_claims_anew(world: World) -> None:
+def test_a_retry_of_the_stage_claims_again(world: World) -> None:
     failed = replace(CLAIM, action="action-0", began=NOW - 60, phase=Phase.FAILED, reason="It failed.", build="b-1")
     state = claimed(world, failed)
     assert state is not None
@@ -554,7 +554,7 @@ def test_a_retry_of_the_stage_claims_anew(world: World) -> None:
     assert (state.claim.phase, state.claim.reason, state.claim.build) == (Phase.DEPLOYING, "", "")
 
 
-def test_the_next_action_of_a_stage_goes_on_with_its_claim(world: World) -> None:
+def test_the_next_action_of_a_stage_continues_its_claim(world: World) -> None:
     prepared = replace(
         CLAIM, action="action-0", began=NOW - 60, stage="dev", after=NOW - 70, fallback="shop-dev:5", replaced="x"
     )
@@ -567,7 +567,7 @@ def test_the_next_action_of_a_stage_goes_on_with_its_claim(world: World) -> None
 
 
 @pytest.mark.parametrize("other", [{"execution": "execution-0"}, {"image": OLD}])
-def test_a_claim_of_another_stage_run_is_not_gone_on_with(world: World, other: dict[str, Any]) -> None:
+def test_a_claim_of_another_run_of_the_stage_is_not_continued(world: World, other: dict[str, Any]) -> None:
     state = claimed(world, replace(CLAIM, action="action-0", began=NOW - 60, stage="dev", after=NOW - 70, **other))
     assert state is not None
     assert state.claim is not None
@@ -575,7 +575,7 @@ def test_a_claim_of_another_stage_run_is_not_gone_on_with(world: World, other: d
     assert [claim.phase for claim in world.table.history] == [Phase.FAILED]
 
 
-def test_a_claim_beside_another_is_decided_anew(world: World) -> None:
+def test_a_concurrent_claim_is_decided_again(world: World) -> None:
     newer = replace(CLAIM, action="action-2", began=NOW + 1)
     write = world.table.write
 
@@ -588,7 +588,7 @@ def test_a_claim_beside_another_is_decided_anew(world: World) -> None:
     assert world.table.state.claim == newer
 
 
-def test_what_runs_counts_as_verified_where_the_table_knows_nothing(world: World) -> None:
+def test_the_running_image_counts_as_verified_if_the_table_is_empty(world: World) -> None:
     world.table.state = replace(STATE, claim=None, verified=None)
     world.adopted = replace(world.table.state, verified=VERIFIED)
     state = world.release().claim()
@@ -605,7 +605,7 @@ def test_what_runs_counts_as_verified_where_the_table_knows_nothing(world: World
         ("shop-dev:6", OLD, None, ""),
     ],
 )
-def test_a_rollback_may_fall_back_only_to_what_the_verified_image_ran_in(
+def test_a_rollback_may_fall_back_only_to_the_revision_of_the_verified_image(
     world: World, live: str | None, image: Image, verified: Verified | None, fallback: str
 ) -> None:
     world.service.live = live  # type: ignore[assignment]
@@ -614,7 +614,7 @@ def test_a_rollback_may_fall_back_only_to_what_the_verified_image_ran_in(
 
 
 @pytest.mark.parametrize(("age", "waits"), [(179, True), (180, False)])
-def test_a_right_that_is_new_is_waited_for_before_the_claim(world: World, age: float, waits: bool) -> None:
+def test_a_new_permission_is_waited_for_before_the_claim(world: World, age: float, waits: bool) -> None:
     def refuse() -> State:
         raise client_error("AccessDeniedException", "no")
 
@@ -632,7 +632,7 @@ def test_a_right_that_is_new_is_waited_for_before_the_claim(world: World, age: f
         )
 
 
-# Words
+# Messages
 
 
 @pytest.mark.parametrize(
@@ -645,5 +645,5 @@ def test_a_right_that_is_new_is_waited_for_before_the_claim(world: World, age: f
         ("über alles", "Über alles."),
     ],
 )
-def test_a_reason_is_a_sentence(text: str, written: str) -> None:
+def test_a_reason_becomes_a_sentence(text: str, written: str) -> None:
     assert sentence(text) == written

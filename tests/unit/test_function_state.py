@@ -1,4 +1,4 @@
-"""The release state is one item, written conditionally, with its history in the same transaction."""
+"""The release state is one item that is written conditionally, with its history in the same transaction."""
 
 import json
 import random
@@ -99,14 +99,12 @@ def test_what_is_written_is_read_back(table: StateTable, dynamodb: Any, state: S
     assert table.read() == state
 
 
-def test_a_new_table_holds_nothing(table: StateTable, dynamodb: Any) -> None:
+def test_a_new_table_is_empty(table: StateTable, dynamodb: Any) -> None:
     reads(dynamodb, {})
     assert table.read() == State()
 
 
-def test_an_item_of_another_version_of_the_function_is_read_as_far_as_it_is_known(
-    table: StateTable, dynamodb: Any
-) -> None:
+def test_the_known_attributes_of_an_item_by_another_version_are_read(table: StateTable, dynamodb: Any) -> None:
     newer = {**item(STATE), "paused": {"BOOL": True}}
     newer["claim"] = {"S": json.dumps({**encode(CLAIM), "attempt": 2})}
     reads(dynamodb, newer)
@@ -129,7 +127,7 @@ def test_an_item_of_another_version_of_the_function_is_read_as_far_as_it_is_know
         ({"rollout_after": {"S": '"x"'}}, "State.rollout_after: expected float, got 'x'"),
     ],
 )
-def test_an_item_that_was_changed_by_hand_is_an_error_that_says_what_to_do(
+def test_an_item_that_was_changed_by_hand_is_an_error_with_a_remedy(
     table: StateTable, dynamodb: Any, changed: dict[str, Any], why: str
 ) -> None:
     reads(dynamodb, {**item(STATE), **changed})
@@ -141,7 +139,7 @@ def test_an_item_that_was_changed_by_hand_is_an_error_that_says_what_to_do(
     )
 
 
-def test_without_settings_there_is_nothing_to_deploy_with(table: StateTable) -> None:
+def test_without_settings_nothing_can_be_deployed(table: StateTable) -> None:
     assert table.settings(STATE) == SETTINGS
     with pytest.raises(RuntimeError) as error:
         table.settings(replace(STATE, settings=None))
@@ -154,13 +152,13 @@ def test_without_settings_there_is_nothing_to_deploy_with(table: StateTable) -> 
 
 
 @pytest.mark.parametrize("before", [0, 7])
-def test_a_write_holds_only_if_nobody_wrote_since(table: StateTable, dynamodb: Any, before: int) -> None:
+def test_a_write_succeeds_only_if_nobody_else_has_written_since(table: StateTable, dynamodb: Any, before: int) -> None:
     after = replace(AFTER, version=before + 1)
     dynamodb.add_response("transact_write_items", {}, {"TransactItems": [put(after, before)]})
     assert table.write(replace(STATE, version=before), replace(after, version=before)) == after
 
 
-def test_how_a_claim_ended_is_in_the_same_transaction(
+def test_the_history_of_an_ended_claim_is_in_the_same_transaction(
     table: StateTable, dynamodb: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: NOW + 60)
@@ -170,19 +168,19 @@ def test_how_a_claim_ended_is_in_the_same_transaction(
     assert table.write(STATE, AFTER, *ended) == AFTER
 
 
-def test_a_write_after_somebody_elses_does_nothing(table: StateTable, dynamodb: Any) -> None:
+def test_a_write_after_somebody_elses_has_no_effect(table: StateTable, dynamodb: Any) -> None:
     newer = replace(STATE, version=8)
     cancelled(dynamodb, {"Code": "ConditionalCheckFailed", "Item": item(newer)})
     assert table.write(STATE, AFTER) is None
     assert slept == []
 
 
-def test_a_write_before_which_the_item_was_deleted_does_nothing(table: StateTable, dynamodb: Any) -> None:
+def test_a_write_after_the_item_was_deleted_has_no_effect(table: StateTable, dynamodb: Any) -> None:
     cancelled(dynamodb, {"Code": "ConditionalCheckFailed"})
     assert table.write(STATE, AFTER) is None
 
 
-def test_a_write_that_was_sent_twice_finds_what_it_wrote_itself(table: StateTable, dynamodb: Any) -> None:
+def test_a_write_that_was_sent_twice_recognizes_its_own_result(table: StateTable, dynamodb: Any) -> None:
     cancelled(dynamodb, {"Code": "ConditionalCheckFailed", "Item": item(AFTER)}, {"Code": "None"})
     assert table.write(STATE, AFTER) == AFTER
 
@@ -190,7 +188,7 @@ def test_a_write_that_was_sent_twice_finds_what_it_wrote_itself(table: StateTabl
 @pytest.mark.parametrize(
     "code", ["TransactionConflict", "TransactionInProgress", "ThrottlingError", "ProvisionedThroughputExceeded"]
 )
-def test_a_write_beside_another_is_tried_again(table: StateTable, dynamodb: Any, code: str) -> None:
+def test_a_conflicting_write_is_retried(table: StateTable, dynamodb: Any, code: str) -> None:
     cancelled(dynamodb, {"Code": "None"}, {"Code": code})
     cancelled(dynamodb, {"Code": code})
     dynamodb.add_response("transact_write_items", {}, {"TransactItems": [put(AFTER, 7)]})
@@ -198,7 +196,7 @@ def test_a_write_beside_another_is_tried_again(table: StateTable, dynamodb: Any,
     assert slept == [1, 1]
 
 
-def test_a_write_is_given_up_after_so_many_conflicts(table: StateTable, dynamodb: Any) -> None:
+def test_a_write_fails_after_too_many_conflicts(table: StateTable, dynamodb: Any) -> None:
     for _ in range(ATTEMPTS):
         cancelled(dynamodb, {"Code": "TransactionConflict"})
     assert table.write(STATE, AFTER) is None
@@ -228,20 +226,20 @@ class Contested(StateTable):
 
 
 @pytest.mark.parametrize("others", [0, 1, ATTEMPTS - 1])
-def test_a_change_keeps_what_others_changed_meanwhile(others: int) -> None:
+def test_a_change_keeps_concurrent_changes(others: int) -> None:
     table = Contested(others)
     changed = table.update(lambda state: replace(state, bounds=(1, 3)))
     assert changed == replace(STATE, version=STATE.version + others + 1, rollout_after=others, bounds=(1, 3))
     assert table.writes == others + 1
 
 
-def test_a_change_that_changes_nothing_is_not_written() -> None:
+def test_a_change_without_effect_is_not_written() -> None:
     table = Contested(0)
     assert table.update(lambda state: replace(state, bounds=None)) == STATE
     assert table.writes == 0
 
 
-def test_a_change_that_always_meets_another_is_an_error() -> None:
+def test_a_change_that_always_conflicts_is_an_error() -> None:
     table = Contested(ATTEMPTS)
     with pytest.raises(RuntimeError) as error:
         table.update(lambda state: replace(state, bounds=(1, 3)))
@@ -254,7 +252,7 @@ def test_a_change_that_always_meets_another_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("phase", "result"), [(Phase.VERIFIED, "verified"), (Phase.FAILED, "failed"), (Phase.ROLLING_BACK, "failed")]
 )
-def test_the_history_says_what_was_released_by_whom_and_how_it_ended(
+def test_the_history_records_what_was_released_by_whom_and_how_it_ended(
     phase: Phase, result: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: NOW + 61.9)
@@ -275,24 +273,24 @@ def test_the_history_says_what_was_released_by_whom_and_how_it_ended(
     }
 
 
-def test_a_release_that_ends_once_more_replaces_its_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_release_that_ends_again_replaces_its_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: NOW)
     rolling_back, failed = (replace(CLAIM, phase=phase) for phase in (Phase.ROLLING_BACK, Phase.FAILED))
     assert record(rolling_back)["at"] == record(failed)["at"]
     assert record(replace(failed, action="action-2"))["at"] != record(failed)["at"]
 
 
-def test_entries_are_in_the_order_of_time() -> None:
+def test_entries_are_in_chronological_order() -> None:
     moments = [NOW + seconds for seconds in (0, 1, 60, 86_400, 400 * 86_400)]
     assert [iso(at) for at in moments] == sorted({iso(at) for at in moments})
 
 
-def test_the_first_entry_has_no_digest_that_it_replaced() -> None:
+def test_the_first_entry_has_no_replaced_digest() -> None:
     assert record(replace(CLAIM, image=NEW))["replaced"] == {"S": ""}
     assert module.KEY == KEY
 
 
-# The digests verified last
+# The last verified digests
 
 
 @pytest.mark.parametrize(
@@ -318,19 +316,19 @@ def test_the_first_entry_has_no_digest_that_it_replaced() -> None:
         "the oldest verified again moves to the front",
         "one between verified again moves to the front",
         "a ring of one",
-        "a ring made smaller forgets the oldest",
-        "a slot beyond a ring made smaller is given up",
-        "a ring made larger has free slots",
-        "the same keeps its slot though a lower one is free",
+        "a smaller ring drops the oldest",
+        "a slot beyond a smaller ring is dropped",
+        "a larger ring has free slots",
+        "the same keeps its slot although a lower one is free",
     ],
 )
-def test_the_digests_verified_last_are_remembered(
+def test_the_last_verified_digests_are_remembered(
     slots: list[tuple[str, int]], digest: str, size: int, after: list[tuple[str, int]]
 ) -> None:
     assert remember(slots, digest, size) == after
 
 
-def test_the_last_of_any_sequence_of_releases_are_remembered_each_in_a_slot_of_its_own() -> None:
+def test_after_any_sequence_of_releases_the_last_ones_are_remembered_each_in_its_own_slot() -> None:
     chance = random.Random(1)
     for _ in range(300):
         size = chance.randrange(1, 7)
@@ -346,5 +344,5 @@ def test_the_last_of_any_sequence_of_releases_are_remembered_each_in_a_slot_of_i
             assert len({slot for _, slot in slots}) == len(slots)
             assert {slot for _, slot in slots} <= set(range(size))
             assert all(slot == before.get(d, slot) for d, slot in slots)
-            # The tags in ECR: putting one tag for each release is enough to protect all that are remembered.
+            # The tags in ECR: moving one tag for each release is enough to protect all that are remembered.
             assert {tags[slot]: slot for _, slot in slots} == dict(slots)

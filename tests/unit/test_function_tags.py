@@ -1,4 +1,4 @@
-"""The tags of ECR follow from the release state."""
+"""The tags in ECR are derived from the release state."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ ALL = {"verified-dev-0": OLD_DIGEST, "live-dev": OLD_DIGEST, "verified-dev": OLD
 
 
 class Repository(Images):
-    """A repository with tags, of which some cannot be moved."""
+    """A repository with tags, some of which cannot be moved."""
 
     def __init__(self, **tags: str) -> None:
         super().__init__(None, "shop")
@@ -49,7 +49,7 @@ def with_claim(phase: Phase | None, verified: Verified | None = STATE.verified) 
     ("phase", "live"),
     [
         (None, OLD_DIGEST),
-        # Which image runs is not known while tasks are replaced.
+        # While tasks are being replaced, it is not known which image runs.
         (Phase.DEPLOYING, None),
         (Phase.TESTING, DIGEST),
         (Phase.ROLLING_BACK, None),
@@ -57,13 +57,13 @@ def with_claim(phase: Phase | None, verified: Verified | None = STATE.verified) 
         (Phase.VERIFIED, OLD_DIGEST),
     ],
 )
-def test_the_live_tag_moves_only_while_it_is_known_what_runs(phase: Phase | None, live: str | None) -> None:
+def test_the_live_tag_moves_only_while_the_running_image_is_known(phase: Phase | None, live: str | None) -> None:
     expected = {"verified-dev-0": OLD_DIGEST, "verified-dev": OLD_DIGEST} | ({"live-dev": live} if live else {})
     assert tags(Repository()).of(with_claim(phase)) == expected
 
 
 @pytest.mark.parametrize("phase", [None, *Phase])
-def test_no_image_that_is_not_verified_gets_a_tag_that_says_so(phase: Phase | None) -> None:
+def test_an_unverified_image_gets_no_verified_tag(phase: Phase | None) -> None:
     assert tags(Repository()).of(with_claim(phase, None)) == {}
     verified = {tag: digest for tag, digest in tags(Repository()).of(with_claim(phase)).items() if "verified" in tag}
     assert set(verified.values()) == {OLD_DIGEST}
@@ -79,17 +79,17 @@ def test_each_of_the_last_verified_images_keeps_the_tag_of_its_slot() -> None:
         "live-dev": DIGEST,
         "verified-dev": DIGEST,
     }
-    # What waits for this tag finds the others.
+    # Last: whatever waits for this tag finds the others already moved.
     assert list(wanted)[-1] == "verified-dev"
 
 
-def test_tags_that_are_right_are_left_alone() -> None:
+def test_correct_tags_are_not_moved() -> None:
     repository = Repository(live_dev=OLD_DIGEST, verified_dev=OLD_DIGEST, verified_dev_0=OLD_DIGEST, other=DIGEST)
     assert tags(repository).align(with_claim(None)) == []
     assert repository.moved == []
 
 
-def test_tags_that_are_missing_or_elsewhere_are_moved_the_newest_last() -> None:
+def test_missing_or_wrong_tags_are_moved_the_newest_last() -> None:
     repository = Repository(live_dev=DIGEST, other=DIGEST)
     table = KeptTable(with_claim(None))
     assert tags(repository, table).align(table.state) == []
@@ -97,13 +97,13 @@ def test_tags_that_are_missing_or_elsewhere_are_moved_the_newest_last() -> None:
     assert repository.moved == ["verified-dev-0", "live-dev", "verified-dev"]
 
 
-def test_nothing_is_asked_where_nothing_is_verified() -> None:
+def test_without_a_verified_image_there_is_no_request() -> None:
     repository = Repository()
     repository.unreadable = client_error("Asked")
     assert tags(repository).align(with_claim(Phase.TESTING, None)) == []
 
 
-def test_tags_that_a_run_which_stalled_moved_back_are_moved_once_more() -> None:
+def test_tags_that_a_stalled_run_moved_back_are_moved_again() -> None:
     repository, table = Repository(), KeptTable(with_claim(None))
     newer = replace(STATE, claim=None, verified=Verified(NEW, "c", "e", [(DIGEST, 0)]))
 
@@ -115,7 +115,7 @@ def test_tags_that_a_run_which_stalled_moved_back_are_moved_once_more() -> None:
     assert repository.tags == {"verified-dev-0": DIGEST, "live-dev": DIGEST, "verified-dev": DIGEST}
 
 
-def test_a_state_that_changes_all_the_time_is_followed_three_times() -> None:
+def test_a_state_that_keeps_changing_is_followed_three_times() -> None:
     repository, table = Repository(), KeptTable(with_claim(None))
     images = [NEW, OLD]
 
@@ -131,7 +131,7 @@ def test_a_state_that_changes_all_the_time_is_followed_three_times() -> None:
     assert repository.moved.count("verified-dev") == 3
 
 
-def test_an_error_that_passes_is_raised_for_whoever_waits() -> None:
+def test_a_temporary_error_is_raised_to_the_caller() -> None:
     repository, table = Repository(), KeptTable(with_claim(None))
     repository.fails["live-dev"] = client_error("Throttling", "slow down")
     with pytest.raises(ClientError, match="slow down"):
@@ -142,7 +142,7 @@ def test_an_error_that_passes_is_raised_for_whoever_waits() -> None:
 
 
 @pytest.mark.parametrize("error", [client_error("AccessDeniedException", "no"), RuntimeError("it is gone")])
-def test_a_tag_that_cannot_be_moved_is_said_and_the_others_are_moved(error: Exception) -> None:
+def test_a_tag_that_cannot_be_moved_is_reported_and_the_others_are_moved(error: Exception) -> None:
     repository, table = Repository(), KeptTable(with_claim(None))
     repository.fails["live-dev"] = error
     assert tags(repository, table).align(table.state) == [
@@ -151,13 +151,13 @@ def test_a_tag_that_cannot_be_moved_is_said_and_the_others_are_moved(error: Exce
     assert repository.tags == {"verified-dev-0": OLD_DIGEST, "verified-dev": OLD_DIGEST}
 
 
-def test_tags_that_cannot_be_read_are_said() -> None:
+def test_tags_that_cannot_be_read_are_reported() -> None:
     repository = Repository()
     repository.unreadable = client_error("AccessDeniedException", "no")
     assert tags(repository).align(with_claim(None)) == [f"the tags could not be read: {repository.unreadable}"]
 
 
-def test_a_mistake_of_the_function_itself_is_not_hidden() -> None:
+def test_a_bug_in_the_function_is_not_hidden() -> None:
     repository = Repository()
     repository.fails["verified-dev-0"] = KeyError("x")
     with pytest.raises(KeyError):

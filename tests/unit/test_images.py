@@ -10,7 +10,7 @@ DIGEST = "sha256:" + "a" * 64
 
 
 class Ecr:
-    """ECR, as far as it is asked which tags an image has."""
+    """ECR, as far as it returns the tags of an image."""
 
     def __init__(self, tags: list[str] | None) -> None:
         self.tags = tags
@@ -24,22 +24,22 @@ def revision(tags: list[str] | None, taken: str) -> str:
     return Images(Ecr(tags), "storefront").revision(DIGEST, taken)
 
 
-def test_an_image_that_has_the_tag_of_what_was_taken_was_built_from_it() -> None:
+def test_an_image_with_the_tag_of_the_sources_revision_was_built_from_it() -> None:
     # An image can have several: two commits may build the same one.
     assert revision(["live-dev", OLDER, COMMIT], COMMIT) == COMMIT
     assert revision([OLDER, "s3-V2", "s3-V1"], "s3-V2") == "s3-V2"
 
 
-def test_an_image_that_is_released_again_was_built_from_what_its_own_tag_says() -> None:
+def test_an_image_that_is_released_again_was_built_from_the_revision_in_its_own_tag() -> None:
     assert revision(["live-dev", OLDER, "verified-dev"], COMMIT) == OLDER
 
 
-def test_an_image_of_another_pipeline_was_built_from_what_its_own_tag_says() -> None:
+def test_an_image_of_another_pipeline_was_built_from_the_revision_in_its_own_tag() -> None:
     assert revision(["verified-dev", COMMIT, "verified-dev-3"], DIGEST) == COMMIT
 
 
 @pytest.mark.parametrize("tag", ["a" * 40, "0123456789abcdef" * 4, "s3-3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY"])
-def test_ids_of_commits_and_versions_of_archives_say_what_was_built(tag: str) -> None:
+def test_commit_ids_and_versions_of_archives_are_revisions(tag: str) -> None:
     assert revision(["live-dev", tag], DIGEST) == tag
 
 
@@ -53,15 +53,15 @@ def test_ids_of_commits_and_versions_of_archives_say_what_was_built(tag: str) ->
         ["C0FFEE" + "0" * 34, "g" * 40, "s3-", "xs3-1"],
     ],
 )
-def test_without_a_tag_that_says_it_an_image_was_built_from_what_was_taken(tags: list[str] | None) -> None:
+def test_an_image_without_a_tag_of_a_revision_was_built_from_the_sources_revision(tags: list[str] | None) -> None:
     assert revision(tags, COMMIT) == COMMIT
 
 
-def test_of_several_revisions_it_is_always_the_same_one() -> None:
+def test_the_choice_between_several_revisions_is_deterministic() -> None:
     assert revision([COMMIT, OLDER], DIGEST) == revision([OLDER, COMMIT], DIGEST) == OLDER
 
 
-# What ECR is asked
+# Requests to ECR
 
 OTHER = "sha256:" + "b" * 64
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -84,7 +84,7 @@ def has_image(ecr: Any, media_type: str = MANIFEST, manifest: str = "{}") -> Non
     ecr.add_response("batch_get_image", {"images": [found]}, BY_DIGEST)
 
 
-def test_an_image_that_is_gone_is_an_error_that_says_what_to_do(ecr: Any) -> None:
+def test_a_missing_image_is_an_error_with_a_remedy(ecr: Any) -> None:
     ecr.add_response("batch_get_image", {"images": [], "failures": [{"failureCode": "ImageNotFound"}]}, BY_DIGEST)
     with pytest.raises(RuntimeError) as error:
         images().require(DIGEST)
@@ -94,32 +94,32 @@ def test_an_image_that_is_gone_is_an_error_that_says_what_to_do(ecr: Any) -> Non
 
 
 @pytest.mark.parametrize("media_type", INDEXES)
-def test_an_index_has_the_images_of_its_platforms(ecr: Any, media_type: str) -> None:
+def test_an_index_contains_the_images_of_its_platforms(ecr: Any, media_type: str) -> None:
     has_image(ecr, media_type, json.dumps({"manifests": [{"digest": OTHER}, {"digest": "sha256:c"}]}))
     assert images().platforms(DIGEST) == {OTHER, "sha256:c"}
 
 
-def test_an_image_of_one_platform_is_no_index(ecr: Any) -> None:
+def test_an_image_for_one_platform_is_not_an_index(ecr: Any) -> None:
     has_image(ecr, manifest=json.dumps({"manifests": [{"digest": OTHER}]}))
     assert images().platforms(DIGEST) == set()
 
 
-def test_tags_are_asked_for_at_once_and_only_those_that_exist_have_a_digest(ecr: Any) -> None:
-    asked = {"repositoryName": "storefront", "imageIds": [{"imageTag": "live-dev"}, {"imageTag": "verified-dev"}]}
+def test_tags_are_requested_at_once_and_only_existing_ones_have_a_digest(ecr: Any) -> None:
+    request = {"repositoryName": "storefront", "imageIds": [{"imageTag": "live-dev"}, {"imageTag": "verified-dev"}]}
     found = [{"imageId": {"imageDigest": DIGEST, "imageTag": "verified-dev"}}, {"imageId": {"imageDigest": OTHER}}]
-    ecr.add_response("batch_get_image", {"images": found}, asked)
+    ecr.add_response("batch_get_image", {"images": found}, request)
     assert images().tagged(["verified-dev", "live-dev"]) == {"verified-dev": DIGEST}
 
 
 def put(ecr: Any, digest: str) -> None:
-    asked = {
+    request = {
         "repositoryName": "storefront",
         "imageManifest": '{"a": 1}',
         "imageManifestMediaType": MANIFEST,
         "imageTag": "live-dev",
         "imageDigest": DIGEST,
     }
-    ecr.add_response("put_image", {"image": {"imageId": {"imageDigest": digest}}}, asked)
+    ecr.add_response("put_image", {"image": {"imageId": {"imageDigest": digest}}}, request)
 
 
 def test_a_tag_is_moved_by_putting_the_same_manifest_again(ecr: Any) -> None:
@@ -128,13 +128,13 @@ def test_a_tag_is_moved_by_putting_the_same_manifest_again(ecr: Any) -> None:
     images().tag(DIGEST, "live-dev")
 
 
-def test_a_tag_that_is_there_already_is_no_error(ecr: Any) -> None:
+def test_a_tag_that_exists_already_is_not_an_error(ecr: Any) -> None:
     has_image(ecr)
     ecr.add_client_error("put_image", "ImageAlreadyExistsException")
     images().tag(DIGEST, "live-dev")
 
 
-def test_a_tag_that_ended_elsewhere_is_an_error(ecr: Any) -> None:
+def test_a_tag_that_points_elsewhere_afterwards_is_an_error(ecr: Any) -> None:
     has_image(ecr, manifest='{"a": 1}')
     put(ecr, OTHER)
     with pytest.raises(RuntimeError) as error:

@@ -123,8 +123,8 @@ def test_the_function_reads_the_variables_that_pulumi_sets(arguments: dict[str, 
     )
 
 
-def test_the_function_is_made_after_its_role_can_do_its_work() -> None:
-    # The settings are in its configuration by their hash, so it comes after all that they name.
+def test_the_function_is_created_after_its_role_has_its_permissions() -> None:
+    # Its configuration has the hash of the settings, so it comes after everything that they refer to.
     assert only(of_service(), FUNCTION).depends_on == {
         "api",
         "api-errors",
@@ -143,7 +143,7 @@ def test_the_function_is_made_after_its_role_can_do_its_work() -> None:
 # The release state
 
 
-def test_the_state_is_a_table_on_demand_that_can_be_recovered_and_has_a_stream() -> None:
+def test_the_state_is_an_on_demand_table_with_point_in_time_recovery_and_a_stream() -> None:
     assert only(of_service(), TABLE).inputs == {
         "name": "api-release",
         "billingMode": "PAY_PER_REQUEST",
@@ -152,25 +152,25 @@ def test_the_state_is_a_table_on_demand_that_can_be_recovered_and_has_a_stream()
         "attributes": [{"name": "item", "type": "S"}, {"name": "at", "type": "S"}],
         "pointInTimeRecovery": {"enabled": True},
         "deletionProtectionEnabled": True,
-        # New when the table is made anew.
+        # Changes when the table is created again.
         "streamEnabled": True,
         "streamViewType": "KEYS_ONLY",
     }
 
 
 @pytest.mark.parametrize(("arguments", "kept"), [({}, True), ({"retain_release_state": False}, False)])
-def test_the_state_outlives_the_stack_unless_it_is_said_otherwise(arguments: dict[str, Any], kept: bool) -> None:
+def test_the_state_is_retained_with_the_stack_by_default(arguments: dict[str, Any], kept: bool) -> None:
     table = only(of_service(**arguments), TABLE)
     assert (table.retain, table.inputs["deletionProtectionEnabled"]) == (kept, kept)
 
 
-def test_pulumi_writes_nothing_into_the_table() -> None:
-    # Else a release would show as a change.
+def test_pulumi_writes_no_items_to_the_table() -> None:
+    # Otherwise a release would show as a change.
     kinds = {r.type for r in of_service() if r.type.startswith(("aws:dynamodb/", "aws:ssm/"))}
     assert kinds == {TABLE}
 
 
-def test_the_component_says_where_the_state_is() -> None:
+def test_the_table_is_an_output() -> None:
     outputs = only(of_service(), "slipway:index:ReleaseFunction").outputs
     assert outputs == {
         "function_name": "api-release",
@@ -184,13 +184,13 @@ def test_the_component_says_where_the_state_is() -> None:
 
 
 def test_the_settings_have_exactly_the_keys_that_the_function_knows() -> None:
-    # A key that it does not know would be left out in silence.
+    # A key that it does not know would be ignored silently.
     for strategy in (Rolling(), Canary(hooks=[HOOK]), CodeDeployBlueGreen()):
         assert settings(strategy=strategy).keys() == {field.name for field in fields(Settings)}
 
 
 def read(resources: list[Resource]) -> Settings:
-    """The settings as the function reads what Pulumi sends."""
+    """The settings as the function reads them from Pulumi."""
     return contract.decode(Settings, rollout(resources)["rollout"]["settings"])
 
 
@@ -210,7 +210,7 @@ def test_the_function_reads_the_settings_that_pulumi_sends() -> None:
             "maximumPercent": 200,
             "deploymentCircuitBreaker": {"enable": True, "rollback": True},
             "alarms": {"alarmNames": ["api-errors"], "enable": True, "rollback": True},
-            # Hooks of a strategy before would stay, and ECS refuses them with rolling.
+            # Otherwise hooks of an earlier strategy would remain, and ECS rejects them with rolling.
             "lifecycleHooks": [],
         },
         availability_zone_rebalancing="ENABLED",
@@ -260,14 +260,14 @@ def test_the_function_reads_the_settings_of_a_strategy_that_shifts_traffic() -> 
     )
 
 
-def test_ecs_has_nothing_to_configure_where_codedeploy_deploys() -> None:
+def test_with_codedeploy_ecs_has_no_deployment_configuration() -> None:
     found = read(of_service(strategy=CodeDeployBlueGreen()))
     assert (found.deployment, found.availability_zone_rebalancing) == ({}, "DISABLED")
     assert found.load_balancers == [{"targetGroupArn": GROUPS[0], "containerName": "app", "containerPort": 8080}]
     assert found.target_groups == GROUPS
 
 
-def test_the_first_release_changes_neither_the_network_nor_the_balancer_of_a_service() -> None:
+def test_the_first_release_changes_neither_the_network_nor_the_load_balancer_of_a_service() -> None:
     resources = of_service(port=3000, container_name="web", subnet_ids=["subnet-9"])
     service_made = only(resources, "aws:ecs/service:Service").inputs
     found = read(resources)
@@ -279,10 +279,10 @@ def test_the_first_release_changes_neither_the_network_nor_the_balancer_of_a_ser
     }
 
 
-# Rights
+# Permissions
 
 
-def test_lambda_alone_assumes_the_role() -> None:
+def test_only_lambda_can_assume_the_role() -> None:
     assert trusted(of_service(), "api-release-role") == [
         {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
     ]
@@ -295,7 +295,7 @@ def right(*actions: str, on: str | list[str], when: dict[str, Any] | None = None
 SERVICE_ARN = f"arn:aws:ecs:{PLACE}:service/given-api/api"
 ALWAYS = [
     right("logs:CreateLogStream", "logs:PutLogEvents", on=f"arn:aws:logs:{PLACE}:log-group:/aws/lambda/api-release:*"),
-    # No Scan, no Query, no DeleteItem; and no request without keys, which would pass the first condition alone.
+    # No Scan, Query or DeleteItem; and no request without keys, which would satisfy the first condition alone.
     right(
         "dynamodb:GetItem",
         "dynamodb:PutItem",
@@ -305,7 +305,7 @@ ALWAYS = [
             "Null": {"dynamodb:LeadingKeys": "false"},
         },
     ),
-    # Which settings Pulumi wrote last stands in its own configuration.
+    # The hash of Pulumi's latest settings is in its own configuration.
     right("lambda:GetFunctionConfiguration", on=f"arn:aws:lambda:{PLACE}:function:api-release"),
     right("ecs:DescribeServices", "ecs:UpdateService", on=SERVICE_ARN),
     right("ecs:DescribeTasks", on=f"arn:aws:ecs:{PLACE}:task/given-api/*"),
@@ -355,7 +355,7 @@ BY_CODEDEPLOY = [
         on=f"{CODEDEPLOY}:deploymentconfig:CodeDeployDefault.ECSCanary10Percent5Minutes",
     ),
     right("codedeploy:ListDeployments", on=f"{CODEDEPLOY}:deploymentgroup:api/api"),
-    right("codedeploy:StopDeployment", on="*"),  # takes no resource
+    right("codedeploy:StopDeployment", on="*"),  # has no resource-level permissions
 ]
 SCALES = right(
     "application-autoscaling:RegisterScalableTarget",
@@ -390,12 +390,12 @@ WORKER: dict[str, Any] = {"port": None, "load_balancer": None}
             {"strategy": Linear(hooks=[HOOK])},
             [*BY_ECS, watches("api-errors"), passes("api-traffic-role", "api-hooks-role")],
         ),
-        # CodeDeploy itself watches the alarms.
+        # CodeDeploy itself monitors the alarms.
         ({"strategy": CodeDeployBlueGreen(), "tasks": SCALING}, [*BY_CODEDEPLOY, SCALES]),
     ],
     ids=[
         "rolling",
-        "alarms of one's own",
+        "further alarms",
         "no alarm",
         "worker",
         "scaling",
@@ -405,7 +405,7 @@ WORKER: dict[str, Any] = {"port": None, "load_balancer": None}
         "CodeDeploy",
     ],
 )
-def test_the_function_may_deploy_its_one_service_tag_its_images_and_nothing_else(
+def test_the_function_may_deploy_its_service_tag_its_images_and_nothing_else(
     arguments: dict[str, Any], more: list[dict[str, Any]]
 ) -> None:
     resources = of_service(**arguments)
@@ -413,7 +413,7 @@ def test_the_function_may_deploy_its_one_service_tag_its_images_and_nothing_else
     assert rights(resources, "api-release-policy") == granted([*ALWAYS, *more])
 
 
-def test_whoever_invokes_the_function_may_do_that_alone() -> None:
+def test_a_caller_of_the_function_may_invoke_it_and_nothing_else() -> None:
     assert resolved(lambda: [release_function("api-release").invoke_statement()]) == [
         right("lambda:InvokeFunction", on=f"arn:aws:lambda:{PLACE}:function:api-release")
     ]
@@ -422,7 +422,7 @@ def test_whoever_invokes_the_function_may_do_that_alone() -> None:
 # Events
 
 
-def test_the_function_runs_when_a_deployment_of_its_service_begins_or_ends() -> None:
+def test_the_function_runs_when_a_deployment_of_its_service_starts_or_ends() -> None:
     resources = of_service()
     rule = only(resources, "aws:cloudwatch/eventRule:EventRule")
     assert rule.name == "api-release-events"
@@ -433,7 +433,7 @@ def test_the_function_runs_when_a_deployment_of_its_service_begins_or_ends() -> 
     }
     target = only(resources, "aws:cloudwatch/eventTarget:EventTarget")
     assert target.inputs == {"rule": rule.name, "arn": f"arn:aws:lambda:{PLACE}:function:api-release"}
-    # An event that comes before the permission would be lost.
+    # An event before the permission would be lost.
     assert "api-release-events-permission" in target.depends_on
     assert only(resources, "aws:lambda/permission:Permission").inputs == {
         "action": "lambda:InvokeFunction",
@@ -446,7 +446,7 @@ def test_the_function_runs_when_a_deployment_of_its_service_begins_or_ends() -> 
 # `pulumi up`
 
 
-def test_the_rollout_runs_after_all_that_it_looks_at() -> None:
+def test_the_rollout_runs_after_everything_that_it_reads() -> None:
     invocation = only(of_service(tasks=SCALING), INVOCATION)
     assert invocation.inputs.keys() == {"functionName", "input", "lifecycleScope", "triggers"}
     assert (invocation.inputs["functionName"], invocation.inputs["lifecycleScope"]) == ("api-release", "CREATE_ONLY")
@@ -472,7 +472,7 @@ def test_the_function_reads_a_rollout_and_accepts_its_settings() -> None:
     resources = of_service(tasks=SCALING)
     sent = rollout(resources)
     assert (sent["part"], sent["parts"], sent["rollout"].keys()) == (1, 1, {"settings"})
-    # The hash is in the function's configuration, which nobody changes who may only invoke it.
+    # The function's configuration has their hash, which a caller of the function cannot change.
     text = contract.settings_text(sent["rollout"]["settings"])
     assert contract.sha256(text) == variables(resources)["SETTINGS_SHA256"]
     read = contract.decode(Rollout, {**sent, "settings": sent["rollout"]["settings"]})
@@ -483,7 +483,7 @@ def test_the_function_reads_a_rollout_and_accepts_its_settings() -> None:
 def test_the_rollout_runs_again_when_the_function_changed_or_the_table_is_new(
     what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Settings that failed and were taken back are the same text: each change of them changes the function.
+    # Failed settings that are reverted are the same text as before: each change of them changes the function.
     before = only(of_service(), INVOCATION).inputs
     assert before["triggers"] == harness.MADE
     monkeypatch.setitem(harness.MADE, what, "2026-02-02T00:00:00.000")
@@ -506,8 +506,8 @@ def test_the_rollout_runs_again_when_the_function_changed_or_the_table_is_new(
         {"container_name": "web"},
     ],
     ids=[
-        "least tasks",
-        "most tasks",
+        "minimum of tasks",
+        "maximum of tasks",
         "subnets",
         "deadline",
         "percent",
@@ -541,7 +541,7 @@ def test_the_rollout_runs_again_when_a_setting_changes(arguments: dict[str, Any]
     ],
     ids=lambda arguments: next(iter(arguments)),
 )
-def test_a_change_of_one_argument_is_a_change_of_one_setting_of_the_rollout(
+def test_a_change_of_one_argument_changes_one_setting_of_the_rollout(
     arguments: dict[str, Any], changed: dict[str, Any]
 ) -> None:
     def sent(**arguments: Any) -> dict[str, Any]:
@@ -584,7 +584,7 @@ def test_the_same_settings_are_the_same_rollout() -> None:
         (BlueGreen(deadline_minutes=3, bake_minutes=10), 1),
         (BlueGreen(deadline_minutes=3, bake_minutes=11), 2),
         (Canary(deadline_minutes=3, canary_bake_minutes=5, bake_minutes=20), 3),
-        # Eight steps, and no bake after the last.
+        # Eight steps, and no bake after the last one.
         (Linear(deadline_minutes=3, step_percent=12.5, step_bake_minutes=5, bake_minutes=3), 3),
         (Canary(deadline_minutes=3, bake_minutes=300, canary_bake_minutes=357), 48),
         (CodeDeployBlueGreen(deadline_minutes=3, termination_minutes=5), 1),
@@ -593,7 +593,7 @@ def test_the_same_settings_are_the_same_rollout() -> None:
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, int) else str(value),
 )
-def test_a_rollout_has_as_many_runs_as_its_deadline_needs_each_after_the_other(strategy: Strategy, parts: int) -> None:
+def test_a_rollout_has_as_many_invocations_as_its_deadline_needs_in_sequence(strategy: Strategy, parts: int) -> None:
     runs = of_type(deploy(lambda: release_function("fn", strategy=strategy)), INVOCATION)
     by_part = {json.loads(run.inputs["input"])["part"]: run for run in runs}
     assert sorted(by_part) == list(range(1, parts + 1))
@@ -605,7 +605,7 @@ def test_a_rollout_has_as_many_runs_as_its_deadline_needs_each_after_the_other(s
 
 
 @pytest.mark.parametrize(("minutes", "parts"), [(3, 1), (4, 2), (17, 2), (18, 3)])
-def test_a_rollout_waits_for_as_long_as_ecs_watches_the_alarm_too(minutes: int, parts: int) -> None:
+def test_a_rollout_also_waits_while_ecs_monitors_the_alarm(minutes: int, parts: int) -> None:
     runs = of_type(
         deploy(lambda: release_function("fn", strategy=Rolling(deadline_minutes=10), alarm_minutes=minutes)), INVOCATION
     )
@@ -613,7 +613,7 @@ def test_a_rollout_waits_for_as_long_as_ecs_watches_the_alarm_too(minutes: int, 
     assert parts * 14 > 10 + minutes
 
 
-def test_the_alarm_that_is_waited_for_is_that_of_the_service() -> None:
+def test_the_alarm_that_is_waited_for_is_the_services() -> None:
     def runs(**arguments: Any) -> int:
         return len(of_type(of_service(strategy=Rolling(deadline_minutes=10), **arguments), INVOCATION))
 

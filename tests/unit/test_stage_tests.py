@@ -35,7 +35,7 @@ VARIABLES = [
 REQUEST = {
     "projectName": "storefront-tests",
     "environmentVariablesOverride": VARIABLES,
-    # That of the action: an event that is delivered again, or a job after it, starts no second build.
+    # The action's token: a repeated event, or a later job, starts no second build.
     "idempotencyToken": "action-1",
 }
 OF_SOURCE = {"sourceTypeOverride": "S3", "sourceLocationOverride": "artifacts/storefront/Source/1"}
@@ -57,13 +57,13 @@ def look(codebuild: Any, **build: Any) -> Standing:
     return of_dev().look(BUILD)
 
 
-def test_the_tests_know_what_is_live_where_and_have_the_files_of_the_source(codebuild: Any) -> None:
+def test_the_tests_get_the_live_image_and_environment_and_the_files_of_the_source(codebuild: Any) -> None:
     assert tuple(variable["name"] for variable in VARIABLES) == TEST_VARIABLES
     codebuild.add_response("start_build", {"build": {"id": BUILD}}, {**REQUEST, **OF_SOURCE})
     assert of_dev().start(JOB, CLAIMED) == Standing(Outcome.RUNNING, f"the tests have started: {BUILD}", BUILD)
 
 
-def test_the_tests_have_no_files_where_nothing_was_built(codebuild: Any) -> None:
+def test_the_tests_have_no_files_without_a_build(codebuild: Any) -> None:
     codebuild.add_response("start_build", {"build": {"id": BUILD}}, REQUEST)
     assert of_dev().start(replace(JOB, source=None), CLAIMED).build == BUILD
 
@@ -75,7 +75,7 @@ def test_tests_that_wait_for_the_quota_of_builds_have_not_failed(codebuild: Any)
     )
 
 
-def test_tests_run_until_codebuild_says_how_they_ended(codebuild: Any) -> None:
+def test_tests_are_running_until_codebuild_reports_their_end(codebuild: Any) -> None:
     assert look(codebuild, buildStatus="IN_PROGRESS") == Standing(
         Outcome.RUNNING, "the tests are running: storefront-tests:0f1", BUILD
     )
@@ -83,13 +83,13 @@ def test_tests_run_until_codebuild_says_how_they_ended(codebuild: Any) -> None:
 
 
 @pytest.mark.parametrize("status", ["FAILED", "FAULT", "STOPPED", "TIMED_OUT", "ANOTHER"])
-def test_tests_that_ended_otherwise_failed_and_link_to_their_log(codebuild: Any, status: str) -> None:
+def test_tests_with_any_other_status_have_failed_and_link_to_their_log(codebuild: Any, status: str) -> None:
     assert look(codebuild, buildStatus=status, logs={"deepLink": LOG}) == Standing(
         Outcome.FAILED, f"the tests of dev ended {status}. Their log: {LOG}", BUILD
     )
 
 
-def test_tests_that_failed_say_the_first_two_reasons_that_codebuild_has(codebuild: Any) -> None:
+def test_failed_tests_report_the_first_two_reasons_that_codebuild_has(codebuild: Any) -> None:
     phases = [
         {"phaseType": "SUBMITTED"},
         {"phaseType": "BUILD", "contexts": [{"statusCode": "X"}, {"message": ""}, {"message": "make smoke: 1"}]},
@@ -112,7 +112,7 @@ def test_tests_that_codebuild_does_not_show_yet_are_running(codebuild: Any) -> N
 
 
 @pytest.mark.parametrize("status", ["IN_PROGRESS", "SUCCEEDED", "FAILED", "STOPPED", None])
-def test_only_tests_that_are_running_are_stopped(codebuild: Any, status: str | None) -> None:
+def test_only_running_tests_are_stopped(codebuild: Any, status: str | None) -> None:
     builds = [{"id": BUILD, "buildStatus": status}] if status else []
     codebuild.add_response("batch_get_builds", {"builds": builds}, {"ids": [BUILD]})
     if status == "IN_PROGRESS":
