@@ -1,4 +1,4 @@
-"""What a field must be stands at the field; here is how that is checked, and that every class of arguments is."""
+"""Constraints are declared at the field; these tests check them, for every class of arguments."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def wrong(**args: Any) -> list[str]:
         ({"values": {"a": 1}}, "values['a'] must be a string, got 1"),
         ({"values": {"A": "1"}}, "values: the name 'A' must be a word of at most 8 characters"),
         ({"values": {1: "1"}}, "values: the name 1 must be a string, got 1"),
-        # What stands where a reference should may be the secret itself.
+        # The value in place of a reference may be the secret itself.
         ({"secrets": {"A": "hunter2"}}, "secrets['A'] must be a reference"),
         ({"secrets": {"A": 2}}, "secrets['A'] must be a string"),
         ({"secrets": ["hunter2"]}, "secrets must be a map"),
@@ -108,11 +108,11 @@ def wrong(**args: Any) -> list[str]:
         ({"number": 9, "choice": "B"}, "number must not be 9 with choice=B"),
     ],
 )
-def test_a_field_that_is_not_what_its_type_says_is_refused_by_name(args: dict[str, Any], message: str) -> None:
+def test_a_value_of_the_wrong_type_is_rejected_with_the_fields_name(args: dict[str, Any], message: str) -> None:
     assert wrong(**args) == [message]
 
 
-def test_all_that_is_wrong_is_one_error_and_rules_of_several_fields_wait_for_their_types() -> None:
+def test_all_mistakes_are_one_error_and_cross_checks_wait_for_valid_types() -> None:
     number = "number must be between 1 and 9, got 10"
     assert wrong(number=10, words=["B"], on=1, choice="B") == [
         "on must be true or false, got 1",
@@ -121,7 +121,7 @@ def test_all_that_is_wrong_is_one_error_and_rules_of_several_fields_wait_for_the
     ]
 
 
-def test_what_is_right_stays_as_it_was_given() -> None:
+def test_a_valid_value_stays_as_it_was_given() -> None:
     words = ("a", "b")
     made = Example(number=9, share=2, words=words, values={"a": "", "b": "1"}, secrets={"A": "REF"}, part=Part(size=3))
     assert (made.number, made.words, made.values) == (9, words, {"a": "", "b": "1"})
@@ -149,13 +149,13 @@ def later(value: Any, deep: bool) -> Any:
 
 
 @pytest.mark.parametrize("name", ["name", "words", "values", "secrets", "url"])
-def test_an_output_is_what_it_will_be(name: str) -> None:
+def test_an_output_resolves_to_the_same_value(name: str) -> None:
     [args] = [args for args, _ in LATER if name in args]
     assert resolved(lambda: getattr(Example(**{name: later(args[name], deep=True)}), name)) == args[name]
 
 
 def failure(args: Callable[[], dict[str, Any]]) -> str:
-    """How a program ends that hands over Outputs."""
+    """The error of a program whose arguments are Outputs."""
     with pytest.raises(Exception) as error:
         deploy(lambda: pulumi.export("it", vars(Example(**args()))))
     return str(error.value)
@@ -167,14 +167,14 @@ def failure(args: Callable[[], dict[str, Any]]) -> str:
         ("name", "WORD", "name must be a word of at most 8 characters, got 'WORD'"),
         ("name", 1, "name must be a string, got 1"),
         ("name", None, "name must be a string, got None"),
-        # Whether there is one is decided before.
+        # Whether it is set has to be known earlier.
         ("url", None, "url must be a string, got None"),
         ("words", ["a", "B"], "words[1] must be a word of at most 8 characters, got 'B'"),
         ("words", "word", "words must be a list, got 'word'"),
         ("words", [], "words must have 1 to 3 items, all different, got []"),
     ],
 )
-def test_an_output_fails_with_the_same_words(name: str, value: Any, message: str) -> None:
+def test_an_output_fails_with_the_same_message(name: str, value: Any, message: str) -> None:
     expected = message if value is not None else message + ADVICE
     assert failure(lambda: {name: later(value, deep=False)}) == expected
 
@@ -193,11 +193,11 @@ ADVICE = (
         ("secrets", {"A": "hunter2"}, "secrets['A'] must be a reference"),
     ],
 )
-def test_an_output_in_a_list_or_a_map_fails_with_the_same_words(name: str, value: Any, message: str) -> None:
+def test_an_output_in_a_list_or_a_map_fails_with_the_same_message(name: str, value: Any, message: str) -> None:
     assert failure(lambda: {name: later(value, deep=True)}) == message
 
 
-def test_a_secret_output_is_not_repeated() -> None:
+def test_a_secret_output_is_not_repeated_in_the_error() -> None:
     message = "name must be a word of at most 8 characters"
     assert failure(lambda: {"name": pulumi.Output.secret("HUNTER2")}) == message
 
@@ -209,12 +209,12 @@ def test_no_error_repeats_a_credential() -> None:
 
 
 @pytest.mark.parametrize("name", ["number", "choice", "on", "part", "values", "statements"])
-def test_what_is_decided_on_is_known_before_anything_is_created(name: str) -> None:
+def test_values_that_decide_what_is_created_cannot_be_outputs(name: str) -> None:
     message = f"{name} must be known before anything is created, got an Output"
     assert failure(lambda: {name: pulumi.Output.from_input(1)}) == message
 
 
-def test_types_without_outputs() -> None:
+def test_the_types_of_a_hint_without_outputs() -> None:
     of = hints(Example)
     assert plain(of["name"]) == Annotated[str, WORD]
     assert plain(of["words"]) == Annotated[Sequence[Annotated[str, WORD]], SOME]
@@ -234,7 +234,7 @@ MARKS = [
 
 
 @pytest.mark.parametrize("mark", MARKS, ids=lambda mark: mark.text)
-def test_what_a_mark_offers_for_tests_is_at_its_border(mark: Must) -> None:
+def test_the_samples_of_a_constraint_are_at_its_limits(mark: Must) -> None:
     assert mark.good and mark.bad
     assert [value for value in mark.good if not mark.holds(value)] == []
     assert [value for value in mark.bad if mark.holds(value)] == []
@@ -266,13 +266,13 @@ def test_an_arn_has_all_its_parts_and_is_of_its_service() -> None:
         (items(most=2, distinct=True), "have at most 2 items, all different", [[1, 2]], [[1, 1], [1, 2, 3]]),
     ],
 )
-def test_how_many_items_a_list_has(mark: Must, text: str, good: list[Any], bad: list[Any]) -> None:
+def test_the_number_of_items_of_a_list_is_checked(mark: Must, text: str, good: list[Any], bad: list[Any]) -> None:
     assert mark.text == text
     assert [values for values in good if not mark.holds(values)] == []
     assert [values for values in bad if mark.holds(values)] == []
 
 
-def test_two_rules_with_the_same_words_are_two() -> None:
+def test_two_rules_with_the_same_text_are_different() -> None:
     hints = [Annotated[str, match(pattern, "be a word", "a")] | None for pattern in ("[a-z]", "[ab]")]
     rules = [mark for hint in hints for mark in marks_of(kinds_of(hint)[0])[1]]
     assert [rule.holds("z") for rule in rules] == [True, False]
@@ -282,7 +282,7 @@ def test_two_rules_with_the_same_words_are_two() -> None:
 
 
 def classes() -> Iterator[Any]:
-    """Those that check themselves, wherever they are."""
+    """The classes that check themselves, in any module."""
     for module in pkgutil.walk_packages(slipway.__path__, "slipway."):
         if ".function" in module.name:
             continue
@@ -299,7 +299,7 @@ every_field = pytest.mark.parametrize(("kind", "name"), FIELDS, ids=[f"{k.__name
 
 
 def kinds_of(hint: Any) -> list[Any]:
-    """What a value may be that is known."""
+    """The types of a value that is known."""
     if get_origin(hint) in (typing.Union, types.UnionType):
         return [
             kind
@@ -310,7 +310,7 @@ def kinds_of(hint: Any) -> list[Any]:
 
 
 def marks_of(hint: Any) -> tuple[Any, list[Must]]:
-    """A type without its marks, and the marks."""
+    """A type without its constraints, and the constraints."""
     if get_origin(hint) is not Annotated:
         return hint, []
     inner, *marks = get_args(hint)
@@ -318,7 +318,7 @@ def marks_of(hint: Any) -> tuple[Any, list[Must]]:
 
 
 SAMPLES: dict[Any, Callable[[int], dict[str, Any]]] = {
-    # Without what is required they need something all the same.
+    # Without their required arguments they still need one.
     Notifications: lambda number: {"emails": ["ops@example.com"]},
     Connection: lambda number: {"provider_type": "GitHub"},
     Filter: lambda number: {"includes": [f"v{number}"]},
@@ -355,7 +355,7 @@ def sample(hint: Any, number: int = 0) -> Any:
 
 
 def hollow(kind: Any) -> Any:
-    """A component, or what stands for one, with what rules read of it."""
+    """A component, or a substitute for one, with the attributes that rules read."""
     if kind is Source:
         return CodeCommit(repository="shop")
     made = object.__new__(kind)
@@ -366,7 +366,7 @@ def hollow(kind: Any) -> Any:
 
 
 def arguments(kind: Any, **args: Any) -> Any:
-    """One of a class, with a sample for each field that is required."""
+    """An instance of a class, with a sample for each required field."""
     required = {
         f.name: sample(hints(kind)[f.name])
         for f in dataclasses.fields(kind)
@@ -376,30 +376,30 @@ def arguments(kind: Any, **args: Any) -> Any:
 
 
 def cases(hint: Any, name: str) -> Iterator[tuple[Any, str, bool]]:
-    """Values at the borders of all marks, each with what is said of it, and whether that is wrong."""
+    """Values at the limits of all constraints, each with the expected message, and whether it is invalid."""
     inner, marks = marks_of(hint)
     for kind in kinds_of(inner):
         if kind is not inner:
             yield from cases(Annotated[(kind, *marks)] if marks else kind, name)
             continue
         for mark in marks:
-            said = f"{name} must {mark.text}"
-            yield from ((value, said, False) for value in mark.good)
-            yield from ((value, said, True) for value in mark.bad)
+            message = f"{name} must {mark.text}"
+            yield from ((value, message, False) for value in mark.good)
+            yield from ((value, message, True) for value in mark.bad)
             if get_origin(kind) is Sequence:
-                yield from ((values, said, bad) for values, bad in lists(get_args(kind)[0], mark))
+                yield from ((values, message, bad) for values, bad in lists(get_args(kind)[0], mark))
         if get_origin(kind) is Annotated:
             yield from cases(kind, name)
         if get_origin(kind) is Sequence:
-            yield from (([value], said, bad) for value, said, bad in cases(get_args(kind)[0], f"{name}[0]"))
+            yield from (([value], message, bad) for value, message, bad in cases(get_args(kind)[0], f"{name}[0]"))
         if get_origin(kind) is Mapping:
             names, items = get_args(kind)
             key = sample(names)
-            yield from (({key: value}, said, bad) for value, said, bad in cases(items, f"{name}[{key!r}]"))
-            for value, said, bad in cases(names, "?"):
+            yield from (({key: value}, message, bad) for value, message, bad in cases(items, f"{name}[{key!r}]"))
+            for value, message, bad in cases(names, "?"):
                 yield (
                     {value: sample(items) if items is not Any else 1},
-                    said.replace("?", f"{name}: the name {value!r}", 1),
+                    message.replace("?", f"{name}: the name {value!r}", 1),
                     bad,
                 )
 
@@ -416,7 +416,7 @@ def lists(item: Any, mark: Must) -> Iterator[tuple[list[Any], bool]]:
         yield [one, one], True
 
 
-def said_of(kind: type, name: str, value: Any) -> list[str]:
+def errors_of(kind: type, name: str, value: Any) -> list[str]:
     try:
         arguments(kind, **{name: value})
     except ValueError as error:
@@ -424,33 +424,35 @@ def said_of(kind: type, name: str, value: Any) -> list[str]:
     return []
 
 
-def test_there_are_classes_to_look_at() -> None:
+def test_classes_of_arguments_are_found() -> None:
     assert {slipway.ServiceArgs, slipway.LoadBalancerArgs, slipway.RegistryArgs, slipway.Canary} <= set(CLASSES)
     assert sum(1 for kind, name in FIELDS for _ in cases(hints(kind)[name], name)) > 200
 
 
 @every_field
-def test_a_field_takes_what_its_marks_allow_and_refuses_what_they_do_not(kind: type, name: str) -> None:
-    for value, said, bad in cases(hints(kind)[name], name):
-        found = [line for line in said_of(kind, name, value) if line == said or line.startswith(f"{said}, got ")]
+def test_a_field_accepts_what_its_constraints_allow_and_rejects_everything_else(kind: type, name: str) -> None:
+    for value, message, bad in cases(hints(kind)[name], name):
+        found = [
+            line for line in errors_of(kind, name, value) if line == message or line.startswith(f"{message}, got ")
+        ]
         assert (value, len(found)) == (value, int(bad))
 
 
 @every_field
-def test_a_field_refuses_by_name_what_is_of_another_type(kind: type, name: str) -> None:
+def test_a_field_rejects_values_of_another_type_with_its_name(kind: type, name: str) -> None:
     inner, marks = marks_of(hints(kind)[name])
     strings = [k for k in map(lambda k: marks_of(k)[0], kinds_of(inner)) if k is str or str in kinds_of(k)]
     wrong = [object(), *([] if strings else ["8080"])]
-    assert [[line.startswith(f"{name} must be ") for line in said_of(kind, name, value)] for value in wrong] == [
+    assert [[line.startswith(f"{name} must be ") for line in errors_of(kind, name, value)] for value in wrong] == [
         [True] for _ in wrong
     ]
 
 
 LATE = [
-    (kind, name, value, said)
+    (kind, name, value, message)
     for kind, name in FIELDS
     if pulumi.Output in {get_origin(part) for part in get_args(marks_of(kinds_of(hints(kind)[name])[0])[0])}
-    for value, said, bad in cases(hints(kind)[name], name)
+    for value, message, bad in cases(hints(kind)[name], name)
     if bad and value != []
 ]
 
@@ -458,8 +460,8 @@ LATE = [
 @pytest.mark.parametrize(
     ("kind", "name"), sorted({(kind, name) for kind, name, _, _ in LATE}, key=str), ids=lambda value: str(value)
 )
-def test_a_field_that_takes_an_output_says_the_same_of_it_later(kind: type, name: str) -> None:
-    _, _, value, said = next(case for case in LATE if case[:2] == (kind, name))
+def test_a_field_that_accepts_an_output_fails_later_with_the_same_message(kind: type, name: str) -> None:
+    _, _, value, message = next(case for case in LATE if case[:2] == (kind, name))
 
     def program() -> None:
         made = arguments(kind, **{name: pulumi.Output.from_input(value)})
@@ -467,4 +469,4 @@ def test_a_field_that_takes_an_output_says_the_same_of_it_later(kind: type, name
 
     with pytest.raises(Exception) as error:
         deploy(program)
-    assert str(error.value).split(", got ")[0] == said.split(", got ")[0]
+    assert str(error.value).split(", got ")[0] == message.split(", got ")[0]

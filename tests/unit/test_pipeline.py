@@ -71,7 +71,7 @@ def program(
     buildspec: str | None = None,
     **args: Any,
 ) -> Pipeline:
-    """The pipeline `web`; its stages, by default `dev`, are given by what they have beside their service."""
+    """The pipeline `web`; its stages, by default `dev`, are given by their settings other than the service."""
     registry = ExistingRegistry(str(source.repository)) if isinstance(source, EcrImage) else Registry("web")
     builds = not isinstance(source, EcrImage)
 
@@ -93,7 +93,7 @@ RUNS: dict[str, list[Resource]] = {}
 
 
 def deployed(source: Source = COMMIT, **args: Any) -> list[Resource]:
-    """What the pipeline registers, which is only read: each is run once."""
+    """The resources of the pipeline, read-only: each pipeline runs once."""
     key = repr((source, args))
     if key not in RUNS:
         RUNS[key] = deploy(lambda: program(source, **args))
@@ -109,7 +109,7 @@ def stages(resources: list[Resource]) -> dict[str, list[dict[str, Any]]]:
 
 
 def shape(resources: list[Resource], stage: str) -> list[tuple[str, str, int]]:
-    """Name, provider and order of the actions of a stage."""
+    """Name, provider and run order of the actions of a stage."""
     return [(a["name"], a["provider"], int(a["runOrder"])) for a in stages(resources)[stage]]
 
 
@@ -160,11 +160,11 @@ RELEASE = {
 }
 
 
-def test_commits_keep_their_order_where_that_is_asked_for() -> None:
+def test_executions_keep_their_order_in_queued_mode() -> None:
     assert only(deployed(execution_mode="QUEUED"), PIPELINE).inputs["executionMode"] == "QUEUED"
 
 
-def test_the_pipeline_is_made_after_its_role_can_do_its_work() -> None:
+def test_the_pipeline_is_created_after_its_role_has_its_permissions() -> None:
     assert only(deployed(), PIPELINE).depends_on == {
         "web-artifacts",
         "web-artifacts-key",
@@ -174,7 +174,7 @@ def test_the_pipeline_is_made_after_its_role_can_do_its_work() -> None:
     }
 
 
-def test_the_pipelines_page_in_the_console() -> None:
+def test_the_pipelines_page_in_the_console_is_an_output() -> None:
     assert only(deployed(), "slipway:index:Pipeline").outputs["console_url"] == (
         f"{CONSOLE}/codesuite/codepipeline/pipelines/web/view"
     )
@@ -274,7 +274,7 @@ ECR_EVENT = {
     ],
     ids=["CodeCommit", "S3", "ECR"],
 )
-def test_a_change_of_the_source_starts_the_pipeline_by_an_event(
+def test_a_change_of_the_source_starts_the_pipeline_with_an_event(
     source: Source, description: str, pattern: dict[str, Any]
 ) -> None:
     resources = deployed(source)
@@ -292,7 +292,7 @@ def test_a_change_of_the_source_starts_the_pipeline_by_an_event(
 
 
 @pytest.mark.parametrize("source", [COMMIT, ARCHIVE, IMAGE], ids=["CodeCommit", "S3", "ECR"])
-def test_the_rule_may_start_this_pipeline_and_do_nothing_else(source: Source) -> None:
+def test_the_rule_may_start_this_pipeline_and_nothing_else(source: Source) -> None:
     resources = deployed(source)
     assert trusted(resources, "web-push-role") == [
         {
@@ -325,7 +325,7 @@ def git(source: Connection, **args: Any) -> dict[str, Any]:
     return dict(trigger["gitConfiguration"])
 
 
-def test_a_push_to_the_branch_starts_the_pipeline_by_a_trigger_and_no_event_does() -> None:
+def test_a_push_to_the_branch_starts_the_pipeline_with_a_trigger_instead_of_an_event() -> None:
     resources = deployed(EXISTING)
     assert only(resources, PIPELINE).inputs["triggers"] == [
         {
@@ -336,11 +336,11 @@ def test_a_push_to_the_branch_starts_the_pipeline_by_a_trigger_and_no_event_does
             },
         }
     ]
-    # An event that starts a pipeline takes a role.
+    # An event that starts a pipeline needs a role.
     assert [r.name for r in of_type(resources, "aws:cloudwatch/eventTarget:EventTarget") if "roleArn" in r.inputs] == []
 
 
-def test_pushes_of_branches_files_and_tags_start_the_pipeline_each_for_itself() -> None:
+def test_pushes_of_branches_files_and_tags_have_a_trigger_each() -> None:
     pushes = [
         Push(
             branches=Filter(includes=["main", "hotfix/*"]), file_paths=Filter(includes=["app/**"], excludes=["**.md"])
@@ -384,7 +384,7 @@ def test_pull_requests_start_a_pipeline_that_only_builds() -> None:
     ],
     ids=["provider", "host"],
 )
-def test_a_new_connection_is_made_and_whoever_runs_pulumi_is_told_to_finish_it(
+def test_a_new_connection_is_created_and_a_warning_says_where_to_complete_it(
     args: dict[str, Any], made: dict[str, str]
 ) -> None:
     recording = recorded(Connection(repository="acme/storefront", **args))
@@ -402,7 +402,7 @@ def test_a_new_connection_is_made_and_whoever_runs_pulumi_is_told_to_finish_it(
     assert only(resources, "slipway:index:Pipeline").outputs["connection_arn"] == NEW
 
 
-def test_a_new_connections_name_is_as_short_as_it_must_be() -> None:
+def test_the_name_of_a_new_connection_is_shortened_to_the_limit() -> None:
     def long() -> Pipeline:
         source = Connection(provider_type="GitHub", repository="a/b")
         return pipeline("a" * 31 + "-b", source=source, build=build("web"), stages=[])
@@ -410,7 +410,7 @@ def test_a_new_connections_name_is_as_short_as_it_must_be() -> None:
     assert only(deploy(long), CONNECTION).inputs["name"] == "a" * 31
 
 
-def test_a_connection_that_exists_is_looked_at_and_nothing_is_said_of_one_that_works() -> None:
+def test_an_available_connection_is_looked_up_without_a_warning() -> None:
     recording = recorded(EXISTING)
     assert of_type(recording.registered(), CONNECTION) == []
     assert recording.read == [
@@ -420,7 +420,7 @@ def test_a_connection_that_exists_is_looked_at_and_nothing_is_said_of_one_that_w
     assert only(recording.registered(), "slipway:index:Pipeline").outputs["connection_arn"] == GITHUB
 
 
-def test_a_connection_that_exists_and_was_never_finished_is_told() -> None:
+def test_a_pending_connection_that_exists_causes_a_warning() -> None:
     recording = recorded(connection(arn=f"{GITHUB}-pending"))
     assert recording.warnings == [
         f"the connection {GITHUB}-pending is PENDING, and the pipeline web cannot start: finish its handshake at "
@@ -450,7 +450,7 @@ def read(names: str) -> dict[str, str]:
     [(COMMIT, "#{Source.CommitId}"), (EXISTING, "#{Source.CommitId}"), (ARCHIVE, "s3-#{Source.VersionId}")],
     ids=["CodeCommit", "connection", "S3"],
 )
-def test_the_build_is_told_what_it_builds_or_which_image_to_release_again(source: Source, revision: str) -> None:
+def test_the_build_gets_the_commit_or_the_image_to_release_again(source: Source, revision: str) -> None:
     assert stages(deployed(source))["Build"] == [
         {
             "name": "Build",
@@ -489,7 +489,7 @@ def test_the_pipelines_own_variables_reach_the_build_and_the_code_scans() -> Non
     }
 
 
-def test_what_reads_the_pipelines_variables_may_read_executions_of_this_pipeline() -> None:
+def test_readers_of_the_pipelines_variables_may_read_executions_of_this_pipeline() -> None:
     statement = granted([{"Effect": "Allow", "Action": ["codepipeline:GetPipelineExecution"], "Resource": ARN}])
     lint = CodeScan(name="lint", commands=["make lint"])
     resources = deployed(variables={"LEVEL": "info"}, code_scans=[lint])
@@ -500,8 +500,8 @@ def test_what_reads_the_pipelines_variables_may_read_executions_of_this_pipeline
     assert rights(resources, "web-lint-policy") - rights(without, "web-lint-policy") == statement
 
 
-def test_a_pipeline_pastes_nothing_that_a_person_can_choose() -> None:
-    """Neither a variable, nor the name of a branch, a commit's message or its author."""
+def test_a_pipeline_substitutes_no_text_that_people_can_choose() -> None:
+    """Neither a variable, nor the name of a branch, the message of a commit or its author."""
     lint = CodeScan(name="lint", commands=["make lint"])
     approval = Approval(link="https://x/{commit}/{live_commit}/{digest}")
     stage = {"approval": approval, "tests": StageTests(commands=["true"])}
@@ -532,7 +532,7 @@ def test_a_pipeline_pastes_nothing_that_a_person_can_choose() -> None:
     }
 
 
-def test_a_buildspec_of_ones_own_is_told_the_commit_and_releases_no_image_again() -> None:
+def test_a_buildspec_of_ones_own_gets_the_commit_and_releases_no_image_again() -> None:
     resources = deployed(buildspec="ci/buildspec.yml")
     [built] = stages(resources)["Build"]
     assert built["configuration"]["EnvironmentVariables"] == plaintext(COMMIT_ID="#{Source.CommitId}")
@@ -544,21 +544,21 @@ def test_a_buildspec_of_ones_own_is_told_the_commit_and_releases_no_image_again(
 # Deploy stages
 
 
-def test_a_release_is_one_action_of_the_environments_function() -> None:
+def test_a_release_is_one_action_with_the_environments_function() -> None:
     assert stages(deployed())["dev"] == [deploy_action()]
     two = stages(deployed(stages={"dev": {}, "prod": {}}))
     assert two["dev"] == [deploy_action()]
     assert two["prod"] == [{**deploy_action(function="web-prod-release"), "namespace": "Deploy-prod"}]
 
 
-def test_a_release_of_an_image_takes_what_its_source_found() -> None:
+def test_a_release_of_an_image_uses_the_output_of_its_source() -> None:
     action = deploy_action(inputs=["SourceArtifact"], revision="#{Source.ImageDigest}")
     assert stages(deployed(IMAGE))["dev"] == [action]
     assert stages(deployed(IMAGE, strategies={"dev": Canary()}))["dev"] == [action]
 
 
 @pytest.mark.parametrize("strategy", [BlueGreen(), Canary(), Linear()], ids=lambda s: type(s).__name__)
-def test_what_ecs_shifts_is_released_by_the_function_alone(strategy: Strategy) -> None:
+def test_strategies_of_ecs_need_only_the_release_function(strategy: Strategy) -> None:
     assert stages(deployed(strategies={"dev": strategy}))["dev"] == [deploy_action()]
 
 
@@ -588,13 +588,13 @@ def inspect_action(**args: Any) -> dict[str, Any]:
     return function_action("Inspect", "inspect", 1, {"namespace": "Inspect-dev"}, **args)
 
 
-def test_an_approval_is_told_what_comes_instead_of_what_and_only_that_is_deployed() -> None:
+def test_an_approval_shows_both_images_and_only_the_approved_one_is_deployed() -> None:
     resources = deployed(stages={"dev": {"approval": Approval()}})
     assert stages(resources)["dev"] == [inspect_action(), approve_action(), deploy_action(order=3, **APPROVED)]
     assert of_type(resources, "aws:sns/topic:Topic") == []
 
 
-def test_whoever_approves_is_asked_by_e_mail() -> None:
+def test_approvers_are_notified_by_e_mail() -> None:
     addresses = ["ops@example.com", "dev@example.com"]
     resources = deployed(stages={"dev": {"approval": Approval(notify=addresses)}})
     topic = f"arn:aws:sns:{PLACE}:web-dev-approval"
@@ -611,7 +611,7 @@ def test_whoever_approves_is_asked_by_e_mail() -> None:
     }
 
 
-def test_an_approval_has_a_time_and_a_page_of_ones_own() -> None:
+def test_an_approval_can_have_a_timeout_and_a_link() -> None:
     link = "https://github.com/acme/web/compare/{live_commit}...{commit}?image={digest}"
     resources = deployed(stages={"dev": {"approval": Approval(timeout_minutes=60, link=link)}})
     page = (
@@ -621,7 +621,7 @@ def test_an_approval_has_a_time_and_a_page_of_ones_own() -> None:
     assert stages(resources)["dev"][1] == {**approve_action(ExternalEntityLink=page), "timeoutInMinutes": 60}
 
 
-def test_whoever_may_approve_one_environment_may_see_the_pipeline_and_answer_for_no_other() -> None:
+def test_an_approver_of_one_environment_may_see_the_pipeline_and_approve_no_other() -> None:
     def may() -> Any:
         return pipeline("web", stages=[]).approve_statements("prod")
 
@@ -662,7 +662,7 @@ def test_codedeploy_deploys_what_the_function_prepares_and_the_function_finishes
     assert stages(resources)["dev"] == [prepare, by_codedeploy, deploy_action("Finish", 3)]
 
 
-def test_codedeploy_deploys_what_was_approved() -> None:
+def test_codedeploy_deploys_the_approved_image() -> None:
     resources = deployed(stages={"dev": {"approval": Approval()}}, strategies={"dev": CodeDeployBlueGreen()})
     actions = stages(resources)["dev"]
     assert shape(resources, "dev") == [
@@ -676,7 +676,7 @@ def test_codedeploy_deploys_what_was_approved() -> None:
     assert actions[4] == deploy_action("Finish", 5, **APPROVED)
 
 
-def test_codepipelines_own_action_deploys_where_that_is_asked_for_and_the_function_finishes() -> None:
+def test_with_codepipelines_own_action_the_function_only_finishes() -> None:
     resources = deployed(strategies={"dev": Rolling(ecs_action=True, deadline_minutes=25)})
     assert stages(resources)["dev"] == [
         function_action("Prepare", "prepare", 1, {}),
@@ -698,7 +698,7 @@ def test_codepipelines_own_action_deploys_where_that_is_asked_for_and_the_functi
     ]
 
 
-def test_a_stage_begins_only_in_its_window() -> None:
+def test_a_stage_starts_only_in_its_window() -> None:
     window = Window(cron="* * 9-16 ? * MON-FRI", time_zone="Europe/Berlin")
     source, build, dev = only(deployed(stages={"dev": {"window": window}}), PIPELINE).inputs["stages"]
     assert dev["beforeEntry"] == {
@@ -755,7 +755,7 @@ def test_tests_run_when_the_release_is_live_whoever_deploys(strategy: Strategy) 
     assert (args, actions[-1]["name"]) == ([None] * (len(actions) - 1) + ["web-dev-tests"], "Finish")
 
 
-def test_tests_run_in_the_services_subnets_and_security_group_where_that_is_asked_for() -> None:
+def test_tests_can_run_in_the_services_subnets_and_security_group() -> None:
     resources = deployed(stages={"dev": {"tests": StageTests(commands=["true"], in_vpc=True)}})
     assert of_tests(resources).inputs["vpcConfig"] == {
         "vpcId": "vpc-1",
@@ -785,17 +785,17 @@ def test_the_code_and_the_image_are_scanned_before_the_first_deployment() -> Non
         }
 
     gate = function_action("Image", "scan", 1, {"namespace": "Scan"}, function="web-scan-gate")
-    # One after the other: new accounts may run one build at a time.
+    # In sequence: new accounts may run only one build at a time.
     assert stages(resources)["Scan"] == [scan("lint", 1), scan("semgrep", 2), gate]
     together = deployed(scan_gate=ScanGate(), code_scans=scans, parallel_scans=True)
     assert stages(together)["Scan"] == [scan("lint", 1), scan("semgrep", 1), gate]
-    # What passed the gate is what is deployed.
+    # The image that passed the gate is the one that is deployed.
     assert stages(resources)["dev"] == [deploy_action(digest="#{Scan.IMAGE_DIGEST}")]
     assert named(resources, "web-lint", ":Project").inputs["description"] == "Scans the code of web with lint"
     assert named(resources, "web-lint", ":Project").inputs["source"]["type"] == "CODEPIPELINE"
 
 
-def test_an_approval_is_asked_for_what_the_gate_let_through() -> None:
+def test_an_approval_is_for_the_image_that_passed_the_gate() -> None:
     resources = deployed(scan_gate=ScanGate(), stages={"dev": {"approval": Approval()}})
     assert stages(resources)["dev"] == [
         inspect_action(digest="#{Scan.IMAGE_DIGEST}"),
@@ -881,7 +881,7 @@ OF_SOURCE = {
 
 
 @pytest.mark.parametrize("source", [COMMIT, EXISTING, ARCHIVE, IMAGE], ids=lambda source: type(source).__name__)
-def test_the_pipeline_may_take_its_source_build_where_it_does_and_release(source: Source) -> None:
+def test_the_pipeline_may_read_its_source_build_and_release(source: Source) -> None:
     resources = deployed(source)
     assert named(resources, "web-pipeline-policy").inputs["role"] == "web-pipeline-role"
     assert rights(resources, "web-pipeline-policy") == granted(
@@ -896,7 +896,7 @@ def test_the_pipeline_may_take_its_source_build_where_it_does_and_release(source
 
 
 @pytest.mark.parametrize("source", [COMMIT, EXISTING, ARCHIVE], ids=lambda source: type(source).__name__)
-def test_without_a_stage_the_pipeline_may_take_its_source_and_build(source: Source) -> None:
+def test_without_a_stage_the_pipeline_may_read_its_source_and_build(source: Source) -> None:
     assert rights(deployed(source, stages={}), "web-pipeline-policy") == granted(
         [
             *artifact_statements(),
@@ -906,12 +906,12 @@ def test_without_a_stage_the_pipeline_may_take_its_source_and_build(source: Sour
     )
 
 
-def test_the_pipeline_may_ask_the_gate_also_where_nothing_is_released() -> None:
+def test_the_pipeline_may_invoke_the_gate_even_without_a_stage() -> None:
     made = statements(deployed(stages={}, scan_gate=ScanGate()), "web-pipeline-policy")
     assert made == [*artifact_statements(), *OF_SOURCE["CodeCommit"], runs("web"), invokes("web-scan-gate"), LIST]
 
 
-def test_the_pipeline_may_scan_release_to_each_environment_and_ask_for_approval() -> None:
+def test_the_pipeline_may_scan_release_to_each_environment_and_request_approval() -> None:
     approval = Approval(notify=["ops@example.com"])
     resources = deployed(
         scan_gate=ScanGate(),
@@ -938,7 +938,7 @@ def test_the_pipeline_may_scan_release_to_each_environment_and_ask_for_approval(
 
 
 @pytest.mark.parametrize("strategy", [CodeDeployBlueGreen(), Rolling(ecs_action=True)], ids=["CodeDeploy", "ECS"])
-def test_the_pipeline_may_do_what_its_own_actions_need_where_they_deploy(strategy: Strategy) -> None:
+def test_the_pipeline_has_the_permissions_of_its_own_deploy_actions(strategy: Strategy) -> None:
     resources = deployed(strategies={"dev": strategy})
     definition, role = f"arn:aws:ecs:{PLACE}:task-definition", "arn:aws:iam::123456789012:role"
     codedeploy = f"arn:aws:codedeploy:{PLACE}"
@@ -981,7 +981,7 @@ def test_the_pipeline_may_do_what_its_own_actions_need_where_they_deploy(strateg
     ]
 
 
-def test_codepipeline_alone_assumes_the_role_and_only_for_this_account() -> None:
+def test_only_codepipeline_can_assume_the_role_and_only_for_this_account() -> None:
     assert trusted(deployed(), "web-pipeline-role") == [
         {
             "Effect": "Allow",
@@ -995,7 +995,7 @@ def test_codepipeline_alone_assumes_the_role_and_only_for_this_account() -> None
 # Those who release
 
 
-def test_each_release_function_may_ask_this_pipeline_what_it_does_and_run_its_own_tests() -> None:
+def test_each_release_function_may_read_this_pipeline_and_run_its_own_tests() -> None:
     asks = allow("codepipeline:GetPipelineExecution", "codepipeline:ListActionExecutions", on=ARN)
     resources = deployed(stages={"dev": {"tests": StageTests(commands=["true"])}, "prod": {}})
     assert rights(resources, "web-dev-confirm") == granted([asks, runs("web-dev-tests")])
@@ -1026,7 +1026,7 @@ def test_each_release_function_runs_when_an_execution_of_this_pipeline_did_not_s
         }
 
 
-def test_codedeploy_may_read_the_artifacts_of_the_pipeline_where_it_deploys() -> None:
+def test_codedeploy_may_read_the_artifacts_of_the_pipelines_that_use_it() -> None:
     resources = deployed(strategies={"dev": CodeDeployBlueGreen()})
     assert named(resources, "web-dev-artifacts", "RolePolicy").inputs["role"] == "web-dev-codedeploy-role"
     assert rights(resources, "web-dev-artifacts") == granted(
@@ -1061,10 +1061,10 @@ def test_roles_have_these_policies_and_no_others() -> None:
     ]
 
 
-# What codepipeline takes
+# CodePipeline's limits
 
 
-def test_codepipeline_refuses_no_pipeline() -> None:
+def test_codepipeline_accepts_every_pipeline() -> None:
     window = Window(cron="* * 9-16 ? * MON-FRI")
     stage = {"approval": Approval(notify=["ops@example.com"]), "tests": StageTests(commands=["true"]), "window": window}
     push = [
@@ -1090,7 +1090,7 @@ def test_codepipeline_refuses_no_pipeline() -> None:
         assert shapes.mistakes("codepipeline", "CreatePipeline", request_) == []
 
 
-def test_the_longest_variables_fit_into_what_an_action_takes() -> None:
+def test_the_longest_variables_fit_in_an_action() -> None:
     # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
     variables: dict[str, str] = {}
     for length in range(1, 200):
@@ -1108,7 +1108,7 @@ def test_the_longest_variables_fit_into_what_an_action_takes() -> None:
         assert 800 < len(action["configuration"]["EnvironmentVariables"]) <= 1000
 
 
-def test_a_pipeline_has_at_most_as_many_variables_as_codepipeline_takes() -> None:
+def test_a_pipeline_can_have_as_many_variables_as_codepipeline_allows() -> None:
     variables = {f"V{number}": "x" for number in range(49)}
     assert len(only(deployed(stages={}, variables=variables), PIPELINE).inputs["variables"]) == 50
     with pytest.raises(ValueError, match=r"^variables must have at most 49 items, got "):
@@ -1124,7 +1124,7 @@ def refusal(source: Source = COMMIT, **args: Any) -> list[str]:
     return str(error.value).split("\n")
 
 
-def test_what_is_no_name_of_a_pipeline_is_refused() -> None:
+def test_an_invalid_name_of_a_pipeline_is_rejected() -> None:
     names, messages = ["", "web app", "web/app", "web@app", "a" * 41], []
 
     def program() -> None:
@@ -1209,7 +1209,7 @@ REQUESTED = Connection(arn=GITHUB, repository="a/b", pull_requests=[PullRequest(
         "a scan has a name of its own",
     ],
 )
-def test_what_does_not_go_together_in_a_pipeline_is_refused(
+def test_invalid_combinations_in_a_pipeline_are_rejected(
     source: Source, builds: bool, strategies: dict[str, Strategy], scans: tuple[str, ...], message: str
 ) -> None:
     assert broken(source, builds, strategies, *scans) == [message]
@@ -1228,7 +1228,7 @@ def test_what_does_not_go_together_in_a_pipeline_is_refused(
         (IMAGE, False, {"prod": CodeDeployBlueGreen()}, ()),
     ],
 )
-def test_what_goes_together_in_a_pipeline_is_accepted(
+def test_valid_combinations_in_a_pipeline_are_accepted(
     source: Source, builds: bool, strategies: dict[str, Strategy], scans: tuple[str, ...]
 ) -> None:
     assert broken(source, builds, strategies, *scans) == []
@@ -1238,7 +1238,7 @@ SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-a1b2c3"
 
 
 @pytest.mark.parametrize("where", [{"environment": "x"}, {"secrets": SECRET}], ids=["environment", "secrets"])
-def test_a_variable_that_would_hide_one_of_a_scan_is_refused(where: dict[str, str]) -> None:
+def test_a_variable_that_would_override_one_of_a_scan_is_rejected(where: dict[str, str]) -> None:
     args: dict[str, Any] = {key: {"LEVEL": value, "A": value, "MINE": value} for key, value in where.items()}
     scan = CodeScan(name="lint", commands=["true"], **args)
     assert refusal(code_scans=[scan], variables={"LEVEL": "info", "A": "1", "OTHER": "1"}) == [
@@ -1248,7 +1248,7 @@ def test_a_variable_that_would_hide_one_of_a_scan_is_refused(where: dict[str, st
 
 
 @pytest.mark.parametrize("where", [{"environment": "x"}, {"secrets": SECRET}], ids=["environment", "secrets"])
-def test_a_scan_cannot_replace_what_it_reads_variables_by(where: dict[str, str]) -> None:
+def test_a_scan_cannot_override_what_its_variables_are_read_with(where: dict[str, str]) -> None:
     args: dict[str, Any] = {key: {"PIPELINE_NAME": value, "MINE": value} for key, value in where.items()}
     scan = CodeScan(name="lint", commands=["true"], **args)
     assert refusal(code_scans=[scan], variables={"LEVEL": "info"}) == [
@@ -1258,14 +1258,14 @@ def test_a_scan_cannot_replace_what_it_reads_variables_by(where: dict[str, str])
     deployed(code_scans=[scan])
 
 
-def test_all_that_does_not_go_together_is_told_at_once_before_the_pipeline_is_made() -> None:
+def test_all_invalid_combinations_are_reported_at_once_before_the_pipeline_is_created() -> None:
     assert refusal(IMAGE, stages={}, code_scans=[CodeScan(name="lint", commands=["true"])]) == [
         "stages must be one or more with an image as source, got none",
         "code_scans must be none with an image as source, got ['lint']: there is no code",
     ]
 
 
-def test_two_stages_of_one_environment_are_refused() -> None:
+def test_two_stages_of_one_environment_are_rejected() -> None:
     def twice() -> Pipeline:
         registry = Registry("web")
         stage = DeployStage(service=service("web", environment_name="dev", registry=registry))
@@ -1277,7 +1277,7 @@ def test_two_stages_of_one_environment_are_refused() -> None:
 
 
 @pytest.mark.parametrize("source", [COMMIT, IMAGE], ids=["build", "image"])
-def test_a_service_that_takes_images_from_elsewhere_is_refused(source: Source) -> None:
+def test_a_service_with_images_of_another_repository_is_rejected(source: Source) -> None:
     def elsewhere() -> Pipeline:
         made: Build | None = build("web", registry=Registry("web-dev")) if source is COMMIT else None
         stage = DeployStage(service=service("web", environment_name="dev", registry=Registry("other")))
@@ -1326,7 +1326,7 @@ TAKEN = [
     ],
     ids=["taken", "length", "a secret", "no variable"],
 )
-def test_what_a_pipeline_cannot_have_is_refused(args: dict[str, Any], message: str) -> None:
+def test_invalid_variables_of_a_pipeline_are_rejected(args: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as error:
         PipelineSettings(**args)
     assert str(error.value) == message
@@ -1338,7 +1338,7 @@ def build_reads() -> set[str]:
     return {variable["name"] for variable in project.inputs["environment"]["environmentVariables"]}
 
 
-def test_no_variable_of_the_pipeline_can_replace_one_of_the_build() -> None:
+def test_no_variable_of_the_pipeline_can_override_one_of_the_build() -> None:
     for name in sorted(build_reads()):
         with pytest.raises(ValueError, match="must not have names that Slipway's own build reads"):
             PipelineSettings(variables={name: "1"})

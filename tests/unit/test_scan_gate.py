@@ -63,7 +63,7 @@ def refusal(settings: Any, **args: Any) -> str:
     return str(error.value)
 
 
-# The component.
+# The component
 
 
 def test_the_function_is_for_one_repository_and_container() -> None:
@@ -92,7 +92,7 @@ def test_the_function_is_for_one_repository_and_container() -> None:
     }
 
 
-def test_the_function_is_made_after_its_role_can_do_its_work() -> None:
+def test_the_function_is_created_after_its_role_has_its_permissions() -> None:
     assert only(deployed(), FUNCTION).depends_on == {
         "given-shop-scan-gate",
         "shop-scan-gate-logs",
@@ -101,7 +101,7 @@ def test_the_function_is_made_after_its_role_can_do_its_work() -> None:
     }
 
 
-def test_the_archive_holds_the_function_and_its_policy_in_a_file() -> None:
+def test_the_archive_contains_the_function_and_its_policy_as_a_file() -> None:
     gate = ScanGate(threshold="MEDIUM", timeout_minutes=7, allow=[allowed("CVE-2026-2"), allowed("CVE-2026-1")])
     assets = only(deployed(gate=gate), FUNCTION).inputs["code"].assets
     assert assets.keys() == {*(f"release/{module}" for module in modules("scan_gate")), "release/scan_policy.json"}
@@ -115,28 +115,28 @@ def test_the_archive_holds_the_function_and_its_policy_in_a_file() -> None:
     }
 
 
-def test_by_default_high_findings_stop_after_at_most_twenty_minutes() -> None:
+def test_by_default_high_findings_block_and_the_timeout_is_twenty_minutes() -> None:
     assert json.loads(scan_gate.policy(ScanGate())) == {"threshold": "HIGH", "timeout_minutes": 20, "allow": []}
 
 
-def test_the_order_of_what_is_allowed_is_no_change_of_the_function() -> None:
+def test_the_order_of_allowed_findings_does_not_change_the_function() -> None:
     one, other = allowed("CVE-2026-1"), allowed("CVE-2026-2")
     assert scan_gate.policy(ScanGate(allow=[one, other])) == scan_gate.policy(ScanGate(allow=[other, one]))
 
 
-def test_the_role_is_for_functions() -> None:
+def test_the_role_is_for_lambda_functions() -> None:
     assert trusted(deployed(), "shop-scan-gate-role") == [
         {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
     ]
 
 
-def test_the_function_may_read_scans_and_answer_its_pipeline_and_nothing_else() -> None:
+def test_the_function_may_read_scans_and_report_its_result_and_nothing_else() -> None:
     resources = deployed()
     assert named(resources, "shop-scan-gate-policy").inputs["role"] == "shop-scan-gate-role"
     assert rights(resources, "shop-scan-gate-policy") == granted([WRITE_LOG, READ_SCANS, CONFIRM, ANSWER])
 
 
-def test_enhanced_scans_take_the_right_to_read_what_inspector_found() -> None:
+def test_enhanced_scans_need_permission_to_read_inspectors_findings() -> None:
     inspector = {"Effect": "Allow", "Action": ["inspector2:ListFindings", "inspector2:ListCoverage"], "Resource": "*"}
     assert rights(deployed(gate=ScanGate(enhanced=True)), "shop-scan-gate-policy") == granted(
         [
@@ -149,7 +149,7 @@ def test_enhanced_scans_take_the_right_to_read_what_inspector_found() -> None:
     )
 
 
-def test_who_invokes_the_function_may_invoke_it_alone() -> None:
+def test_a_caller_of_the_function_may_invoke_it_and_nothing_else() -> None:
     assert resolved(lambda: made("shop-scan-gate").invoke_statement()) == {
         "Effect": "Allow",
         "Action": ["lambda:InvokeFunction"],
@@ -158,7 +158,7 @@ def test_who_invokes_the_function_may_invoke_it_alone() -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "-gate", "Gate", "a_b", "a" * 52])
-def test_what_is_no_name_of_a_function_is_refused(name: str) -> None:
+def test_an_invalid_name_of_a_function_is_rejected(name: str) -> None:
     with pytest.raises(ValueError) as error:
         deploy(lambda: made(name, registry=Registry("given")))
     assert str(error.value) == (
@@ -168,24 +168,24 @@ def test_what_is_no_name_of_a_function_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("id", ["GHSA-xxxx-yyyy-zzzz", "SNYK:x.1", "abcd", "a" * 100])
-def test_ids_of_findings_are_accepted(id: str) -> None:
+def test_valid_ids_of_findings_are_accepted(id: str) -> None:
     assert allowed(id).id == id
 
 
-def test_a_gate_allows_each_finding_once() -> None:
+def test_each_finding_can_be_allowed_only_once() -> None:
     twice = [allowed("CVE-2026-1"), allowed("CVE-2026-2"), allowed("CVE-2026-1", until=date(2027, 1, 1))]
     assert refusal(ScanGate, allow=twice) == (
         "allow must name each finding once, got ['CVE-2026-1', 'CVE-2026-2', 'CVE-2026-1']"
     )
 
 
-# The function: what its policy says of findings.
+# The function: its policy for findings
 
 TODAY = date(2026, 3, 31)
 
 
 def policy(threshold: str = "HIGH", *allow: AllowedFinding, timeout_minutes: int = 20) -> Policy:
-    """What the function reads of what a stack says."""
+    """The policy that the function reads, for the arguments of a stack."""
     gate = ScanGate(threshold=threshold, allow=allow, timeout_minutes=timeout_minutes)
     return Policy.read(scan_gate.policy(gate))
 
@@ -196,18 +196,18 @@ def test_the_function_reads_what_the_component_wrote() -> None:
     )
 
 
-def test_the_function_and_the_component_know_the_same_severities() -> None:
+def test_the_function_and_the_component_have_the_same_severities() -> None:
     assert list(runtime.SEVERITIES) == list(scan_gate.SEVERITIES) == SEVERITIES
 
 
-def test_severities_rank_from_informational_to_what_nobody_knows() -> None:
+def test_severities_rank_from_informational_to_unknown_ones() -> None:
     assert [rank(severity) for severity in SEVERITIES] == [0, 1, 2, 3, 4]
     assert [rank(severity) for severity in ("UNDEFINED", "UNTRIAGED")] == [2, 2]
     assert [rank(severity) for severity in ("", "high", "SEVERE")] == [5, 5, 5]
 
 
 @pytest.mark.parametrize("threshold", SEVERITIES)
-def test_what_is_as_severe_as_the_threshold_stops_and_what_is_less_does_not(threshold: str) -> None:
+def test_findings_at_or_above_the_threshold_block_and_others_do_not(threshold: str) -> None:
     findings = [Finding(f"CVE-{severity}", severity) for severity in SEVERITIES]
     worst_first = SEVERITIES[SEVERITIES.index(threshold) :][::-1]
     assert policy(threshold).judge(findings, TODAY) == (
@@ -216,37 +216,37 @@ def test_what_is_as_severe_as_the_threshold_stops_and_what_is_less_does_not(thre
     )
 
 
-def test_what_nobody_has_assessed_counts_as_medium_and_what_nobody_knows_as_the_worst() -> None:
+def test_an_unassessed_finding_counts_as_medium_and_an_unknown_severity_as_the_worst() -> None:
     findings = [Finding("CVE-1", "UNDEFINED"), Finding("CVE-2", "UNTRIAGED"), Finding("CVE-3", "SEVERE")]
     assert policy("MEDIUM").judge(findings, TODAY)[0] == ["CVE-3 (SEVERE)", "CVE-1 (UNDEFINED)", "CVE-2 (UNTRIAGED)"]
     assert policy("HIGH").judge(findings, TODAY)[0] == ["CVE-3 (SEVERE)"]
     assert policy("CRITICAL").judge(findings, TODAY)[0] == ["CVE-3 (SEVERE)"]
 
 
-def test_a_finding_that_several_packages_have_is_told_once() -> None:
+def test_a_finding_in_several_packages_is_reported_once() -> None:
     findings = [Finding("CVE-2", "HIGH"), Finding("CVE-1", "HIGH"), Finding("CVE-2", "HIGH")]
     assert policy().judge(findings, TODAY) == (["CVE-1 (HIGH)", "CVE-2 (HIGH)"], [])
 
 
-def test_an_allowed_finding_passes_to_the_end_of_its_last_day_and_says_why() -> None:
+def test_an_allowed_finding_passes_until_the_end_of_its_last_day_with_its_reason() -> None:
     findings = [Finding("CVE-2026-1", "CRITICAL"), Finding("CVE-2026-9", "HIGH")]
     passes = ["CVE-2026-1 (CRITICAL; until 2026-03-31: not reachable here)"]
     for today in (date(2026, 1, 1), date(2026, 3, 31)):
         assert policy("HIGH", allowed()).judge(findings, today) == (["CVE-2026-9 (HIGH)"], passes)
 
 
-def test_an_allowed_finding_stops_from_the_next_day_on() -> None:
+def test_an_allowed_finding_blocks_from_the_next_day_on() -> None:
     assert policy("HIGH", allowed()).judge([Finding("CVE-2026-1", "CRITICAL")], date(2026, 4, 1)) == (
         ["CVE-2026-1 (CRITICAL; allowed until 2026-03-31, which is over)"],
         [],
     )
 
 
-def test_an_allowed_finding_below_the_threshold_is_not_told() -> None:
+def test_an_allowed_finding_below_the_threshold_is_not_reported() -> None:
     assert policy("HIGH", allowed()).judge([Finding("CVE-2026-1", "MEDIUM")], date(2026, 4, 1)) == ([], [])
 
 
-# The function: what it does with the scan of an image.
+# The function: how it handles the scan of an image
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -264,7 +264,8 @@ class ScanNotFoundException(Exception):
 
 
 class Ecr:
-    """ECR with one image, whose scans stand as they are told: one status after the other, the last one for ever."""
+    """ECR with one image, whose scan has these statuses: each request returns the next one, and then always the
+    last."""
 
     exceptions = SimpleNamespace(ScanNotFoundException=ScanNotFoundException)
 
@@ -289,7 +290,7 @@ class Ecr:
         status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
         if status == "NO SCAN":
             raise ScanNotFoundException
-        # Of more than the status there may be more than one page.
+        # Results other than the status can have several pages.
         return {"imageScanStatus": {"status": status}} if status else {}
 
     def get_paginator(self, operation: str) -> Any:
@@ -306,7 +307,7 @@ class Ecr:
 
 
 class CodePipeline:
-    """CodePipeline with one action in progress, and what it was answered."""
+    """CodePipeline with one action in progress, and the results that were reported to it."""
 
     exceptions = SimpleNamespace(InvalidJobStateException=KeyError, JobNotFoundException=KeyError)
 
@@ -316,7 +317,7 @@ class CodePipeline:
 
     def get_paginator(self, operation: str) -> Any:
         assert operation == "list_action_executions"
-        asked = {
+        filters = {
             "actionTypeId": {"provider": "Lambda"},
             "configuration": {"FunctionName": self.function, "UserParameters": PARAMETERS},
             "inputArtifacts": [{"s3location": {"bucket": ARTIFACT[0], "key": ARTIFACT[1]}}],
@@ -330,7 +331,7 @@ class CodePipeline:
                 "actionName": "Image",
                 "status": "InProgress",
                 "startTime": datetime.fromtimestamp(BEGAN, UTC),
-                "input": asked,
+                "input": filters,
             }
             return [{"actionExecutionDetails": [action]}]
 
@@ -344,7 +345,7 @@ class CodePipeline:
 
 
 class Clock:
-    """Time that only sleeping takes."""
+    """A clock that only sleeping advances."""
 
     def __init__(self) -> None:
         self.now = BEGAN
@@ -359,7 +360,7 @@ class Clock:
 
 
 class World:
-    """What the function sees, and one run of it."""
+    """The function's environment, and one run of it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ecr, self.codepipeline, self.clock = Ecr(), CodePipeline(), Clock()
@@ -391,7 +392,7 @@ class World:
         return {"id": JOB, "data": {**data, **({"continuationToken": token} if token else {})}}
 
     def look(self, token: str | None = None) -> tuple[str, dict[str, Any]]:
-        """How the function answers to one event."""
+        """The result that the function reports for one event."""
         gate = runtime.ScanGate({"REPOSITORY_URL": URL, "CONTAINER": "app"}, self.policy)
         gate.look(self.job(token), "shop-scan-gate")
         answer = self.codepipeline.answers.pop()
@@ -414,7 +415,7 @@ def stopped(message: str) -> tuple[str, dict[str, Any]]:
 
 
 def goes_on(summary: str) -> tuple[str, dict[str, Any]]:
-    # Nothing rests on what a token says.
+    # The content of a token does not matter.
     return "success", {"jobId": JOB, "continuationToken": DIGEST, "executionDetails": {"summary": summary}}
 
 
@@ -427,18 +428,18 @@ MEND = ". Fix them, or allow them for a time in slipway:scanGate.allow"
 
 
 @pytest.mark.parametrize("status", ["COMPLETE", "ACTIVE"])
-def test_an_image_passes_when_its_scan_is_finished_and_clean(world: World, status: str) -> None:
+def test_an_image_passes_when_its_scan_is_complete_and_clean(world: World, status: str) -> None:
     world.ecr.statuses[DIGEST] = [status]
     assert world.look() == CLEAN
     assert world.clock.slept == []
 
 
-def test_findings_below_the_threshold_let_an_image_pass(world: World) -> None:
+def test_findings_below_the_threshold_do_not_block(world: World) -> None:
     world.ecr.findings[DIGEST] = [basic(("CVE-1", "LOW"), ("CVE-2", "MEDIUM"))]
     assert world.look() == passed("no finding of HIGH or more among 2")
 
 
-def test_findings_of_the_threshold_stop_the_release_by_name(world: World) -> None:
+def test_findings_at_the_threshold_block_the_release_by_name(world: World) -> None:
     world.ecr.findings[DIGEST] = [basic(("CVE-1", "LOW"), ("CVE-2", "HIGH"), ("CVE-3", "CRITICAL"))]
     assert world.look() == stopped(
         f"findings of HIGH or more stop the release of {DIGEST}: CVE-3 (CRITICAL); CVE-2 (HIGH){MEND}"
@@ -450,7 +451,7 @@ def test_findings_on_every_page_count(world: World) -> None:
     assert world.look() == stopped(f"findings of HIGH or more stop the release of {DIGEST}: CVE-2 (HIGH){MEND}")
 
 
-def test_a_finding_without_a_severity_was_not_assessed(world: World) -> None:
+def test_a_finding_without_a_severity_is_unassessed(world: World) -> None:
     world.policy = policy("MEDIUM")
     world.ecr.findings[DIGEST] = [{"findings": [{"name": "CVE-1"}], "enhancedFindings": [{"title": "CVE-2"}]}]
     assert world.look() == stopped(
@@ -473,7 +474,7 @@ def test_enhanced_findings_count_while_they_are_active(world: World) -> None:
     assert world.look() == stopped(f"findings of HIGH or more stop the release of {DIGEST}: CVE-1 (HIGH){MEND}")
 
 
-def test_enhanced_findings_without_an_id_stop_by_their_title_or_their_arn(world: World) -> None:
+def test_enhanced_findings_without_an_id_are_reported_by_their_title_or_arn(world: World) -> None:
     world.ecr.findings[DIGEST] = [
         {
             "enhancedFindings": [
@@ -487,7 +488,7 @@ def test_enhanced_findings_without_an_id_stop_by_their_title_or_their_arn(world:
     )
 
 
-def test_allowed_findings_let_an_image_pass_and_are_told(world: World) -> None:
+def test_allowed_findings_do_not_block_and_are_reported(world: World) -> None:
     world.policy = policy("HIGH", allowed())
     world.ecr.findings[DIGEST] = [basic(("CVE-2026-1", "CRITICAL"), ("CVE-2", "LOW"))]
     assert world.look() == passed(
@@ -499,7 +500,7 @@ def test_allowed_findings_let_an_image_pass_and_are_told(world: World) -> None:
 
 @pytest.fixture
 def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Where it is tomorrow already."""
+    """A time zone where it is already tomorrow."""
     with monkeypatch.context() as there:
         there.setenv("TZ", "Pacific/Kiritimati")
         time.tzset()
@@ -534,14 +535,14 @@ def test_the_last_day_of_an_allowed_finding_ends_at_midnight_utc(world: World) -
         "complete",
     ],
 )
-def test_whatever_is_not_a_finished_scan_stops_the_release(world: World, status: str) -> None:
+def test_any_status_but_a_completed_scan_blocks_the_release(world: World, status: str) -> None:
     world.ecr.statuses[DIGEST] = [status]
     assert world.look() == stopped(
         f"scan gate: blocked {DIGEST}: scan status {status} (sha256:aaaaaaaaaaaa); only a completed scan passes"
     )
 
 
-def test_a_scan_without_a_status_stops_the_release(world: World) -> None:
+def test_a_scan_without_a_status_blocks_the_release(world: World) -> None:
     world.ecr.statuses[DIGEST] = [""]
     assert world.look() == stopped(
         f"scan gate: blocked {DIGEST}: scan status UNKNOWN (sha256:aaaaaaaaaaaa); only a completed scan passes"
@@ -549,17 +550,17 @@ def test_a_scan_without_a_status_stops_the_release(world: World) -> None:
 
 
 @pytest.mark.parametrize("status", ["IN_PROGRESS", "PENDING", "NO SCAN"])
-def test_a_scan_that_is_on_its_way_is_waited_for(world: World, status: str) -> None:
+def test_a_scan_in_progress_is_waited_for(world: World, status: str) -> None:
     world.ecr.statuses[DIGEST] = [status, status, "COMPLETE"]
     assert world.look() == CLEAN
     assert world.clock.slept == [5, 5]
 
 
-def test_a_run_hands_over_to_the_next(world: World) -> None:
+def test_a_run_continues_in_the_next_one(world: World) -> None:
     world.ecr.statuses[DIGEST] = ["IN_PROGRESS"]
     waiting = goes_on("waiting for the scan: IN_PROGRESS (sha256:aaaaaaaaaaaa)")
     assert world.look() == waiting
-    # Looks until less than one pause of its 50 seconds is left.
+    # Polls until less than one pause of its 50 seconds is left.
     assert world.clock.slept == [5] * 10
     world.clock.now += 30
     assert world.look(DIGEST) == waiting
@@ -568,13 +569,13 @@ def test_a_run_hands_over_to_the_next(world: World) -> None:
 
 
 @pytest.mark.parametrize(("status", "args"), [("IN_PROGRESS", "IN_PROGRESS"), ("NO SCAN", "NOT_STARTED")])
-def test_a_scan_that_never_finishes_stops_the_release_after_the_time_for_it(
+def test_a_scan_that_does_not_complete_within_the_timeout_blocks_the_release(
     world: World, status: str, args: str
 ) -> None:
     world.policy = policy(timeout_minutes=7)
     world.ecr.statuses[DIGEST] = [status]
     world.clock.now = BEGAN + 7 * 60
-    # To the second: the last look is after the time, and not at its end.
+    # To the second: the last poll is after the timeout, not at its end.
     message = (
         f"scan gate: blocked {DIGEST}: the scan did not complete in 7 minutes; scan status {args} "
         "(sha256:aaaaaaaaaaaa). Is scanning on for storefront in the registry's settings?"
@@ -583,7 +584,7 @@ def test_a_scan_that_never_finishes_stops_the_release_after_the_time_for_it(
     assert world.clock.slept == [5]
 
 
-def test_a_scan_that_finishes_late_still_counts(world: World) -> None:
+def test_a_scan_that_completes_late_still_counts(world: World) -> None:
     world.clock.now = BEGAN + 21 * 60
     assert world.look(DIGEST) == CLEAN
 
@@ -593,9 +594,9 @@ def platform(digest: str, architecture: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("media_type", [INDEX, LIST])
-def test_of_an_index_each_image_is_judged_and_what_is_attested_is_not(world: World, media_type: str) -> None:
+def test_the_images_of_an_index_are_checked_and_its_attestations_are_not(world: World, media_type: str) -> None:
     world.ecr.is_index(media_type, platform(AMD, "amd64"), platform(ARM, "arm64"), platform(ATTESTATION, "unknown"))
-    # Of the index itself, and of what is attested, there is no scan to ask for.
+    # The index itself and attestations have no scan.
     world.ecr.statuses = {AMD: ["COMPLETE"], ARM: ["COMPLETE"]}
     world.ecr.findings = {AMD: [basic(("CVE-1", "LOW"))], ARM: [basic(("CVE-2", "HIGH"))]}
     assert world.look() == stopped(f"findings of HIGH or more stop the release of {DIGEST}: CVE-2 (HIGH){MEND}")
@@ -603,7 +604,7 @@ def test_of_an_index_each_image_is_judged_and_what_is_attested_is_not(world: Wor
     assert world.look() == passed("no finding of HIGH or more among 2")
 
 
-def test_an_image_of_an_index_without_a_platform_is_judged(world: World) -> None:
+def test_an_image_of_an_index_without_a_platform_is_checked(world: World) -> None:
     world.ecr.is_index(INDEX, {"digest": AMD})
     world.ecr.statuses = {AMD: ["COMPLETE"]}
     world.ecr.findings = {AMD: [basic(("CVE-1", "HIGH"))]}
@@ -617,7 +618,7 @@ def test_an_index_waits_for_all_of_its_images(world: World) -> None:
     assert world.clock.slept == [5]
 
 
-def test_one_image_of_an_index_that_cannot_be_scanned_stops_the_release_at_once(world: World) -> None:
+def test_one_image_of_an_index_that_cannot_be_scanned_blocks_the_release_at_once(world: World) -> None:
     world.ecr.is_index(INDEX, platform(AMD, "amd64"), platform(ARM, "arm64"))
     world.ecr.statuses = {AMD: ["IN_PROGRESS"], ARM: ["UNSUPPORTED_IMAGE"]}
     assert world.look() == stopped(
@@ -627,17 +628,17 @@ def test_one_image_of_an_index_that_cannot_be_scanned_stops_the_release_at_once(
     assert world.clock.slept == []
 
 
-def test_an_index_that_names_no_image_stops_the_release(world: World) -> None:
+def test_an_index_without_images_blocks_the_release(world: World) -> None:
     world.ecr.is_index(INDEX, platform(ATTESTATION, "unknown"))
     assert world.look() == stopped(f"scan gate: the index {DIGEST} names no image")
 
 
-def test_an_image_that_is_gone_stops_the_release(world: World) -> None:
+def test_a_missing_image_blocks_the_release(world: World) -> None:
     world.ecr.image = None
     assert world.look() == stopped(f"scan gate: the image {DIGEST} is not in the repository storefront")
 
 
-def test_an_error_of_any_kind_stops_the_release(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_any_kind_blocks_the_release(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(**_: Any) -> Iterator[None]:
         raise OSError("no route to ECR")
 
@@ -645,10 +646,10 @@ def test_an_error_of_any_kind_stops_the_release(world: World, monkeypatch: pytes
     assert world.look() == stopped("scan gate: no route to ECR")
 
 
-def test_an_event_that_codepipeline_does_not_confirm_is_refused_before_ecr_is_asked(world: World) -> None:
+def test_an_event_that_codepipeline_does_not_confirm_is_rejected_before_any_request_to_ecr(world: World) -> None:
     world.codepipeline.function = "another-function"
     world.ecr.image = None
-    # It is not answered: Lambda sends a genuine event again, when the history shows its action.
+    # No result is reported: Lambda retries a genuine event, by when the history shows its action.
     with pytest.raises(UnverifiedEvent) as error:
         world.look()
     assert str(error.value) == (
@@ -658,7 +659,7 @@ def test_an_event_that_codepipeline_does_not_confirm_is_refused_before_ecr_is_as
     assert world.codepipeline.answers == []
 
 
-def test_lambda_runs_it_with_the_policy_beside_the_code(
+def test_lambda_runs_it_with_the_policy_in_its_archive(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     gate = ScanGate(threshold="LOW")

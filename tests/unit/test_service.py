@@ -70,7 +70,7 @@ def worker() -> list[Resource]:
 
 
 def settings(resources: list[Resource]) -> dict[str, Any]:
-    """What the release function is to deploy with."""
+    """The settings with which the release function deploys."""
     return dict(named(resources, "api-release-rollout-1").json("input")["rollout"]["settings"])
 
 
@@ -83,7 +83,7 @@ def container(**args: Any) -> dict[str, Any]:
     return dict(only_one)
 
 
-def test_the_service_rolls_back_by_itself_is_private_and_starts_nothing_before_a_release() -> None:
+def test_the_service_is_private_rolls_back_automatically_and_starts_no_tasks_before_a_release() -> None:
     assert only(deployed(), SERVICE).inputs == {
         "name": "api",
         "cluster": "arn:aws:ecs:eu-west-1:123456789012:cluster/given-api",
@@ -108,7 +108,7 @@ def test_the_service_rolls_back_by_itself_is_private_and_starts_nothing_before_a
     }
 
 
-def test_what_makes_ecs_deploy_and_the_count_are_no_change_to_pulumi() -> None:
+def test_task_definition_count_and_other_properties_of_the_release_function_are_ignored() -> None:
     for resources in (deployed(), worker(), *map(by, SHIFTING), by(CodeDeployBlueGreen())):
         assert only(resources, SERVICE).ignore_changes == [
             "taskDefinition",
@@ -124,7 +124,7 @@ def test_what_makes_ecs_deploy_and_the_count_are_no_change_to_pulumi() -> None:
         ]
 
 
-def test_the_service_is_made_after_its_rule_and_after_its_role_can_do_its_work() -> None:
+def test_the_service_is_created_after_its_rule_and_after_its_role_has_its_permissions() -> None:
     needed = {"given-api", "api-template", "api-tasks", "api-tg-a", "api-rule", "api-execution-policy"}
     assert only(deployed(), SERVICE).depends_on == needed
     shifting = needed | {"api-tg-b", "api-traffic-role", "api-traffic-policy"}
@@ -140,18 +140,18 @@ def test_the_service_is_made_after_its_rule_and_after_its_role_can_do_its_work()
     }
 
 
-def test_the_strategy_says_how_many_tasks_are_replaced_at_once() -> None:
+def test_the_strategy_determines_how_many_tasks_are_replaced_at_once() -> None:
     inputs = only(deployed(strategy=Rolling(minimum_healthy_percent=50, maximum_percent=150)), SERVICE).inputs
     assert (inputs["deploymentMinimumHealthyPercent"], inputs["deploymentMaximumPercent"]) == (50, 150)
 
 
 @pytest.mark.parametrize(("most", "rebalancing"), [(100, "DISABLED"), (101, "ENABLED"), (200, "ENABLED")])
-def test_zones_are_rebalanced_where_more_than_the_desired_count_may_run(most: int, rebalancing: str) -> None:
+def test_zones_are_rebalanced_if_more_than_the_desired_count_may_run(most: int, rebalancing: str) -> None:
     strategy = Rolling(minimum_healthy_percent=50, maximum_percent=most)
     assert only(deployed(strategy=strategy), SERVICE).inputs["availabilityZoneRebalancing"] == rebalancing
 
 
-def test_the_template_has_a_family_of_its_own_and_stays_readable() -> None:
+def test_the_template_has_its_own_family_and_is_retained() -> None:
     template = only(deployed(cpu=1024, memory=4096, cpu_architecture="ARM64"), TEMPLATE)
     template.inputs.pop("containerDefinitions")
     assert template.inputs == {
@@ -168,7 +168,7 @@ def test_the_template_has_a_family_of_its_own_and_stays_readable() -> None:
     assert template.ignore_changes == []
 
 
-def test_the_container_names_an_image_that_never_runs_and_all_else_that_will() -> None:
+def test_the_container_has_a_placeholder_image_and_its_final_settings() -> None:
     assert container() == {
         "name": "app",
         "image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/given-api:unreleased",
@@ -191,7 +191,7 @@ def test_the_container_names_an_image_that_never_runs_and_all_else_that_will() -
     }
 
 
-def test_the_container_is_what_it_is_told_to_be() -> None:
+def test_the_container_has_the_given_settings() -> None:
     args = container(
         container_name="web",
         port=3000,
@@ -252,7 +252,7 @@ def test_ecs_may_pull_the_image_and_write_the_log_and_the_application_may_do_not
     assert sorted(policies) == ["api-execution-role", "api-release-role"]
 
 
-def test_the_application_may_do_what_it_is_given() -> None:
+def test_the_application_has_the_given_permissions() -> None:
     resources = deployed(task_statements=[iam.allow("s3:GetObject", on="arn:aws:s3:::photos/*")])
     assert named(resources, "api-task-policy").inputs["role"] == "api-task-role"
     assert rights(resources, "api-task-policy") == granted(
@@ -260,7 +260,7 @@ def test_the_application_may_do_what_it_is_given() -> None:
     )
 
 
-def test_ecs_may_read_exactly_the_secrets_that_are_referred_to() -> None:
+def test_ecs_may_read_exactly_the_referenced_secrets() -> None:
     key = "arn:aws:kms:eu-west-1:123456789012:key/k"
     secrets = {
         "PASSWORD": f"{SECRET}:password::",
@@ -284,7 +284,7 @@ def test_ecs_may_read_exactly_the_secrets_that_are_referred_to() -> None:
     )
 
 
-def test_only_the_balancer_reaches_the_tasks_and_only_on_their_port() -> None:
+def test_only_the_load_balancer_reaches_the_tasks_and_only_on_their_port() -> None:
     resources = deployed(port=3000)
     assert named(resources, "api-tasks").inputs == {"description": "Tasks of api", "vpcId": "vpc-1"}
     into = of_type(resources, INGRESS)
@@ -300,7 +300,7 @@ def test_only_the_balancer_reaches_the_tasks_and_only_on_their_port() -> None:
     }
 
 
-def test_the_balancer_reaches_the_tasks_and_the_tasks_reach_what_they_need() -> None:
+def test_the_load_balancer_reaches_the_tasks_and_the_tasks_reach_what_they_need() -> None:
     out = of_type(deployed(port=3000), EGRESS)
     assert {r.name: r.inputs for r in out} == {
         "api-from-balancer-3000": {
@@ -320,7 +320,7 @@ def test_the_balancer_reaches_the_tasks_and_the_tasks_reach_what_they_need() -> 
     }
 
 
-def test_a_change_of_the_port_makes_new_rules_and_keeps_the_target_group() -> None:
+def test_a_change_of_the_port_creates_new_rules_and_keeps_the_target_group() -> None:
     def made(port: int) -> tuple[set[str], list[Resource]]:
         resources = deployed(port=port)
         rules = [*of_type(resources, INGRESS), *of_type(resources, EGRESS)]
@@ -333,7 +333,7 @@ def test_a_change_of_the_port_makes_new_rules_and_keeps_the_target_group() -> No
     assert same == group
 
 
-def test_both_target_groups_ask_each_task_whether_it_can_serve() -> None:
+def test_both_target_groups_check_the_health_of_each_task() -> None:
     resources = deployed(port=3000, health_path="/healthz", stop_timeout_seconds=90)
     assert {r.name: r.inputs for r in of_type(resources, GROUP)} == {
         f"api-tg-{letter}": {
@@ -356,7 +356,7 @@ def test_both_target_groups_ask_each_task_whether_it_can_serve() -> None:
     }
 
 
-def test_the_rule_forwards_the_services_paths_in_its_place_among_others() -> None:
+def test_the_rule_forwards_the_services_paths_with_its_priority() -> None:
     resources = deployed(paths=["/api/*", "/v1/*"], listener_priority=7)
     rule = only(resources, RULE)
     assert rule.inputs == {
@@ -376,7 +376,7 @@ FORWARD = {
 @pytest.mark.parametrize(
     "strategy", [Rolling(), *SHIFTING, CodeDeployBlueGreen()], ids=lambda strategy: type(strategy).__name__
 )
-def test_every_strategy_has_both_groups_in_one_rule_whose_weights_belong_to_whoever_deploys(
+def test_every_strategy_has_both_groups_in_one_rule_whose_weights_pulumi_ignores(
     strategy: Strategy,
 ) -> None:
     rule = only(by(strategy), RULE)
@@ -384,7 +384,7 @@ def test_every_strategy_has_both_groups_in_one_rule_whose_weights_belong_to_whoe
     assert [group.name for group in of_type(by(strategy), GROUP)] == ["api-tg-a", "api-tg-b"]
 
 
-def test_test_traffic_has_a_rule_of_its_own_where_the_balancer_listens_for_it() -> None:
+def test_test_traffic_has_its_own_rule_if_the_load_balancer_has_a_test_listener() -> None:
     rules = {rule.name: rule for rule in of_type(with_test_listener(strategy=BlueGreen()), RULE)}
     assert rules["api-test-rule"].inputs == {
         **rules["api-rule"].inputs,
@@ -397,7 +397,7 @@ def test_test_traffic_has_a_rule_of_its_own_where_the_balancer_listens_for_it() 
 # Strategies
 
 
-def test_a_service_is_made_with_its_strategy_and_waits_for_nothing_before_the_first_release() -> None:
+def test_a_service_is_created_with_its_strategy_and_without_timers_before_the_first_release() -> None:
     def made(strategy: Strategy) -> dict[str, Any]:
         inputs = only(by(strategy), SERVICE).inputs
         keys = (*KEYS, "deploymentController", "loadBalancers")
@@ -470,7 +470,7 @@ BREAKS, GOES_ON = {"enable": True, "rollback": True}, {"enable": False, "rollbac
                 "maximumPercent": 150,
                 "deploymentCircuitBreaker": BREAKS,
                 "alarms": ALARMED,
-                # Hooks of the strategy before would stay.
+                # Otherwise hooks of the earlier strategy would remain.
                 "lifecycleHooks": [],
             },
         ),
@@ -516,14 +516,14 @@ BREAKS, GOES_ON = {"enable": True, "rollback": True}, {"enable": False, "rollbac
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_the_release_function_is_told_the_whole_strategy_and_to_break_off_where_ecs_does_not(
+def test_the_release_function_gets_the_whole_strategy_and_the_deadline_that_ecs_does_not_have(
     strategy: Strategy, deployment: dict[str, Any]
 ) -> None:
     assert settings(by(strategy))["deployment"] == deployment
 
 
 @every_shift
-def test_ecs_may_shift_the_traffic_between_the_two_groups_and_by_the_services_rules_alone(strategy: Strategy) -> None:
+def test_ecs_may_shift_traffic_only_between_the_two_groups_and_by_the_services_rules(strategy: Strategy) -> None:
     def may(*rules: str) -> list[dict[str, Any]]:
         return [
             {
@@ -561,7 +561,7 @@ def test_ecs_may_shift_the_traffic_between_the_two_groups_and_by_the_services_ru
 
 
 @pytest.mark.parametrize("strategy", [Rolling(), CodeDeployBlueGreen()], ids=lambda s: type(s).__name__)
-def test_ecs_has_no_role_where_it_shifts_no_traffic(strategy: Strategy) -> None:
+def test_ecs_has_no_role_unless_it_shifts_traffic(strategy: Strategy) -> None:
     resources = with_test_listener(strategy=strategy)
     assert [r.name for r in resources if "traffic" in r.name or "hooks" in r.name] == []
     assert "advancedConfiguration" not in settings(resources)["load_balancers"][0]
@@ -603,7 +603,7 @@ def test_ecs_may_invoke_exactly_the_functions_of_hooks() -> None:
     ]
 
 
-def test_a_pause_takes_no_role() -> None:
+def test_a_pause_needs_no_role() -> None:
     resources = deployed(strategy=BlueGreen(hooks=[Hook(stages=["POST_TEST_TRAFFIC_SHIFT"])]))
     assert [r.name for r in resources if "hooks" in r.name] == []
     assert settings(resources)["deployment"]["lifecycleHooks"] == [
@@ -618,7 +618,7 @@ def test_a_pause_takes_no_role() -> None:
 # The alarm
 
 
-def test_the_alarm_goes_off_when_the_requests_to_either_group_fail() -> None:
+def test_the_alarm_goes_off_when_requests_to_either_group_fail() -> None:
     resources = deployed(error_alarm=ErrorAlarm(percent=7, requests=50, minutes=3))
 
     def metric(id: str, name: str, letter: str) -> dict[str, Any]:
@@ -648,7 +648,7 @@ def test_the_alarm_goes_off_when_the_requests_to_either_group_fail() -> None:
     }
 
 
-def test_without_the_alarm_those_of_ones_own_roll_back_or_none() -> None:
+def test_without_the_alarm_only_the_given_alarms_if_any_roll_back() -> None:
     none = deployed(error_alarm=None)
     assert of_type(none, ALARM) == []
     assert settings(none)["deployment"]["alarms"] == NO_ALARM
@@ -661,7 +661,7 @@ def test_without_the_alarm_those_of_ones_own_roll_back_or_none() -> None:
 # A worker
 
 
-def test_a_worker_answers_no_requests_and_nobody_reaches_it() -> None:
+def test_a_worker_serves_no_requests_and_cannot_be_reached() -> None:
     inputs = only(worker(), SERVICE).inputs
     assert inputs.get("loadBalancers", []) == []
     assert "healthCheckGracePeriodSeconds" not in inputs
@@ -687,7 +687,7 @@ def test_a_worker_answers_no_requests_and_nobody_reaches_it() -> None:
         (CodeDeployBlueGreen(), "CodeDeployBlueGreen"),
     ],
 )
-def test_a_worker_has_no_traffic_to_shift(strategy: Strategy, name: str) -> None:
+def test_a_worker_cannot_have_a_strategy_that_shifts_traffic(strategy: Strategy, name: str) -> None:
     with pytest.raises(ValueError) as error:
         deploy(lambda: service("api", port=None, load_balancer=None, strategy=strategy))
     assert str(error.value) == (
@@ -697,14 +697,14 @@ def test_a_worker_has_no_traffic_to_shift(strategy: Strategy, name: str) -> None
 
 
 @pytest.mark.parametrize(("args", "got"), [({"port": None}, None), ({"load_balancer": None}, 8080)])
-def test_a_port_and_a_load_balancer_go_together(args: dict[str, Any], got: int | None) -> None:
+def test_a_port_requires_a_load_balancer_and_the_other_way_round(args: dict[str, Any], got: int | None) -> None:
     with pytest.raises(ValueError) as error:
         deployed(**args)
     assert str(error.value) == f"load_balancer must be given with a port, and only then, got port={got}"
 
 
 @every_shift
-def test_the_old_tasks_stay_until_the_alarm_could_go_off(strategy: Strategy) -> None:
+def test_the_bake_time_is_at_least_the_evaluation_period_of_the_alarm(strategy: Strategy) -> None:
     kind: Any = type(strategy)
     with pytest.raises(ValueError) as error:
         deployed(strategy=kind(bake_minutes=2), error_alarm=ErrorAlarm(minutes=3))
@@ -714,13 +714,13 @@ def test_the_old_tasks_stay_until_the_alarm_could_go_off(strategy: Strategy) -> 
     )
 
 
-def test_without_the_alarm_nothing_need_bake() -> None:
+def test_without_the_alarm_no_bake_time_is_required() -> None:
     resources = deployed(strategy=BlueGreen(bake_minutes=0), error_alarm=None)
     assert settings(resources)["deployment"]["bakeTimeInMinutes"] == 0
     deployed(strategy=BlueGreen(bake_minutes=3), error_alarm=ErrorAlarm(minutes=3))
 
 
-# What CodePipeline's own actions need
+# Permissions of CodePipeline's own actions
 
 
 def action_statements(*first: dict[str, Any]) -> list[dict[str, Any]]:
@@ -743,7 +743,7 @@ def action_statements(*first: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def test_codepipelines_own_action_may_deploy_this_service_where_it_does() -> None:
+def test_codepipelines_own_action_may_deploy_this_service_if_it_is_used() -> None:
     def may(strategy: Strategy) -> Any:
         return resolved(lambda: service("api", strategy=strategy).deploy_statements())
 
@@ -780,7 +780,7 @@ def test_codepipelines_own_action_may_deploy_this_service_where_it_does() -> Non
     )
 
 
-def test_codedeploy_is_told_of_both_groups_listeners_and_alarms() -> None:
+def test_codedeploy_gets_both_groups_the_listeners_and_the_alarms() -> None:
     resources = with_test_listener(strategy=CodeDeployBlueGreen(), alarm_names=["latency"])
     group = only(resources, "aws:codedeploy/deploymentGroup:DeploymentGroup").inputs
     assert group["loadBalancerInfo"] == {
@@ -800,7 +800,7 @@ def test_codedeploy_is_told_of_both_groups_listeners_and_alarms() -> None:
     assert passed["Resource"] == [f"{ROLE}/api-execution-role", f"{ROLE}/api-task-role"]
 
 
-def test_logs_are_kept_as_long_as_told() -> None:
+def test_log_retention_can_be_set() -> None:
     groups = of_type(deployed(log_retention_days=7), "aws:cloudwatch/logGroup:LogGroup")
     assert {r.name: r.inputs for r in groups} == {
         "api-logs": {"name": "/ecs/api", "retentionInDays": 7},
@@ -808,7 +808,7 @@ def test_logs_are_kept_as_long_as_told() -> None:
     }
 
 
-def test_scaling_starts_at_no_task_and_its_bounds_belong_to_the_release_function() -> None:
+def test_scaling_starts_at_zero_tasks_and_pulumi_ignores_its_range() -> None:
     resources = deployed(tasks=Tasks(min=2, max=6, target_cpu_percent=45))
     target = only(resources, TARGET)
     assert target.inputs == {
@@ -832,19 +832,19 @@ def test_scaling_starts_at_no_task_and_its_bounds_belong_to_the_release_function
 
 
 @pytest.mark.parametrize("tasks", [Tasks(), Tasks(min=3, max=3)])
-def test_without_room_between_least_and_most_nothing_scales(tasks: Tasks) -> None:
+def test_a_service_with_a_fixed_count_does_not_scale(tasks: Tasks) -> None:
     resources = deployed(tasks=tasks)
     assert [r.type for r in resources if r.type in (TARGET, POLICY)] == []
 
 
-def test_its_environment_is_the_stacks_unless_it_is_named() -> None:
+def test_the_environment_is_named_after_the_stack_by_default() -> None:
     def environment(**args: Any) -> Any:
         return only(deployed(**args), "slipway:index:Service").outputs["environment_name"]
 
     assert (environment(), environment(environment_name="staging")) == ("dev", "staging")
 
 
-def test_what_a_service_offers() -> None:
+def test_the_outputs_of_a_service() -> None:
     assert only(deployed(), "slipway:index:Service").outputs == {
         "service_name": "api",
         "cluster_name": "given-api",
@@ -861,14 +861,14 @@ def test_what_a_service_offers() -> None:
     }
 
 
-def test_the_address_of_ones_own_is_what_is_told_and_tested() -> None:
+def test_the_given_url_is_the_services_output_and_that_of_its_tests() -> None:
     resources = deployed(url="https://shop.example.com")
     assert only(resources, "slipway:index:Service").outputs["url"] == "https://shop.example.com"
     variables = only(resources, "aws:lambda/function:Function").inputs["environment"]["variables"]
     assert variables["SERVICE_URL"] == "https://shop.example.com"
 
 
-def test_an_environment_that_no_tag_can_name_is_refused() -> None:
+def test_an_environment_name_that_is_not_a_valid_tag_is_rejected() -> None:
     with pytest.raises(ValueError) as error:
         deployed(environment_name="Prod EU")
     assert (
@@ -877,7 +877,7 @@ def test_an_environment_that_no_tag_can_name_is_refused() -> None:
     )
 
 
-def test_a_stack_whose_name_no_tag_can_have_needs_an_environment_name() -> None:
+def test_a_stack_whose_name_is_not_a_valid_tag_needs_an_environment_name() -> None:
     with pytest.raises(ValueError) as error:
         deploy(lambda: service("api"), stack="Feature_X")
     assert str(error.value) == (
@@ -886,7 +886,7 @@ def test_a_stack_whose_name_no_tag_can_have_needs_an_environment_name() -> None:
     deploy(lambda: service("api", environment_name="feature-x"), stack="Feature_X")
 
 
-def test_each_service_of_a_load_balancer_has_a_priority_of_its_own() -> None:
+def test_each_service_of_a_load_balancer_has_its_own_priority() -> None:
     def program(second: int) -> None:
         shared = load_balancer("given")
         service("api", load_balancer=shared)
@@ -901,7 +901,7 @@ def test_each_service_of_a_load_balancer_has_a_priority_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(("paths", "wildcards"), [(["/*/*/*/*/*"], 5), (["/*/a?", "/b/*", "/??", "/?"], 6)])
-def test_a_rule_has_five_wildcards(paths: list[str], wildcards: int) -> None:
+def test_a_rule_can_have_five_wildcards(paths: list[str], wildcards: int) -> None:
     if wildcards <= 5:
         deployed(paths=paths)
         return
@@ -910,7 +910,7 @@ def test_a_rule_has_five_wildcards(paths: list[str], wildcards: int) -> None:
     assert str(error.value) == f"paths must have at most 5 wildcards together, got {wildcards}"
 
 
-def test_what_is_no_name_of_a_service_is_refused() -> None:
+def test_invalid_names_of_services_are_rejected() -> None:
     names, messages = ["", "-api", "api.web", "api_web", "a" * 41], []
 
     def program() -> None:

@@ -183,7 +183,7 @@ def keys(kind: Any) -> set[str]:
 
 
 def args(overrides: dict[str, Any], stack: str = "dev") -> list[str]:
-    """The mistakes of a stack file that says the least, beside these parts."""
+    """The mistakes in a minimal stack file with these overrides."""
     with pytest.raises(ConfigurationError) as error:
         settings({**LEAST, **overrides}, stack)
     head, *lines = str(error.value).split("\n")
@@ -205,7 +205,7 @@ STAGE = StageSettings(
 )
 
 
-def test_the_least_that_a_stack_file_says_is_where_commits_come_from() -> None:
+def test_a_minimal_stack_file_has_only_a_source() -> None:
     assert settings(LEAST) == Settings(
         name="storefront-dev",
         source=CodeCommit(repository="storefront"),
@@ -222,7 +222,7 @@ def test_the_least_that_a_stack_file_says_is_where_commits_come_from() -> None:
     )
 
 
-def test_every_key_reaches_what_it_is_for() -> None:
+def test_every_key_reaches_its_argument() -> None:
     service = ServiceSettings(
         port=3000,
         health_path="/healthz",
@@ -334,20 +334,20 @@ def test_every_key_reaches_what_it_is_for() -> None:
     )
 
 
-def test_the_file_that_says_everything_leaves_no_key_out() -> None:
+def test_the_complete_file_omits_no_key() -> None:
     stage, gate, channels = FULL["stages"][0], FULL["scanGate"], FULL["notifications"]
     assert keys(ServiceSettings) == FULL["service"].keys()
     assert keys(Tasks) == FULL["service"]["tasks"].keys()
     assert keys(ErrorAlarm) == FULL["service"]["errorAlarm"].keys()
-    # A buildspec of ones own is refused beside the settings of Slipway's build.
+    # A buildspec is rejected together with the settings of Slipway's own build.
     assert keys(BuildSettings) == FULL["build"].keys() | {"buildspec"}
     assert keys(RegistryArgs) == FULL["registry"].keys()
     assert keys(LoadBalancerSettings) == FULL["loadBalancer"].keys()
     assert keys(Listener) == FULL["loadBalancer"]["testListener"].keys()
-    # A connection is one that exists or a new one, and pull requests are refused beside stages.
+    # A connection is an existing one or a new one, and pull requests are rejected together with stages.
     assert keys(Connection) == FULL["source"]["connection"].keys() | {"providerType", "hostArn", "pullRequests"}
     assert keys(Push) == {key for push in FULL["source"]["connection"]["push"] for key in push}
-    # The function that finishes is told no more than the one that deploys.
+    # The function that finishes has no more settings than the one that deploys.
     assert keys(Rolling) == stage["strategy"]["rolling"].keys() | {"ecsAction"}
     assert keys(ExistingNetwork) == FULL["network"]["existing"].keys()
     assert keys(Approval) == stage["approval"].keys()
@@ -464,9 +464,9 @@ CODEDEPLOY = {
 def test_the_kinds_of_strategies(strategy: dict[str, Any], kind: Any) -> None:
     [stage] = settings({**LEAST, "stages": [{"strategy": strategy}]}).stages
     assert stage.strategy == kind
-    [(name, said)] = strategy.items()
-    if len(said) > 1:
-        assert keys(type(kind)) == said.keys()
+    [(name, options)] = strategy.items()
+    if len(options) > 1:
+        assert keys(type(kind)) == options.keys()
 
 
 def test_the_other_kinds_of_builds_and_networks() -> None:
@@ -484,7 +484,7 @@ def test_the_other_kinds_of_builds_and_networks() -> None:
 @pytest.mark.parametrize(
     "until", ["2026-12-31", "2026-12-31T00:00:00Z", "2026-12-31T00:00:00.000Z", "2026-12-31 00:00:00 +0000 UTC"]
 )
-def test_a_day_is_read_as_pulumi_hands_it_over(until: str) -> None:
+def test_a_day_is_read_in_the_format_that_pulumi_passes(until: str) -> None:
     finding = {"id": "CVE-2026-1", "reason": "no fix upstream yet", "until": until}
     gate = settings({**LEAST, "scanGate": {"allow": [finding]}}).scan_gate
     assert gate == ScanGate(
@@ -492,14 +492,14 @@ def test_a_day_is_read_as_pulumi_hands_it_over(until: str) -> None:
     )
 
 
-def test_a_day_that_yaml_knows_reaches_the_gate() -> None:
+def test_a_yaml_date_reaches_the_gate() -> None:
     finding = {"id": "CVE-2026-1", "reason": "no fix upstream yet", "until": datetime.date(2026, 12, 31)}
     resources = deploy_stack_file("dev", {"slipway:scanGate": {"allow": [finding]}})
     code = named(resources, "storefront-dev-scan-gate", ":Function").inputs["code"]
     assert json.loads(code.assets["release/scan_policy.json"].text)["allow"] == [{**finding, "until": "2026-12-31"}]
 
 
-def test_a_moment_that_looks_like_a_day_stays_text_where_text_stands() -> None:
+def test_a_string_that_looks_like_a_date_stays_a_string() -> None:
     service = {"environment": {"SINCE": "2026-12-31T00:00:00Z"}}
     [stage] = settings({**LEAST, "service": service}).stages
     assert stage.service.environment == {"SINCE": "2026-12-31T00:00:00Z"}
@@ -509,7 +509,7 @@ def test_a_moment_that_looks_like_a_day_stays_text_where_text_stands() -> None:
     "until",
     ["soon", "2026-12-31T10:30:00Z", 20261231],
 )
-def test_what_is_no_day_is_told(until: Any) -> None:
+def test_an_invalid_day_is_reported(until: Any) -> None:
     finding = {"id": "CVE-2026-1", "reason": "no fix upstream yet", "until": until}
     assert args({"scanGate": {"allow": [finding]}}) == [
         f"slipway:scanGate.allow[0].until must be a day, such as 2026-12-31, got {until!r}"
@@ -517,12 +517,12 @@ def test_what_is_no_day_is_told(until: Any) -> None:
 
 
 @pytest.mark.parametrize("gate", ["on", {"allow": "CVE-1"}, {"allow": ["CVE-1"]}])
-def test_a_gate_of_another_form_is_told(gate: Any) -> None:
+def test_a_gate_of_another_type_is_reported(gate: Any) -> None:
     [line] = args({"scanGate": gate})
     assert line.startswith("slipway:scanGate")
 
 
-def test_the_program_hands_on_all_that_a_stack_file_says() -> None:
+def test_the_program_passes_on_every_setting_of_a_stack_file() -> None:
     resources = deploy_stack_file("dev", {f"slipway:{key}": value for key, value in FULL.items()})
     pipeline = only(resources, "aws:codepipeline/pipeline:Pipeline").inputs
     service = only(resources, "aws:ecs/service:Service").inputs
@@ -577,7 +577,7 @@ TWO = [
 ]
 
 
-def test_a_stage_says_some_keys_anew_and_has_the_others_of_the_file() -> None:
+def test_a_stage_overrides_some_keys_and_has_the_others_of_the_file() -> None:
     read = settings(
         {
             **LEAST,
@@ -594,7 +594,7 @@ def test_a_stage_says_some_keys_anew_and_has_the_others_of_the_file() -> None:
         service=ServiceSettings(port=3000, environment={"LEVEL": "info", "COLOR": "blue"}),
         load_balancer=LoadBalancerSettings(internal=True),
     )
-    # Entries are added to a map; another key is replaced as a whole.
+    # Entries are added to a map; other keys are replaced as a whole.
     assert production == dataclasses.replace(
         STAGE,
         environment_name="production",
@@ -606,13 +606,13 @@ def test_a_stage_says_some_keys_anew_and_has_the_others_of_the_file() -> None:
     )
 
 
-def test_a_stage_can_be_a_worker_beside_one_that_answers_requests() -> None:
+def test_a_stage_can_be_a_worker_while_another_serves_requests() -> None:
     web, jobs = settings({**LEAST, "stages": [{"name": "web"}, {"name": "jobs", "service": {"port": False}}]}).stages
     assert (web.service.port, web.load_balancer) == (8080, LoadBalancerSettings())
     assert (jobs.service.port, jobs.load_balancer) == (None, None)
 
 
-def test_a_mistake_in_what_all_stages_have_is_told_once() -> None:
+def test_a_mistake_that_applies_to_all_stages_is_reported_once() -> None:
     stages = [{"name": "a", "service": {"keepVerified": 3}}, {"name": "b", "service": {"stopTimeoutSeconds": 5}}]
     assert args({"service": {"port": 0, "tasks": {"min": 0}}, "stages": stages}) == [
         "slipway:service.port must be between 1 and 65535, got 0",
@@ -626,7 +626,7 @@ def test_a_mistake_in_what_all_stages_have_is_told_once() -> None:
     ]
 
 
-def test_a_mistake_in_what_a_stage_says_anew_is_told_of_that_stage() -> None:
+def test_a_mistake_in_an_override_is_reported_for_its_stage() -> None:
     stages = [{"name": "a", "service": {"port": 99_999}}, {"name": "b", "service": {"memory": 1}}, {"name": "c"}]
     assert sorted(args({"service": {"port": 0}, "stages": stages})) == [
         "slipway:service.port must be between 1 and 65535, got 0",
@@ -635,7 +635,7 @@ def test_a_mistake_in_what_a_stage_says_anew_is_told_of_that_stage() -> None:
     ]
 
 
-def test_the_stack_is_the_environment_unless_the_stage_has_a_name() -> None:
+def test_the_environment_is_the_stack_unless_the_stage_has_a_name() -> None:
     [stage] = settings(LEAST, stack="prod").stages
     assert (stage.environment_name, stage.service_name) == ("prod", "storefront-prod")
     [stage] = settings({**LEAST, "stages": [{"name": "eu"}]}, stack="prod").stages
@@ -656,7 +656,7 @@ def test_the_images_of_a_feature_branch_expire_soon() -> None:
     assert expiry() == RegistryArgs()
 
 
-def test_a_feature_branch_may_only_be_built() -> None:
+def test_a_feature_branch_may_only_build() -> None:
     assert settings({**LEAST, "featureBranch": {}, "stages": []}, stack="feature-x").stages == []
 
 
@@ -785,7 +785,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {**source(pullRequests=[{"events": ["OPEN"]}]), "stages": []},
         "source.connection.pullRequests[0].branches is required",
     ),
-    "what a pull request brings is not released": (
+    "pull requests are not released": (
         {"source": REQUESTED},
         "stages must be none when pull requests start the pipeline, got ['dev']: what a pull request brings was not "
         "reviewed",
@@ -842,7 +842,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"service": {"environment": {"TOKEN": "x"}, "secrets": {"TOKEN": SECRET}}},
         "service.environment must not have the names that secrets has, got ['TOKEN'] in both",
     ),
-    "a secret is a reference and what stands there is not repeated": (
+    "a secret is a reference and the value is not repeated": (
         {"service": {"secrets": {"TOKEN": "hunter2"}}},
         "service.secrets['TOKEN'] must be the ARN of a secret in Secrets Manager, such as "
         "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-a1b2c3:password::, or the ARN of a parameter in "
@@ -902,7 +902,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"service": {"logRetentionDays": 2}},
         f"service.logRetentionDays must be one of {LOG_DAYS}, got 2",
     ),
-    "a misspelt key is told with those there are": (
+    "a misspelled key is reported with the possible ones": (
         {"service": {"prot": 80}},
         f"service.prot is not a key (did you mean port?); possible here: {SERVICE_KEYS}",
     ),
@@ -910,17 +910,17 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"service": {"health_path": "/"}},
         f"service.health_path is not a key (did you mean healthPath?); possible here: {SERVICE_KEYS}",
     ),
-    "what the program decides is no key": (
+    "settings of the program are not keys": (
         {"service": {"clusterArn": "x"}},
         f"service.clusterArn is not a key; possible here: {SERVICE_KEYS}",
     ),
-    "a misspelt key further in is told with those there": (
+    "a misspelled nested key is reported with the possible ones": (
         {"service": {"tasks": {"minimum": 1}}},
         "service.tasks.minimum is not a key; possible here: min, max, targetCpuPercent",
     ),
     # stages
     "stages are a list": ({"stages": {}}, "stages must be a list, got a map"),
-    "an environment has a name that a tag can have": (
+    "the name of an environment is a valid tag": (
         {"stages": [{"name": "Prod EU"}]},
         "stages[0].name must be 1 to 30 characters of a-z 0-9 -, got 'Prod EU'",
     ),
@@ -928,11 +928,11 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"stages": [{"name": "eu"}, {"name": "us"}, {"name": "eu"}]},
         "stages must have different names, got ['eu', 'us', 'eu']",
     ),
-    "one environment is called as the stack": (
+    "a stage without a name has the stack's": (
         {"stages": [{}, {}]},
         "stages must have different names, got ['dev', 'dev']",
     ),
-    "a misspelt key of a stage is told with those there": (
+    "a misspelled key of a stage is reported with the possible ones": (
         {"stages": [{"aproval": {}}]},
         f"stages[0].aproval is not a key (did you mean approval?); possible here: {STAGE_KEYS}",
     ),
@@ -952,7 +952,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"stages": [{"approval": {"timeoutMinutes": 86_401}}]},
         "stages[0].approval.timeoutMinutes must be between 5 and 86400, got 86401",
     ),
-    "an approval's page has fields that are called as they are written": (
+    "an approval's link has only known placeholders": (
         {"stages": [{"approval": {"link": "https://x/{sha}"}}]},
         "stages[0].approval.link must start with https:// and may have {commit}, {live_commit} and {digest} in it, "
         "without spaces, of at most 600 characters, got 'https://x/{sha}'",
@@ -972,11 +972,11 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-a1b2c3:password::, or the ARN of a parameter in "
         "Parameter Store, such as arn:aws:ssm:eu-west-1:123456789012:parameter/prod/token",
     ),
-    "what a stage says anew has the same keys": (
+    "overrides of a stage have the same keys": (
         {"stages": [{"service": {"prot": 80}}]},
         f"stages[0].service.prot is not a key (did you mean port?); possible here: {SERVICE_KEYS}",
     ),
-    "what a stage says anew is an object": (
+    "overrides of a stage are an object": (
         {"stages": [{"service": "web"}]},
         "stages[0].service must be a map, got 'web'",
     ),
@@ -997,7 +997,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         "stages[1].strategy must have bakeMinutes of at least errorAlarm.minutes=5, got 4: the old tasks would be gone "
         "before the alarm could go off",
     ),
-    "healthy tasks are a share": (
+    "healthy tasks are a percentage": (
         rolling(minimumHealthyPercent=101),
         "stages[0].strategy.rolling.minimumHealthyPercent must be between 0 and 100, got 101",
     ),
@@ -1019,15 +1019,15 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         "stages[0].strategy.rolling.deadlineMinutes must be at most 60 with ecsAction, got 61: CodePipeline's ECS "
         "action waits no longer",
     ),
-    "a canary is a share": (
+    "a canary is a percentage": (
         strategy("canary", percent=0),
         "stages[0].strategy.canary.percent must be between 0.1 and 100, with at most one decimal, got 0",
     ),
-    "a step is a share": (
+    "a step is a percentage": (
         strategy("linear", stepPercent=2.9),
         "stages[0].strategy.linear.stepPercent must be between 3 and 100, with at most one decimal, got 2.9",
     ),
-    "an action waits for a deployment and for the one that undoes it": (
+    "an action waits for a deployment and for its rollback": (
         strategy("blueGreen", bakeMinutes=651),
         "stages[0].strategy.blueGreen.bakeMinutes, deadlineMinutes and the other timers must be at most 660 together, "
         "got 661: the action that waits for the deployment, and for the one that puts the last image back if it fails, "
@@ -1100,7 +1100,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"registry": {"keepImages": 0}},
         "registry.keepImages must be between 1 and 10000, got 0",
     ),
-    "what has no tag is kept for a day at least": (
+    "untagged images are kept for at least a day": (
         {"registry": {"untaggedDays": 0}},
         "registry.untaggedDays must be between 1 and 3650, got 0",
     ),
@@ -1113,7 +1113,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"registry": {"expireDays": 0}},
         "registry.expireDays must be between 1 and 3650, got 0",
     ),
-    "whoever pulls has an ARN": (
+    "a principal that pulls has an ARN": (
         {"registry": {"pullPrincipals": ["111122223333"]}},
         "registry.pullPrincipals[0] must be the ARN of an account, a role or a user, such as "
         "arn:aws:iam::123456789012:role/deploy, or the ARN of a session, such as "
@@ -1130,7 +1130,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"loadBalancer": {"ingressCidrs": ["10.0.0.1/8"]}},
         "loadBalancer.ingressCidrs[0] must be an IPv4 range such as 10.0.0.0/8, got '10.0.0.1/8'",
     ),
-    "a connection may be silent for 4000 seconds": (
+    "a connection may be idle for 4000 seconds": (
         {"loadBalancer": {"idleTimeoutSeconds": 4001}},
         "loadBalancer.idleTimeoutSeconds must be between 1 and 4000, got 4001",
     ),
@@ -1165,7 +1165,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         "codeScans must have different names, got ['lint', 'lint']",
     ),
     # notifications, pipeline
-    "somebody is told": (
+    "notifications have a recipient": (
         {"notifications": {}},
         "notifications.emails, slack or teams must be given, got none",
     ),
@@ -1174,15 +1174,15 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         "notifications.slack.channelId must be the id of a channel, such as C0123ABC4, of at most 255 characters, "
         "got '#ops'",
     ),
-    "runs do not pass each other": (
+    "executions do not run in parallel": (
         {"pipeline": {"executionMode": "PARALLEL"}},
         "pipeline.executionMode must be one of ['SUPERSEDED', 'QUEUED'], got 'PARALLEL'",
     ),
-    "a variable of the pipeline replaces none of the build": (
+    "a variable of the pipeline overrides none of the build": (
         {"pipeline": {"variables": {"COMMIT_ID": "x"}}},
         "pipeline.variables must not have names that Slipway's own build reads, got ['COMMIT_ID']",
     ),
-    "a variable of the pipeline hides none of a scan": (
+    "a variable of the pipeline overrides none of a scan": (
         {
             "codeScans": [{"name": "lint", "commands": ["true"], "environment": {"LEVEL": "debug"}}],
             "pipeline": {"variables": {"LEVEL": "info"}},
@@ -1200,18 +1200,18 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"loadBalancer": {"internal": True}, "stages": [{"tests": SMOKE}]},
         "stages[0].tests must have inVpc with an internal load balancer, which only the VPC reaches",
     ),
-    "tests behind ranges that leave the internet out run in the VPC": (
+    "tests of a load balancer without access from the internet run in the VPC": (
         {"loadBalancer": {"ingressCidrs": ["192.0.2.0/24"]}, "stages": [{"tests": SMOKE}]},
         "stages[0].tests must have inVpc with loadBalancer.ingressCidrs that leave the internet out: CodeBuild "
         "connects from addresses of AWS's own; in the VPC, add those of its NAT gateways to ingressCidrs",
     ),
-    "a release with its tests and its way back fits into a day": (
+    "a release with its tests and its rollback takes at most a day": (
         {"stages": [{"strategy": {"canary": {"bakeMinutes": 580}}, "tests": {**SMOKE, "timeoutMinutes": 201}}]},
         "stages[0].tests must fit, with twice the strategy's 600 minutes, into 1400 minutes, got 1401: the action of "
         "the pipeline ends after a day, and a rollback must end in it",
     ),
     # featureBranch
-    "images of a feature branch live for a day at least": (
+    "images of a feature branch are kept for at least a day": (
         {"featureBranch": {"imageDays": 0}},
         "featureBranch.imageDays must be between 1 and 3650, got 0",
     ),
@@ -1219,7 +1219,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"featureBranch": {}, "stages": [{"name": "prod"}]},
         "stages must have no name with featureBranch, got ['prod']: it deploys to its own only",
     ),
-    "how long images of a feature branch live is said once": (
+    "the lifetime of a feature branch's images is set once": (
         {"featureBranch": {}, "registry": {"expireDays": 3}},
         "registry.expireDays must not be given with featureBranch: its imageDays say when images expire",
     ),
@@ -1236,7 +1236,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"network": {"new": {"cidr": "10.0.0.0/99"}}},
         "network.new.cidr must be an IPv4 range of /16 to /28 such as 10.0.0.0/16, got '10.0.0.0/99'",
     ),
-    "tasks need a way out": (
+    "tasks need outbound access": (
         {"network": {"new": {"natGateways": "None"}}},
         "network.new.natGateways must be one of ['Single', 'OnePerAz'], got 'None'",
     ),
@@ -1253,16 +1253,16 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         "network.existing.privateSubnetIds must have 1 to 16 items, all different, got []",
     ),
     # the file
-    "an unknown part is told with those there are": (
+    "an unknown part is reported with the possible ones": (
         {"sevice": {}},
         "sevice is not a key (did you mean service?); possible here: source, service, stages, build, registry, "
         "loadBalancer, network, scanGate, codeScans, notifications, pipeline, featureBranch",
     ),
-    "text that is no JSON is told as what it is": (
+    "a string that is not JSON is reported as a string": (
         {"build": "{context: app"},
         "build must be a map, got '{context: app'",
     ),
-    "a value is told as it was written": (
+    "a value is reported as it was written": (
         {"service": {"healthPath": "my_path"}},
         "service.healthPath must be a path such as /healthz without spaces, of at most 1024 characters, got 'my_path'",
     ),
@@ -1270,7 +1270,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("overrides", "line"), RULES.values(), ids=RULES)
-def test_a_mistake_is_told_by_its_key_its_rule_and_its_value_before_anything_is_made(
+def test_a_mistake_is_reported_with_its_key_rule_and_value_before_anything_is_created(
     overrides: dict[str, Any], line: str
 ) -> None:
     message, made = refuse_stack_file("dev", {f"slipway:{key}": value for key, value in overrides.items()})
@@ -1289,13 +1289,13 @@ def test_a_mistake_is_told_by_its_key_its_rule_and_its_value_before_anything_is_
         ({}, {"internal": True}, {**SMOKE, "inVpc": True}),
         ({}, {"ingressCidrs": ["192.0.2.0/24"]}, {**SMOKE, "inVpc": True}),
         ({}, {"ingressCidrs": ["192.0.2.0/24", "0.0.0.0/0"]}, SMOKE),
-        # Nobody tests, or there is nothing to reach.
+        # Without tests, or without an endpoint.
         ({}, {"internal": True, "certificateArn": CERTIFICATE}, None),
         ({"port": False}, {"internal": True, "certificateArn": CERTIFICATE}, SMOKE),
     ],
     ids=["in public", "by name", "inside", "from an office", "from anywhere", "no tests", "worker"],
 )
-def test_tests_that_reach_what_they_are_for_are_accepted(
+def test_tests_that_can_reach_their_endpoint_are_accepted(
     service: dict[str, Any], balancer: dict[str, Any], tests: dict[str, Any] | None
 ) -> None:
     stage = {"tests": tests} if tests else {}
@@ -1337,11 +1337,11 @@ OF_IMAGES: dict[str, tuple[dict[str, Any], str]] = {
         {"source": {"image": {"stack": "dev", "repository": "web", "tag": "stable"}}},
         "source.image must have exactly one of stack, repository, got stack, repository",
     ),
-    "it is of something": (
+    "it is of one of them": (
         {"source": {"image": {"tag": "stable"}}},
         "source.image must have exactly one of stack, repository, got none",
     ),
-    "a repository has no tag of its own": (
+    "a repository has no default tag": (
         {"source": {"image": {"repository": "web"}}},
         "source.image.tag is required with repository",
     ),
@@ -1359,12 +1359,12 @@ OF_IMAGES: dict[str, tuple[dict[str, Any], str]] = {
         "source.image must not be the tag live-eu, which the releases of this stack move: each would start the "
         "pipeline again",
     ),
-    "a stack does not take from itself": (
+    "a stack is not its own source": (
         {"source": {"image": {"stack": "prod"}}},
         "source.image must not be the tag verified-prod, which the releases of this stack move: each would start the "
         "pipeline again",
     ),
-    "it is of no feature branch": (
+    "it cannot be the source of a feature branch": (
         {"featureBranch": {}},
         "source must not be an image with featureBranch, which builds its own",
     ),
@@ -1372,11 +1372,11 @@ OF_IMAGES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("overrides", "line"), OF_IMAGES.values(), ids=OF_IMAGES)
-def test_what_does_not_go_with_an_image_is_told(overrides: dict[str, Any], line: str) -> None:
+def test_invalid_combinations_with_an_image_are_reported(overrides: dict[str, Any], line: str) -> None:
     assert args({"source": IMAGE, **overrides}, "prod") == [f"slipway:{line}"]
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     message, made = refuse_stack_file(
         "prod",
         {
@@ -1412,7 +1412,7 @@ def test_all_mistakes_are_told_at_once() -> None:
     assert made == STACK
 
 
-def test_all_that_does_not_go_together_is_told_at_once() -> None:
+def test_all_invalid_combinations_are_reported_at_once() -> None:
     overrides = {
         "source": REQUESTED,
         "featureBranch": {},
@@ -1437,7 +1437,7 @@ def test_all_that_does_not_go_together_is_told_at_once() -> None:
     ]
 
 
-def test_a_key_that_is_wrong_is_not_told_as_missing_or_by_a_rule_that_its_default_breaks() -> None:
+def test_an_invalid_key_is_not_also_reported_as_missing_or_by_a_rule_for_its_default() -> None:
     assert args({"service": {"cpu": 1024, "memory": "2048"}}) == [
         "slipway:service.memory must be a whole number, got '2048'"
     ]
@@ -1454,7 +1454,7 @@ def test_a_key_that_is_wrong_is_not_told_as_missing_or_by_a_rule_that_its_defaul
         ([{}, 1], "stages[1] must be a map, got 1"),
     ],
 )
-def test_mistakes_in_the_stages_are_told_with_those_elsewhere(stages: list[Any], line: str) -> None:
+def test_mistakes_in_the_stages_are_reported_with_the_others(stages: list[Any], line: str) -> None:
     message, _ = refuse_stack_file("dev", {"slipway:service": {"port": 0}, "slipway:stages": stages})
     assert sorted(message.split("\n")[1:]) == [
         "  slipway:service.port must be between 1 and 65535, got 0",
@@ -1497,7 +1497,7 @@ BLANKS: dict[str, tuple[dict[str, Any], str]] = {
         "scanGate is blank: write {} for the defaults, false to turn it off, or remove the key",
     ),
     "the stages": ({"stages": None}, "stages is blank: write [] for none, or remove the key"),
-    "what a stage has of its own": (
+    "an override of a stage": (
         {"service": {"port": 80}, "stages": [{"service": {"port": None}}]},
         "stages[0].service.port is blank: write a value, false to turn it off, or remove the key",
     ),
@@ -1509,12 +1509,12 @@ def test_a_blank_key_is_a_mistake_at_any_depth(parts: dict[str, Any], line: str)
     assert args(parts) == [f"slipway:{line}"]
 
 
-def test_a_blank_part_is_an_empty_string_for_the_program_as_pulumi_passes_it_on() -> None:
+def test_a_blank_part_reaches_the_program_as_an_empty_string_as_pulumi_passes_it() -> None:
     with pytest.raises(ConfigurationError, match="slipway:scanGate is blank"):
         read("storefront", "dev", {"slipway:source": json.dumps(LEAST["source"]), "slipway:scanGate": ""}, set())
 
 
-def test_false_turns_off_what_can_be_turned_off_and_nothing_else() -> None:
+def test_false_turns_off_optional_parts_and_nothing_else() -> None:
     [stage] = settings(
         {
             **LEAST,
@@ -1543,7 +1543,7 @@ def test_a_stage_removes_a_variable_of_the_file() -> None:
     ]
 
 
-def test_rules_between_parts_are_checked_beside_other_mistakes() -> None:
+def test_rules_between_parts_are_checked_together_with_other_mistakes() -> None:
     assert args(
         {"source": IMAGE, "build": {}, "service": {"port": 99_999}, "stages": [{"name": "a"}, {"name": "a"}]}, "prod"
     ) == [
@@ -1576,7 +1576,7 @@ CONSEQUENCES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("parts", "line"), CONSEQUENCES.values(), ids=CONSEQUENCES)
-def test_a_mere_consequence_of_a_mistake_is_not_reported(parts: dict[str, Any], line: str) -> None:
+def test_consequences_of_a_mistake_are_not_reported(parts: dict[str, Any], line: str) -> None:
     [found] = args(parts)
     assert found.startswith(f"slipway:{line}")
 
@@ -1598,14 +1598,14 @@ def test_a_mere_consequence_of_a_mistake_is_not_reported(parts: dict[str, Any], 
         ("Slipway:stages", "Slipway:stages is not read; did you mean slipway:stages?"),
     ],
 )
-def test_a_key_beside_the_namespace_is_a_mistake(key: str, line: str) -> None:
+def test_a_key_outside_the_namespace_is_a_mistake(key: str, line: str) -> None:
     with pytest.raises(ConfigurationError) as error:
         read("storefront", "dev", {"slipway:source": json.dumps(LEAST["source"]), key: "{}"}, set())
     assert str(error.value).split("\n")[1:] == [f"  {line}"]
 
 
 @pytest.mark.parametrize(("key", "meant"), [("Service", "service"), ("loadbalancer", "loadBalancer")])
-def test_a_key_in_other_letters_is_reported_with_the_right_one(key: str, meant: str) -> None:
+def test_a_key_with_other_capitalization_is_reported_with_the_right_one(key: str, meant: str) -> None:
     [line] = args({key: {}})
     assert line.startswith(f"slipway:{key} is not a key (did you mean {meant}?); possible here: ")
 
@@ -1614,7 +1614,7 @@ def test_a_key_in_other_letters_is_reported_with_the_right_one(key: str, meant: 
     "key",
     ["aws:region", "pulumi:tags", "storefront:owner", "storefront:registryUrl", "datadog:service", "slides:stages"],
 )
-def test_keys_of_others_are_none_of_our_business(key: str) -> None:
+def test_keys_of_other_namespaces_are_ignored(key: str) -> None:
     made = read("storefront", "dev", {"slipway:source": json.dumps(LEAST["source"]), key: "x"}, set())
     assert made == settings(LEAST)
 
@@ -1630,14 +1630,14 @@ def test_keys_of_others_are_none_of_our_business(key: str) -> None:
         {"codeScans": [{"name": "lint", "commands": {"TOKEN": "hunter2"}}]},
     ],
 )
-def test_what_stands_in_the_wrong_place_is_not_printed_if_it_may_hold_a_secret(overrides: dict[str, Any]) -> None:
+def test_a_misplaced_value_is_not_printed_if_it_may_be_a_secret(overrides: dict[str, Any]) -> None:
     [*lines] = args(overrides)
     assert lines
     assert "hunter2" not in "\n".join(lines)
 
 
 @pytest.mark.parametrize("key", ["service", "source", "token"])
-def test_secure_values_are_refused_and_never_printed(key: str) -> None:
+def test_secure_values_are_rejected_and_never_printed(key: str) -> None:
     value = {"secrets": {"TOKEN": "hunter2"}}
     message, made = refuse_stack_file("dev", {f"slipway:{key}": value}, [f"slipway:{key}"])
     assert message.split("\n") == [
@@ -1648,13 +1648,13 @@ def test_secure_values_are_refused_and_never_printed(key: str) -> None:
     assert made == STACK
 
 
-def test_secure_values_of_others_are_none_of_our_business() -> None:
+def test_secure_values_of_other_namespaces_are_ignored() -> None:
     resources = deploy_stack_file("dev", {"datadog:apiKey": "hunter2"}, ["datadog:apiKey"])
     assert len(of_type(resources, "aws:ecs/service:Service")) == 1
 
 
 @pytest.mark.parametrize("secrets", ["hunter2", {"TOKEN": 31337}, {"TOKEN": ["hunter2"]}])
-def test_what_stands_where_a_reference_should_is_never_printed(secrets: Any) -> None:
+def test_a_value_in_place_of_a_reference_is_never_printed(secrets: Any) -> None:
     message, made = refuse_stack_file("dev", {"slipway:service": {"secrets": secrets}})
     assert [secret for secret in ("hunter2", "31337") if secret in message] == []
     assert made == STACK
@@ -1677,7 +1677,7 @@ LONG = (
         ("internal", "dev"),
     ],
 )
-def test_names_that_some_resource_could_not_have_are_refused(app: str, stack: str) -> None:
+def test_names_that_some_resource_could_not_have_are_rejected(app: str, stack: str) -> None:
     with pytest.raises(ConfigurationError) as error:
         settings(LEAST, stack, app)
     assert str(error.value).split("\n") == [
@@ -1687,7 +1687,7 @@ def test_names_that_some_resource_could_not_have_are_refused(app: str, stack: st
 
 
 @pytest.mark.parametrize("environment", ["e" * 30, "e-", "a--b"])
-def test_an_environment_whose_service_could_not_have_its_name_is_refused(environment: str) -> None:
+def test_an_environment_whose_service_could_not_have_its_name_is_rejected(environment: str) -> None:
     with pytest.raises(ConfigurationError) as error:
         settings({**LEAST, "stages": [{"name": environment}]}, app="s" * 27)
     assert str(error.value).split("\n")[1:] == [
