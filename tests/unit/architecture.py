@@ -1,6 +1,6 @@
-"""Writes the parts of docs/architecture.md that the code and the marks of the tests say.
+"""Writes the parts of docs/architecture.md that come from the code and from the tests marked with a rule.
 
-`PYTHONPATH=tests python -m unit.architecture` writes the page; a test compares.
+`PYTHONPATH=tests python -m unit.architecture` writes the page; a test compares it.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ RULES = {
     "R3": "A release runs with the newest settings; if it is these that fail, the message says so.",
     "R4": """A release that ECS rolled back, or whose tests failed, has failed in the pipeline within about a minute,
         with the reason. What counts is the digest that runs.""",
-    "R5": "When a release fails after it went live, the last verified image is rolled back to, once, without anybody.",
+    "R5": "A release that fails after it went live is rolled back automatically, once, to the last verified image.",
     "R6": "Any digest that is still in the registry can be released again without a build, and promoted unchanged.",
     "R7": "No lifecycle rule and no change of settings can delete an image that is live or was verified last.",
     "R8": "The first `pulumi up` succeeds with zero tasks; a first release that fails leaves zero tasks.",
-    "R9": """Whatever happens meanwhile (a change of settings, another release, a retry, a cut anywhere), the result is
-        the newest image with the newest settings, or a clear error, never an older image.""",
-    "R10": "An image whose release did not succeed goes live by nothing but a new release.",
+    "R9": """Whatever happens during a release (a change of settings, another release, a retry, an interruption), the
+        result is the newest image with the newest settings, or a clear error, never an older image.""",
+    "R10": "An image whose release did not succeed goes live only with a new release.",
 }
 
 
 def phases() -> str:
-    """The table of transitions, as the code runs it."""
+    """The table of phases and transitions, from the code."""
     rows = ["| phase | what is seen | next phase |", "| --- | --- | --- |"]
     rows += [f"| {phase} | {seen} | {to} |" for (phase, seen), to in TRANSITIONS.items()]
     final = [phase for phase in Phase if phase not in {start for start, _ in TRANSITIONS}]
@@ -49,7 +49,7 @@ def rules() -> str:
 
 
 def marked() -> Iterator[tuple[str, Path, str]]:
-    """Rule, file and words of each test that is marked with a rule."""
+    """Rule, file and name in words of each test that is marked with a rule."""
     for path in (ROOT / "tests").rglob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):

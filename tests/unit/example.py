@@ -1,4 +1,4 @@
-"""Runs the one complete program of a README, its first block of Python, against mocks, and says what it made."""
+"""Runs the complete program of a README, its first block of Python, against mocks, and prints what it creates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run_example(readme: Path) -> list[Resource]:
 
 
 def main(readme: Path, *folder: str) -> None:
-    """Run the program; or write it and its test into a folder."""
+    """Runs the program, or writes it and its test to a folder."""
     import slipway
 
     if folder:

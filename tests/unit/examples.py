@@ -1,4 +1,4 @@
-"""One example of every component, with what it needs around it under names that start with `given`."""
+"""One example of every component; the resources that it needs have names that start with `given`."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def notifier(name: str, opts: Opts = None, **overrides: Any) -> Notifier:
 
 
 def pipeline_args(name: str, **overrides: Any) -> PipelineArgs:
-    """By default CodeCommit, a build, and one service in `dev`, all on one registry."""
+    """By default a CodeCommit source, a build, and one service in `dev`, all with one registry."""
     args: dict[str, Any] = {"source": CodeCommit(repository="storefront"), **overrides}
     given = Registry(f"given-{name}") if not {"build", "stages"} <= args.keys() else None
     if "build" not in args:
@@ -199,7 +199,7 @@ TEST_LISTENER = TestListener(ingress_cidrs=["10.0.0.0/8"])
 
 
 def complete_pipeline_args(name: str) -> PipelineArgs:
-    """Everything that is optional, at once: a stage that shifts traffic, and one whose tasks CodeDeploy replaces."""
+    """Everything optional at once: a stage that shifts traffic, and one that CodeDeploy deploys."""
     given = Registry(f"given-{name}")
     made: dict[str, Any] = {"registry": given, "load_balancer": load_balancer(f"given-{name}")}
     canary = service(f"given-{name}-a", environment_name="a", strategy=Canary(), **made)
@@ -283,7 +283,7 @@ VARIANTS: list[tuple[type[pulumi.ComponentResource], str, Factory]] = [
     (Service, "by CodeDeploy", lambda name, opts=None: Service(name, by_codedeploy_args(name), opts)),
     (Service, "that shifts traffic", lambda name, opts=None: Service(name, complete_service_args(name), opts)),
 ]
-"""Other forms of components, which have resources or outputs that the examples do not have."""
+"""Further forms of components, with resources or outputs that the examples do not have."""
 
 CHECKED: list[tuple[type[pulumi.ComponentResource], Callable[[str], Any]]] = [
     (Build, build_args),
@@ -296,4 +296,4 @@ CHECKED: list[tuple[type[pulumi.ComponentResource], Callable[[str], Any]]] = [
     (Service, complete_service_args),
     (Service, by_codedeploy_args),
 ]
-"""What the components that check their name take beside it."""
+"""Further parameters of the components that check their name."""

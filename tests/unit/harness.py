@@ -1,4 +1,4 @@
-"""What the unit tests run the components and the repository's own program with, on the mocks of `slipway.testing`."""
+"""Runs the components and the repository's own program in the unit tests, on the mocks of `slipway.testing`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["MADE", "Recorder", "Resource"]
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "tests" / "sample"
-"""The project and the stack files of the tests; those of the root belong to whoever cloned it."""
+"""The project and the stack files of the tests; those of the root belong to the clone's owner."""
 
 
 def run(program: Callable[[], Any], config: Mapping[str, Any], secret: list[str], stack: str) -> Recorder:
-    """Run a program as the engine would, and wait for all of it."""
+    """Runs a program as the engine would, until everything has completed."""
     made = recorder(stack)
     run_with(made, program, config, secret)
     return made
@@ -42,23 +42,23 @@ def deploy(
     secret: list[str] | None = None,
     stack: str = "dev",
 ) -> list[Resource]:
-    """What a program registers, in an order that does not change."""
+    """The resources that a program registers, in a deterministic order."""
     return run(program, config or {}, secret or [], stack).registered()
 
 
 def deploy_stack_file(
     stack: str, overrides: Mapping[str, Any] | None = None, secret: list[str] | None = None
 ) -> list[Resource]:
-    """What the repository's own program registers for one of the sample's stack files."""
+    """The resources that the repository's own program registers for one of the sample's stack files."""
     return deploy(main, stack_file(stack, overrides), secret, stack)
 
 
 def refuse_stack_file(
     stack: str, overrides: Mapping[str, Any], secret: list[str] | None = None
 ) -> tuple[str, list[str]]:
-    """The error that the repository's own program ends with, and the types of what it had registered by then.
+    """The error of the repository's own program, and the types of the resources that it registered before.
 
-    An override of None takes the key out of the stack file.
+    An override of None removes the key from the stack file.
     """
     monitor = recorder(stack)
     try:
@@ -70,7 +70,7 @@ def refuse_stack_file(
 
 @cache
 def program(stack: str) -> list[Resource]:
-    """What one of the sample's stack files stands for: run once, and only to be read."""
+    """The resources for one of the sample's stack files: run once, read-only."""
     return deploy_stack_file(stack)
 
 
@@ -95,14 +95,14 @@ def only(resources: list[Resource], type_: str) -> Resource:
 
 
 def named(resources: list[Resource], name: str, type_: str = "") -> Resource:
-    """The one resource with a name, and a type where several have the name."""
+    """The one resource with a name, and a type if several have the name."""
     found = [r for r in resources if r.name == name and r.type.endswith(type_)]
     assert len(found) == 1, f"{len(found)} resources are called {name}: {[r.type for r in found]}"
     return found[0]
 
 
 def statements(resources: list[Resource], policy: str) -> list[dict[str, Any]]:
-    """All that the one inline policy with this name says."""
+    """The statements of the one inline policy with this name."""
     document = named(resources, policy, "RolePolicy").json("policy")
     assert document.keys() == {"Version", "Statement"}
     assert document["Version"] == "2012-10-17"
@@ -110,12 +110,12 @@ def statements(resources: list[Resource], policy: str) -> list[dict[str, Any]]:
 
 
 def rights(resources: list[Resource], policy: str) -> set[str]:
-    """All that the one inline policy with this name allows, to be compared with `granted`."""
+    """What the one inline policy with this name allows, to be compared with `granted`."""
     return granted(statements(resources, policy))
 
 
 def granted(statements: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Each action on each resource under its condition: neither their order nor who stands beside whom matters."""
+    """Each action on each resource under its condition, independent of their order and grouping."""
     return {
         json.dumps({**statement, "Action": action, "Resource": resource}, sort_keys=True)
         for statement in statements
@@ -134,6 +134,6 @@ def trusted(resources: list[Resource], role: str) -> list[dict[str, Any]]:
 
 
 def resolved(program: Callable[[], Any]) -> Any:
-    """What a program returns, with its Outputs resolved."""
+    """The return value of a program, with its Outputs resolved."""
     resources = deploy(lambda: pulumi.export("it", program()))
     return only(resources, "pulumi:pulumi:Stack").outputs["it"]

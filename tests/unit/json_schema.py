@@ -1,7 +1,7 @@
-"""Writes docs/stack-file.schema.json, by which editors complete a stack file, from the types and marks of what is read.
+"""Writes docs/stack-file.schema.json, with which editors complete stack files, from the types and constraints in code.
 
-`PYTHONPATH=tests python -m unit.json_schema` prints it; a test compares. It refuses nothing that is accepted; rules
-between fields, and what JSON Schema cannot express, are left to the program.
+`PYTHONPATH=tests python -m unit.json_schema` prints it; a test compares it. It rejects nothing that the program
+accepts; rules between fields, and what JSON Schema cannot express, are left to the program.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Definitions:
         self.made: dict[str, Any] = {}
 
     def part(self, kind: type, of_a_stage: bool = False) -> dict[str, Any]:
-        """A reference to what a part may have. In a part of a stage, `false` removes an entry of a map."""
+        """A reference to the keys of a part. In a part of a stage, `false` removes an entry of a map."""
         name = f"{kind.__name__}OfAStage" if of_a_stage else kind.__name__
         if name not in self.made:
             self.made[name] = {}
@@ -74,7 +74,7 @@ class Definitions:
 
 
 def plain(hint: Any) -> dict[str, Any]:
-    """The rules of a plain value, by its type and marks."""
+    """The rules of a plain value, from its type and constraints."""
     if get_origin(hint) is Annotated:
         inner, *marks = get_args(hint)
         rules = [plain(inner), *(dict(mark.schema) for mark in marks if isinstance(mark, Must) and mark.schema)]
@@ -99,7 +99,7 @@ def document() -> dict[str, Any]:
     config = {
         "type": "object",
         "properties": keys,
-        # A key without a namespace has that of the project, and is not read.
+        # A key without a namespace gets that of the project, and is not read.
         "patternProperties": {f"^({'|'.join(file['properties'])})$": False},
         "propertyNames": {"anyOf": [{"enum": list(keys)}, {"not": {"pattern": f"^{schema.NAMESPACE}:"}}]},
     }

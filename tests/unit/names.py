@@ -1,4 +1,4 @@
-"""What AWS lets things be called, for all that is named after a component."""
+"""AWS's rules for names, for all resources that are named after a component."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 from unit.harness import Resource
 
 SUFFIX = "-0123abc"
-"""What Pulumi puts behind a logical name where the program gives no name."""
+"""The suffix that Pulumi adds to a logical name if the program sets no name."""
 PREFIXED = "0" * 26
-"""What the provider puts behind a prefix."""
+"""The suffix that the provider adds to a name prefix."""
 NAMES = {
     # https://docs.aws.amazon.com/chatbot/latest/APIReference/API_CreateSlackChannelConfiguration.html
     "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration": r"[A-Za-z0-9_-]{1,128}",
@@ -33,14 +33,14 @@ NAMES = {
     "aws:lambda/function:Function": r"[A-Za-z0-9-_]{1,64}",
     "aws:lb/loadBalancer:LoadBalancer": r"(?!internal-)(?!-)[A-Za-z0-9-]{1,32}(?<!-)",
     "aws:lb/targetGroup:TargetGroup": r"(?!-)[A-Za-z0-9-]{1,32}(?<!-)",
-    # Pulumi writes a bucket's name in lower case.
+    # Pulumi makes a bucket's name lower case.
     "aws:s3/bucket:Bucket": r"[A-Za-z0-9][A-Za-z0-9.-]{1,61}[A-Za-z0-9]",
     "aws:sns/topic:Topic": r"[A-Za-z0-9_-]{1,256}",
 }
 
 
 def misfits(resources: list[Resource]) -> list[str]:
-    """What AWS would refuse to give its name."""
+    """Names that AWS would reject."""
     named = [r for r in resources if r.type in NAMES]
     return [f"{r.type} {name(r)}" for r in named if not re.fullmatch(NAMES[r.type], name(r))]
 

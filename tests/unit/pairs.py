@@ -1,4 +1,4 @@
-"""Sources and strategies of a stack file, for the tests of all pairs and the engine's tests of each alone."""
+"""Sources and strategies of a stack file, for the tests of all pairs and the engine's tests of each one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PAIRS = [(source, strategy) for source in SOURCES for strategy in STRATEGIES if 
 
 
 def configuration(source: str, strategy: str) -> dict[str, Any]:
-    """What is laid over dev's stack file; a key that is None is taken out of it."""
+    """Overrides for dev's stack file; a key that is None is removed."""
     config: dict[str, Any] = {
         "slipway:source": {source: SOURCES[source]},
         "slipway:loadBalancer": {"testListener": {"ingressCidrs": ["10.0.0.0/16"]}},

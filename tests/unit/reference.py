@@ -1,6 +1,6 @@
-"""Writes docs/configuration.md from the fields, defaults and docstrings of what a stack file is read into.
+"""Writes docs/configuration.md from the fields, defaults and docstrings of the classes for a stack file.
 
-`PYTHONPATH=tests python -m unit.reference` prints it; a test compares.
+`PYTHONPATH=tests python -m unit.reference` prints it; a test compares it.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ PLAIN = {
 
 
 class Page:
-    """The sections of the page; each kind of part has one, and is referred to from wherever else it can stand."""
+    """The sections of the page; each kind of part has one, which other sections refer to."""
 
     def __init__(self) -> None:
         self.sections: list[str] = []
-        # What a stage has of its own is documented where the file has it.
+        # Keys of a stage that the file has too are documented at the file's key.
         forms = {
             key: schema.shape(hints(schema.StackFile)[name]) for key, name in schema.keys(schema.StackFile).items()
         }
@@ -64,13 +64,13 @@ class Page:
         self.written: set[Any] = set()
 
     def part(self, title: str, kind: type, about: str = "") -> None:
-        """The section of a part of the file, with those of all inside it."""
+        """The section of a part of the file, and those of all parts inside it."""
         self.titles.setdefault(kind, title.removesuffix("[]"))
         if kind in self.written or self.titles[kind] != title.removesuffix("[]"):
             return
         self.written.add(kind)
         own = prose(kind.__doc__ or "")
-        # Of what a component takes too, the class says only that.
+        # For a component's own arguments, the class says only that.
         internal = own.startswith(("Arguments of ", "Settings of ")) or kind is schema.Stage
         self.fields(title, kind, about if internal else own)
 
@@ -111,7 +111,7 @@ class Page:
 
 
 def limited(hint: Any) -> str:
-    """The type of a plain value, with the range and the choices that its marks give."""
+    """The type of a plain value, with the range and the choices of its constraints."""
     if get_origin(hint) is Annotated:
         inner, *marks = get_args(hint)
         limits = [limit(mark.schema) for mark in marks if isinstance(mark, Must)]
@@ -127,7 +127,7 @@ def limited(hint: Any) -> str:
 
 
 def limit(rule: Mapping[str, Any]) -> str:
-    """What JSON Schema says of a value, as far as it is short."""
+    """The JSON Schema of a value, if it is short."""
     if "enum" in rule:
         return "one of " + ", ".join(f"`{json.dumps(each).strip(chr(34))}`" for each in rule["enum"])
     words = {"minimum": "at least", "maximum": "at most", "maxLength": "length at most"}
@@ -138,7 +138,7 @@ def limit(rule: Mapping[str, Any]) -> str:
 
 
 def default_of(kind: type, name: str) -> str:
-    """What a field is where the file does not have it."""
+    """The value of a field that the file does not have."""
     [field] = [field for field in dataclasses.fields(kind) if field.name == name]
     if field.default_factory is not dataclasses.MISSING:
         return shown(field.default_factory())
@@ -163,7 +163,7 @@ def shown(default: Any) -> str:
 
 
 def docstrings(kind: type) -> dict[str, str]:
-    """What stands under each field of a class, and of the classes it extends."""
+    """The docstrings under the fields of a class, and of its base classes."""
     found: dict[str, str] = {}
     for owner in reversed(kind.__mro__[:-1]):
         if not owner.__module__.startswith("slipway"):
@@ -178,7 +178,7 @@ def docstrings(kind: type) -> dict[str, str]:
 
 
 def prose(text: str) -> str:
-    """A docstring as it reads on the page: names as a stack file has them, and AWS's pages as links."""
+    """A docstring as it reads on the page: names as in a stack file, and AWS's pages as links."""
     text = " ".join(text.split())
     text = re.sub(r"`[^`]*`", lambda m: as_written(m[0]), text)
     text = re.sub(r"\b(BlueGreen|Canary|Linear)\b", lambda m: f"`{m[0][0].lower()}{m[0][1:]}`", text)
@@ -186,7 +186,7 @@ def prose(text: str) -> str:
 
 
 def summary(kind: Any) -> str:
-    """The first paragraph of what a kind is."""
+    """The first paragraph of a class's docstring."""
     return prose((kind.__doc__ or "").split("\n\n")[0])
 
 
@@ -195,7 +195,7 @@ def cell(text: str) -> str:
 
 
 def anchor(title: str) -> str:
-    """Where a heading is, as GitHub makes it."""
+    """The anchor of a heading, as GitHub generates it."""
     return "#" + re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 

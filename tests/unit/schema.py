@@ -1,6 +1,6 @@
-"""What the real provider's schema would refuse: unknown and missing properties, wrong types, values outside an enum.
+"""Checks inputs as the real provider's schema would: unknown and missing properties, wrong types, enums.
 
-The SDK carries the schema as the types of its arguments; what they do not say (patterns, ranges) is not checked here.
+The SDK has the schema as the types of its arguments; what they do not express (patterns, ranges) is not checked.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def classes() -> dict[str, tuple[str, str]]:
 def args_class(type_: str) -> Any:
     package, name = classes()[type_]
     module = importlib.import_module(getattr(importlib.import_module(package), name).__module__)
-    # A nested type may have the name of the resource's arguments, which have another one then.
+    # A nested type may have the name of the resource's arguments, which then have another name.
     return getattr(module, f"{name}InitArgs", None) or getattr(module, f"{name}Args")
 
 
@@ -51,14 +51,14 @@ def check_object(value: dict[str, Any], args: Any, path: str) -> list[str]:
 
 
 def check(value: Any, hint: Any, path: str) -> list[str]:
-    """A value has to be one of the kinds that an input may be."""
+    """A value must have one of the types of its input."""
     kinds = alternatives(hint)
     found = [check_kind(value, kind, path) for kind in kinds]
     return [] if value is None or not kinds else min(found, key=len)
 
 
 def alternatives(hint: Any) -> list[Any]:
-    """The plain values that an input may be, without Outputs and what is awaited."""
+    """The plain types that an input may have, without Outputs and awaitables."""
     origin = typing.get_origin(hint)
     if origin is typing.Union:
         return [kind for inner in typing.get_args(hint) for kind in alternatives(inner)]

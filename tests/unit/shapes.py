@@ -1,4 +1,4 @@
-"""What an AWS API would refuse of a request: its shape, and the limits, patterns and values that botocore knows of."""
+"""Checks requests as an AWS API would: their shape, and the limits, patterns and values in botocore's model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def mistakes(service: str, operation: str, request: dict[str, Any]) -> list[str]
 
 
 def limits(value: Any, shape: Any, path: str) -> list[str]:
-    """What ParamValidator leaves to AWS: the most there may be, patterns, and enums."""
+    """What ParamValidator does not check: maximums, patterns, and enums."""
     found = []
     size = value if shape.type_name in ("integer", "long") else len(value) if hasattr(value, "__len__") else 0
     most, pattern, choice = (shape.metadata.get(key) for key in ("max", "pattern", "enum"))
@@ -46,14 +46,14 @@ def limits(value: Any, shape: Any, path: str) -> list[str]:
 
 
 def task_definition(inputs: dict[str, Any]) -> dict[str, Any]:
-    """RegisterTaskDefinition's request, of the inputs of a task definition."""
+    """RegisterTaskDefinition's request, from the inputs of a task definition."""
     ours = {"containerDefinitions", "skipDestroy", "tagsAll"}
     request = {key: value for key, value in inputs.items() if key not in ours}
     return {**request, "containerDefinitions": json.loads(inputs["containerDefinitions"])}
 
 
 def update_service(settings: dict[str, Any]) -> dict[str, Any]:
-    """UpdateService's request, as the release function makes it of its settings."""
+    """UpdateService's request, as the release function sends it for its settings."""
     network = {"subnets": settings["subnets"], "securityGroups": settings["security_groups"]}
     return {
         "cluster": "dev",
@@ -69,7 +69,7 @@ def update_service(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def project(inputs: dict[str, Any]) -> dict[str, Any]:
-    """CreateProject's request, of the inputs of a project of CodeBuild."""
+    """CreateProject's request, from the inputs of a CodeBuild project."""
     renamed = {"buildTimeout": "timeoutInMinutes"}
     request = {renamed.get(key, key): value for key, value in inputs.items()}
     logs = {"cloudWatchLogs": {"status": "ENABLED", **inputs["logsConfig"]["cloudwatchLogs"]}}
@@ -77,7 +77,7 @@ def project(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def deployment_group(inputs: dict[str, Any]) -> dict[str, Any]:
-    """CreateDeploymentGroup's request, of the inputs of a deployment group of CodeDeploy."""
+    """CreateDeploymentGroup's request, from the inputs of a CodeDeploy deployment group."""
 
     def pair(args: dict[str, Any]) -> dict[str, Any]:
         routes = {key: route for key, route in args.items() if key.endswith("TrafficRoute")}
@@ -106,7 +106,7 @@ def deployment_group(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def create_deployment(group: dict[str, Any], appspec: dict[str, Any]) -> dict[str, Any]:
-    """CreateDeployment's request, as the release function makes it of an appspec."""
+    """CreateDeployment's request, as the release function sends it for an appspec."""
     content = {"content": json.dumps(appspec)}
     return {
         "applicationName": group["appName"],
@@ -116,7 +116,7 @@ def create_deployment(group: dict[str, Any], appspec: dict[str, Any]) -> dict[st
 
 
 def whole(request: dict[str, Any]) -> dict[str, Any]:
-    """Inputs are numbers of JSON, which have a point here; botocore's numbers have none."""
+    """Numbers of inputs are JSON's, with a decimal point here; botocore's have none."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
@@ -129,7 +129,7 @@ def whole(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def pipeline(inputs: dict[str, Any]) -> dict[str, Any]:
-    """CreatePipeline's request, of the inputs of a pipeline."""
+    """CreatePipeline's request, from the inputs of a pipeline."""
 
     def artifacts(names: list[str]) -> list[dict[str, str]]:
         return [{"name": name} for name in names]

@@ -1,4 +1,4 @@
-"""Stack files made at random from the types and marks of what they are read into: a valid one plans, and one with
+"""Stack files generated at random from the types and constraints of their keys: a valid one is planned, and one with
 mistakes ends in one list of them."""
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ COUNTS = {"quick": (150, 8), "long": (3000, 150)}
 
 
 def of_part(kind: type, full: Any) -> st.SearchStrategy[Any]:
-    """A part with any of its keys. `full` has values that go together."""
+    """A part with any of its keys. With `full`, the values go together."""
     required: dict[str, st.SearchStrategy[Any]] = {}
     optional: dict[str, st.SearchStrategy[Any]] = {}
     for key, name in schema.keys(kind).items():
@@ -99,7 +99,7 @@ def paths(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @st.composite
 def files(draw: Callable[..., Any], most: int) -> File:
-    """A file with up to so many mistakes."""
+    """A file with up to this many mistakes."""
     file: File = copy.deepcopy(draw(of_file()))
     for _ in range(draw(st.integers(0, most))):
         where = [path for path in paths(file) if path]
@@ -125,7 +125,7 @@ def of_file() -> st.SearchStrategy[File]:
 
 
 def verdict(file: File, stack: str = "dev") -> Settings | list[str]:
-    """What is read of a file, or the mistakes in it."""
+    """The settings in a file, or the mistakes in it."""
     values = {key: "" if value is None else json.dumps(value) for key, value in config(file).items()}
     try:
         return read("storefront", stack, values, set())

@@ -13,7 +13,7 @@ def program() -> ArtifactStore:
     return ArtifactStore("build-artifacts")
 
 
-def test_artifacts_are_encrypted_with_a_key_of_their_own_that_rotates() -> None:
+def test_artifacts_are_encrypted_with_their_own_rotating_key() -> None:
     resources = deploy(program)
     assert only(resources, "aws:kms/key:Key").inputs == {
         "description": "Artifacts of build-artifacts",
@@ -31,7 +31,7 @@ def test_artifacts_are_encrypted_with_a_key_of_their_own_that_rotates() -> None:
     }
 
 
-def test_the_bucket_goes_with_its_stack_and_its_name_is_pulumis() -> None:
+def test_the_bucket_is_deleted_with_its_stack_and_pulumi_names_it() -> None:
     assert named(deploy(program), "build-artifacts", "Bucket").inputs == {"forceDestroy": True}
 
 
@@ -45,7 +45,7 @@ def test_the_bucket_can_never_be_public() -> None:
     }
 
 
-def test_the_bucket_answers_over_tls_only() -> None:
+def test_the_bucket_accepts_tls_only() -> None:
     policy = named(deploy(program), "build-artifacts-tls")
     assert policy.inputs["bucket"] == "build-artifacts"
     assert policy.json("policy") == {
@@ -60,7 +60,7 @@ def test_the_bucket_answers_over_tls_only() -> None:
             }
         ],
     }
-    # S3 takes one change of a bucket's access at a time.
+    # S3 accepts only one change of a bucket's access at a time.
     assert policy.depends_on == {"build-artifacts", "build-artifacts-private"}
 
 
@@ -79,7 +79,7 @@ def test_artifacts_expire_after_a_month() -> None:
     }
 
 
-def test_access_to_artifacts_is_to_this_bucket_in_this_account_and_to_its_key_through_s3() -> None:
+def test_access_to_artifacts_is_limited_to_this_bucket_in_this_account_and_to_its_key_through_s3() -> None:
     def statements() -> list[Any]:
         store = program()
         return [*store.statements(), store.list_statement()]
@@ -107,7 +107,7 @@ def test_access_to_artifacts_is_to_this_bucket_in_this_account_and_to_its_key_th
     ]
 
 
-def test_who_only_reads_artifacts_can_write_none() -> None:
+def test_readers_of_artifacts_cannot_write_any() -> None:
     assert resolved(lambda: program().read_statements()) == [
         {
             "Effect": "Allow",
@@ -119,7 +119,7 @@ def test_who_only_reads_artifacts_can_write_none() -> None:
     ]
 
 
-def test_the_acl_that_a_connection_sets_is_that_of_an_artifact_in_this_account() -> None:
+def test_a_connection_may_set_acls_on_artifacts_in_this_account_only() -> None:
     assert resolved(lambda: program().acl_statement()) == {
         "Effect": "Allow",
         "Action": ["s3:PutObjectAcl"],

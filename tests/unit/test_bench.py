@@ -1,4 +1,4 @@
-"""What `make bench` compares is the same on both sides."""
+"""Both sides of `make bench` create the same resources."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from unit.harness import Resource, deploy
 
 
 def without_code(resources: list[Resource]) -> dict[str, object]:
-    """Inputs by URN; an archive of code equals none but itself."""
+    """Inputs by URN; an archive of code equals only itself."""
     return {each.urn: {key: value for key, value in each.inputs.items() if key != "code"} for each in resources}
 
 
-def test_the_plain_program_registers_what_the_components_do() -> None:
+def test_the_plain_program_registers_the_same_resources_as_the_components() -> None:
     registrations = recorded(2)
     assert without_code(deploy(plain(registrations))) == without_code([each.resource for each in registrations])

@@ -24,7 +24,7 @@ def by_default() -> list[Resource]:
     return deploy(lambda: build("api", registry=registry("api")))
 
 
-def test_the_project_builds_with_docker_what_its_pipeline_brings() -> None:
+def test_the_project_builds_the_artifact_of_its_pipeline_with_docker() -> None:
     assert only(deployed(), PROJECT).inputs == {
         "name": "api",
         "description": "Tests a commit, builds its image and pushes it to api",
@@ -52,7 +52,7 @@ def test_the_project_builds_with_docker_what_its_pipeline_brings() -> None:
     }
 
 
-def test_the_project_is_made_after_its_role_can_do_its_work() -> None:
+def test_the_project_is_created_after_its_role_has_its_permissions() -> None:
     assert only(deployed(), PROJECT).depends_on == {
         "api",
         "api-artifacts-key",
@@ -67,7 +67,7 @@ def test_a_build_for_arm_runs_on_arm() -> None:
     assert (args["type"], args["image"]) == ("ARM_CONTAINER", "aws/codebuild/amazonlinux-aarch64-standard:3.0")
 
 
-def test_a_build_can_have_another_size_and_time_and_a_log_of_another_length() -> None:
+def test_compute_type_timeout_and_log_retention_of_a_build_can_be_set() -> None:
     resources = deployed(compute_type="BUILD_GENERAL1_LARGE", timeout_minutes=90, log_retention_days=7)
     project = only(resources, PROJECT).inputs
     assert (project["environment"]["computeType"], project["buildTimeout"]) == ("BUILD_GENERAL1_LARGE", 90)
@@ -84,7 +84,7 @@ def test_the_repositorys_own_buildspec_replaces_slipways() -> None:
     }
 
 
-def test_variables_are_known_of_slipways_own_build_alone() -> None:
+def test_the_variables_of_slipways_own_build_are_reserved() -> None:
     def known(**args: Any) -> Any:
         return only(deployed(**args), "slipway:index:Build").outputs["exported_variables"]
 
@@ -93,7 +93,7 @@ def test_variables_are_known_of_slipways_own_build_alone() -> None:
     assert resolved(lambda: build("api", buildspec="ci/buildspec.yml").exported_variables == ()) is True
 
 
-def test_the_script_is_told_what_to_test_and_build() -> None:
+def test_the_script_gets_test_commands_and_build_arguments_as_variables() -> None:
     def args() -> object:
         return environment(
             BuildArgs(
@@ -118,7 +118,7 @@ def test_the_script_is_told_what_to_test_and_build() -> None:
     }
 
 
-def test_the_buildspec_runs_the_script_and_hands_over_its_results() -> None:
+def test_the_buildspec_runs_the_script_and_outputs_its_results() -> None:
     script = files.files("slipway.build").joinpath("build.sh").read_text()
     path = '"${TMPDIR:-/tmp}/slipway-build.sh"'
     assert yaml.safe_load(own_buildspec()) == {
@@ -140,7 +140,7 @@ def test_the_buildspec_runs_the_script_and_hands_over_its_results() -> None:
     assert script[-1] == "\n"
 
 
-def test_the_role_is_for_this_project_alone() -> None:
+def test_the_role_is_for_this_project_only() -> None:
     assert trusted(deployed(), "api-build-role") == [
         {
             "Effect": "Allow",
@@ -202,7 +202,7 @@ def test_a_build_may_write_its_log_and_its_artifacts_and_push_its_image() -> Non
     )
 
 
-def test_who_starts_builds_may_start_follow_and_stop_those_of_this_project() -> None:
+def test_build_access_is_to_start_follow_and_stop_builds_of_this_project() -> None:
     assert resolved(lambda: build("api").run_statements()) == [
         {
             "Effect": "Allow",
@@ -212,7 +212,7 @@ def test_who_starts_builds_may_start_follow_and_stop_those_of_this_project() -> 
     ]
 
 
-def test_an_image_can_be_pushed_to_a_repository_that_exists_already() -> None:
+def test_an_image_can_be_pushed_to_an_existing_repository() -> None:
     resources = deploy(lambda: build("api", registry=ExistingRegistry("shared/api")))
     assert of_type(resources, "aws:ecr/repository:Repository") == []
     variables = {v["name"]: v["value"] for v in only(resources, PROJECT).inputs["environment"]["environmentVariables"]}
@@ -223,7 +223,7 @@ def test_an_image_can_be_pushed_to_a_repository_that_exists_already() -> None:
     )
 
 
-def test_a_build_tells_its_pipeline_which_container_and_registry_its_image_is_for() -> None:
+def test_a_build_passes_the_container_and_registry_of_its_image_to_its_pipeline() -> None:
     def args() -> list[object]:
         made = build("api", registry=registry("shop"), container_name="web")
         return [made.container_name, made.registry.repository_name]
@@ -231,7 +231,7 @@ def test_a_build_tells_its_pipeline_which_container_and_registry_its_image_is_fo
     assert resolved(args) == ["web", "shop"]
 
 
-# Beside commands and arguments stand, by default, two paths and the reference of an image.
+# In addition to commands and arguments: two paths and an image, by default.
 ROOM = 4500 - len(".") - len("Dockerfile") - len("moby/buildkit:buildx-stable-1")
 
 
@@ -239,13 +239,13 @@ ROOM = 4500 - len(".") - len("Dockerfile") - len("moby/buildkit:buildx-stable-1"
     "args",
     [
         {"test_commands": ["x" * ROOM]},
-        # Each argument takes an equals sign and a line's end.
+        # Each argument also needs an equals sign and a newline.
         {"test_commands": ["x" * 2000, "x" * 2000], "build_args": {"A": "x" * (ROOM - 4004)}},
         {"test_commands": ["x" * (ROOM - 8)], "dockerfile": "dev/Dockerfile.dev"},
         {"buildspec": "ci/buildspec.yml"},
     ],
 )
-def test_what_is_just_within_the_rules_is_accepted(args: dict[str, Any]) -> None:
+def test_settings_at_the_limits_are_accepted(args: dict[str, Any]) -> None:
     made = BuildSettings(**args)
     assert {name: getattr(made, name) for name in args} == args
 
@@ -276,27 +276,27 @@ TOKEN = "ghp_" + "a" * 36
         ({"build_args": {"A": "1"}, "not_secret": ["B"]}, "not_secret must be names that build_args has, got ['B']"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(args: dict[str, Any], message: str) -> None:
+def test_invalid_combinations_of_settings_are_rejected(args: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as error:
         BuildSettings(**args)
     assert str(error.value) == message
 
 
-def test_an_argument_that_is_said_to_be_no_secret_is_one() -> None:
+def test_a_build_argument_listed_as_not_secret_is_accepted() -> None:
     made = resolved(
         lambda: environment(build_args("api", build_args={"TOKEN": TOKEN}, not_secret=["TOKEN"]))["BUILD_ARGS"]
     )
     assert made == f"TOKEN={TOKEN}"
 
 
-def test_an_argument_has_room_also_when_it_is_known_later() -> None:
+def test_the_limit_applies_to_arguments_that_are_outputs_too() -> None:
     with pytest.raises(Exception) as error:
         deploy(lambda: build("api", build_args={"A": pulumi.Output.from_input("x" * 4500)}))
     assert str(error.value) == TOO_LONG.replace("4501", str(4502 + 1 + 4500 - ROOM))
 
 
 @pytest.mark.parametrize("name", ["a", "-api", "api.web", "api web", "Api", "a" * 41])
-def test_what_is_no_name_of_a_project_is_refused(name: str) -> None:
+def test_invalid_project_names_are_rejected(name: str) -> None:
     with pytest.raises(ValueError) as error:
         deploy(lambda: Build(name, BuildArgs(registry=registry("api"))))
     assert str(error.value) == (

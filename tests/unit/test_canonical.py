@@ -1,4 +1,4 @@
-"""When two task definitions say the same: what ECS returns is compared with what was asked for."""
+"""Which task definitions are equal: what ECS returns is compared with what was requested."""
 
 import random
 from typing import Any
@@ -27,7 +27,7 @@ CONTAINERS = [CONTAINER, SIDE]
 
 
 def but(**changed: Any) -> list[dict[str, Any]]:
-    """The containers, with something else about the first."""
+    """The containers, with a change in the first one."""
     return [{**CONTAINER, **changed}, SIDE]
 
 
@@ -57,9 +57,9 @@ def without(key: str) -> list[dict[str, Any]]:
         "empty lists",
         "an empty map",
         "nothing",
-        "empty values within a value that is not",
-        "a value of which nothing is left",
-        "all of that at once",
+        "empty values in a value that is not empty",
+        "a value that becomes empty",
+        "all of these at once",
     ],
 )
 def test_the_order_of_named_lists_and_empty_values_do_not_matter(other: list[Any]) -> None:
@@ -102,25 +102,25 @@ def test_the_order_of_named_lists_and_empty_values_do_not_matter(other: list[Any
         "another image",
         "another truth",
         "zero instead of a number",
-        "a number that is gone",
-        "a truth that is gone",
+        "a missing number",
+        "a missing true",
         "false instead of true",
-        "another value within a value",
-        "a value that is gone",
-        "values of variables exchanged",
+        "a different nested value",
+        "a missing value",
+        "swapped values of variables",
         "a variable emptied",
         "a variable renamed",
         "a variable gone",
         "all variables gone",
         "a variable more",
         "a variable twice",
-        "references of secrets exchanged",
+        "swapped references of secrets",
         "a command in another order",
-        "a word of a command gone",
-        "a list without names in another order",
+        "a missing word of a command",
+        "an unnamed list in another order",
         "another port",
         "a text more",
-        "an empty text more",
+        "an additional empty string",
         "a false more",
         "an empty object in a list",
         "a container gone",
@@ -133,11 +133,11 @@ def test_everything_else_matters(other: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("value", ["256", "", 0, 1.5, True, False, None])
-def test_a_plain_value_is_itself(value: Any) -> None:
+def test_a_plain_value_stays_the_same(value: Any) -> None:
     assert canonical(value) is value
 
 
-def test_what_is_compared_is_in_the_order_of_its_names_and_holds_nothing_empty() -> None:
+def test_canonical_values_are_sorted_by_name_and_without_empty_values() -> None:
     args = [
         {"name": "b", "environment": [{"name": "Z", "value": ""}, {"name": "Y", "value": "1"}], "links": []},
         {"name": "a", "command": ["y", "x"], "logConfiguration": {"options": {}, "logDriver": None}, "cpu": 0},
@@ -159,18 +159,18 @@ def test_what_is_compared_is_in_the_order_of_its_names_and_holds_nothing_empty()
     ],
     ids=["texts", "a text", "no name", "an empty name", "lists"],
 )
-def test_a_list_of_which_something_has_no_name_keeps_its_order(args: list[Any]) -> None:
+def test_a_list_with_an_item_without_a_name_keeps_its_order(args: list[Any]) -> None:
     assert canonical(args) != canonical(args[::-1])
 
 
-def test_what_is_compared_is_not_changed() -> None:
+def test_the_compared_value_is_not_modified() -> None:
     before = repr(CONTAINERS)
     canonical([SIDE, {**CONTAINER, "secrets": []}])
     canonical(CONTAINERS)
     assert repr(CONTAINERS) == before
 
 
-def test_what_is_canonical_stays_as_it_is() -> None:
+def test_a_canonical_value_stays_the_same() -> None:
     assert canonical(canonical(CONTAINERS)) == canonical(CONTAINERS)
 
 
@@ -178,12 +178,12 @@ def test_what_is_canonical_stays_as_it_is() -> None:
     ("value", "name"),
     [({"name": "app"}, "app"), ({"name": 7}, "7"), ({"value": "x"}, ""), ({}, ""), ("app", ""), (["app"], ""), (3, "")],
 )
-def test_a_name_is_what_an_object_has(value: Any, name: str) -> None:
+def test_the_name_of_an_object_is_its_name_key(value: Any, name: str) -> None:
     assert named(value) == name
 
 
 def returned(value: Any, chance: random.Random) -> Any:
-    """The same as ECS may return it: named lists in another order, and empty values filled in or left out."""
+    """The same as ECS may return it: named lists in another order, and empty values added or left out."""
     if isinstance(value, dict):
         filled = {key: returned(item, chance) for key, item in value.items()}
         empty: dict[str, Any] = {f"empty{n}": chance.choice([None, [], {}]) for n in range(chance.randrange(3))}
@@ -203,7 +203,7 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def changed(value: Any, path: tuple[Any, ...]) -> Any:
-    """The same with something else at the end of a path."""
+    """The same with a different value at the end of a path."""
     if not path:
         return (not value) if isinstance(value, bool) else f"{value}x" if isinstance(value, str) else value + 1
     if isinstance(value, dict):
@@ -211,7 +211,7 @@ def changed(value: Any, path: tuple[Any, ...]) -> Any:
     return [changed(item, path[1:]) if number == path[0] else item for number, item in enumerate(value)]
 
 
-def test_the_containers_of_a_service_are_known_again_however_ecs_returns_them_and_after_no_change() -> None:
+def test_containers_are_equal_however_ecs_returns_them_and_different_after_any_change() -> None:
     made = deploy(lambda: service("api", environment={"A": "1", "B": "2"}, secrets={"P": SECRET, "T": f"{SECRET}t"}))
     containers = only(made, "aws:ecs/taskDefinition:TaskDefinition").json("containerDefinitions")
     chance = random.Random(3)

@@ -24,7 +24,7 @@ def by_default() -> list[Resource]:
     return deploy(lambda: code_deploy("api"))
 
 
-def test_the_application_and_its_one_group_are_called_after_the_service() -> None:
+def test_the_application_and_its_one_group_are_named_after_the_service() -> None:
     assert only(deployed(), "aws:codedeploy/application:Application").inputs == {
         "name": "api",
         "computePlatform": "ECS",
@@ -36,7 +36,7 @@ def test_the_application_and_its_one_group_are_called_after_the_service() -> Non
     }
 
 
-def test_the_group_shifts_traffic_between_two_groups_rolls_back_and_keeps_the_old_tasks_for_a_while() -> None:
+def test_the_group_shifts_traffic_rolls_back_and_keeps_the_old_tasks_for_a_while() -> None:
     group = only(deployed(), GROUP)
     assert group.name == "api-group"
     assert group.inputs == {
@@ -64,11 +64,11 @@ def test_the_group_shifts_traffic_between_two_groups_rolls_back_and_keeps_the_ol
     }
 
 
-def test_the_group_is_made_after_its_role_can_do_its_work() -> None:
+def test_the_group_is_created_after_its_role_has_its_permissions() -> None:
     assert only(deployed(), GROUP).depends_on >= {"api", "api-codedeploy-policy", "api-codedeploy-role", "given-api"}
 
 
-def test_a_deployment_can_wait_for_somebody_and_then_stops() -> None:
+def test_a_deployment_can_wait_to_be_continued_and_is_stopped_otherwise() -> None:
     strategy = CodeDeployBlueGreen(
         deployment_config="CodeDeployDefault.ECSAllAtOnce",
         on_ready="STOP_DEPLOYMENT",
@@ -83,13 +83,13 @@ def test_a_deployment_can_wait_for_somebody_and_then_stops() -> None:
     }
 
 
-def test_without_alarms_none_is_watched_and_none_may_be() -> None:
+def test_without_alarms_none_is_monitored_and_no_permission_is_given() -> None:
     resources = deployed(alarm_names=[], alarm_arns=[])
     assert "alarmConfiguration" not in only(resources, GROUP).inputs
     assert rights(resources, "api-codedeploy-policy") == granted(role_statements([LISTENER], [f"{RULES}/given/1/2/*"]))
 
 
-def test_codedeploy_alone_assumes_the_role_and_only_for_groups_of_this_application() -> None:
+def test_only_codedeploy_can_assume_the_role_and_only_for_groups_of_this_application() -> None:
     assert trusted(deployed(), "api-codedeploy-role") == [
         {
             "Effect": "Allow",
@@ -143,7 +143,7 @@ WATCH = {
 }
 
 
-def test_codedeploy_may_replace_the_tasks_of_this_one_service() -> None:
+def test_codedeploy_may_replace_the_tasks_of_this_service_only() -> None:
     assert named(deployed(), "api-codedeploy-policy").inputs["role"] == "api-codedeploy-role"
     assert rights(deployed(), "api-codedeploy-policy") == granted(
         role_statements([LISTENER], [f"{RULES}/given/1/2/*"], WATCH)
@@ -152,7 +152,7 @@ def test_codedeploy_may_replace_the_tasks_of_this_one_service() -> None:
     assert [r.name for r in policies if not r.name.startswith("given")] == ["api-codedeploy-policy"]
 
 
-def test_test_traffic_is_shifted_where_the_balancer_listens_for_it() -> None:
+def test_test_traffic_is_shifted_if_the_load_balancer_has_a_test_listener() -> None:
     resources = deployed(test_listener_arn=TEST_LISTENER)
     info = only(resources, GROUP).inputs["loadBalancerInfo"]["targetGroupPairInfo"]
     assert info["prodTrafficRoute"] == {"listenerArns": [LISTENER]}
@@ -162,7 +162,7 @@ def test_test_traffic_is_shifted_where_the_balancer_listens_for_it() -> None:
     )
 
 
-def test_whoever_deploys_may_start_and_follow_deployments_of_this_group_and_whoever_mends_may_stop_them() -> None:
+def test_deployments_of_this_group_can_be_started_and_followed_and_with_another_statement_stopped() -> None:
     def statements() -> Any:
         made = code_deploy("api")
         return [made.deploy_statements(), made.stop_statements()]
@@ -207,12 +207,12 @@ def test_whoever_deploys_may_start_and_follow_deployments_of_this_group_and_whoe
     ],
     ids=["by default", "with test traffic", "without alarms", "that waits"],
 )
-def test_codedeploy_refuses_no_group(args: dict[str, Any]) -> None:
+def test_codedeploy_accepts_every_group(args: dict[str, Any]) -> None:
     request = shapes.deployment_group(only(deployed(**args), GROUP).inputs)
     assert shapes.mistakes("codedeploy", "CreateDeploymentGroup", request) == []
 
 
-def test_the_groups_are_those_that_it_is_given() -> None:
+def test_the_group_has_the_target_groups_of_its_arguments() -> None:
     def program() -> None:
         args: dict[str, Any] = {"vpc_id": "vpc-1", "target_type": "ip", "port": 80, "protocol": "HTTP"}
         code_deploy(

@@ -42,7 +42,7 @@ def scan(**args: Any) -> CodeScan:
 
 
 def for_stage(**args: Any) -> Any:
-    """Called by another name, or pytest would take the class for tests."""
+    """A different name, because pytest would collect the class as tests."""
     return StageTests(**{"commands": ["make smoke"], **args})
 
 
@@ -61,7 +61,7 @@ def refusal(settings: Any, **args: Any) -> str:
     return str(error.value)
 
 
-def test_the_project_runs_its_commands_on_what_the_pipeline_brings() -> None:
+def test_the_project_runs_its_commands_on_the_artifact_of_the_pipeline() -> None:
     assert only(deployed(), PROJECT).inputs == {
         "name": "shop-lint",
         "description": "Lints",
@@ -88,7 +88,7 @@ def test_a_project_that_the_release_function_starts_has_no_source_of_its_own() -
     assert project["artifacts"] == {"type": "NO_ARTIFACTS"}
 
 
-def test_the_project_is_made_after_its_role_can_do_its_work() -> None:
+def test_the_project_is_created_after_its_role_has_its_permissions() -> None:
     assert only(deployed(), PROJECT).depends_on == {
         "given-shop-lint-key",
         "shop-lint-logs",
@@ -97,7 +97,7 @@ def test_the_project_is_made_after_its_role_can_do_its_work() -> None:
     }
 
 
-def test_the_commands_run_one_after_the_other_with_bash_and_nothing_is_kept() -> None:
+def test_the_commands_run_in_order_with_bash_and_without_artifacts() -> None:
     assert json.loads(buildspec(scan(commands=["npm ci", "npm run lint"]), False)) == {
         "version": 0.2,
         "env": {"shell": "bash"},
@@ -112,7 +112,7 @@ def test_the_pipelines_variables_are_exported_before_the_commands() -> None:
     }
 
 
-def test_commands_can_have_another_size_and_time_and_docker_and_a_log_of_another_length() -> None:
+def test_compute_type_timeout_docker_and_log_retention_of_commands_can_be_set() -> None:
     args = scan(compute_type="BUILD_GENERAL1_LARGE", timeout_minutes=90, privileged=True, log_retention_days=7)
     resources = deployed(settings=args, description="Looks")
     project = only(resources, PROJECT).inputs
@@ -127,7 +127,7 @@ def test_commands_can_have_another_size_and_time_and_docker_and_a_log_of_another
     }
 
 
-def test_an_image_that_is_not_codebuilds_is_pulled_by_the_projects_role() -> None:
+def test_an_image_from_elsewhere_is_pulled_with_the_projects_role() -> None:
     environment = only(deployed(settings=scan(image="sonarsource/sonar-scanner-cli:11")), PROJECT).inputs["environment"]
     assert (environment["image"], environment["imagePullCredentialsType"]) == (
         "sonarsource/sonar-scanner-cli:11",
@@ -148,7 +148,7 @@ def test_an_image_for_arm_runs_in_a_container_for_arm(image: str, container: str
     assert (environment["image"], environment["type"]) == (image, container)
 
 
-def test_secrets_are_references_and_only_what_is_no_secret_is_plain() -> None:
+def test_secrets_are_references_and_only_other_variables_are_plain() -> None:
     args = scan(
         environment={"STAGE": "dev", "DEBUG": "1"},
         secrets={
@@ -168,7 +168,7 @@ def test_secrets_are_references_and_only_what_is_no_secret_is_plain() -> None:
     ]
 
 
-def test_the_role_is_for_this_project_alone() -> None:
+def test_the_role_is_for_this_project_only() -> None:
     assert trusted(deployed(), "shop-lint-role") == [
         {
             "Effect": "Allow",
@@ -188,7 +188,7 @@ def test_commands_may_write_their_log_and_read_artifacts_and_nothing_else() -> N
     assert rights(resources, "shop-lint-policy") == granted([WRITE_LOG, *READ_ARTIFACTS])
 
 
-def test_commands_may_read_the_secrets_and_parameters_that_they_name_each_once() -> None:
+def test_commands_may_read_their_secrets_and_parameters_with_one_statement_each() -> None:
     other = f"arn:aws:secretsmanager:{PLACE}:secret:a-1"
     flat = f"arn:aws:ssm:{PLACE}:parameter/token"
     args = scan(
@@ -224,7 +224,7 @@ def test_commands_may_decrypt_with_the_keys_of_their_secrets_and_no_others() -> 
     )
 
 
-def test_commands_in_a_vpc_may_place_interfaces_in_its_subnets_for_codebuild() -> None:
+def test_commands_in_a_vpc_may_create_network_interfaces_in_its_subnets_for_codebuild() -> None:
     assert rights(deployed(vpc=VPC), "shop-lint-policy") == granted(
         [
             WRITE_LOG,
@@ -257,7 +257,7 @@ def test_commands_in_a_vpc_may_place_interfaces_in_its_subnets_for_codebuild() -
     )
 
 
-def test_commands_in_a_vpc_have_the_security_group_that_they_are_given_and_none_of_their_own() -> None:
+def test_commands_in_a_vpc_use_the_given_security_group_and_create_none() -> None:
     resources = deployed(vpc=VPC)
     assert only(resources, PROJECT).inputs["vpcConfig"] == {
         "vpcId": "vpc-1",
@@ -267,11 +267,11 @@ def test_commands_in_a_vpc_have_the_security_group_that_they_are_given_and_none_
     assert {resource.type for resource in resources} == {resource.type for resource in deployed()}
 
 
-def test_commands_outside_a_vpc_have_nothing_of_one() -> None:
+def test_commands_outside_a_vpc_have_no_vpc_configuration() -> None:
     assert "vpcConfig" not in only(deployed(), PROJECT).inputs
 
 
-def test_who_runs_the_commands_may_start_follow_and_stop_those_of_this_project() -> None:
+def test_run_access_is_to_start_follow_and_stop_builds_of_this_project() -> None:
     assert resolved(lambda: made("shop-lint").run_statements()) == [
         {
             "Effect": "Allow",
@@ -281,7 +281,7 @@ def test_who_runs_the_commands_may_start_follow_and_stop_those_of_this_project()
     ]
 
 
-def test_tests_of_a_stage_run_outside_the_vpc_unless_they_are_told() -> None:
+def test_tests_of_a_stage_run_outside_the_vpc_by_default() -> None:
     assert (for_stage().in_vpc, for_stage(in_vpc=True).in_vpc) == (False, True)
 
 
@@ -317,18 +317,18 @@ TOKEN = "ghp_" + "a" * 36
         ),
     ],
 )
-def test_commands_whose_settings_do_not_go_together_are_refused(
+def test_invalid_combinations_of_settings_are_rejected(
     settings: Any, args: dict[str, Any], messages: list[str]
 ) -> None:
     assert refusal(settings, **args).split("\n") == messages
 
 
-def test_commands_that_are_within_the_rules_are_accepted() -> None:
+def test_commands_at_the_limits_are_accepted() -> None:
     args: dict[str, Any] = {"environment": {"A": "x" * 4460, "TOKEN": "ghp_" + "a" * 30}, "not_secret": ["TOKEN"]}
     assert scan(**args).environment == args["environment"]
 
 
-def test_variables_have_room_also_when_they_are_known_later() -> None:
+def test_the_limit_applies_to_variables_that_are_outputs_too() -> None:
     with pytest.raises(Exception) as error:
         deploy(lambda: made("shop-lint", settings=scan(environment={"A": pulumi.Output.from_input("x" * 4500)})))
     assert str(error.value) == TOO_LONG.format(4501)
@@ -336,7 +336,7 @@ def test_variables_have_room_also_when_they_are_known_later() -> None:
 
 @pytest.mark.parametrize("late", [False, True], ids=["known at once", "known later"])
 @pytest.mark.parametrize("arn", [SECRET, PARAMETER])
-def test_a_secret_or_a_parameter_of_another_region_is_refused(arn: str, late: bool) -> None:
+def test_a_secret_or_a_parameter_in_another_region_is_rejected(arn: str, late: bool) -> None:
     def program() -> None:
         there: Any = arn.replace("eu-west-1", "us-east-1")
         made("shop-lint", settings=scan(secrets={"A": SECRET, "B": pulumi.Output.from_input(there) if late else there}))
@@ -355,10 +355,10 @@ GIVEN += "'SERVICE_URL'], "
 
 @pytest.mark.parametrize("name", ["SERVICE_URL", "ENVIRONMENT", "IMAGE_DIGEST", "COMMIT_ID", "PIPELINE_EXECUTION_ID"])
 @pytest.mark.parametrize("where", [{"environment": "x"}, {"secrets": SECRET}], ids=["environment", "secrets"])
-def test_tests_cannot_have_a_variable_of_their_own_that_they_are_given(where: dict[str, str], name: str) -> None:
+def test_tests_cannot_override_the_variables_that_every_test_has(where: dict[str, str], name: str) -> None:
     args = {key: {name: value, "A": value} for key, value in where.items()}
     assert refusal(for_stage, **args) == f"{GIVEN}which every test has, got [{name!r}]"
-    # A scan is given none of them.
+    # A scan has none of these.
     assert [getattr(scan(**args), key) for key in args] == list(args.values())
 
 
@@ -367,7 +367,7 @@ def test_a_scan_cannot_have_the_name_of_a_stages_tests() -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "-api", "Api", "a_b", "a" * 52])
-def test_what_is_no_name_of_a_project_is_refused(name: str) -> None:
+def test_invalid_project_names_are_rejected(name: str) -> None:
     with pytest.raises(ValueError) as error:
         deploy(lambda: made(name))
     assert str(error.value) == (

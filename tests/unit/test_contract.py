@@ -1,4 +1,4 @@
-"""What every component promises, for all of them."""
+"""What every component guarantees, tested for all of them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ PLACE = {
     "aws:index/getCallerIdentity:getCallerIdentity",
 }
 NOT_EXPORTED = {
-    # What a part of a stack file can say; its Args are what a program says.
+    # Keys of a stack file; their Args are what a program passes.
     "BuildSettings",
     "CommandSettings",
     "LoadBalancerSettings",
     "PipelineSettings",
     "ServiceSettings",
-    # Where a component works, which it finds out itself.
+    # Where a component is deployed, which it looks up itself.
     "Scope",
 }
 
@@ -48,7 +48,7 @@ def record(program: Callable[[], Any]) -> Recorder:
 
 
 def mine(recording: Recorder) -> list[Resource]:
-    """The component and what it made: all but the stack, and what the example needs around it."""
+    """The component and its resources: all but the stack and the resources that the example needs."""
     return [r for r in recording.registered() if r.type != "pulumi:pulumi:Stack" and not is_given(recording, r)]
 
 
@@ -64,7 +64,7 @@ def token(component: Component) -> str:
 
 
 def example(form: str) -> Recorder:
-    """The component, called `app`, protected, with a provider of its own, and its attributes exported: once."""
+    """The component, called `app`, protected, with its own provider, and its attributes exported: once."""
     component, factory = FORMS[form]
 
     def program() -> None:
@@ -87,22 +87,22 @@ def top_of(form: str) -> Resource:
     return example(form).recorded[f"urn:pulumi:dev::storefront::{token(FORMS[form][0])}::app"]
 
 
-def test_every_component_that_is_exported_has_an_example() -> None:
+def test_every_exported_component_has_an_example() -> None:
     exported = [getattr(slipway, name) for name in slipway.__all__]
     components = {e for e in exported if isinstance(e, type) and issubclass(e, pulumi.ComponentResource)}
     assert set(EXAMPLES) == components
-    # What another stack made is looked up, and makes nothing.
+    # The resources of another stack are looked up; nothing is created.
     assert not issubclass(slipway.ExistingRegistry, pulumi.ComponentResource)
 
 
 @every_form
-def test_the_token_is_the_distribution_and_the_class(form: str) -> None:
+def test_the_type_token_is_the_distribution_and_the_class(form: str) -> None:
     tops = [r for r in mine(example(form)) if r.parent == "pulumi:pulumi:Stack"]
     assert [(r.type, r.name) for r in tops] == [(token(FORMS[form][0]), "app")]
 
 
 @every_form
-def test_children_carry_the_name_and_the_parent_of(form: str) -> None:
+def test_children_have_the_name_and_the_parent_of(form: str) -> None:
     recording, top = example(form), top_of(form)
     children = [r for r in mine(recording) if r is not top]
     assert len(children) > 0
@@ -122,8 +122,8 @@ def above(recording: Recorder, resource: Resource) -> list[Resource]:
 
 
 @every_form
-def test_outputs_are_all_that_is_annotated_and_nothing_else(form: str) -> None:
-    """An output that there is not always is None then, which the engine leaves out, and its annotation says so."""
+def test_outputs_are_all_annotated_attributes_and_nothing_else(form: str) -> None:
+    """An optional output is None where it does not apply; the engine omits it, and its annotation says so."""
     annotations, outputs = inspect.get_annotations(FORMS[form][0]), top_of(form).outputs
     absent = stack_of(form).outputs.get("none", [])
     assert outputs.keys() == annotations.keys() - set(absent)
@@ -132,7 +132,7 @@ def test_outputs_are_all_that_is_annotated_and_nothing_else(form: str) -> None:
 
 
 @every_component
-def test_every_output_is_there_in_some_form_and_one_that_may_be_none_in_another_is_none(component: Component) -> None:
+def test_every_output_is_set_in_some_form_and_every_optional_one_is_none_in_another(component: Component) -> None:
     forms = [form for form, (kind, _) in FORMS.items() if kind is component]
     annotations = inspect.get_annotations(component)
     optional = {name for name, hint in annotations.items() if hint.endswith(" | None")}
@@ -141,46 +141,46 @@ def test_every_output_is_there_in_some_form_and_one_that_may_be_none_in_another_
 
 
 @every_form
-def test_outputs_are_what_the_attributes_are(form: str) -> None:
+def test_outputs_are_equal_to_the_attributes(form: str) -> None:
     outputs = top_of(form).outputs
     exported = {name: stack_of(form).outputs["it"][name] for name in outputs}
     components = {name for name, value in outputs.items() if str(value).startswith("urn:")}
-    for name in components:  # a component is exported with all that is in it
+    for name in components:  # a component is exported with everything in it
         exported[name] = outputs[name]
     assert exported == outputs
 
 
 REPLACED_BY_DESIGN = {"aws:ecs/taskDefinition:TaskDefinition", "aws:lambda/invocation:Invocation"}
-"""What a change of settings makes anew each time."""
+"""What every change of settings replaces."""
 
 
 @every_form
-def test_protection_reaches_all_children_but_what_is_replaced_by_design_of(form: str) -> None:
+def test_protection_applies_to_all_children_except_those_replaced_by_design_of(form: str) -> None:
     children = mine(example(form))
     assert {r.name for r in children if not r.protect} == {r.name for r in children if r.type in REPLACED_BY_DESIGN}
 
 
 @every_form
-def test_a_provider_reaches_all_children_and_questions_of(form: str) -> None:
+def test_a_provider_applies_to_all_children_and_function_calls_of(form: str) -> None:
     urn = "urn:pulumi:dev::storefront::pulumi:providers:aws::given-provider"
     children = [r for r in mine(example(form)) if r.type.startswith("aws:")]
     assert {r.provider.rpartition("::")[0] for r in children} == {urn}
-    asked = {function for function, provider in example(form).calls if provider.startswith(urn)}
+    called = {function for function, provider in example(form).calls if provider.startswith(urn)}
     asks_else: dict[Component, set[str]] = {
         slipway.LoadBalancer: set(),
         slipway.Registry: {"aws:ecr/getRepository:getRepository"},
         slipway.ScanGateFunction: set(),
     }
-    assert asked == asks_else.get(FORMS[form][0], PLACE)
+    assert called == asks_else.get(FORMS[form][0], PLACE)
 
 
 @every_form
-def test_two_of_a_kind_stand_side_by_side(form: str) -> None:
+def test_two_instances_can_coexist(form: str) -> None:
     def program() -> None:
         FORMS[form][1]("one")
         FORMS[form][1]("two")
 
-    # The recording refuses a second registration of a URN; what AWS itself calls things must differ too.
+    # The recording rejects a second registration of a URN; physical names must differ too.
     keys = ("name", "family", "configurationName")
     named = [(r.type, r.inputs[key]) for r in mine(record(program)) for key in keys if key in r.inputs]
     assert len(set(named)) == len(named)
@@ -188,7 +188,7 @@ def test_two_of_a_kind_stand_side_by_side(form: str) -> None:
 
 @pytest.mark.parametrize(("component", "args"), CHECKED, ids=[f"{c.__name__}-{a.__name__}" for c, a in CHECKED])
 @pytest.mark.parametrize("form", ["a", "A_", "a.a@"])
-def test_a_name_that_is_accepted_fits_everything_that_is_named_after_it(component: Any, args: Any, form: str) -> None:
+def test_an_accepted_name_fits_everything_that_is_named_after_it(component: Any, args: Any, form: str) -> None:
     def program() -> None:
         overrides = args("short")
         for length in range(260, 1, -1):
@@ -203,10 +203,10 @@ def test_a_name_that_is_accepted_fits_everything_that_is_named_after_it(componen
 
 
 @every_component
-def test_every_component_has_a_docstring_and_so_has_what_it_takes(component: Component) -> None:
+def test_every_component_and_its_arguments_have_a_docstring(component: Component) -> None:
     module = sys.modules[component.__module__]
     classes = [c for _, c in inspect.getmembers(module, inspect.isclass) if c.__module__ == module.__name__]
-    # A dataclass without a docstring gets its signature for one.
+    # A dataclass without a docstring gets its signature as one.
     assert [c.__name__ for c in classes if not c.__doc__ or c.__doc__.startswith(f"{c.__name__}(")] == []
 
 
@@ -214,10 +214,10 @@ INTERNAL = {
     *("config", "function", "lambda_function", "actions", "deployment", "scaling", "task_definition", "traffic"),
     "testing",
 }
-"""Modules whose classes are not for others, or are not for programs."""
+"""Modules whose classes are internal, or not for programs."""
 
 
-def test_all_that_is_public_is_exported_and_nothing_else() -> None:
+def test_everything_public_is_exported_and_nothing_else() -> None:
     public: set[str] = set()
     for module in pkgutil.walk_packages(slipway.__path__, "slipway."):
         if any(part.startswith("_") or part in INTERNAL for part in module.name.split(".")):
@@ -237,5 +237,5 @@ def imported_by(program: str, *modules: str) -> str:
     return run.stdout.strip()
 
 
-def test_components_need_neither_awsx_nor_what_reads_stack_files() -> None:
+def test_components_need_neither_awsx_nor_the_modules_for_stack_files() -> None:
     assert imported_by("import slipway", "pulumi_awsx", "slipway.config", "boto3") == "[]"

@@ -1,4 +1,4 @@
-"""The documents say what the code says."""
+"""The documentation agrees with the code."""
 
 import dataclasses
 import re
@@ -34,20 +34,20 @@ MARKDOWN = sorted(
 )
 
 
-def test_the_reference_of_the_configuration_is_what_the_code_says() -> None:
+def test_the_configuration_reference_matches_the_code() -> None:
     assert (ROOT / "docs" / "configuration.md").read_text() == page()
 
 
-def test_the_page_of_the_architecture_has_the_phases_of_the_code_and_the_tests_of_each_rule() -> None:
+def test_the_architecture_page_has_the_phases_of_the_code_and_the_tests_of_each_rule() -> None:
     assert architecture.PAGE.read_text() == architecture.page()
 
 
-def test_each_rule_is_proved_by_a_test() -> None:
+def test_each_rule_has_a_test() -> None:
     proved = {rule for rule, _, _ in architecture.marked()}
     assert proved == set(architecture.RULES)
 
 
-def test_every_key_of_a_stack_file_is_in_the_reference_with_a_text_of_its_own() -> None:
+def test_every_key_of_a_stack_file_is_in_the_reference_with_its_own_text() -> None:
     rows = re.findall(r"^\| `(\w+)` \| .+ \| .+ \| (.*) \|$", page(), re.MULTILINE)
     assert [key for key, text in rows if len(text) < 5] == []
     assert {key for key, _ in rows} >= {*schema.keys(schema.StackFile), *schema.keys(schema.Stage)}
@@ -65,13 +65,13 @@ def kinds_of(part: type, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", [Filter, Hook, Slack, Teams, AllowedFinding, CodeScan, StageTests, ErrorAlarm])
-def test_every_field_of_a_part_that_stands_inside_another_is_in_the_reference(kind: type) -> None:
+def test_every_field_of_a_nested_part_is_in_the_reference(kind: type) -> None:
     names = {schema.to_camel(field.name) for field in dataclasses.fields(kind)}
     tables = [set(re.findall(r"^\| `(\w+)` ", section, re.MULTILINE)) for section in page().split("## ")]
     assert names in tables
 
 
-def test_the_reference_leads_to_its_own_sections() -> None:
+def test_links_within_the_reference_have_a_target() -> None:
     anchors = {anchor(title) for title in re.findall(r"^## (.+)$", page(), re.MULTILINE)}
     links = set(re.findall(r"\]\((#[^)]*)\)", page()))
     assert links - anchors == set()
@@ -86,7 +86,7 @@ def test_names_in_the_reference_are_those_of_a_stack_file() -> None:
     }
     pythons = {name for name in fields if "_" in name}
     assert [name for name in pythons if re.search(rf"\b{name}\b", page())] == []
-    assert "{live_commit}" in page()  # a field of a link, written so
+    assert "{live_commit}" in page()  # a placeholder of a link, spelled like this
 
 
 def test_the_example_in_the_readme_runs() -> None:
@@ -103,6 +103,6 @@ def test_the_example_in_the_readme_runs() -> None:
 
 
 @pytest.mark.parametrize("document", MARKDOWN, ids=lambda path: path.name)
-def test_a_link_to_a_file_leads_somewhere(document: Path) -> None:
+def test_links_to_files_have_a_target(document: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text())
     assert [link for link in links if not (document.parent / link).exists()] == []

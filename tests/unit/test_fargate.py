@@ -1,7 +1,7 @@
 from slipway.service.fargate import FARGATE_MEMORY_MIB
 
 
-def test_the_sizes_are_those_that_aws_documents() -> None:
+def test_the_sizes_match_awss_documentation() -> None:
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html, in GB from 512 units on
     documented = {
         512: range(1, 5),

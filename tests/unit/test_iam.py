@@ -15,7 +15,7 @@ class Here(pulumi.ComponentResource):
         self.scope = Scope.of(self)
 
 
-def test_a_statement_allows_what_it_names_on_what_it_names() -> None:
+def test_a_statement_allows_the_given_actions_on_the_given_resources() -> None:
     assert iam.allow("ecr:PutImage", "ecr:BatchGetImage", on="arn:x") == {
         "Effect": "Allow",
         "Action": ["ecr:PutImage", "ecr:BatchGetImage"],
@@ -50,7 +50,7 @@ def test_a_document_is_json_with_its_outputs_resolved() -> None:
     }
 
 
-def test_a_trust_policy_names_one_service_and_has_no_condition_unless_it_is_given() -> None:
+def test_a_trust_policy_names_one_service_and_has_no_condition_by_default() -> None:
     assert json.loads(resolved(lambda: iam.trust("lambda.amazonaws.com"))) == {
         "Version": "2012-10-17",
         "Statement": [
@@ -59,7 +59,7 @@ def test_a_trust_policy_names_one_service_and_has_no_condition_unless_it_is_give
     }
 
 
-def test_a_place_knows_the_arns_and_conditions_of_its_account_and_region() -> None:
+def test_a_place_provides_the_arns_and_conditions_of_its_account_and_region() -> None:
     def program() -> list[object]:
         scope = Here().scope
         return [scope.arn("ecs", "service/x"), scope.same_account(), scope.only_for("arn:x")]
@@ -71,7 +71,7 @@ def test_a_place_knows_the_arns_and_conditions_of_its_account_and_region() -> No
     ]
 
 
-def test_logs_are_written_to_the_streams_of_a_group_that_is_not_made_by_the_writer() -> None:
+def test_a_writer_of_logs_may_write_to_the_streams_of_a_group_but_not_create_it() -> None:
     assert resolved(lambda: [iam.write_logs("arn:group")]) == [
         {"Effect": "Allow", "Action": ["logs:CreateLogStream", "logs:PutLogEvents"], "Resource": "arn:group:*"}
     ]

@@ -1,4 +1,4 @@
-"""The JSON Schema of a stack file: it is what the code says, and it refuses what the program refuses."""
+"""The JSON Schema of a stack file matches the code, and rejects what the program rejects."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def config(parts: dict[str, Any]) -> dict[str, Any]:
     return {f"slipway:{key}": value for key, value in parts.items()}
 
 
-def test_the_file_is_what_the_code_says() -> None:
+def test_the_file_matches_the_code() -> None:
     assert (ROOT / "docs" / "stack-file.schema.json").read_text() == json_schema.page()
 
 
@@ -44,7 +44,7 @@ def test_it_is_a_valid_schema() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_stack_files_and_examples_are_valid_and_say_where_the_schema_is(file: Path) -> None:
+def test_stack_files_and_examples_are_valid_and_refer_to_the_schema(file: Path) -> None:
     text = file.read_text()
     read = json.loads(json.dumps(yaml.safe_load(text), default=str))
     assert [error.message for error in validator().iter_errors(read)] == []
@@ -53,7 +53,7 @@ def test_stack_files_and_examples_are_valid_and_say_where_the_schema_is(file: Pa
     assert (file.parent / first.partition("=")[2]).resolve() == ROOT / "docs" / "stack-file.schema.json"
 
 
-def test_patterns_have_no_escape_that_the_regular_expressions_of_editors_refuse() -> None:
+def test_patterns_have_no_escapes_that_editors_do_not_support() -> None:
     """ECMA-262 with the flag u, which editors use, has fewer escapes than Python."""
     escapes = re.findall(r'"pattern": ("[^\n]*")', json_schema.page())
     allowed = set("^$\\.*+?()[]{}|/-dDwWsSbBfnrtvx")
@@ -71,7 +71,7 @@ def marked(hint: Any) -> Iterator[Must]:
 
 
 def fields() -> Iterator[Any]:
-    """Each field of a part directly in the file whose rules JSON Schema can express, in part."""
+    """Each field of a top-level part whose rules JSON Schema can express, at least in part."""
     for key, name in schema.keys(schema.StackFile).items():
         form = schema.shape(hints(schema.StackFile)[name])
         if form.part is None or form.listed:
@@ -83,7 +83,7 @@ def fields() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("part", "key", "mark"), list(fields()))
-def test_values_at_the_border_are_refused_by_both_or_by_none(part: str, key: str, mark: Must) -> None:
+def test_values_at_the_limits_are_rejected_by_both_or_by_neither(part: str, key: str, mark: Must) -> None:
     only = Draft202012Validator(dict(mark.schema))
     assert [value for value in mark.good if not only.is_valid(value)] == []
     for value in mark.bad:
@@ -93,7 +93,7 @@ def test_values_at_the_border_are_refused_by_both_or_by_none(part: str, key: str
 
 
 @pytest.mark.parametrize("parts", [parts for parts, _ in BLANKS.values()], ids=BLANKS)
-def test_a_blank_key_is_refused(parts: dict[str, Any]) -> None:
+def test_a_blank_key_is_rejected(parts: dict[str, Any]) -> None:
     assert refused(config(parts)) != []
 
 
@@ -111,11 +111,11 @@ def test_a_blank_key_is_refused(parts: dict[str, Any]) -> None:
         (config({"source": {"image": {"stack": "dev"}, "s3": {"bucket": "b"}}}), False),
     ],
 )
-def test_what_editors_mark(file: dict[str, Any], valid: bool) -> None:
+def test_editors_mark_common_mistakes(file: dict[str, Any], valid: bool) -> None:
     assert (refused(file) == []) is valid
 
 
-def test_it_expresses_most_mistakes_of_keys_and_types() -> None:
+def test_it_expresses_most_mistakes_in_keys_and_types() -> None:
     words = (
         "is not a key",
         "is required",
@@ -125,7 +125,7 @@ def test_it_expresses_most_mistakes_of_keys_and_types() -> None:
         "must have exactly",
     )
     shape = {name: parts for name, (parts, line) in RULES.items() if any(word in line for word in words)}
-    # What is missing at the top may be in Pulumi.yaml.
+    # Keys that are missing at the top level may be in Pulumi.yaml.
     missed = [name for name, parts in shape.items() if refused(config({**LEAST, **parts})) == []]
     assert missed == []
     assert len(shape) > 15

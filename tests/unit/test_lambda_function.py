@@ -41,7 +41,7 @@ def texts(entry: str) -> dict[str, str]:
 
 
 @every_function
-def test_the_archive_of_a_function_holds_these_modules_as_they_are(entry: str) -> None:
+def test_the_archive_of_a_function_contains_these_modules_unchanged(entry: str) -> None:
     names = {"__init__", *ARCHIVES[entry]}
     assert texts(entry) == {f"release/{name}.py": FOLDER.joinpath(f"{name}.py").read_text() for name in names}
 
@@ -52,9 +52,7 @@ def test_every_module_is_in_the_archive_of_some_function() -> None:
 
 
 @every_function
-def test_an_archive_runs_where_there_is_no_pulumi_and_has_no_module_that_is_not_imported(
-    entry: str, tmp_path: Path
-) -> None:
+def test_an_archive_runs_without_pulumi_and_contains_only_modules_that_are_imported(entry: str, tmp_path: Path) -> None:
     for path, text in texts(entry).items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text)
@@ -71,7 +69,7 @@ def test_an_archive_runs_where_there_is_no_pulumi_and_has_no_module_that_is_not_
     assert json.loads(run.stdout) == [str(tmp_path / f"release/{entry}.py"), sorted(ARCHIVES[entry]), []]
 
 
-def test_a_file_beside_the_modules_is_in_the_archive_too() -> None:
+def test_further_files_are_in_the_archive_too() -> None:
     assets = code("recovery", {"policy.json": "{}"}).assets
     assert assets.keys() == {f"release/{name}" for name in ("__init__.py", "clients.py", "recovery.py", "policy.json")}
     policy = assets["release/policy.json"]
@@ -80,8 +78,8 @@ def test_a_file_beside_the_modules_is_in_the_archive_too() -> None:
 
 
 @every_function
-def test_no_module_imports_from_the_package_in_a_way_that_the_archive_would_miss(entry: str) -> None:
-    # Found by their text: `from .x import`, and one `from . import x` a line.
+def test_no_module_has_an_import_that_the_archive_would_miss(entry: str) -> None:
+    # They are found by their text: `from .x import`, and one `from . import x` per line.
     for name, text in modules(entry).items():
         for line in re.findall(r"^\s*(?:from \.|import slipway|from slipway).*$", text, re.M):
             assert re.fullmatch(r"\s*from \.(\w+ import (\(|[\w, ]+)| import \w+)", line), f"{name}: {line}"

@@ -19,7 +19,7 @@ NOTHING_HERE = {
 
 
 def for_tests(**args: Any) -> Any:
-    """Called by another name, or pytest would take the class for tests."""
+    """A different name, because pytest would collect the class as tests."""
     return code.TestListener(**{"ingress_cidrs": ["10.0.0.0/8"], **args})
 
 
@@ -28,7 +28,7 @@ def clients(resources: list[Resource]) -> list[tuple[str, int, int, str, str]]:
     return [(r["ipProtocol"], r["fromPort"], r["toPort"], r["cidrIpv4"], r["securityGroupId"]) for r in rules]
 
 
-def test_the_balancer_drops_malformed_headers_and_is_reachable_from_outside() -> None:
+def test_the_load_balancer_drops_invalid_headers_and_is_internet_facing() -> None:
     assert only(deploy(lambda: load_balancer("web")), BALANCER).inputs == {
         "name": "web",
         "loadBalancerType": "application",
@@ -41,7 +41,7 @@ def test_the_balancer_drops_malformed_headers_and_is_reachable_from_outside() ->
     }
 
 
-def test_without_a_certificate_it_answers_plain_http_that_nothing_is_here() -> None:
+def test_without_a_certificate_it_responds_to_plain_http_with_404() -> None:
     resources = deploy(lambda: load_balancer("web"))
     listener = only(resources, LISTENER)
     assert listener.name == "web-http"
@@ -59,7 +59,7 @@ def test_without_a_certificate_it_answers_plain_http_that_nothing_is_here() -> N
     )
 
 
-def test_with_a_certificate_it_answers_https_and_redirects_http_there() -> None:
+def test_with_a_certificate_it_serves_https_and_redirects_http_to_it() -> None:
     resources = deploy(lambda: load_balancer("web", certificate_arn=CERTIFICATE))
     assert {listener.name: listener.inputs for listener in of_type(resources, LISTENER)} == {
         "web-http": {
@@ -86,7 +86,7 @@ def test_with_a_certificate_it_answers_https_and_redirects_http_there() -> None:
     )
 
 
-def test_each_range_of_clients_may_connect_to_each_port_and_no_other() -> None:
+def test_each_range_of_clients_may_connect_to_each_port_and_to_no_other() -> None:
     resources = deploy(
         lambda: load_balancer("web", certificate_arn=CERTIFICATE, ingress_cidrs=["10.0.0.0/8", "192.0.2.0/24"])
     )
@@ -98,7 +98,7 @@ def test_each_range_of_clients_may_connect_to_each_port_and_no_other() -> None:
     ]
 
 
-def test_a_listener_for_test_traffic_speaks_http_where_the_main_one_does() -> None:
+def test_a_test_listener_uses_http_if_the_main_listener_does() -> None:
     resources = deploy(lambda: load_balancer("web", test_listener=for_tests()))
     assert {listener.name: listener.inputs for listener in of_type(resources, LISTENER)} == {
         "web-http": {"loadBalancerArn": ARN, "port": 80, "protocol": "HTTP", "defaultActions": [NOTHING_HERE]},
@@ -106,7 +106,7 @@ def test_a_listener_for_test_traffic_speaks_http_where_the_main_one_does() -> No
     }
 
 
-def test_a_listener_for_test_traffic_is_encrypted_where_the_main_one_is() -> None:
+def test_a_test_listener_is_encrypted_if_the_main_listener_is() -> None:
     resources = deploy(lambda: load_balancer("web", certificate_arn=CERTIFICATE, test_listener=for_tests(port=9443)))
     assert [listener.name for listener in of_type(resources, LISTENER)] == ["web-http", "web-https", "web-test"]
     assert named(resources, "web-test").inputs == {
@@ -119,7 +119,7 @@ def test_a_listener_for_test_traffic_is_encrypted_where_the_main_one_is() -> Non
     }
 
 
-def test_only_those_who_test_may_connect_to_the_listener_for_test_traffic() -> None:
+def test_only_its_own_ranges_may_connect_to_the_test_listener() -> None:
     cidrs = ["10.1.0.0/16", "10.2.0.0/16"]
     resources = deploy(lambda: load_balancer("web", test_listener=for_tests(ingress_cidrs=cidrs, port=8080)))
     assert {rule.name: rule.inputs for rule in of_type(resources, INGRESS)} == {
@@ -139,7 +139,7 @@ def test_only_those_who_test_may_connect_to_the_listener_for_test_traffic() -> N
     }
 
 
-def test_a_balancer_says_where_test_traffic_goes_if_it_goes_anywhere() -> None:
+def test_the_url_for_test_traffic_is_an_output_if_there_is_a_test_listener() -> None:
     def outputs(**args: Any) -> Any:
         return only(deploy(lambda: load_balancer("web", **args)), "slipway:index:LoadBalancer").outputs
 
@@ -149,13 +149,13 @@ def test_a_balancer_says_where_test_traffic_goes_if_it_goes_anywhere() -> None:
     assert outputs(test_listener=for_tests())["listener_arn"] == f"{place}/web-http"
 
 
-def test_the_security_group_opens_nothing_by_itself() -> None:
+def test_the_security_group_has_no_inline_rules() -> None:
     resources = deploy(lambda: load_balancer("web"))
     assert named(resources, "web-balancer").inputs == {"description": "Load balancer web", "vpcId": "vpc-1"}
     assert of_type(resources, "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule") == []
 
 
-def test_it_can_be_internal_protected_and_patient() -> None:
+def test_it_can_be_internal_with_deletion_protection_and_an_idle_timeout() -> None:
     program = deploy(lambda: load_balancer("web", internal=True, deletion_protection=True, idle_timeout_seconds=300))
     inputs = only(program, BALANCER).inputs
     assert (inputs["internal"], inputs["enableDeletionProtection"], inputs["idleTimeout"]) == (True, True, 300)
@@ -169,9 +169,9 @@ def test_ranges_of_addresses_are_accepted(cidr: str) -> None:
     )
 
 
-# Python takes an address for a range, and a mask for a length; AWS takes neither.
+# Python accepts an address as a range, and a mask as a length; AWS accepts neither.
 @pytest.mark.parametrize("cidr", ["10.0.0.1/8", "10.0.0.1", "10.0.0.0/255.0.0.0", "10.0.0.0/33", "::/0", ""])
-def test_what_is_no_range_is_refused(cidr: str) -> None:
+def test_an_invalid_range_is_rejected(cidr: str) -> None:
     for kind in (LoadBalancerSettings, code.TestListener):
         with pytest.raises(ValueError) as error:
             kind(ingress_cidrs=["10.0.0.0/8", cidr])
@@ -193,7 +193,7 @@ def ranges(count: int) -> list[str]:
         ({"ingress_cidrs": ranges(40), "test_listener": for_tests(ingress_cidrs=ranges(21))}, 61),
     ],
 )
-def test_a_security_group_has_room_for_sixty_rules(args: dict[str, Any], rules: int) -> None:
+def test_a_security_group_can_have_sixty_rules(args: dict[str, Any], rules: int) -> None:
     if rules <= 60:
         assert sum(map(len, code.open_ports(LoadBalancerSettings(**args)).values())) == rules
         return
@@ -205,7 +205,7 @@ def test_a_security_group_has_room_for_sixty_rules(args: dict[str, Any], rules: 
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_certificate_of_another_region_is_refused_before_there_is_a_balancer(late: bool) -> None:
+def test_a_certificate_in_another_region_is_rejected_before_the_load_balancer_is_created(late: bool) -> None:
     there = CERTIFICATE.replace("eu-west-1", "us-east-1")
 
     def program() -> None:
@@ -219,18 +219,18 @@ def test_a_certificate_of_another_region_is_refused_before_there_is_a_balancer(l
     )
 
 
-def test_a_certificate_of_iam_has_no_region() -> None:
+def test_a_certificate_in_iam_has_no_region() -> None:
     arn = "arn:aws:iam::123456789012:server-certificate/shop"
     assert named(deploy(lambda: load_balancer("web", certificate_arn=arn)), "web-https").inputs["certificateArn"] == arn
 
 
 @pytest.mark.parametrize("name", ["ab", "web", "storefront-2", "a" * 32])
-def test_names_of_balancers_are_accepted(name: str) -> None:
+def test_valid_names_of_load_balancers_are_accepted(name: str) -> None:
     assert only(deploy(lambda: load_balancer(name)), BALANCER).inputs["name"] == name
 
 
 @pytest.mark.parametrize("name", ["", "-web", "web-", "web_1", "Web", "a" * 33])
-def test_what_is_no_name_of_a_balancer_is_refused(name: str) -> None:
+def test_an_invalid_name_of_a_load_balancer_is_rejected(name: str) -> None:
     with pytest.raises(ValueError) as error:
         load_balancer(name)
     assert str(error.value) == (
@@ -239,7 +239,7 @@ def test_what_is_no_name_of_a_balancer_is_refused(name: str) -> None:
     )
 
 
-def test_a_name_that_elastic_load_balancing_keeps_for_itself_is_refused() -> None:
+def test_a_reserved_name_of_elastic_load_balancing_is_rejected() -> None:
     with pytest.raises(ValueError) as error:
         load_balancer("internal-web")
     assert str(error.value) == "a load balancer's name must not start with internal-, got 'internal-web'"

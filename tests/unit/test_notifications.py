@@ -38,14 +38,14 @@ def refusal(settings: Any, **args: Any) -> str:
     return str(error.value)
 
 
-# What AWS itself tells of.
+# Notifications that AWS itself sends.
 
 
 def test_the_topic_is_not_encrypted_with_a_key_that_the_notification_service_cannot_use() -> None:
     assert named(deployed(), "shop-news", "Topic").inputs == {}
 
 
-def test_the_notification_service_may_publish_to_the_topic_and_nobody_else() -> None:
+def test_only_the_notification_service_may_publish_to_the_topic() -> None:
     policy = named(deployed(), "shop-news-policy", "TopicPolicy")
     assert policy.inputs["arn"] == TOPIC
     assert policy.json("policy") == {
@@ -61,7 +61,7 @@ def test_the_notification_service_may_publish_to_the_topic_and_nobody_else() -> 
     }
 
 
-def test_failures_and_approvals_are_told_and_nothing_else() -> None:
+def test_notifications_are_sent_for_failures_and_approvals_only() -> None:
     rule = only(deployed(), "aws:codestarnotifications/notificationRule:NotificationRule")
     assert rule.inputs == {
         "resource": PIPELINE,
@@ -72,18 +72,18 @@ def test_failures_and_approvals_are_told_and_nothing_else() -> None:
         "detailType": "BASIC",
         "targets": [{"address": TOPIC, "type": "SNS"}],
     }
-    # Without the policy, what is told first would be lost.
+    # Without the policy, the first notification would be lost.
     assert rule.depends_on == {"shop-news", "shop-news-policy"}
 
 
-def test_a_notifier_says_what_its_topic_is() -> None:
+def test_the_topic_of_a_notifier_is_an_output() -> None:
     assert only(deployed(), "slipway:index:Notifier").outputs == {"topic_arn": TOPIC}
 
 
-# Who is told.
+# Subscribers.
 
 
-def test_each_address_is_asked_by_mail() -> None:
+def test_each_address_has_an_e_mail_subscription() -> None:
     resources = telling(emails=["ops@example.com", "dev@example.com"])
     assert {s.name: s.inputs for s in of_type(resources, "aws:sns/topicSubscription:TopicSubscription")} == {
         f"shop-news-{address}": {"topic": TOPIC, "protocol": "email", "endpoint": address}
@@ -124,7 +124,7 @@ TEAMS_CHANNEL = {
         ({"slack": SLACK, "teams": TEAMS}, {"shop-news-slack": SLACK_CHANNEL, "shop-news-teams": TEAMS_CHANNEL}),
     ],
 )
-def test_a_channel_shows_what_is_told_and_whoever_writes_there_can_do_nothing(
+def test_a_channel_shows_notifications_and_its_members_can_do_nothing_else(
     args: dict[str, Any], channels: dict[str, Any]
 ) -> None:
     resources = telling(**args)
@@ -132,24 +132,24 @@ def test_a_channel_shows_what_is_told_and_whoever_writes_there_can_do_nothing(
     assert trusted(resources, "shop-news-chat-role") == [
         {"Effect": "Allow", "Principal": {"Service": "chatbot.amazonaws.com"}, "Action": "sts:AssumeRole"}
     ]
-    # The role has no policy at all.
+    # The role has no policies at all.
     policies = of_type(resources, "aws:iam/rolePolicy:RolePolicy")
     assert [policy.name for policy in policies] == [f"{RECOVERY}-policy"]
     assert of_type(resources, "aws:iam/rolePolicyAttachment:RolePolicyAttachment") == []
     assert of_type(resources, "aws:sns/topicSubscription:TopicSubscription") == []
 
 
-def test_without_a_channel_there_is_nothing_for_one() -> None:
+def test_without_a_channel_there_are_no_resources_for_one() -> None:
     resources = telling(emails=["ops@example.com"])
     assert chats(resources) == {}
     assert [role.name for role in of_type(resources, "aws:iam/role:Role")] == [f"{RECOVERY}-role"]
 
 
-def test_notifications_are_for_somebody() -> None:
+def test_notifications_need_a_recipient() -> None:
     assert refusal(Notifications) == "emails, slack or teams must be given, got none"
 
 
-# The function that tells of recoveries.
+# The function that reports recoveries.
 
 
 def test_the_function_publishes_to_the_topic() -> None:
@@ -173,7 +173,7 @@ def test_the_function_publishes_to_the_topic() -> None:
     }
 
 
-def test_the_function_may_look_at_its_pipeline_and_publish_to_its_topic_and_nothing_else() -> None:
+def test_the_function_may_read_its_pipeline_and_publish_to_its_topic_and_nothing_else() -> None:
     resources = deployed()
     assert trusted(resources, f"{RECOVERY}-role") == [
         {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
@@ -204,11 +204,11 @@ def test_each_success_of_the_pipeline_starts_the_function() -> None:
     }
     target = named(resources, f"{RECOVERY}-target")
     assert target.inputs == {"rule": RECOVERY, "arn": f"arn:aws:lambda:{PLACE}:function:{RECOVERY}"}
-    # An event that comes before the permission would be lost.
+    # An event before the permission would be lost.
     assert f"{RECOVERY}-permission" in target.depends_on
 
 
-def test_that_rule_alone_may_invoke_the_function() -> None:
+def test_only_that_rule_may_invoke_the_function() -> None:
     assert named(deployed(), f"{RECOVERY}-permission").inputs == {
         "action": "lambda:InvokeFunction",
         "function": RECOVERY,
@@ -217,13 +217,13 @@ def test_that_rule_alone_may_invoke_the_function() -> None:
     }
 
 
-# What it does.
+# Its behavior.
 
 Pages = list[list[tuple[str, str]]]
 
 
 class CodePipeline:
-    """CodePipeline with a history in pages, the newest first."""
+    """CodePipeline with a history in pages, newest first."""
 
     def __init__(self, pages: Pages) -> None:
         self.pages = pages
@@ -249,17 +249,17 @@ def test_the_first_success_after_a_failure_is_a_recovery() -> None:
     assert recovered([("now", "Succeeded"), ("2", "Failed"), ("1", "Succeeded")]) is True
 
 
-def test_the_second_success_after_a_failure_says_nothing() -> None:
+def test_the_second_success_after_a_failure_is_not_a_recovery() -> None:
     assert recovered([("now", "Succeeded"), ("2", "Succeeded"), ("1", "Failed")]) is False
 
 
 @pytest.mark.parametrize("status", ["Superseded", "Stopped", "Stopping", "Cancelled", "InProgress"])
-def test_what_was_not_decided_in_between_says_nothing_of_the_pipeline(status: str) -> None:
+def test_executions_without_a_result_in_between_do_not_count(status: str) -> None:
     assert recovered([("now", "Succeeded"), ("3", status), ("2", status), ("1", "Failed")]) is True
     assert recovered([("now", "Succeeded"), ("3", status), ("2", "Succeeded"), ("1", "Failed")]) is False
 
 
-def test_what_came_after_this_success_does_not_count() -> None:
+def test_executions_after_this_success_do_not_count() -> None:
     assert recovered([("later", "Failed"), ("now", "Succeeded"), ("1", "Succeeded")]) is False
     assert recovered([("later", "Succeeded"), ("now", "Succeeded"), ("1", "Failed")]) is True
 
@@ -268,12 +268,12 @@ def test_a_failure_on_another_page_counts() -> None:
     assert recovered([("now", "Succeeded")], [], [("2", "Stopped")], [("1", "Failed")]) is True
 
 
-def test_the_first_execution_of_all_is_no_recovery() -> None:
+def test_the_very_first_execution_is_not_a_recovery() -> None:
     assert recovered([("now", "Succeeded")]) is False
     assert recovered([("now", "Succeeded"), ("1", "Superseded")]) is False
 
 
-def test_an_execution_that_the_history_does_not_show_is_no_recovery() -> None:
+def test_an_execution_that_the_history_does_not_show_is_not_a_recovery() -> None:
     assert recovered([("2", "Failed"), ("1", "Failed")]) is False
 
 
@@ -302,7 +302,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, A
     return publish
 
 
-def test_a_recovery_is_told_to_each_kind_of_subscriber_in_its_own_form(published: Any) -> None:
+def test_a_recovery_is_sent_to_each_kind_of_subscriber_in_its_own_format(published: Any) -> None:
     link = "https://eu-west-1.console.aws.amazon.com/codesuite/codepipeline/pipelines/shop/executions/now/timeline"
     [message] = published("Failed")
     assert message.keys() == {"TopicArn", "Subject", "MessageStructure", "Message"}
@@ -318,11 +318,11 @@ def test_a_recovery_is_told_to_each_kind_of_subscriber_in_its_own_form(published
     }
 
 
-def test_a_success_that_is_no_recovery_is_not_told(published: Any) -> None:
+def test_a_success_that_is_not_a_recovery_is_not_published(published: Any) -> None:
     assert published("Succeeded") == []
 
 
-def test_an_execution_that_succeeds_when_it_is_retried_is_a_recovery(published: Any) -> None:
+def test_a_retried_execution_that_succeeds_is_a_recovery(published: Any) -> None:
     [message] = published("Succeeded", **{"pipeline-execution-attempt": 2.0})
     assert message == published("Failed")[0]
     assert published("Succeeded", **{"pipeline-execution-attempt": 1.0}) == []

@@ -1,4 +1,4 @@
-"""What only names something else may be an Output of the same program, and means the same then."""
+"""Arguments that only refer to something else may be Outputs of the same program, with the same result."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ FIELDS: dict[str, tuple[Any, Callable[[Late], dict[str, Any]]]] = {
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_an_output_makes_what_its_value_makes(field: str) -> None:
+def test_an_output_creates_the_same_resources_as_its_value(field: str) -> None:
     component, args = FIELDS[field]
 
     def made(late: Late) -> list[Resource]:
@@ -150,7 +150,7 @@ def test_an_output_makes_what_its_value_makes(field: str) -> None:
 
 
 def comparable(resources: list[Resource]) -> list[Resource]:
-    """Archives are never equal."""
+    """Archives never compare equal."""
     for resource in resources:
         resource.inputs.pop("code", None)
     return resources
@@ -170,9 +170,9 @@ either_way = pytest.mark.parametrize("late", [False, True], ids=["known at once"
 
 
 @either_way
-def test_a_secret_of_another_region_is_refused(late: bool) -> None:
+def test_a_secret_in_another_region_is_rejected(late: bool) -> None:
     there = SECRET.replace("eu-west-1", "us-east-1")
-    # ECS reads a parameter of another Region by its ARN.
+    # ECS reads a parameter in another Region by its ARN.
     # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Secret.html
     secrets = {"A": PARAMETER.replace("eu-west-1", "us-east-1"), "B": there}
     assert failure(lambda: service("api", secrets={k: either(late)(v) for k, v in secrets.items()})) == (
@@ -182,7 +182,7 @@ def test_a_secret_of_another_region_is_refused(late: bool) -> None:
 
 
 @either_way
-def test_a_function_of_another_region_is_refused(late: bool) -> None:
+def test_a_function_in_another_region_is_rejected(late: bool) -> None:
     function = f"arn:aws:lambda:{WHERE}:function:f".replace("eu-west-1", "us-east-1")
 
     def program() -> None:
@@ -196,7 +196,7 @@ def test_a_function_of_another_region_is_refused(late: bool) -> None:
 
 
 @either_way
-def test_a_credential_in_the_environment_is_refused_unless_it_is_said_to_be_none(late: bool) -> None:
+def test_a_credential_in_the_environment_is_rejected_unless_it_is_listed_as_not_secret(late: bool) -> None:
     url = "postgres://shop:" + "hunter2@db.example.com/shop"
     assert failure(lambda: service("api", environment={"URL": either(late)(url)})) == (
         "environment['URL'] must not be a secret, and is a URL with a password: whoever may describe the resource "
@@ -205,11 +205,11 @@ def test_a_credential_in_the_environment_is_refused_unless_it_is_said_to_be_none
     deploy(lambda: service("api", environment={"URL": either(late)(url)}, not_secret=["URL"]))
 
 
-def test_a_task_definition_has_room_for_the_variables() -> None:
-    # The list, the two keys and what stands between them.
+def test_the_variables_must_fit_in_a_task_definition() -> None:
+    # The list, the two keys and the separators between them.
     around = len('[{"name": "A", "valueFrom": ""}]')
     deploy(lambda: service("api", environment={"A": "x" * (61_440 - around)}))
-    # JSON writes each of these in six bytes.
+    # JSON encodes each of these in six bytes.
     for value, got in (("x" * (61_440 - around + 1), 61_441), ("ä" * 11_000, 66_000 + around)):
         assert failure(partial(service, "api", environment={"A": value})) == (
             f"environment and secrets must have at most 61440 bytes together as JSON, got {got}: "
@@ -245,7 +245,7 @@ def test_a_task_definition_has_room_for_the_variables() -> None:
     ],
     ids=["build", "commands", "pipeline"],
 )
-def test_a_credential_that_whoever_describes_a_project_reads_is_refused(
+def test_a_credential_in_a_projects_plain_variables_is_rejected(
     component: Any, args: Callable[[Late], dict[str, Any]], message: str, late: bool
 ) -> None:
     assert failure(lambda: component("api", **args(either(late)))) == message

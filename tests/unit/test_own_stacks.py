@@ -1,4 +1,4 @@
-"""What must hold for the program with the stack files of this folder's root, whatever a team has made of them."""
+"""Checks of the program with the root's stack files, whatever a team has changed in them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEPLOYED: dict[str, Deployment] = {}
 
 
 def deployed(stack: str) -> Deployment:
-    """What the program registers for the stack; secrets of the file are replaced, as nobody can decrypt them here."""
+    """The resources for the stack; secrets in the file are replaced, because the tests cannot decrypt them."""
     if stack not in DEPLOYED:
         project: str = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["name"]
         config: dict[str, Any] = yaml.safe_load(FILES[stack].read_text())["config"]
@@ -30,7 +30,7 @@ every_stack = pytest.mark.parametrize("stack", FILES)
 
 
 @every_stack
-def test_a_stack_has_one_pipeline_and_says_where_it_is(stack: str) -> None:
+def test_a_stack_has_one_pipeline_and_exports_its_url(stack: str) -> None:
     deployment = deployed(stack)
     assert deployment.only(Pipeline).outputs["console_url"] == deployment.exports["pipeline"]
     exported = {name.partition("-")[0] for name in deployment.exports}

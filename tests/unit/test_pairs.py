@@ -1,4 +1,4 @@
-"""Each source with each strategy that goes with it."""
+"""Each source with each strategy that it can be combined with."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def may(source: str, strategy: str) -> set[tuple[str, str]]:
 
 
 @all_pairs
-def test_aws_and_the_provider_refuse_nothing_of_a_pair(source: str, strategy: str) -> None:
+def test_aws_and_the_provider_accept_every_pair(source: str, strategy: str) -> None:
     resources = deployed(source, strategy)
     refused = [schema.mistakes(r.type, r.inputs) for r in resources if r.type.startswith("aws:")]
     assert [mistakes for mistakes in refused if mistakes] == []
@@ -41,12 +41,12 @@ def test_aws_and_the_provider_refuse_nothing_of_a_pair(source: str, strategy: st
 
 
 @all_pairs
-def test_a_pair_may_do_what_its_source_and_its_strategy_may_do_and_nothing_else(source: str, strategy: str) -> None:
+def test_a_pair_has_the_permissions_of_its_source_and_its_strategy_and_no_others(source: str, strategy: str) -> None:
     common, of_strategy = may("codecommit", "rolling"), may("codecommit", strategy)
     assert may(source, strategy) == may(source, "rolling") - (common - of_strategy) | (of_strategy - common)
 
 
-def test_an_image_is_not_for_the_ecs_action() -> None:
+def test_an_image_source_cannot_be_combined_with_the_ecs_action() -> None:
     error, made = refuse_stack_file("dev", configuration(*REFUSED))
     assert "slipway:stages must not have ecsAction with an image as source, as in ['dev']" in error
     assert made == ["pulumi:pulumi:Stack"]

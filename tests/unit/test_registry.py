@@ -23,7 +23,7 @@ WRITE = ["ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpl
 
 
 def access(repository: Repository) -> list[Any]:
-    """Each kind of access that there is."""
+    """Each kind of access to a repository."""
     return [
         repository.pull_statements(),
         repository.push_statements(),
@@ -59,29 +59,29 @@ def test_only_moving_tags_can_be_overwritten_and_every_push_is_scanned() -> None
     assert (repository.protect, repository.retain) == (True, False)
 
 
-def test_a_commit_id_is_no_moving_tag() -> None:
+def test_a_commit_id_is_not_a_moving_tag() -> None:
     prefixes = [tag.rstrip("*") for tag in MOVING_TAGS]
     assert [p for p in prefixes if set(p) <= set("0123456789abcdef")] == []
 
 
-def test_images_can_be_encrypted_with_a_key_of_ones_own() -> None:
+def test_images_can_be_encrypted_with_a_customer_managed_key() -> None:
     key = "arn:aws:kms:eu-west-1:123456789012:key/k"
     repository = only(deploy(lambda: registry("storefront", kms_key_arn=key)), REPOSITORY)
     assert repository.inputs["encryptionConfigurations"] == [{"encryptionType": "KMS", "kmsKey": key}]
 
 
-def test_a_repository_can_be_deleted_with_its_images_where_that_is_said_by_name() -> None:
+def test_a_repository_can_be_deleted_with_its_images_if_force_delete_is_set() -> None:
     repository = only(deploy(lambda: registry("storefront", force_delete=True)), REPOSITORY)
     assert (repository.protect, repository.inputs["forceDelete"]) == (False, True)
 
 
 def test_only_the_repository_is_protected() -> None:
-    """What is in its way when a setting changes is replaced."""
+    """Other resources are replaced when a setting changes."""
     resources = deploy(lambda: registry("storefront", pull_principals=["arn:aws:iam::111122223333:role/x"]))
     assert [resource.type for resource in resources if resource.protect] == [REPOSITORY]
 
 
-def test_a_repository_is_looked_up_where_its_component_works() -> None:
+def test_a_repository_is_looked_up_where_its_component_is_deployed() -> None:
     def program() -> None:
         Registry("storefront", opts=pulumi.ResourceOptions(provider=aws.Provider("there", region="us-east-1")))
 
@@ -103,7 +103,7 @@ ALIAS, KEYS = (
     [
         (None, ("AES256", ""), False),
         (KEYS[0], ("KMS", KEYS[0]), False),
-        # Which key an alias is for, only AWS knows.
+        # Only AWS knows which key an alias refers to.
         (ALIAS, ("KMS", KEYS[0]), False),
         (KEYS[0], ("AES256", ""), True),
         (ALIAS, ("AES256", ""), True),
@@ -113,7 +113,7 @@ ALIAS, KEYS = (
     ],
 )
 @pytest.mark.parametrize("late", [False, True], ids=["known at once", "known later"])
-def test_another_encryption_than_the_repository_has_is_refused(
+def test_a_change_of_the_repositorys_encryption_is_rejected(
     monkeypatch: pytest.MonkeyPatch, key: str | None, found: tuple[str, str], refused: bool, late: bool
 ) -> None:
     encryption = SimpleNamespace(encryption_type=found[0], kms_key=found[1])
@@ -132,7 +132,7 @@ def test_another_encryption_than_the_repository_has_is_refused(
 
 
 @pytest.mark.parametrize("answer", [Exception("couldn't find resource"), None])
-def test_a_repository_that_is_not_there_or_cannot_be_read_is_not_compared(
+def test_a_repository_that_is_missing_or_cannot_be_read_is_not_compared(
     monkeypatch: pytest.MonkeyPatch, answer: Exception | None
 ) -> None:
     def get_repository(name: str, opts: pulumi.InvokeOptions) -> Any:
@@ -144,11 +144,11 @@ def test_a_repository_that_is_not_there_or_cannot_be_read_is_not_compared(
     assert only(deploy(lambda: registry("web", kms_key_arn=KEYS[0])), REPOSITORY).protect is True
 
 
-def test_nobody_else_may_pull_unless_they_are_named() -> None:
+def test_other_principals_may_not_pull_by_default() -> None:
     assert of_type(deploy(lambda: Registry("storefront")), "aws:ecr/repositoryPolicy:RepositoryPolicy") == []
 
 
-def test_principals_that_are_named_may_pull_and_do_nothing_else() -> None:
+def test_given_principals_may_pull_and_do_nothing_else() -> None:
     role = "arn:aws:iam::111122223333:role/x"
     pull = named(deploy(lambda: registry("storefront", pull_principals=[role])), "storefront-pull")
     assert pull.inputs["repository"] == "storefront"
@@ -158,20 +158,20 @@ def test_principals_that_are_named_may_pull_and_do_nothing_else() -> None:
     }
 
 
-def test_each_kind_of_access_is_to_this_repository_alone() -> None:
+def test_each_kind_of_access_is_to_this_repository_only() -> None:
     assert resolved(lambda: access(Registry("storefront"))) == ACCESS
 
 
-def test_a_repository_that_exists_already_is_only_looked_up() -> None:
+def test_an_existing_repository_is_only_looked_up() -> None:
     resources = deploy(lambda: ExistingRegistry("storefront"))
     assert [resource.type for resource in resources] == ["pulumi:pulumi:Stack"]
 
 
-def test_a_repository_that_exists_already_means_the_same_access() -> None:
+def test_an_existing_repository_has_the_same_kinds_of_access() -> None:
     assert resolved(lambda: access(ExistingRegistry("storefront"))) == ACCESS
 
 
-def test_a_repository_that_exists_already_is_known_by_its_name() -> None:
+def test_an_existing_repository_is_identified_by_its_name() -> None:
     def program() -> list[Any]:
         made = ExistingRegistry("team/storefront")
         return [made.repository_name, made.url, made.arn]
@@ -183,7 +183,7 @@ def test_a_repository_that_exists_already_is_known_by_its_name() -> None:
     ]
 
 
-def test_a_repository_that_exists_already_is_looked_up_where_its_provider_works() -> None:
+def test_an_existing_repository_is_looked_up_where_its_provider_is_configured() -> None:
     def program() -> None:
         there = aws.Provider("there", region="us-east-1")
         ExistingRegistry("storefront", pulumi.InvokeOptions(provider=there))
@@ -195,7 +195,7 @@ def test_a_repository_that_exists_already_is_looked_up_where_its_provider_works(
     )
 
 
-def test_the_lifecycle_policy_is_for_the_repository_and_the_same_text_each_time() -> None:
+def test_the_lifecycle_policy_is_for_the_repository_and_its_text_is_deterministic() -> None:
     policy = named(deploy(lambda: registry("storefront", keep_images=3)), "storefront-lifecycle")
     assert policy.inputs["repository"] == "storefront"
     assert policy.json("policy") == lifecycle_policy(RegistryArgs(keep_images=3))
@@ -213,10 +213,10 @@ def image(age_days: int, *tags: str) -> Image:
 
 
 def expired(policy: dict[str, Any], images: list[Image], sees_protected: bool) -> set[Image]:
-    """What ECR's documented evaluation expires.
+    """The images that expire by ECR's documented evaluation.
 
     Rules are applied by priority. An image that matches the tagging requirements of a rule cannot be expired by a rule
-    of lower priority; whether such a rule still counts it, the page leaves open.
+    of lower priority; the page does not say whether such a rule still counts it.
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html
     """
     gone: set[Image] = set()
@@ -249,7 +249,7 @@ either_reading = pytest.mark.parametrize("sees_protected", [True, False])
 
 
 @either_reading
-def test_old_builds_expire_and_what_is_live_or_verified_does_not(sees_protected: bool) -> None:
+def test_old_builds_expire_but_live_and_verified_images_do_not(sees_protected: bool) -> None:
     builds = [image(age, f"commit{age}") for age in range(1, 6)]
     kept = [
         image(2000, "commit2000", "live-prod"),
@@ -264,7 +264,7 @@ def test_old_builds_expire_and_what_is_live_or_verified_does_not(sees_protected:
 
 
 @either_reading
-def test_whatever_is_in_a_repository_only_untagged_images_and_old_builds_expire(sees_protected: bool) -> None:
+def test_in_any_repository_only_untagged_images_and_old_builds_expire(sees_protected: bool) -> None:
     chance = random.Random(7)
     tags = ["live-a", "live-b", "verified-a", "verified-a-0", "verified-b-19", "cache"]
     policy = lifecycle_policy(RegistryArgs(keep_images=2, untagged_days=1))
@@ -282,7 +282,7 @@ def test_whatever_is_in_a_repository_only_untagged_images_and_old_builds_expire(
     assert {tag[:6] for i in gone for tag in i.tags} == {"commit"}
 
 
-def test_the_policy_obeys_the_rules_that_ecr_has_for_policies() -> None:
+def test_the_policy_complies_with_ecrs_rules_for_policies() -> None:
     rules = lifecycle_policy(RegistryArgs())["rules"]
     selections = [rule["selection"] for rule in rules]
     assert [rule["rulePriority"] for rule in rules] == [1, 2, 3, 4, 6]
@@ -292,7 +292,7 @@ def test_the_policy_obeys_the_rules_that_ecr_has_for_policies() -> None:
 
 
 @either_reading
-def test_short_lived_builds_expire_after_their_time_and_what_is_live_or_verified_does_not(sees_protected: bool) -> None:
+def test_short_lived_builds_expire_after_their_days_but_live_and_verified_images_do_not(sees_protected: bool) -> None:
     young = [image(age, f"commit{age}") for age in range(1, 15)]
     old = [image(age, f"commit{age}") for age in (15, 16, 300)]
     kept = [
@@ -305,7 +305,7 @@ def test_short_lived_builds_expire_after_their_time_and_what_is_live_or_verified
     assert expired(policy, [*kept, *young, *old], sees_protected) == set(old)
 
 
-def test_builds_expire_by_their_age_only_where_that_is_asked_for() -> None:
+def test_builds_expire_by_age_only_if_expire_days_is_set() -> None:
     always = lifecycle_policy(RegistryArgs())["rules"]
     rules = lifecycle_policy(RegistryArgs(expire_days=14))["rules"]
     assert rules == [
@@ -327,12 +327,12 @@ def test_builds_expire_by_their_age_only_where_that_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("name", ["ab", "storefront-dev", "team/app.web__x", "a" * 256])
-def test_names_of_repositories_are_accepted(name: str) -> None:
+def test_valid_names_of_repositories_are_accepted(name: str) -> None:
     assert only(deploy(lambda: Registry(name)), REPOSITORY).inputs["name"] == name
 
 
 @pytest.mark.parametrize("name", ["a", "Storefront", "-app", "app-", "a//b", "a" * 257])
-def test_what_is_no_name_of_a_repository_is_refused(name: str) -> None:
+def test_invalid_names_of_repositories_are_rejected(name: str) -> None:
     with pytest.raises(ValueError) as error:
         Registry(name)
     rule = "a registry's name must be 2 to 256 characters of a-z, 0-9 and . _ - / between them, got "

@@ -15,7 +15,7 @@ RIGHT: dict[str, Any] = {
 }
 
 
-def test_inputs_as_the_provider_knows_them_have_no_mistakes() -> None:
+def test_valid_inputs_have_no_mistakes() -> None:
     assert mistakes(SERVICE, RIGHT) == []
 
 
@@ -43,11 +43,11 @@ def test_inputs_as_the_provider_knows_them_have_no_mistakes() -> None:
         ({"tags": ["a"]}, ".tags: ['a'] is not a map"),
     ],
 )
-def test_a_mistake_is_told_by_its_path(wrong: dict[str, Any], mistake: str) -> None:
+def test_a_mistake_is_reported_with_its_path(wrong: dict[str, Any], mistake: str) -> None:
     assert mistakes(SERVICE, {**RIGHT, **wrong}) == [mistake]
 
 
-def test_what_a_resource_needs_is_asked_for() -> None:
+def test_missing_required_properties_are_reported() -> None:
     assert mistakes("aws:iam/role:Role", {"name": "x"}) == [".assumeRolePolicy: required"]
 
 
@@ -68,7 +68,7 @@ STAGE: dict[str, Any] = {"name": "Source", "actions": []}
         ({"name": "web", "stages": [{**STAGE, "name": "a/b"}]}, ".pipeline.stages[0].name: 'a/b' does not match"),
     ],
 )
-def test_what_an_api_would_refuse_is_told(request_: dict[str, Any], mistake: str) -> None:
+def test_requests_that_an_api_would_reject_are_reported(request_: dict[str, Any], mistake: str) -> None:
     role = "arn:aws:iam::123456789012:role/x"
     [args] = shapes.mistakes("codepipeline", "CreatePipeline", {"pipeline": {"roleArn": role, **request_}})
     assert args[: len(mistake)] == mistake

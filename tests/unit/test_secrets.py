@@ -1,4 +1,4 @@
-"""Environment variables: which may stand in the open, and what reading the others takes."""
+"""Environment variables: which may be plain text, and what reading the others needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unit.harness import deploy, resolved
 WHERE = "eu-west-1:123456789012"
 A_SECRET = f"arn:aws:secretsmanager:{WHERE}:secret:db-a1b2c3"
 A_PARAMETER = f"arn:aws:ssm:{WHERE}:parameter/token"
-# Put together here, so that whoever looks for credentials in this repository finds none.
+# Assembled here, so that scanners for credentials find none in this repository.
 CREDENTIALS = {
     "an access key of AWS": "AKIA" + "IOSFODNN7EXAMPLE",
     "a private key": "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE",
@@ -28,7 +28,7 @@ CREDENTIALS = {
 
 
 @pytest.mark.parametrize(("kind", "value"), CREDENTIALS.items())
-def test_a_credential_is_known_by_its_form(kind: str, value: str) -> None:
+def test_a_credential_is_recognized_by_its_format(kind: str, value: str) -> None:
     assert credential(value) == kind
     assert credential(f"before {value} after") == kind
 
@@ -41,7 +41,7 @@ def test_a_credential_is_known_by_its_form(kind: str, value: str) -> None:
         "https://shop.example.com/path?user=a@b",
         "postgres://db.example.com/shop",
         "postgres://shop@db.example.com/shop",
-        # A place for one.
+        # A placeholder.
         "postgres://shop:${PASSWORD}@db.example.com/shop",
         "postgres://shop:{password}@db.example.com/shop",
         "postgres://shop:<password>@db.example.com/shop",
@@ -52,7 +52,7 @@ def test_a_credential_is_known_by_its_form(kind: str, value: str) -> None:
         "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     ],
 )
-def test_what_has_no_form_of_a_credential_is_none(value: str) -> None:
+def test_values_without_the_format_of_a_credential_are_accepted(value: str) -> None:
     assert credential(value) is None
 
 
@@ -61,7 +61,7 @@ def broken(values: dict[str, Any], not_secret: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize(("kind", "value"), CREDENTIALS.items())
-def test_a_credential_in_the_open_is_refused_unless_it_is_said_to_be_none(kind: str, value: str) -> None:
+def test_a_plain_credential_is_rejected_unless_it_is_listed_as_not_secret(kind: str, value: str) -> None:
     assert broken({"A": value, "B": "b"}, []) == [
         f"environment['A'] must not be a secret, and is {kind}: whoever may describe the resource reads it; move it, "
         "or name it in not_secret if it is none"
@@ -69,7 +69,7 @@ def test_a_credential_in_the_open_is_refused_unless_it_is_said_to_be_none(kind: 
     assert broken({"A": value, "B": "b"}, ["A"]) == []
 
 
-def test_what_is_said_to_be_none_is_there() -> None:
+def test_names_listed_as_not_secret_must_exist() -> None:
     assert broken({"A": "a"}, ["A", "B"]) == ["not_secret must be names that environment has, got ['B']"]
 
 
@@ -77,7 +77,7 @@ def exported(values: Callable[[], dict[str, Any]], not_secret: list[str]) -> Cal
     return lambda: plaintext_values("environment", values(), not_secret, "move it")
 
 
-def test_outputs_in_the_open_are_what_they_will_be() -> None:
+def test_plain_outputs_resolve_to_the_same_value() -> None:
     output, url = pulumi.Output.from_input, CREDENTIALS["a URL with a password"]
     assert resolved(exported(lambda: {"A": output("a"), "B": "b"}, [])) == {"A": "a", "B": "b"}
     assert resolved(exported(lambda: {"A": output(url)}, ["A"])) == {"A": url}
@@ -91,7 +91,7 @@ def test_outputs_in_the_open_are_what_they_will_be() -> None:
         (lambda: pulumi.Output.concat("prefix-", pulumi.Output.secret("hunter2")), "a secret Output"),
     ],
 )
-def test_an_output_in_the_open_fails_when_it_is_a_secret(value: Callable[[], Any], kind: str) -> None:
+def test_a_plain_output_fails_if_it_is_a_credential(value: Callable[[], Any], kind: str) -> None:
     with pytest.raises(Exception) as error:
         deploy(lambda: pulumi.export("it", exported(lambda: {"A": value()}, [])()))
     assert str(error.value) == (
@@ -100,7 +100,7 @@ def test_an_output_in_the_open_fails_when_it_is_a_secret(value: Callable[[], Any
     )
 
 
-def test_a_name_is_in_one_of_both() -> None:
+def test_a_name_cannot_be_both_a_variable_and_a_secret() -> None:
     assert [message for wrong, message in names_twice({"A": "", "B": ""}, {"B": "", "C": ""}) if wrong] == [
         "environment must not have the names that secrets has, got ['B'] in both"
     ]
@@ -116,7 +116,7 @@ GET_PARAMETER = {"Effect": "Allow", "Action": ["ssm:GetParameters"], "Resource":
     ("names", "statements"),
     [("ABC", [GET_SECRET, GET_PARAMETER]), ("AB", [GET_SECRET]), ("C", [GET_PARAMETER]), ("", [])],
 )
-def test_a_policy_has_a_statement_for_each_kind_of_reference_that_there_is(
+def test_a_policy_has_a_statement_for_each_kind_of_reference_that_is_used(
     names: str, statements: list[Any], late: bool
 ) -> None:
     def program() -> Any:
@@ -127,7 +127,7 @@ def test_a_policy_has_a_statement_for_each_kind_of_reference_that_there_is(
     assert json.loads(resolved(program))["Statement"] == statements
 
 
-def test_forms_of_references() -> None:
+def test_the_formats_of_references() -> None:
     assert [bool(SECRET.fullmatch(value)) for value in (A_SECRET, SECRETS["A"], f"{A_SECRET}:key", A_PARAMETER)] == [
         True,
         True,

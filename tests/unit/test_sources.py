@@ -29,21 +29,21 @@ def refusal(source: Any, **args: Any) -> str:
     return str(error.value)
 
 
-def test_the_providers_are_called_what_codepipeline_calls_them() -> None:
+def test_the_providers_have_codepipelines_names() -> None:
     assert CodeCommit(repository="x").provider == "CodeCommit"
     assert connection().provider == "CodeStarSourceConnection"
     assert S3Object(bucket="acme-sources", key="app.zip").provider == "S3"
     assert EcrImage(repository="storefront", tag="verified-dev").provider == "ECR"
 
 
-def test_the_revision_of_a_source_is_the_variable_that_its_action_has() -> None:
+def test_the_revision_of_a_source_is_the_output_variable_of_its_action() -> None:
     assert CodeCommit(repository="x").revision == "#{Source.CommitId}"
     assert connection().revision == "#{Source.CommitId}"
     assert S3Object(bucket="acme-sources", key="app.zip").revision == "s3-#{Source.VersionId}"
     assert EcrImage(repository="storefront", tag="verified-dev").revision == "#{Source.ImageDigest}"
 
 
-def test_every_source_says_what_starts_the_pipeline() -> None:
+def test_every_source_describes_what_starts_the_pipeline() -> None:
     assert resolved(
         lambda: [
             CodeCommit(repository="storefront", branch="release").change,
@@ -73,14 +73,14 @@ def test_an_archive_is_not_polled() -> None:
     }
 
 
-def test_an_image_is_taken_by_its_tag() -> None:
+def test_an_image_is_identified_by_its_tag() -> None:
     assert EcrImage(repository="storefront-dev", tag="verified-dev").configuration() == {
         "RepositoryName": "storefront-dev",
         "ImageTag": "verified-dev",
     }
 
 
-def test_a_connection_leaves_the_start_to_the_trigger() -> None:
+def test_a_connection_is_started_by_the_trigger() -> None:
     assert resolved(lambda: connection(branch="release").configuration(GITHUB)) == {
         "ConnectionArn": GITHUB,
         "FullRepositoryId": "acme/storefront",
@@ -90,7 +90,7 @@ def test_a_connection_leaves_the_start_to_the_trigger() -> None:
     }
 
 
-def test_codecommit_needs_its_one_repository() -> None:
+def test_codecommit_needs_access_to_its_repository_only() -> None:
     assert resolved(lambda: CodeCommit(repository="storefront").statements(Here().place)) == [
         {
             "Effect": "Allow",
@@ -107,7 +107,7 @@ def test_codecommit_needs_its_one_repository() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["codeconnections", "codestar-connections"])
-def test_a_connection_may_be_used_under_either_prefix_and_no_other_one(prefix: str) -> None:
+def test_a_connection_may_be_used_with_either_prefix_and_no_other_connection_may(prefix: str) -> None:
     arn = f"arn:aws:{prefix}:eu-west-1:123456789012:connection/0f-1"
     assert resolved(lambda: connection(arn=arn).statements(Here().place, arn)) == [
         {"Effect": "Allow", "Action": ["codeconnections:UseConnection"], "Resource": GITHUB},
@@ -119,7 +119,7 @@ def test_a_connection_may_be_used_under_either_prefix_and_no_other_one(prefix: s
     ]
 
 
-def test_an_archive_needs_its_one_object_and_to_look_at_its_bucket() -> None:
+def test_an_archive_needs_access_to_its_object_and_the_versioning_of_its_bucket() -> None:
     assert resolved(lambda: S3Object(bucket="acme-sources", key="a/b.zip").statements(Here().place)) == [
         {"Effect": "Allow", "Action": ["s3:GetObject", "s3:GetObjectVersion"], "Resource": f"{ARCHIVE}/a/b.zip"},
         {
@@ -130,14 +130,14 @@ def test_an_archive_needs_its_one_object_and_to_look_at_its_bucket() -> None:
     ]
 
 
-def test_an_archive_that_is_encrypted_needs_its_key() -> None:
+def test_an_encrypted_archive_needs_access_to_its_key() -> None:
     source = S3Object(bucket="acme-sources", key="a/b.zip", kms_key_arn=KMS_KEY)
     decrypt = {"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": KMS_KEY}
     plain = resolved(lambda: S3Object(bucket="acme-sources", key="a/b.zip").statements(Here().place))
     assert resolved(lambda: source.statements(Here().place)) == [*plain, decrypt]
 
 
-def test_an_image_needs_to_be_seen_in_its_one_repository() -> None:
+def test_an_image_needs_access_to_its_repository_only() -> None:
     assert resolved(lambda: EcrImage(repository="storefront", tag="verified-dev").statements(Here().place)) == [
         {
             "Effect": "Allow",
@@ -168,7 +168,7 @@ def test_the_event_of_an_archive_is_an_upload_of_that_key_to_that_bucket() -> No
     }
 
 
-def test_the_event_of_an_image_is_a_push_of_that_tag_to_that_repository_that_succeeded() -> None:
+def test_the_event_of_an_image_is_a_successful_push_of_that_tag_to_that_repository() -> None:
     assert resolved(lambda: EcrImage(repository="storefront", tag="verified-dev").event_pattern(Here().place)) == {
         "source": ["aws.ecr"],
         "detail-type": ["ECR Image Action"],
@@ -185,21 +185,21 @@ def test_pushes_to_its_branch_start_the_pipeline_of_a_connection() -> None:
     assert connection(branch="release").starts() == ([Push(branches=Filter(includes=["release"]))], [])
 
 
-def test_pushes_that_are_told_start_the_pipeline_instead_of_those_to_the_branch() -> None:
+def test_given_pushes_start_the_pipeline_instead_of_those_to_the_branch() -> None:
     push = [Push(tags=Filter(includes=["v*"])), Push(branches=Filter(excludes=["wip/*"]))]
     assert connection(push=push).starts() == (push, ())
 
 
-def test_pull_requests_that_are_told_start_the_pipeline_instead_of_pushes() -> None:
+def test_given_pull_requests_start_the_pipeline_instead_of_pushes() -> None:
     requests = [PullRequest(branches=FILTER)]
     assert connection(pull_requests=requests).starts() == ((), requests)
 
 
-def test_a_pull_request_counts_when_it_is_opened_and_when_it_is_changed() -> None:
+def test_a_pull_request_counts_when_it_is_opened_and_when_it_is_updated() -> None:
     assert PullRequest(branches=FILTER).events == ("OPEN", "UPDATED")
 
 
-def test_a_source_is_taken_from_main_unless_it_is_told() -> None:
+def test_the_default_branch_of_a_source_is_main() -> None:
     assert (CodeCommit(repository="x").branch, connection().branch) == ("main", "main")
 
 
@@ -209,16 +209,16 @@ def test_repositories_with_and_without_groups_are_accepted(repository: str) -> N
 
 
 @pytest.mark.parametrize("branch", ["main", "feature/x_1.2-y", "release@2", "ä", "a" * 255])
-def test_names_of_branches_are_accepted(branch: str) -> None:
+def test_valid_names_of_branches_are_accepted(branch: str) -> None:
     assert (CodeCommit(repository="x", branch=branch).branch, connection(branch=branch).branch) == (branch, branch)
 
 
 @pytest.mark.parametrize("provider", ["Bitbucket", "GitHub", "GitLab", "AzureDevOps"])
-def test_a_new_connection_can_be_made_to_each_provider_that_needs_no_host(provider: str) -> None:
+def test_a_new_connection_can_be_created_to_each_provider_without_a_host(provider: str) -> None:
     assert connection(arn=None, provider_type=provider).provider_type == provider
 
 
-def test_a_new_connection_can_be_made_to_a_host() -> None:
+def test_a_new_connection_can_be_created_to_a_host() -> None:
     assert connection(arn=None, host_arn=HOST).host_arn == HOST
 
 
@@ -235,7 +235,7 @@ def test_a_new_connection_can_be_made_to_a_host() -> None:
         (Push, {"tags": FILTER}),
     ],
 )
-def test_what_is_just_within_the_rules_is_accepted(source: Any, args: dict[str, Any]) -> None:
+def test_settings_at_the_limits_are_accepted(source: Any, args: dict[str, Any]) -> None:
     made = source(**args)
     assert {name: getattr(made, name) for name in args} == args
 
@@ -281,7 +281,7 @@ WAYS = (
         ),
     ],
 )
-def test_what_is_no_source_is_refused_with_the_rule(source: Any, args: dict[str, Any], message: str) -> None:
+def test_an_invalid_source_is_rejected_with_the_rule(source: Any, args: dict[str, Any], message: str) -> None:
     assert refusal(source, **args) == message
 
 

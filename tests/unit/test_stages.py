@@ -21,7 +21,7 @@ def refusal(make: Any, **args: Any) -> str:
     return str(error.value)
 
 
-def test_a_stage_releases_at_any_time_by_itself_and_tests_nothing_unless_it_is_told() -> None:
+def test_by_default_a_stage_releases_at_any_time_without_approval_or_tests() -> None:
     def args() -> list[object]:
         stage = DeployStage(service=service("api"))
         return [stage.approval is None, stage.tests is None, stage.window is None]
@@ -29,12 +29,12 @@ def test_a_stage_releases_at_any_time_by_itself_and_tests_nothing_unless_it_is_t
     assert resolved(args) == [True, True, True]
 
 
-def test_an_approval_asks_nobody_and_waits_a_day_unless_it_is_told() -> None:
+def test_by_default_an_approval_notifies_nobody_and_waits_a_day() -> None:
     approval = Approval()
     assert (approval.notify, approval.timeout_minutes, approval.link) == ((), 1440, None)
 
 
-def test_a_window_is_in_utc_unless_it_is_told() -> None:
+def test_a_window_is_in_utc_by_default() -> None:
     assert window().time_zone == "UTC"
 
 
@@ -42,25 +42,25 @@ EITHER = "cron must have a ? for either the day of the month or the day of the w
 
 
 @pytest.mark.parametrize("cron", ["* * 9-16 * * MON-FRI", "* * 9-16 ? * ?"])
-def test_one_of_the_two_days_of_a_window_is_not_given(cron: str) -> None:
+def test_exactly_one_of_the_two_days_of_a_window_is_a_question_mark(cron: str) -> None:
     assert refusal(window, cron=cron) == EITHER + repr(cron)
 
 
-def test_a_window_whose_days_and_times_are_both_wrong_is_refused_for_both() -> None:
+def test_a_window_with_invalid_days_and_times_is_rejected_for_both() -> None:
     lines = refusal(window, cron="* * 25 * * MON").split("\n")
     assert (len(lines), lines[1]) == (2, EITHER + "'* * 25 * * MON'")
 
 
-def test_aws_says_what_is_a_time_zone_where_the_machine_knows_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_aws_validates_the_time_zone_if_the_machine_has_no_time_zone_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zoneinfo, "available_timezones", set)
     assert window(time_zone="Europe/Berlin").time_zone == "Europe/Berlin"
 
 
-# Whether a release with its tests and its way back fits into the day that an action may take
+# Whether a release with its tests and its rollback fits into the day that an action may take
 
 
 def lasting(minutes: int) -> Any:
-    """Called by another name, or pytest would take the class for tests."""
+    """A different name, because pytest would collect the class as tests."""
     return StageTests(commands=["make smoke"], timeout_minutes=minutes)
 
 
@@ -83,19 +83,19 @@ LONG = Canary(deadline_minutes=100, canary_bake_minutes=300, bake_minutes=200)
         (LONG, 200, []),
         (LONG, 201, [too_long(600, 1401)]),
         (LONG, 480, [too_long(600, 1680)]),
-        # The longest that a strategy can be.
+        # The longest possible strategy.
         (Canary(canary_bake_minutes=350, bake_minutes=300), 80, []),
         (Canary(canary_bake_minutes=350, bake_minutes=300), 81, [too_long(660, 1401)]),
     ],
 )
-def test_a_release_its_tests_and_its_way_back_fit_into_a_day(
+def test_a_release_with_its_tests_and_its_rollback_fits_into_a_day(
     strategy: Strategy, minutes: int | None, messages: list[str]
 ) -> None:
     args = stage_rules(strategy, lasting(minutes) if minutes else None)
     assert [message for wrong, message in args if wrong] == messages
 
 
-def test_a_stage_that_does_not_fit_into_a_day_is_refused() -> None:
+def test_a_stage_that_does_not_fit_into_a_day_is_rejected() -> None:
     def stage() -> DeployStage:
         return DeployStage(service=service("api", strategy=LONG), tests=lasting(201))
 

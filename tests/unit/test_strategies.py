@@ -29,7 +29,7 @@ def test_by_default_no_capacity_is_lost_during_a_deployment() -> None:
 @pytest.mark.parametrize(
     ("least", "most", "deadline"), [(0, 100, 3), (99, 100, 10), (100, 101, 10), (100, 200, 180), (0, 200, 10)]
 )
-def test_what_lets_ecs_replace_tasks_is_accepted(least: int, most: int, deadline: int) -> None:
+def test_settings_with_which_ecs_can_replace_tasks_are_accepted(least: int, most: int, deadline: int) -> None:
     rolling = Rolling(minimum_healthy_percent=least, maximum_percent=most, deadline_minutes=deadline)
     assert rolling.configuration() == {
         "strategy": "ROLLING",
@@ -39,7 +39,7 @@ def test_what_lets_ecs_replace_tasks_is_accepted(least: int, most: int, deadline
     assert rolling.total_minutes == deadline
 
 
-def test_codepipelines_own_action_waits_an_hour_at_most() -> None:
+def test_codepipelines_own_action_waits_at_most_an_hour() -> None:
     assert Rolling().ecs_action is False
     assert Rolling(ecs_action=True, deadline_minutes=60).ecs_action is True
     assert refusal(Rolling, ecs_action=True, deadline_minutes=61) == (
@@ -47,7 +47,7 @@ def test_codepipelines_own_action_waits_an_hour_at_most() -> None:
     )
 
 
-def test_a_deployment_that_could_neither_stop_nor_start_a_task_is_refused() -> None:
+def test_a_deployment_that_could_neither_stop_nor_start_a_task_is_rejected() -> None:
     assert refusal(Rolling, minimum_healthy_percent=100, maximum_percent=100) == (
         "maximum_percent must be above 100 with minimum_healthy_percent=100, got 100: "
         "ECS could neither stop an old task nor start a new one"
@@ -63,7 +63,7 @@ def test_a_blue_green_deployment_shifts_at_once_and_bakes() -> None:
     }
 
 
-def test_a_canary_gets_a_share_first() -> None:
+def test_a_canary_gets_a_percentage_first() -> None:
     assert Canary(percent=12.5, canary_bake_minutes=4, bake_minutes=7).configuration() == {
         "strategy": "CANARY",
         "bakeTimeInMinutes": 7,
@@ -83,7 +83,7 @@ def test_a_linear_deployment_shifts_in_steps() -> None:
     }
 
 
-def test_what_ecs_is_told_by_default() -> None:
+def test_the_deployment_configuration_of_ecs_by_default() -> None:
     both = {"bakeTimeInMinutes": 10, "minimumHealthyPercent": 100, "maximumPercent": 200}
     canary = {"canaryConfiguration": {"canaryPercent": 10, "canaryBakeTimeInMinutes": 10}}
     linear = {"linearConfiguration": {"stepPercent": 10, "stepBakeTimeInMinutes": 6}}
@@ -97,7 +97,7 @@ def test_what_ecs_is_told_by_default() -> None:
     assert Linear().configuration() == {"strategy": "LINEAR", **both, **linear}
 
 
-def test_codedeploy_leaves_nothing_to_tell_ecs() -> None:
+def test_with_codedeploy_there_is_no_deployment_configuration_for_ecs() -> None:
     assert CodeDeployBlueGreen().configuration() == {}
 
 
@@ -120,7 +120,7 @@ def test_codedeploy_leaves_nothing_to_tell_ecs() -> None:
         (Linear(step_percent=3, step_bake_minutes=1, bake_minutes=0, deadline_minutes=3), 33, 36),
     ],
 )
-def test_a_deployment_is_late_after_all_that_it_waits_for(strategy: BlueGreen, shift: int, total: int) -> None:
+def test_a_deployment_is_late_after_everything_that_it_waits_for(strategy: BlueGreen, shift: int, total: int) -> None:
     assert (strategy.shift_minutes, strategy.total_minutes) == (shift, total)
 
 
@@ -134,7 +134,7 @@ def test_a_deployment_is_late_after_all_that_it_waits_for(strategy: BlueGreen, s
         ({"deployment_config": "CodeDeployDefault.ECSLinear10PercentEvery3Minutes"}, 47),
         ({"on_ready": "STOP_DEPLOYMENT", "wait_minutes": 1, "termination_minutes": 0, "deadline_minutes": 3}, 9),
         ({"on_ready": "STOP_DEPLOYMENT", "wait_minutes": 600}, 625),
-        # Just within what one action can wait for.
+        # Just within the time that one action can wait.
         ({"termination_minutes": 645}, 660),
     ],
 )
@@ -142,7 +142,7 @@ def test_a_deployment_of_codedeploy_is_late_after_all_its_timers(args: dict[str,
     assert CodeDeployBlueGreen(**args).total_minutes == total
 
 
-def test_a_hook_waits_an_hour_and_then_rolls_back_unless_it_is_told() -> None:
+def test_by_default_a_hook_waits_an_hour_and_then_rolls_back() -> None:
     assert (hook().timeout_minutes, hook().on_timeout) == (60, "ROLLBACK")
     assert hook(timeout_minutes=1440, on_timeout="CONTINUE").on_timeout == "CONTINUE"
 
@@ -157,12 +157,12 @@ def test_a_hook_waits_an_hour_and_then_rolls_back_unless_it_is_told() -> None:
         "POST_PRODUCTION_TRAFFIC_SHIFT",
     ],
 )
-def test_a_deployment_can_pause_where_it_does_not_shift_traffic(stage: str) -> None:
+def test_a_deployment_can_pause_at_stages_that_do_not_shift_traffic(stage: str) -> None:
     assert Hook(stages=[stage]).function_arn is None
 
 
 @pytest.mark.parametrize("stage", ["TEST_TRAFFIC_SHIFT", "PRODUCTION_TRAFFIC_SHIFT"])
-def test_a_deployment_cannot_pause_while_it_shifts_traffic_but_can_ask_a_function(stage: str) -> None:
+def test_a_deployment_cannot_pause_while_it_shifts_traffic_but_can_call_a_function(stage: str) -> None:
     assert Hook(stages=[stage], function_arn=FUNCTION).stages == [stage]
     assert refusal(Hook, stages=["PRE_SCALE_UP", stage]) == (
         "stages of a hook without function_arn, a pause, must not be "
@@ -181,7 +181,7 @@ def test_a_deployment_cannot_pause_while_it_shifts_traffic_but_can_ask_a_functio
         ),
     ],
 )
-def test_what_is_no_hook_is_refused_with_the_rule(args: dict[str, Any], message: str) -> None:
+def test_an_invalid_hook_is_rejected_with_the_rule(args: dict[str, Any], message: str) -> None:
     assert refusal(hook, **args) == message
 
 
@@ -202,7 +202,7 @@ TOGETHER = (
         (Linear, {"step_percent": 99.9, "step_bake_minutes": 640}),
     ],
 )
-def test_what_is_just_within_the_rules_of_a_shift_is_accepted(strategy: Any, args: dict[str, Any]) -> None:
+def test_shifts_at_the_limits_are_accepted(strategy: Any, args: dict[str, Any]) -> None:
     made = strategy(**args)
     assert {name: getattr(made, name) for name in args} == args
 
@@ -236,7 +236,7 @@ def test_what_is_just_within_the_rules_of_a_shift_is_accepted(strategy: Any, arg
         ),
     ],
 )
-def test_what_is_no_shift_is_refused_with_the_rules(strategy: Any, args: dict[str, Any], messages: list[str]) -> None:
+def test_an_invalid_shift_is_rejected_with_the_rules(strategy: Any, args: dict[str, Any], messages: list[str]) -> None:
     assert refusal(strategy, **args).split("\n") == messages
 
 
@@ -265,5 +265,7 @@ CODEDEPLOY_TOGETHER = (
         ({"termination_minutes": 646}, [CODEDEPLOY_TOGETHER.format(661)]),
     ],
 )
-def test_what_codedeploy_cannot_do_is_refused_with_the_rules(args: dict[str, Any], messages: list[str]) -> None:
+def test_settings_that_codedeploy_does_not_support_are_rejected_with_the_rules(
+    args: dict[str, Any], messages: list[str]
+) -> None:
     assert refusal(CodeDeployBlueGreen, **args).split("\n") == messages

@@ -1,4 +1,4 @@
-"""`slipway.testing`, as somebody's own tests use it."""
+"""`slipway.testing`, as a team's own tests use it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def queue() -> None:
     pulumi.export("id", made.id)
 
 
-def test_the_exports_are_what_aws_would_answer() -> None:
+def test_the_exports_are_what_aws_would_return() -> None:
     url = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
     assert deploy(queue).exports == {"url": url, "arn": "arn:aws:sqs:eu-west-1:123456789012:orders", "id": url}
 
@@ -78,7 +78,7 @@ def test_a_component_of_slipway_is_found_by_its_class() -> None:
     assert deployment.only(slipway.Registry).outputs["url"] == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/shop"
 
 
-def test_a_class_without_a_token_is_refused() -> None:
+def test_a_class_without_a_token_is_rejected() -> None:
     class Own(pulumi.ComponentResource):
         pass
 
@@ -101,13 +101,13 @@ def test_a_class_without_a_token_is_refused() -> None:
         ),
     ],
 )
-def test_a_look_up_that_finds_nothing_says_what_there_is(look: Callable[[Deployment], object], message: str) -> None:
+def test_a_look_up_without_a_result_lists_what_exists(look: Callable[[Deployment], object], message: str) -> None:
     with pytest.raises(AssertionError) as error:
         look(deploy(queue))
     assert str(error.value) == message
 
 
-def test_a_name_that_two_parents_have_is_not_the_one_resource() -> None:
+def test_a_name_under_two_parents_is_not_unique() -> None:
     def program() -> None:
         for parent in "AB":
             above = pulumi.ComponentResource(f"acme:index:{parent}", parent)
@@ -118,7 +118,7 @@ def test_a_name_that_two_parents_have_is_not_the_one_resource() -> None:
 
 
 @pytest.mark.parametrize("own_name", [None, "its-own"])
-def test_the_policy_of_a_role_is_all_that_the_program_gives_to_it(own_name: str | None) -> None:
+def test_the_policy_of_a_role_is_everything_that_the_program_grants_it(own_name: str | None) -> None:
     def program() -> None:
         inline = aws.iam.RoleInlinePolicyArgs(name="first", policy=policy_of("s3:GetObject"))
         role = aws.iam.Role("job", name=own_name, assume_role_policy="{}", inline_policies=[inline])
@@ -142,7 +142,7 @@ def test_the_policy_of_a_role_is_all_that_the_program_gives_to_it(own_name: str 
         deployment.policy("jobs")
 
 
-def test_a_function_that_no_mock_answers_is_said_with_what_to_do() -> None:
+def test_a_function_without_a_mock_is_an_error_with_a_remedy() -> None:
     def program() -> None:
         pulumi.export("cidr", aws.ec2.get_vpc(id="vpc-1").cidr_block)
 
@@ -157,17 +157,17 @@ def test_a_function_that_no_mock_answers_is_said_with_what_to_do() -> None:
     assert (deployment.exports, deployment.calls) == ({"cidr": "of vpc-1"}, [("aws:ec2/getVpc:getVpc", "")])
 
 
-def test_an_output_function_that_no_mock_answers_is_the_same_error() -> None:
+def test_an_output_function_without_a_mock_is_the_same_error() -> None:
     with pytest.raises(LookupError, match=r"^the program calls aws:ec2/getVpc:getVpc, which no mock answers"):
         deploy(lambda: pulumi.export("cidr", aws.ec2.get_vpc_output(id="vpc-1").cidr_block))
 
 
-def test_answers_are_laid_over_what_a_resource_is_given_and_over_what_aws_would_answer() -> None:
+def test_answers_override_inputs_and_the_defaults_of_aws() -> None:
     answers: dict[str, testing.Answer] = {"aws:sqs/queue:Queue": {"id": "mine", "arn": "arn:mine", "url": "u"}}
     assert deploy(queue, answers=answers).exports == {"url": "u", "arn": "arn:mine", "id": "mine"}
 
 
-def test_configuration_is_the_projects_and_secrets_stay_secret() -> None:
+def test_configuration_belongs_to_the_project_and_secrets_stay_secret() -> None:
     def program() -> None:
         config = pulumi.Config()
         aws.ssm.Parameter(
@@ -197,13 +197,13 @@ def raising_late() -> None:
 
 
 @pytest.mark.parametrize("program", [raising, raising_late])
-def test_an_error_of_the_program_is_raised_as_it_is(program: Callable[[], None]) -> None:
+def test_an_error_of_the_program_is_raised_unchanged(program: Callable[[], None]) -> None:
     with pytest.raises(OwnError, match=r"^of the program$"):
         deploy(program)
     assert deploy(queue).exports.keys() == {"url", "arn", "id"}  # nothing of the failed run is left
 
 
-def test_all_is_waited_for_also_what_a_coroutine_makes_and_what_is_made_in_an_apply() -> None:
+def test_everything_is_waited_for_including_coroutines_and_resources_created_in_an_apply() -> None:
     async def program() -> None:
         first = aws.sqs.Queue("first")
         first.arn.apply(lambda arn: aws.sns.Topic("late", name=arn.rpartition(":")[2]))
@@ -211,7 +211,7 @@ def test_all_is_waited_for_also_what_a_coroutine_makes_and_what_is_made_in_an_ap
     assert deploy(program).only(aws.sns.Topic).inputs["name"] == "first"
 
 
-def test_warnings_and_options_are_kept() -> None:
+def test_warnings_and_options_are_recorded() -> None:
     def program() -> None:
         first = aws.sqs.Queue("first", opts=pulumi.ResourceOptions(protect=True, retain_on_delete=True))
         opts = pulumi.ResourceOptions(depends_on=first, ignore_changes=["name"])
@@ -224,7 +224,7 @@ def test_warnings_and_options_are_kept() -> None:
     assert deployment.warnings == ["careful"]
 
 
-def test_a_file_is_run_with_the_modules_beside_it_each_time_anew(tmp_path: Path) -> None:
+def test_a_file_is_run_anew_each_time_with_the_modules_beside_it(tmp_path: Path) -> None:
     (tmp_path / "parts.py").write_text("import pulumi_aws as aws\nqueue = aws.sqs.Queue('orders')\n")
     (tmp_path / "__main__.py").write_text("import parts, pulumi\npulumi.export('arn', parts.queue.arn)\n")
     before = list(sys.path)
@@ -235,12 +235,12 @@ def test_a_file_is_run_with_the_modules_beside_it_each_time_anew(tmp_path: Path)
     assert (sys.path, "parts" in sys.modules) == (before, False)
 
 
-def test_the_arn_of_a_type_that_is_not_known_has_the_common_form() -> None:
+def test_the_arn_of_an_unknown_type_has_the_common_format() -> None:
     deployment = deploy(lambda: pulumi.export("arn", aws.kinesis.Stream("clicks").arn))
     assert deployment.exports == {"arn": "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"}
 
 
-def test_the_mocks_serve_pulumis_own_harness_too() -> None:
+def test_the_mocks_also_work_with_pulumis_own_harness() -> None:
     code = """
 import pulumi, pulumi_aws as aws
 from slipway.testing import Mocks
@@ -264,7 +264,7 @@ def test_neither_pytest_nor_the_release_function_is_needed() -> None:
 
 
 class Bare(mocks.Mocks):
-    """Mocks as many tests have them: a resource has what it is given, and nothing that AWS adds."""
+    """Mocks as in many tests: a resource has its inputs, and nothing that AWS adds."""
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         return f"{args.name}-id", args.inputs
@@ -274,7 +274,7 @@ class Bare(mocks.Mocks):
 
 
 class BareButCalls(Bare):
-    """The same, with answers to what nearly every program asks."""
+    """The same, with results of functions that nearly every program calls."""
 
     def call(self, args: mocks.MockCallArgs) -> Any:
         return testing.Mocks().call(args)
@@ -282,14 +282,12 @@ class BareButCalls(Bare):
 
 @pytest.mark.parametrize("answers", [Bare(), BareButCalls()], ids=lambda mocks: type(mocks).__name__)
 @pytest.mark.parametrize("form", FORMS)
-def test_a_component_under_mocks_without_outputs_works_or_says_which_mocks_would_do(
-    form: str, answers: mocks.Mocks
-) -> None:
+def test_a_component_under_mocks_without_outputs_works_or_names_suitable_mocks(form: str, answers: mocks.Mocks) -> None:
     recorder = testing.Recorder(answers, "shop", "dev")
     try:
         testing.run(recorder, lambda: FORMS[form][1]("app"), {}, {})
     except pulumi.RunError as error:
-        # Pulumi may say before it which input of which resource this is, and a constraint which argument.
+        # Pulumi may prefix the input and the resource, and a constraint the argument.
         assert re.search(r"(.+ is made of an output that is None|, got None)" + re.escape(ADVICE) + "$", str(error))
 
 
@@ -299,7 +297,7 @@ ADVICE = (
 )
 
 
-def test_a_missing_output_is_shown_where_it_would_stand() -> None:
+def test_a_missing_output_is_shown_in_its_place() -> None:
     recorder = testing.Recorder(BareButCalls(), "shop", "dev")
     with pytest.raises(pulumi.RunError) as error:
         testing.run(recorder, lambda: slipway.ArtifactStore("app"), {}, {})
@@ -319,8 +317,8 @@ def test_a_missing_output_of_a_program_is_named_as_an_argument() -> None:
         deploy(program, answers={"aws:acm/certificate:Certificate": {"arn": None}})
 
 
-def test_strings_are_made_of_outputs_in_one_way() -> None:
-    """`Output.concat` and its like end in a TypeError of `str.join` where an output of mocks is None."""
+def test_strings_are_built_from_outputs_in_one_way() -> None:
+    """`Output.concat` and similar functions end in a TypeError of `str.join` if an output of mocks is None."""
     folder = Path(slipway.__file__).parent
     texts = {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.py"))}
     assert [name for name, text in texts.items() if re.search(r"Output\.(concat|format)\(", text)] == []

@@ -31,19 +31,19 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_builds_are_kept_by_the_versions_that_go_mod_requires(modules: Path) -> None:
+def test_builds_are_cached_by_the_versions_that_go_mod_requires(modules: Path) -> None:
     assert tools._build_name(tools._versions("engine", tools.ENGINE)) == "pulumi-3.1.2"
     assert tools._build_name(tools._versions("builder", tools.BUILDER)) == "buildx-0.4.5-buildkitd-0.6.7"
 
 
-def test_a_module_that_does_not_require_its_program_is_refused(modules: Path) -> None:
+def test_a_module_that_does_not_require_its_program_is_rejected(modules: Path) -> None:
     (modules / "engine" / "go.mod").write_text("module slipway.invalid/engine\n")
     with pytest.raises(ValueError) as error:
         tools._versions("engine", tools.ENGINE)
     assert str(error.value) == "tests/standin/engine/go.mod must require github.com/pulumi/pulumi/pkg/v3, for pulumi"
 
 
-def test_a_program_is_taken_from_path_before_anything_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_on_path_is_preferred_to_building_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda program: f"/somewhere/{program}")
     assert tools.engine() == Path("/somewhere/pulumi")
 
@@ -63,18 +63,18 @@ def test_without_pulumi_and_go_the_message_says_where_to_get_either(
 
 
 class Site:
-    """Plays the site of releases: what is served by path, and how many bytes of it, each second how many."""
+    """Simulates the download site: the files by path, how many bytes of them, and how many per second."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.cut: dict[str, int] = {}
         self.slow: set[str] = set()
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         site = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                site.asked.append(self.path)
+                site.requests.append(self.path)
                 if self.path not in site.files:
                     return self.send_error(404)
                 body = site.files[self.path]
@@ -114,7 +114,7 @@ def packed(name: str = "pulumi/pulumi") -> bytes:
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """A site without any release, and a machine of a kind that Pulumi releases for, with Go."""
+    """A site without any release, and a machine that Pulumi is released for, with Go."""
     made = Site()
     monkeypatch.setattr(tools, "SITE", made.url)
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
@@ -128,7 +128,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was built with Go: that would take minutes."""
+    """Records what would be built with Go, which would take minutes."""
     made: list[str] = []
 
     def build(module: str, programs: object, folder: Path, say: object) -> None:
@@ -149,27 +149,27 @@ def test_the_engine_is_pulumis_release_of_the_version_in_go_mod(
     cache: Path, modules: Path, site: Site, built: list[str]
 ) -> None:
     release(site)
-    said: list[str] = []
-    engine = tools.engine(said.append)
+    lines: list[str] = []
+    engine = tools.engine(lines.append)
     assert (engine, engine.read_bytes()) == (cache / "pulumi-3.1.2" / "bin" / "pulumi", PROGRAM)
     assert engine.stat().st_mode & 0o777 == 0o755
-    assert (built, site.asked) == ([], [SUMS, ARCHIVE])
-    assert said[0] == f"downloading {NAME}, once (about 10 seconds, 90 at most)"
-    assert tools.engine(said.append) == engine
-    assert (len(site.asked), len(said)) == (2, 2)
+    assert (built, site.requests) == ([], [SUMS, ARCHIVE])
+    assert lines[0] == f"downloading {NAME}, once (about 10 seconds, 90 at most)"
+    assert tools.engine(lines.append) == engine
+    assert (len(site.requests), len(lines)) == (2, 2)
     status = list(tools._status())[0]
     assert status == (
         f"engine: {cache}/pulumi-3.1.2 (cache: Pulumi's release, with the SHA-256 that its site publishes)"
     )
 
 
-def test_a_checksum_that_is_pinned_counts_and_the_site_is_not_asked_for_its_own(
+def test_a_pinned_checksum_takes_precedence_and_the_sites_is_not_fetched(
     cache: Path, modules: Path, site: Site, built: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release(site)
     monkeypatch.setitem(tools.PINNED, NAME, hashlib.sha256(packed()).hexdigest())
     tools.engine(lambda _: None)
-    assert (built, site.asked) == ([], [ARCHIVE])
+    assert (built, site.requests) == ([], [ARCHIVE])
     assert (cache / "pulumi-3.1.2" / "origin").read_text() == "Pulumi's release, with the SHA-256 that is pinned"
 
 
@@ -192,7 +192,7 @@ THROWN_AWAY = f"{NAME} was thrown away: its SHA-256 is"
     ],
     ids=lambda text: text if len(text) < 20 else "",
 )
-def test_where_the_release_cannot_be_had_go_builds_the_engine_and_the_reason_is_said(
+def test_if_the_release_cannot_be_downloaded_go_builds_the_engine_and_the_reason_is_printed(
     fault: str, reason: str, cache: Path, modules: Path, site: Site, built: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release(site, archive=OTHER if fault == "other archive" else None)
@@ -213,42 +213,42 @@ def test_where_the_release_cannot_be_had_go_builds_the_engine_and_the_reason_is_
             site.server.server_close()
         case "another machine":
             monkeypatch.setattr("platform.machine", lambda: "riscv64")
-    said: list[str] = []
-    tools.engine(said.append)
-    assert said[-1] == f"{reason.format(site=site.url)}; building it with Go instead"
+    lines: list[str] = []
+    tools.engine(lines.append)
+    assert lines[-1] == f"{reason.format(site=site.url)}; building it with Go instead"
     assert built == ["engine"]
 
 
 @pytest.mark.parametrize("slow", [SUMS, ARCHIVE])
-def test_a_slow_site_is_not_waited_for(
+def test_a_slow_site_is_abandoned(
     slow: str, cache: Path, modules: Path, site: Site, built: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release(site)
     site.slow.add(slow)
     monkeypatch.setattr(tools, "LIMIT", 0.5)
-    began, said = time.monotonic(), list[str]()
-    tools.engine(said.append)
+    began, lines = time.monotonic(), list[str]()
+    tools.engine(lines.append)
     assert time.monotonic() - began < 3
-    assert said[-1].startswith(f"{site.url}{slow} was too slow: ")
+    assert lines[-1].startswith(f"{site.url}{slow} was too slow: ")
     assert built == ["engine"]
 
 
-def test_a_site_that_says_nothing_is_not_waited_for(
+def test_a_stalled_site_is_abandoned(
     cache: Path, modules: Path, site: Site, built: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release(site)
-    site.files[ARCHIVE] += b"-"  # which never comes
+    site.files[ARCHIVE] += b"-"  # never sent
     site.cut[ARCHIVE] = -1
     monkeypatch.setattr(tools, "SILENCE", 0.3)
     monkeypatch.setattr(BaseHTTPRequestHandler, "finish", lambda _: time.sleep(2))
-    said: list[str] = []
-    tools.engine(said.append)
-    assert said[-1] == f"{site.url}{ARCHIVE} cannot be had: timed out; building it with Go instead"
+    lines: list[str] = []
+    tools.engine(lines.append)
+    assert lines[-1] == f"{site.url}{ARCHIVE} cannot be had: timed out; building it with Go instead"
     assert built == ["engine"]
 
 
 @pytest.mark.parametrize(("buildx", "expected"), [("exit 0", True), ("exit 1", False)])
-def test_a_docker_engine_without_buildx_is_no_builder(
+def test_a_docker_engine_without_buildx_is_not_a_builder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buildx: str, expected: bool
 ) -> None:
     docker = tmp_path / "docker"
@@ -260,14 +260,14 @@ def test_a_docker_engine_without_buildx_is_no_builder(
     assert ("buildx of the Docker engine" in status) == expected
 
 
-def test_what_is_in_the_cache_is_not_made_again(cache: Path) -> None:
+def test_cached_programs_are_not_built_again(cache: Path) -> None:
     made: list[Path] = []
     folders = [tools._once("thing-1", made.append, print) for _ in range(2)]
     assert folders == [cache / "thing-1", cache / "thing-1"]
     assert len(made) == 1
 
 
-def test_a_make_that_is_cut_off_leaves_nothing_that_looks_made(cache: Path) -> None:
+def test_an_interrupted_build_leaves_no_complete_folder(cache: Path) -> None:
     def cut_off(folder: Path) -> None:
         (folder / "half").touch()
         raise KeyboardInterrupt
@@ -277,14 +277,14 @@ def test_a_make_that_is_cut_off_leaves_nothing_that_looks_made(cache: Path) -> N
     assert [entry.name for entry in cache.iterdir()] == ["thing-1.lock"]
 
 
-def test_a_daemon_that_ends_at_once_is_reported_with_its_own_words(tmp_path: Path) -> None:
+def test_a_daemon_that_exits_at_once_is_reported_with_its_output(tmp_path: Path) -> None:
     command = ["sh", "-c", "echo no room >&2; exit 3"]
     with pytest.raises(tools.Broken) as error, tools._daemon("it", command, tmp_path / "log", lambda: False):
         pass
     assert str(error.value) == "it exited right after its start, with the output:\nno room\n"
 
 
-def test_a_daemon_is_gone_when_its_context_ends(tmp_path: Path) -> None:
+def test_a_daemon_ends_with_its_context(tmp_path: Path) -> None:
     number = tmp_path / "number"
     command = ["sh", "-c", f"echo $$ > {number}.part; mv {number}.part {number}; exec sleep 60"]
     with tools._daemon("it", command, tmp_path / "log", number.exists):
