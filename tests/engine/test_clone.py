@@ -1,6 +1,6 @@
-"""A team's clone: the project has another name, the service is another one, and the stack files say so.
+"""A team's clone: its project has another name and another service, and its stack files match.
 
-README, "To an AWS account", says what is changed. Its commands and the tests must go on working, or the first pull
+README, "To an AWS account", says what to change. Its commands and the tests must still work, or the first pull
 request of each team fails.
 """
 
@@ -55,8 +55,8 @@ CHANGED = {
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("orders")
-    asked = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    for name in subprocess.check_output(asked, text=True).split("\0"):
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.check_output(command, text=True).split("\0"):
         if name and not name.startswith("app/") and (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((ROOT / name).read_bytes())
@@ -69,9 +69,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def made(clone: Path, *command: str) -> str:
-    """What a command says, which succeeds."""
+    """The output of a command, which must succeed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "MAKE"))}
-    # Before the editable installation of this folder.
+    # Ahead of the editable installation of this folder.
     environment["PYTHONPATH"] = os.pathsep.join([str(clone / "components"), str(clone / "tests")])
     done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
@@ -81,21 +81,21 @@ def made(clone: Path, *command: str) -> str:
 @pytest.mark.long
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_a_stack_of_a_clone_can_be_previewed(clone: Path, engine: Path, stack: str) -> None:
-    said = made(clone, sys.executable, "-m", "standin.preview", stack)
-    assert f"orders-{stack}" in said
-    assert "storefront" not in said
+    output = made(clone, sys.executable, "-m", "standin.preview", stack)
+    assert f"orders-{stack}" in output
+    assert "storefront" not in output
 
 
 @pytest.mark.long
 def test_the_unit_tests_of_a_clone_pass(clone: Path) -> None:
-    said = made(clone, sys.executable, "-m", "pytest", "tests/unit", "-q", "-n", "2", "-p", "no:cacheprovider")
-    assert " passed" in said
-    assert " failed" not in said
+    output = made(clone, sys.executable, "-m", "pytest", "tests/unit", "-q", "-n", "2", "-p", "no:cacheprovider")
+    assert " passed" in output
+    assert " failed" not in output
 
 
 @pytest.mark.long
-def test_the_service_of_a_clone_is_not_checked_as_this_repository_is(clone: Path) -> None:
+def test_the_service_of_a_clone_is_not_checked_like_this_repository(clone: Path) -> None:
     made(clone, sys.executable, "-m", "ruff", "check", ".")
     made(clone, sys.executable, "-m", "ruff", "format", "--check", ".")
-    # What `make` would install is there.
+    # Everything that `make` would install exists.
     assert made(clone, "make", "test-app", "--assume-old=.venv/ready") == ""

@@ -1,6 +1,6 @@
-"""Each source and each strategy on the real engine: made, found unchanged, and removed.
+"""Each source and each strategy on the real engine: created, previewed without changes, and destroyed.
 
-What goes with what, and what its documents and roles say, is in unit/test_pairs.py.
+Which combinations are valid, and their documents and roles, are in unit/test_pairs.py.
 """
 
 from __future__ import annotations
@@ -49,6 +49,6 @@ def test_a_stack_of(account: World, source: str, strategy: str) -> None:
         workspace.configure({"slipway:registry": {"forceDelete": True}})
         workspace.up()
     assert workspace.destroy().summary.keys() <= {"delete", "read", "discard"}
-    # The release state is kept, and a connection that was there before stays.
+    # The release state is retained, and so is a connection that existed before.
     kept = ["aws:codeconnections/connection:Connection"] if source == "connection" else []
     assert sorted(resource.type for resource in account.aws.resources.values()) == [*kept, "aws:dynamodb/table:Table"]

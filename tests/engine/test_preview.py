@@ -1,4 +1,4 @@
-"""`make preview` and `pulumi up` say the same of a stack file, as the engine reads it."""
+"""`make preview` and `pulumi up` report the same for a stack file, as the engine reads it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ FILES: dict[str, tuple[str | None, list[str]]] = {
 
 
 def written(folder: Path, text: str | None) -> Path:
-    """A project with one odd stack file."""
+    """A project with one unusual stack file."""
     for name in ("Pulumi.yaml", "Pulumi.dev.yaml"):
         shutil.copy(SAMPLE / name, folder)
     if text is not None:
@@ -70,7 +70,7 @@ def written(folder: Path, text: str | None) -> Path:
     ("text", "lines"),
     [pytest.param(*FILES[name], id=name, marks=[] if name in QUICK else [pytest.mark.long]) for name in FILES],
 )
-def test_an_odd_stack_file_has_the_same_verdict_in_a_preview_and_in_an_up(
+def test_an_unusual_stack_file_has_the_same_result_in_a_preview_and_in_an_up(
     text: str | None, lines: list[str], engine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = written(tmp_path, text)
@@ -83,14 +83,14 @@ def test_an_odd_stack_file_has_the_same_verdict_in_a_preview_and_in_an_up(
         assert account.aws.resources == {}
     for output in (previewed, str(failure.value)):
         assert "Traceback" not in output
-        # Above, the row of the stack has the first line too.
-        said = output.partition("Diagnostics:")[2] or output
-        assert {line: said.count(line) for line in lines} == dict.fromkeys(lines, 1)
-        assert said.count("error: ") == 1
+        # Above it, the row of the stack has the first line too.
+        diagnostics = output.partition("Diagnostics:")[2] or output
+        assert {line: diagnostics.count(line) for line in lines} == dict.fromkeys(lines, 1)
+        assert diagnostics.count("error: ") == 1
 
 
 @pytest.mark.long
-def test_words_that_older_yaml_takes_for_true_are_strings(
+def test_words_that_yaml_1_1_reads_as_true_are_strings(
     engine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = "config:\n  aws:region: eu-west-1\n  slipway:source: {codecommit: {repository: storefront, branch: on}}\n"
@@ -99,7 +99,7 @@ def test_words_that_older_yaml_takes_for_true_are_strings(
 
 
 @pytest.mark.long
-def test_a_repository_of_another_project_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_repository_of_another_project_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = "config:\n  aws:region: eu-west-1\n  slipway:source: {image: {repository: web, tag: stable}}\n"
     root = written(tmp_path, file)
     assert preview.main("odd", root=root) == 1

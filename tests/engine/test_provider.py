@@ -1,4 +1,4 @@
-"""What the stand-in for Pulumi's providers promises, on the real engine."""
+"""What the stand-in for Pulumi's providers guarantees, on the real engine."""
 
 import json
 import re
@@ -69,7 +69,7 @@ pulumi.export("caller", aws.get_caller_identity_output().account_id)
 pulumi.export("region", aws.get_region_output().region)
 """
 PROJECT = "name: sample\nruntime: python\n"
-# Whoever has secrets has a salt in the file, which belongs to a passphrase that the stand-in does not know.
+# A user with secrets has a salt in the file, for a passphrase that the stand-in does not know.
 STACK = "encryptionsalt: v1:nobody:knows\nconfig:\n  aws:region: eu-west-1\n  sample:team: web\n"
 FILES = {"__main__.py": PROGRAM, "Pulumi.yaml": PROJECT, "Pulumi.dev.yaml": STACK}
 
@@ -79,7 +79,7 @@ RUNNING = "arn:aws:ecs:eu-west-1:123456789012:task-definition/app-dev:7"
 
 
 class Service(Live):
-    """A service whose task definition and count somebody else moves."""
+    """A service whose task definition and count are changed by others."""
 
     def __init__(self) -> None:
         self.now: Props = {}
@@ -101,7 +101,7 @@ class Rollout(Live):
 
 
 class Parameters(Live):
-    """A parameter whose value is kept elsewhere, and written by somebody else too."""
+    """A parameter whose value is stored elsewhere, and can be written by others."""
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
@@ -118,7 +118,7 @@ class Parameters(Live):
 
 
 class World:
-    """The sample, deployed; what it cost to get there; and what is live."""
+    """The sample program, deployed, with the steps that this took, and its live resources."""
 
     def __init__(
         self, root: Path, aws: Aws, live: tuple[Service, Rollout, Parameters], engine: Path, providers: str
@@ -132,7 +132,7 @@ class World:
         self.outputs = self.workspace.outputs()
 
     def changed(self, **config: object) -> dict[str, list[str]]:
-        """What these settings would do to which resources."""
+        """The operations on each resource with these settings."""
         keys = {f"sample:{key}": value for key, value in config.items()}
         self.workspace.configure(keys)
         outcome = self.workspace.preview()
@@ -160,7 +160,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, engine: Path) -> Iterator[Wo
         world.workspace.close()
 
 
-def test_a_first_preview_plans_all_that_up_makes_and_touches_nothing(world: World) -> None:
+def test_a_first_preview_plans_everything_that_up_creates_and_changes_nothing(world: World) -> None:
     assert world.planned.summary == {"create": 14}
     assert set(world.planned.steps) == set(world.made.steps)
     assert world.touched == []
@@ -170,7 +170,7 @@ def test_the_users_files_stay_as_they_are(world: World) -> None:
     assert {path.name: path.read_text() for path in world.root.iterdir()} == FILES
 
 
-def test_ids_and_arns_have_the_form_that_aws_gives_them(world: World) -> None:
+def test_ids_and_arns_have_awss_formats(world: World) -> None:
     def masked(text: str) -> str:
         return re.sub(r"(?<![0-9a-f])(0?[0-9a-f]{16}|[0-9a-f]{32}|[0-9a-f]{7})(?![0-9a-f])", "#", text)
 
@@ -192,7 +192,7 @@ def test_ids_and_arns_have_the_form_that_aws_gives_them(world: World) -> None:
     }
 
 
-def test_a_program_reads_what_aws_computes(world: World) -> None:
+def test_a_program_reads_computed_outputs(world: World) -> None:
     assert {name: len(value) if name == "subnets" else value for name, value in world.outputs.items()} == {
         "caller": "123456789012",
         "image": "127.0.0.1:5000/app-dev",
@@ -203,30 +203,30 @@ def test_a_program_reads_what_aws_computes(world: World) -> None:
     }
 
 
-def test_what_is_deployed_can_be_asked_for(world: World) -> None:
+def test_deployed_resources_can_be_looked_up(world: World) -> None:
     template = world.aws.find(TASK, "task").outputs["arn"]
     assert [json.loads(text) for text in world.rollout.inputs] == [{"template": template}]
     with pytest.raises(LookupError, match=r"expected one aws:ecs/service:Service \(other\), got \[\]"):
         world.aws.find(SERVICE, "other")
 
 
-def test_nothing_changes_when_nothing_changed(world: World) -> None:
+def test_nothing_changes_without_a_change(world: World) -> None:
     assert world.workspace.preview(refresh=True).summary == {"same": 14}
     assert world.workspace.refresh().summary == {"same": 14}
 
 
-def test_what_somebody_else_moves_is_no_change_where_the_program_ignores_it(world: World) -> None:
+def test_external_changes_to_ignored_properties_are_not_changes(world: World) -> None:
     world.service.now = {"taskDefinition": RUNNING, "desiredCount": 2}
     world.parameters.values["/app/wanted"] = "sha256:1"
 
     assert ops(world.workspace.preview(refresh=True)) == {}
-    # The command itself says what it found, and leaves nothing to do.
+    # The command itself reports the drift, and there is nothing left to do.
     assert ops(world.workspace.refresh()) == {"service": ["update"], "wanted": ["update"]}
     assert ops(world.workspace.preview()) == {}
     assert world.aws.find(SERVICE).inputs["taskDefinition"] == RUNNING
 
 
-def test_what_somebody_else_moves_is_a_change_where_the_program_has_a_say(world: World) -> None:
+def test_external_changes_to_other_properties_are_changes(world: World) -> None:
     world.service.now = {"enableExecuteCommand": True, "healthCheckGracePeriodSeconds": 30}
     stored = world.parameters.values.pop("/app/wanted")
 
@@ -237,16 +237,16 @@ def test_what_somebody_else_moves_is_a_change_where_the_program_has_a_say(world:
     assert [step.diffs for step in found.changes if step.name == "service"] == [("enableExecuteCommand",)]
 
 
-def test_a_change_reaches_what_it_concerns_and_nothing_else(world: World) -> None:
+def test_a_change_affects_its_dependents_and_nothing_else(world: World) -> None:
     made_first = ["create-replacement", "replace", "delete-replaced"]
     assert world.changed(cpu="512") == {"task": made_first, "rollout": made_first}
 
 
-def test_tags_and_code_change_in_place_and_the_order_of_json_is_no_change(world: World) -> None:
+def test_tags_and_code_are_updated_in_place_and_the_order_of_json_is_not_a_change(world: World) -> None:
     assert world.changed(sorted=True, team="data", code="print(1)") == {"task": ["update"], "function": ["update"]}
 
 
-def test_what_has_a_fixed_name_is_deleted_before_it_is_replaced(world: World) -> None:
+def test_resources_with_a_fixed_name_are_deleted_before_they_are_replaced(world: World) -> None:
     assert world.changed(launch="EC2") == {"service": ["delete-replaced", "replace", "create-replacement"]}
 
 
@@ -267,7 +267,9 @@ def test_what_has_a_fixed_name_is_deleted_before_it_is_replaced(world: World) ->
         ("aws:iam/policy:Policy", {"name": "a", "policy": "{}"}, {"name": "b", "policy": "{ }"}, ["name"]),
     ],
 )
-def test_only_what_aws_cannot_change_replaces(type: str, before: Props, after: Props, replaces: list[str]) -> None:
+def test_only_changes_that_aws_cannot_make_replace_a_resource(
+    type: str, before: Props, after: Props, replaces: list[str]
+) -> None:
     before, after = {"name": "x", **before}, {"name": "x", **after}
     request = pb.DiffRequest(type=type, name="logical", old_inputs=before, news=after)
     assert list(Aws().Diff(request, None).replaces) == replaces
@@ -286,12 +288,12 @@ def test_only_what_aws_cannot_change_replaces(type: str, before: Props, after: P
         ("aws:sns/topicPolicy:TopicPolicy", {"arn": "arn:aws:sns:::topic", "policy": "{}"}, "arn:aws:sns:::topic"),
     ],
 )
-def test_what_belongs_to_something_else_has_an_id_made_of_its_owners(type: str, inputs: Props, id: str) -> None:
+def test_attachments_have_ids_made_of_their_owners_ids(type: str, inputs: Props, id: str) -> None:
     created = Aws().Create(pb.CreateRequest(urn="urn", type=type, name="logical", properties=inputs), None)
     assert (created.id, dict(created.properties)) == (id, inputs)
 
 
-def test_a_made_up_name_that_is_too_long_is_refused() -> None:
+def test_a_generated_name_that_is_too_long_is_rejected() -> None:
     request = pb.CheckRequest(type="aws:lb/targetGroup:TargetGroup", name="storefront-production-blue", urn="urn")
     failures = Aws().Check(request, None).failures
     assert [(f.property, f.reason) for f in failures] == [
@@ -304,7 +306,7 @@ def test_policies_given_as_objects_become_json() -> None:
     assert Aws().Check(request, None).inputs["policy"] == '{"Statement": []}'
 
 
-def test_what_fails_live_fails_up_in_its_own_words_and_is_tried_again(world: World) -> None:
+def test_a_failing_live_resource_fails_up_with_its_own_message_and_is_retried(world: World) -> None:
     world.rollout.failure = "the new tasks did not come up: out of memory"
     world.workspace.configure({"sample:cpu": "512"})
     with pytest.raises(CommandError, match="error: the new tasks did not come up: out of memory\n"):

@@ -1,4 +1,4 @@
-"""Both stack files on the real engine: made, found unchanged, changed in one thing, and removed."""
+"""Both stack files on the real engine: created, previewed without changes, changed in one setting, and destroyed."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def account(engine: Path) -> Iterator[World]:
 
 
 def touched(steps: list[Step]) -> dict[str, str]:
-    """What happens to each resource by its name; of a replacement, that it is one."""
+    """What happens to each resource, by name; a replacement counts once."""
     return {s.name: "replace" if "replace" in s.op else s.op for s in steps}
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("stack", "size"), [("dev", 73), ("prod", 58)])
-def test_a_stack_is_made_found_unchanged_and_removed(account: World, stack: str, size: int) -> None:
+def test_a_stack_is_created_previewed_without_changes_and_destroyed(account: World, stack: str, size: int) -> None:
     account.ecr.create_repository({"repositoryName": "storefront-dev"})  # prod's image is dev's
     workspace = account.workspace(stack)
     planned = workspace.preview()
@@ -46,7 +46,7 @@ def test_a_stack_is_made_found_unchanged_and_removed(account: World, stack: str,
         workspace.configure({"slipway:registry": {"forceDelete": True}})
         assert touched(workspace.up().changes) == {"storefront-dev": "update"}
     assert workspace.destroy().summary == {"delete": size}
-    # The release state is kept.
+    # The release state is retained.
     assert [resource.type for resource in account.aws.resources.values()] == ["aws:dynamodb/table:Table"]
     families = account.ecs.list_task_definitions({})["taskDefinitionArns"]
     assert [arn.rpartition("/")[2] for arn in families] == [f"storefront-{stack}-template:1"]
@@ -112,7 +112,7 @@ def changes() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def dev(engine: Path) -> Iterator[Callable[[dict[str, Any]], dict[str, str]]]:
-    """What a change of the dev stack's file touches, by preview; each is taken back before the next."""
+    """The resources that a change of dev's stack file affects in a preview; each change is reverted before the next."""
     with registry() as address, World(address, {}, engine) as account:
         workspace = account.workspace("dev")
         workspace.up()
@@ -127,21 +127,19 @@ def dev(engine: Path) -> Iterator[Callable[[dict[str, Any]], dict[str, str]]]:
 
 
 @pytest.mark.parametrize(("config", "expected"), list(changes()))
-def test_a_change_of_one_setting_touches_only_what_it_should(
+def test_a_change_of_one_setting_affects_only_the_expected_resources(
     dev: Callable[[dict[str, Any]], dict[str, str]], config: dict[str, Any], expected: dict[str, str]
 ) -> None:
     assert dev(config) == expected
 
 
-def test_settings_of_a_service_that_is_protected_can_be_changed(
-    account: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_of_a_protected_service_can_be_changed(account: World, monkeypatch: pytest.MonkeyPatch) -> None:
     protected = pulumi.ResourceOptions(protect=True)
     monkeypatch.setattr(slipway, "Service", partial(slipway.Service, opts=protected))
     workspace = account.workspace("dev")
     service = stack_file("dev")["slipway:service"]
     [stage] = stack_file("dev")["slipway:stages"]
-    # A rollout in several parts, of which the second is deleted by the next change.
+    # A rollout in several parts, the second of which is deleted by the next change.
     workspace.configure({"slipway:stages": [{**stage, "strategy": {"rolling": {"deadlineMinutes": 20}}}]})
     workspace.up()
     workspace.configure({"slipway:stages": [stage], "slipway:service": {**service, "cpu": 512, "memory": 1024}})
@@ -150,11 +148,11 @@ def test_settings_of_a_service_that_is_protected_can_be_changed(
         workspace.preview_destroy()
 
 
-def test_nothing_is_made_of_a_stack_file_with_mistakes(account: World) -> None:
+def test_nothing_is_created_from_a_stack_file_with_mistakes(account: World) -> None:
     workspace = account.workspace("dev", {"slipway:service": {"cpu": 100}, "slipway:sauce": {}})
     with pytest.raises(CommandError) as failure:
         workspace.up()
-    # The whole text of each is in the unit tests of the settings.
+    # The full text of each is in the unit tests of the settings.
     assert "slipway:sauce is not a key" in str(failure.value)
     assert "slipway:service.cpu must be" in str(failure.value)
     assert account.aws.resources == {}

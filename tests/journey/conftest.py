@@ -1,4 +1,4 @@
-"""An account for each journey, and what is common to them: a stack that is up, commits, releases."""
+"""An account for each journey, and common steps: a deployed stack, commits, releases."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Stack:
     name: str
     environment: str
     images: str = "storefront-dev"
-    """Repository of ECR that its images are in."""
+    """The ECR repository of its images."""
 
     def at(self, environment: str) -> Stack:
         """Another environment of the stack."""
@@ -43,32 +43,32 @@ class Stack:
         return self.repository.commit(message, {"app/NOTES": message, **(files or {})})
 
     def push(self) -> Execution:
-        """What the push of the last commit started, at its end."""
+        """Runs the execution that a push of the last commit starts, to its end."""
         [execution] = self.account.codepipeline.push("storefront")
         return execution
 
     def release(self, message: str) -> Execution:
-        """Commit something, push it, and see it released."""
+        """Commits something, pushes it, and asserts that it is released."""
         self.commit(message)
         execution = self.push()
         assert failures(execution) == []
         return execution
 
-    def start(self, **told: Any) -> Execution:
-        """What somebody starts by hand, at its end."""
-        return self.account.codepipeline.start(f"storefront-{self.name}", **told)
+    def start(self, **options: Any) -> Execution:
+        """Runs an execution that a user starts, to its end."""
+        return self.account.codepipeline.start(f"storefront-{self.name}", **options)
 
     def change(self, **service: Any) -> None:
-        """Change keys of `service` in the stack file."""
-        told = {**stack_file(self.name)["slipway:service"], **service}
-        self.workspace.configure({"slipway:service": told})
+        """Changes keys of `service` in the stack file."""
+        settings = {**stack_file(self.name)["slipway:service"], **service}
+        self.workspace.configure({"slipway:service": settings})
 
     def up(self, **service: Any) -> Outcome:
         self.change(**service)
         return self.workspace.up()
 
     def strategy(self, **kind: dict[str, Any]) -> None:
-        """Say another strategy in the stack file's one stage."""
+        """Sets another strategy in the stack file's only stage."""
         [stage] = stack_file(self.name)["slipway:stages"]
         self.workspace.configure({"slipway:stages": [{**stage, "strategy": kind}]})
 
@@ -82,7 +82,7 @@ class Stack:
 
     @property
     def running(self) -> dict[str, Any]:
-        """The task definition that the service has."""
+        """The service's task definition."""
         arn = self.service["taskDefinition"]
         definition: dict[str, Any]
         definition = self.account.ecs.describe_task_definition({"taskDefinition": arn})["taskDefinition"]
@@ -90,28 +90,28 @@ class Stack:
 
     @property
     def image(self) -> str:
-        """Image of the service's one container, as `@digest` or `:tag`."""
+        """Image of the service's only container, as `@digest` or `:tag`."""
         image: str = self.running["containerDefinitions"][0]["image"]
         return f"@{image.partition('@')[2]}" if "@" in image else f":{image.rpartition(':')[2]}"
 
     @property
     def traffic(self) -> dict[str, int]:
-        """Who answers behind the load balancer: digests, with their shares."""
+        """The digests behind the load balancer, with their percentages of the traffic."""
         return self.account.traffic(self.service_name)
 
     @property
     def weights(self) -> list[int]:
-        """The shares of the two target groups."""
+        """The weights of the two target groups."""
         return [*self.account.elb.weights(self.account.production_rule(self.service_name)).values()]
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Tasks asked for, and tasks that run."""
+        """Desired and running count of tasks."""
         return self.service["desiredCount"], self.service["runningCount"]
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """Between how many tasks the service scales."""
+        """Minimum and maximum of tasks between which the service scales."""
         id = f"service/storefront-{self.name}/{self.service_name}"
         targets = self.account.autoscaling.describe_scalable_targets({"ResourceIds": [id]})["ScalableTargets"]
         return targets[0]["MinCapacity"], targets[0]["MaxCapacity"]
@@ -123,34 +123,34 @@ class Stack:
         return json.loads(table["Item"][part]["S"]) if part in table.get("Item", {}) else None
 
     def history(self) -> list[dict[str, str]]:
-        """How releases ended, the newest first."""
-        asked = {
+        """The results of releases, newest first."""
+        query = {
             "KeyConditionExpression": "#i = :history",
             "ExpressionAttributeNames": {"#i": "item"},
             "ExpressionAttributeValues": {":history": {"S": "history"}},
         }
         found = self.account.client("dynamodb").query(
-            TableName=f"{self.service_name}-release", ScanIndexForward=False, **asked
+            TableName=f"{self.service_name}-release", ScanIndexForward=False, **query
         )
         return [{name: value["S"] for name, value in item.items()} for item in found["Items"]]
 
     def tags(self) -> dict[str, str]:
-        """The digest that each tag of the repository points at."""
+        """The digest that each tag of the repository points to."""
         images = self.account.ecr.describe_images({"repositoryName": self.images})["imageDetails"]
         return {tag: image["imageDigest"] for image in images for tag in image.get("imageTags", [])}
 
     def moving(self) -> dict[str, str]:
-        """Of these, the tags that releases move."""
+        """The tags of these that releases move."""
         return {tag: digest for tag, digest in self.tags().items() if tag.startswith(("live-", "verified-"))}
 
 
 def ended(execution: Execution) -> dict[str, str]:
-    """How each action of an execution ended."""
+    """The status of each action of an execution."""
     return {action.name: action.status for action in execution.actions}
 
 
 def failures(execution: Execution) -> list[tuple[str, str]]:
-    """The actions that did not succeed, with what they say."""
+    """The actions that did not succeed, with their messages."""
     return [(a.name, a.message) for a in execution.actions if a.status != "Succeeded"]
 
 
@@ -159,7 +159,7 @@ ACTIONS = ("Source", "Build", "Image", "Deploy")
 
 
 def until(name: str, status: str, actions: tuple[str, ...] = ACTIONS) -> dict[str, str]:
-    """A pipeline that went well until this action, which ended so."""
+    """The actions of a pipeline that succeeded up to this action, which ended with this status."""
     before = actions[: actions.index(name)]
     return {**dict.fromkeys(before, "Succeeded"), name: status}
 
@@ -168,9 +168,10 @@ RELEASED = until("Deploy", "Succeeded")
 
 
 class Site:
-    """The account that the journeys of this process have in turn, each as a new one, and the stacks that were up in it.
+    """The account that the journeys of this process use in turn, each as a new one, and snapshots of its deployed
+    stacks.
 
-    Bringing a stack up takes most of a journey's time, and many journeys begin with the same stack.
+    Deploying a stack takes most of a journey's time, and many journeys start with the same stack.
     """
 
     def __init__(self, account: World) -> None:
@@ -179,7 +180,7 @@ class Site:
         self._up: dict[str, Snapshot] = {}
 
     def clear(self) -> None:
-        """Make it a new account. What a test put in place of hooks and methods is gone too."""
+        """Resets it to a new account, including hooks and methods that a test replaced."""
         if self._new is not None:
             self.account.restore(self._new)
             self._new = self.account.snapshot()
@@ -189,12 +190,12 @@ class Site:
         return self._new is not None and self.account.unchanged_since(self._new)
 
     def keep(self, stack: str) -> None:
-        """Remember the account as the one in which this stack, and nothing else, was brought up."""
+        """Saves the account as the one in which this stack, and nothing else, was deployed."""
         with suppress(Unsettled):
             self._up[stack] = self.account.snapshot()
 
     def restore(self, stack: str) -> Workspace | None:
-        """The stack as it was when it had been brought up, if it was."""
+        """Restores the stack as it was after its deployment, if it was saved."""
         if stack not in self._up:
             return None
         self.account.restore(self._up[stack])
@@ -203,13 +204,13 @@ class Site:
 
 
 def path(shared: Workshop, *folders: str) -> str:
-    """PATH of builds. In these folders are programs that they find first: `quick` has an `aws`, `ready` a `docker`."""
+    """PATH of builds, with folders whose programs take precedence: `quick` has an `aws`, `ready` a `docker`."""
     first = [*(str(Path(__file__).with_name(folder)) for folder in folders), str(Path(sys.executable).parent)]
     return os.pathsep.join([*first, shared.builder.get("PATH", os.environ["PATH"])])
 
 
 def maker(shared: Workshop, site: Site, folder: Path) -> Callable[..., Stack]:
-    """What the fixture `stack` is; the repository is made in `folder`."""
+    """The function that the fixture `stack` provides; the repository is created in `folder`."""
     repositories: list[Repository] = []
     account = site.account
 
@@ -223,7 +224,7 @@ def maker(shared: Workshop, site: Site, folder: Path) -> Callable[..., Stack]:
         settings = dict(config or {})
         if name != "prod":
             build = shared.build_settings("dev")
-            if not own_tests:  # the sample's own take a second, in each of many builds
+            if not own_tests:  # the sample's own take a second in each of many builds
                 build["testCommands"] = ["test -f app/server.py"]
             settings = {"aws:region": REGION, "slipway:build": build, **settings}
         key = json.dumps([name, settings, service], sort_keys=True) if not repositories and site.is_new else ""
@@ -269,9 +270,9 @@ def account(site: Site) -> World:
 
 @pytest.fixture
 def stack(shared: Workshop, site: Site, account: World, tmp_path: Path) -> Callable[..., Stack]:
-    """Bring a stack up in the test's account; parts of its file and keys of `service` may be changed.
+    """Deploys a stack in the test's account; parts of its file and keys of `service` may be changed.
 
-    The first has a repository with a first commit; a later one shares it. Builds run as they are deployed, but their
-    image is a ready-made one, with a digest of its own for each commit, unless docker is to build it: `real_build`.
+    The first one has a repository with a first commit; later ones share it. Builds run as they are deployed, but their
+    image is a prebuilt one, with a digest of its own for each commit, unless docker is to build it: `real_build`.
     """
     return maker(shared, site, tmp_path / "storefront")

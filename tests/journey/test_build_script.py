@@ -1,4 +1,4 @@
-"""build.sh, run as CodeBuild runs it: real bash, aws and docker buildx, and a registry that asks for a password."""
+"""build.sh, run as CodeBuild runs it: real bash, aws and docker buildx, and a registry that requires a password."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from standin.ecr import DIRECT, Ecr
 from standin.world import Workshop
 
 ROLE = "arn:aws:iam::123456789012:role/storefront-build-role"
-# Of this run only, so that they can be found wherever they went.
+# Of this run only, so that they can be found wherever they end up.
 PASSWORD, SECRET, TOKEN = (secrets.token_hex(20) for _ in range(3))
 LOGIN = base64.b64encode(f"AWS:{PASSWORD}".encode()).decode()
 
@@ -45,7 +45,7 @@ COMMITTED = {
     "imagedefinitions.json": '[{"name":"app","imageUri":"stale"}]',
     "slipway.env": "IMAGE_URI=stale\nIMAGE_DIGEST=stale\nIMAGE_TAG=stale\n",
 }
-"""What every commit here has by mistake."""
+"""Files that every commit here contains by mistake."""
 
 NOT_BUILT = (
     "slipway: the image could not be built or pushed: the error is above, "
@@ -58,7 +58,7 @@ def commit(text: str) -> str:
 
 
 class Door(ThreadingHTTPServer):
-    """What ECR does that a registry on loopback does not: ask for the password, and refuse to overwrite a tag."""
+    """What ECR does and a registry on loopback does not: require the password, and refuse to overwrite a tag."""
 
     def __init__(self, registry: str) -> None:
         super().__init__(("127.0.0.1", 0), Visitor)
@@ -124,16 +124,16 @@ class PasswordEcr(Ecr):
 
 @dataclass(frozen=True)
 class Run:
-    """What CodeBuild has of a build."""
+    """What CodeBuild gets from a build."""
 
     status: int
     log: str
     exported: dict[str, str]
     artifact: str | None
-    """imagedefinitions.json, as it is uploaded whether or not the build succeeded."""
+    """imagedefinitions.json, which is uploaded whether or not the build succeeded."""
     folder: Path
     calls: list[str]
-    """What AWS was asked."""
+    """The requests to AWS."""
 
     @property
     def last_line(self) -> str:
@@ -141,7 +141,7 @@ class Run:
 
     @property
     def released(self) -> tuple[int, str | None, dict[str, str]]:
-        """What the pipeline goes on with."""
+        """The digest that the pipeline continues with."""
         return self.status, self.artifact, self.exported
 
 
@@ -162,7 +162,7 @@ class Account:
     def prepare(
         self, repository: str, commit: str | None, source: Mapping[str, str], **build: Any
     ) -> tuple[Path, Params]:
-        """The folder with a source, and the environment of its build."""
+        """The folder of a source, and the environment of its build."""
         self.ecr.create_repository({"repositoryName": repository})
         home = Path(mkdtemp(dir=self.folder))
         for path, text in {**COMMITTED, **source}.items():
@@ -241,7 +241,7 @@ class Account:
         return found
 
     def forget_local_cache(self) -> None:
-        """As if the next build came to another machine."""
+        """As if the next build ran on another machine."""
         prune = ["docker", "buildx", "prune", "--all", "--force"]
         subprocess.run(prune, env={**os.environ, **self.workshop.builder}, check=True, capture_output=True)
 
@@ -258,7 +258,7 @@ def serving(door: Door) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def account(shared: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    """An account for all tests here, each of which has a repository of its own."""
+    """An account for all tests here, each of which has its own repository."""
     clock = Clock()
     with tools.registry() as registry, Door(registry) as door, serving(door), Api(clock) as api:
         ecr = PasswordEcr(registry, clock)
@@ -312,14 +312,14 @@ def uri(account: Account, repository: str, tag: str) -> str:
 
 
 def released(account: Account, repository: str, tag: str, container: str = "app") -> tuple[int, str, dict[str, str]]:
-    """What a build hands on whose image is under this tag in the registry."""
+    """The outputs of a build whose image has this tag in the registry."""
     image = uri(account, repository, tag)
     artifact = f'[{{"name":"{container}","imageUri":"{image}"}}]\n'
     exported = {"IMAGE_URI": image, "IMAGE_DIGEST": image.rpartition("@")[2], "IMAGE_TAG": tag}
     return 0, artifact, exported
 
 
-def test_an_image_is_pushed_under_the_commits_id_and_handed_on_by_the_digest_that_the_registry_has(
+def test_an_image_is_pushed_with_the_commits_id_as_tag_and_passed_on_by_the_registrys_digest(
     account: Account, first: Run
 ) -> None:
     assert first.released == released(account, "storefront", FIRST, "web")
@@ -327,7 +327,7 @@ def test_an_image_is_pushed_under_the_commits_id_and_handed_on_by_the_digest_tha
     assert first.last_line == f"slipway: image {uri(account, 'storefront', FIRST)} (commit {FIRST})"
 
 
-def test_what_is_pushed_is_one_image_and_no_index(account: Account, first: Run) -> None:
+def test_the_pushed_manifest_is_an_image_and_not_an_index(account: Account, first: Run) -> None:
     manifest = account.manifest("storefront", FIRST)
     assert manifest["mediaType"] in (
         "application/vnd.oci.image.manifest.v1+json",
@@ -336,9 +336,7 @@ def test_what_is_pushed_is_one_image_and_no_index(account: Account, first: Run) 
     assert account.config("storefront", FIRST)["os"] == "linux"
 
 
-def test_the_image_says_of_which_commit_it_is_and_build_arguments_arrive_as_they_are(
-    account: Account, first: Run
-) -> None:
+def test_the_image_has_the_commit_as_a_label_and_gets_build_arguments_unchanged(account: Account, first: Run) -> None:
     assert account.config("storefront", FIRST)["config"]["Labels"] == {
         "org.opencontainers.image.revision": FIRST,
         "commit": FIRST,
@@ -348,7 +346,7 @@ def test_the_image_says_of_which_commit_it_is_and_build_arguments_arrive_as_they
     }
 
 
-def test_test_commands_run_first_in_order_each_in_a_shell_of_its_own_in_the_root_of_the_source(first: Run) -> None:
+def test_test_commands_run_first_and_in_order_each_in_its_own_shell_at_the_root_of_the_source(first: Run) -> None:
     expected = f"""\
 slipway: test: {TESTS[0]}
 {first.folder}/src
@@ -362,7 +360,7 @@ SRC
     assert first.calls == ["BatchGetImage", "GetAuthorizationToken", "BatchGetImage"]
 
 
-def test_no_credential_is_in_what_is_pushed_or_handed_on_or_in_the_log(account: Account, first: Run) -> None:
+def test_no_credential_is_in_the_image_the_outputs_or_the_log(account: Account, first: Run) -> None:
     texts = {"log": first.log.encode(), "environment of RUN": account.files("storefront", FIRST)["environment"]}
     for file in first.folder.rglob("*"):
         if file.is_file() and file.name != "exported":  # CodeBuild's own
@@ -394,10 +392,10 @@ def test_a_commit_that_was_built_before_gets_the_same_image_without_tests_or_a_b
     assert account.tags("storefront") == before
 
 
-def test_a_second_commit_takes_from_the_registry_what_did_not_change(account: Account, first: Run) -> None:
+def test_a_second_commit_uses_the_registrys_cache_for_unchanged_layers(account: Account, first: Run) -> None:
     second = commit("second")
     account.forget_local_cache()
-    # `text` comes after RUN in a stage that the image is not made of: only a cache of all stages has it.
+    # `text` comes after RUN in a stage that is not part of the image: only a cache of all stages contains it.
     run = account.build("storefront", second, large(account, "second"), **LARGE)
     assert run.released == released(account, "storefront", second, "web")
     old, new = account.files("storefront", FIRST), account.files("storefront", second)
@@ -405,7 +403,7 @@ def test_a_second_commit_takes_from_the_registry_what_did_not_change(account: Ac
     assert new["made"] == old["made"]
 
 
-def test_a_cache_that_can_be_neither_read_nor_written_fails_no_build(
+def test_a_cache_that_can_be_neither_read_nor_written_does_not_fail_the_build(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(account.door, "caches", False)
@@ -415,7 +413,7 @@ def test_a_cache_that_can_be_neither_read_nor_written_fails_no_build(
     assert "ERROR: failed to solve" not in run.log
 
 
-def test_of_two_builds_of_a_commit_at_once_both_release_the_image_that_was_pushed_first(
+def test_two_concurrent_builds_of_a_commit_both_release_the_image_that_was_pushed_first(
     account: Account, tmp_path: Path
 ) -> None:
     tag = hashlib.sha256(b"a commit of a repository with SHA-256").hexdigest()
@@ -432,7 +430,7 @@ def test_of_two_builds_of_a_commit_at_once_both_release_the_image_that_was_pushe
     assert {*account.files("race", tag)} == {"Dockerfile"}
 
 
-def test_a_test_command_that_fails_is_the_last_thing_that_happens(account: Account) -> None:
+def test_a_build_ends_with_its_first_failed_test_command(account: Account) -> None:
     commands = ["echo fine", "echo broken >&2; exit 3", "echo never"]
     run = account.build("tested", FIRST, SMALL, test_commands=commands)
     assert run.released == NOTHING_RELEASED
@@ -448,7 +446,7 @@ def test_a_test_command_that_fails_is_the_last_thing_that_happens(account: Accou
     assert account.tags("tested") == {}
 
 
-def test_a_step_of_the_dockerfile_that_fails_pushes_nothing(account: Account) -> None:
+def test_a_failed_step_of_the_dockerfile_pushes_nothing(account: Account) -> None:
     dockerfile = f"FROM {account.workshop.base_image}\nRUN echo made >/made\nRUN echo broken >&2; exit 3\n"
     run = account.build("broken", FIRST, {"Dockerfile": dockerfile})
     assert run.released == NOTHING_RELEASED
@@ -460,7 +458,7 @@ def test_a_step_of_the_dockerfile_that_fails_pushes_nothing(account: Account) ->
 @pytest.mark.parametrize(
     "wrong", [None, "", "latest", "1a2b3c4", FIRST.upper(), f"{FIRST}0", f"{FIRST}\n", f"sha256:{FIRST}"]
 )
-def test_an_image_is_made_of_nothing_but_a_commit_in_full(account: Account, wrong: str | None) -> None:
+def test_an_image_needs_a_full_commit_id(account: Account, wrong: str | None) -> None:
     run = account.build("refused", wrong, SMALL, test_commands=["echo tested"])
     assert run.released == NOTHING_RELEASED
     assert run.log == (
@@ -470,7 +468,7 @@ def test_an_image_is_made_of_nothing_but_a_commit_in_full(account: Account, wron
     assert (run.calls, account.tags("refused")) == ([], {})
 
 
-def test_a_commit_without_the_dockerfile_is_told_where_it_should_be(account: Account) -> None:
+def test_a_commit_without_the_dockerfile_fails_with_its_expected_path(account: Account) -> None:
     run = account.build("missing", FIRST, SMALL, context="my service", dockerfile="docker/Dockerfile")
     assert run.released == NOTHING_RELEASED
     assert run.log == (
@@ -506,7 +504,7 @@ def test_a_repository_that_does_not_exist_fails_the_build(account: Account) -> N
 
 
 @pytest.mark.parametrize("operation", ["batch_get_image", "get_authorization_token"])
-def test_a_role_that_may_not_use_the_registry_fails_the_build(
+def test_a_role_without_access_to_the_registry_fails_the_build(
     account: Account, operation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def deny(params: Params) -> Params:
@@ -520,16 +518,16 @@ def test_a_role_that_may_not_use_the_registry_fails_the_build(
     assert f"{ROLE} is not authorized" in run.log
 
 
-def test_a_registry_that_does_not_answer_fails_the_build(account: Account) -> None:
+def test_a_registry_that_does_not_respond_fails_the_build(account: Account) -> None:
     home, variables = account.prepare("unused", FIRST, SMALL)
     run = account.run(home, {**variables, "REPOSITORY_URL": "127.0.0.1:1/unused"})
     assert run.released == NOTHING_RELEASED
     assert run.last_line == not_signed_in("127.0.0.1:1")
 
 
-def test_where_the_builder_cannot_start_dockers_own_builds_without_a_cache(account: Account) -> None:
+def test_if_the_builder_cannot_start_dockers_own_one_builds_without_a_cache(account: Account) -> None:
     home, variables = account.prepare("uncached", FIRST, SMALL, builder_image="127.0.0.1:1/buildkit")
-    # Docker's own builder needs an engine, which is not everywhere: its name leads to the builder of these tests.
+    # Docker's own builder needs an engine, which is not always there: here its name refers to the builder of the tests.
     shim = home / "bin" / "docker"
     shim.parent.mkdir()
     shim.write_text(
@@ -550,7 +548,7 @@ def test_where_the_builder_cannot_start_dockers_own_builds_without_a_cache(accou
     ) in run.log.splitlines()
 
 
-def test_an_image_that_the_repository_does_not_show_after_the_push_is_not_released(
+def test_a_pushed_image_that_the_repository_does_not_show_is_not_released(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(account.ecr, "batch_get_image", lambda params: {"images": [], "failures": []})

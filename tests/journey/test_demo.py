@@ -1,4 +1,4 @@
-"""`make demo` as a newcomer runs it: it ends well, touches nothing of theirs, and leaves nothing running."""
+"""`make demo` as a new user runs it: it succeeds, changes none of their files, and leaves nothing running."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ MARK = "SLIPWAY_TEST_RUN"
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Not pytest's own, whose path is too long for the sockets that are made in it."""
+    """Not pytest's own, whose path is too long for the sockets that are created in it."""
     with tempfile.TemporaryDirectory(prefix="demo-") as made:
         yield Path(made)
 
 
 @pytest.fixture
 def environment(shared: Workshop, folder: Path) -> Iterator[dict[str, str]]:
-    """A home that is empty but for the cache of built programs, and a mark that all processes of the run inherit."""
+    """An empty home with only the cache of built programs, and a mark that all processes of the run inherit."""
     home = folder / "home"
     home.mkdir()
     cache = tools.CACHE.parent
@@ -57,7 +57,7 @@ def processes(mark: str) -> list[str]:
 
 
 def none_left(mark: str) -> list[str]:
-    """What still runs of them, after a moment to end."""
+    """The processes that are still running, after a moment to end."""
     for _ in range(50):
         if not processes(mark):
             return []
@@ -112,10 +112,10 @@ def test_the_demo_releases_to_dev_and_to_prod_and_leaves_no_trace(environment: d
     assert marks == [*good, *good, *stopped, *failed, *prod, *good, *prod]
     assert [line for line in done.stdout.splitlines() if len(line) > 120] == []
     assert re.findall(r"sha256:[0-9a-f]{12}[0-9a-f]", done.stdout) == []
-    said = " ".join(" ".join(lines).split())
-    assert "of CRITICAL or more stop the release of sha256:" in said
-    assert "CVE-2026-0001 (CRITICAL)" in said
-    assert len(re.findall(r"(?i)roll(?:ed|ing) back to", said)) == 0
+    output = " ".join(" ".join(lines).split())
+    assert "of CRITICAL or more stop the release of sha256:" in output
+    assert "CVE-2026-0001 (CRITICAL)" in output
+    assert len(re.findall(r"(?i)roll(?:ed|ing) back to", output)) == 0
     assert checkout() == before
     assert list((folder / "home").iterdir()) == []
     assert none_left(environment[MARK]) == []
@@ -130,7 +130,7 @@ def terminate(process: subprocess.Popen[str]) -> None:
 
 
 IGNORED = ("sh", "-c", 'trap "" INT && exec "$@"', "sh")
-"""Runs a command as a shell runs a job in the background: with SIGINT ignored."""
+"""Runs a command as a shell runs a background job: with SIGINT ignored."""
 
 
 @pytest.mark.parametrize(

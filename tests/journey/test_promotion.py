@@ -1,4 +1,4 @@
-"""From dev to prod: prod builds nothing, takes the image that dev verified, asks, and releases it as a canary."""
+"""From dev to prod: prod builds nothing and releases the image that dev verified, after an approval, as a canary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROD = ("Source", "Inspect", "Approve", "Deploy")
 
 
 def settled(stack: Stack) -> Any:
-    """The one execution that events have started."""
+    """The only execution that events started."""
     [execution] = stack.account.codepipeline.settle()
     return execution
 
@@ -26,7 +26,7 @@ def dev_and_prod(stack: Make) -> tuple[Stack, Stack]:
 
 
 @pytest.mark.rule("R6")
-def test_what_dev_verified_reaches_prod_unchanged_by_canary(stack: Make) -> None:
+def test_an_image_verified_in_dev_reaches_prod_unchanged_as_a_canary(stack: Make) -> None:
     dev, prod = dev_and_prod(stack)
     first = dev.push()
     to_prod = settled(prod)
@@ -49,7 +49,7 @@ def test_what_dev_verified_reaches_prod_unchanged_by_canary(stack: Make) -> None
     assert failures(settled(prod)) == []
     prod.account.clock.sleep = seen  # type: ignore[method-assign]
     assert shares == [{first.digest: 100}, {first.digest: 90, second.digest: 10}, {second.digest: 100}]
-    # Ten minutes with a tenth of the traffic, ten more before the old tasks go.
+    # Ten minutes with ten percent of the traffic, ten more before the old tasks stop.
     assert 20 * 60 <= prod.account.clock.now() - began <= 25 * 60
     assert (prod.image, prod.counts) == (f"@{second.digest}", (2, 2))
     assert prod.moving() == {
@@ -60,7 +60,7 @@ def test_what_dev_verified_reaches_prod_unchanged_by_canary(stack: Make) -> None
 
 
 @pytest.mark.rule("R1")
-def test_a_release_to_prod_is_no_change_for_pulumi_and_none_for_the_traffic(stack: Make) -> None:
+def test_a_release_to_prod_is_not_a_change_for_pulumi_and_does_not_affect_the_traffic(stack: Make) -> None:
     dev, prod = dev_and_prod(stack)
     dev.push()
     settled(prod)
@@ -75,22 +75,22 @@ def test_a_release_to_prod_is_no_change_for_pulumi_and_none_for_the_traffic(stac
     assert prod.weights == before
 
 
-def test_an_approval_says_what_is_released_instead_of_what_and_where_to_see_it(stack: Make) -> None:
+def test_an_approval_shows_what_replaces_what_and_where_to_review_it(stack: Make) -> None:
     dev, prod = dev_and_prod(stack)
     first = dev.push()
     settled(prod)
     second = dev.release("Second commit")
-    asked: list[dict[str, str]] = []
+    requests: list[dict[str, str]] = []
 
     def approve(execution: Any, action: Any) -> bool:
-        asked.append(action.configuration)
+        requests.append(action.configuration)
         return True
 
     prod.account.codepipeline.approve = approve
     to_prod = settled(prod)
     commits = [execution.variables["Source.CommitId"] for execution in (first, second)]
     console = "https://eu-west-1.console.aws.amazon.com"
-    assert asked == [
+    assert requests == [
         {
             "CustomData": f"Release to prod: commit {commits[1]} instead of {commits[0]}, image {second.digest} "
             f"instead of {first.digest}. {console}/codesuite/codepipeline/pipelines/storefront-prod/"
@@ -101,9 +101,9 @@ def test_an_approval_says_what_is_released_instead_of_what_and_where_to_see_it(s
     ]
 
 
-@pytest.mark.parametrize(("answer", "said"), [(False, "Approval rejected"), (None, "expired")])
-def test_an_approval_that_is_refused_or_that_expires_releases_nothing(
-    stack: Make, answer: bool | None, said: str
+@pytest.mark.parametrize(("answer", "message"), [(False, "Approval rejected"), (None, "expired")])
+def test_an_approval_that_is_rejected_or_expires_releases_nothing(
+    stack: Make, answer: bool | None, message: str
 ) -> None:
     dev, prod = dev_and_prod(stack)
     prod.account.codepipeline.approve = lambda execution, action: answer
@@ -111,26 +111,26 @@ def test_an_approval_that_is_refused_or_that_expires_releases_nothing(
     began = prod.account.clock.now()
     refused = settled(prod)
     assert ended(refused) == {"Source": "Succeeded", "Inspect": "Succeeded", "Approve": "Failed"}
-    assert said in refused.action("Approve").message
+    assert message in refused.action("Approve").message
     assert (prod.image, prod.counts, prod.state("claim")) == (":unreleased", (0, 0), None)
     waited = prod.account.clock.now() - began
     assert waited < 60 if answer is False else 86_400 <= waited < 86_500
 
 
-def test_an_image_that_is_verified_while_prod_waits_for_an_approval_is_the_one_that_is_released(stack: Make) -> None:
+def test_an_image_that_is_verified_while_prod_waits_for_an_approval_is_released_next(stack: Make) -> None:
     dev, prod = dev_and_prod(stack)
     dev.push()
-    asked: list[str] = []
+    approvals: list[str] = []
 
     def approve(execution: Any, action: Any) -> bool:
-        if not asked:
-            asked.append(execution.id)
+        if not approvals:
+            approvals.append(execution.id)
             dev.release("Verified meanwhile")
         return True
 
     prod.account.codepipeline.approve = approve
     first, second = prod.account.codepipeline.settle()
-    # What was approved is what was deployed, though the tag had moved by then; what it moved to came next.
+    # The approved image was deployed, although the tag had moved by then; the image that it moved to came next.
     assert (failures(first), failures(second)) == ([], [])
     older, newer = (run.variables["Inspect-prod.IMAGE_DIGEST"] for run in (first, second))
     assert f"is running {older} (2 tasks)" in first.action("Deploy").message
@@ -139,7 +139,7 @@ def test_an_image_that_is_verified_while_prod_waits_for_an_approval_is_the_one_t
 
 
 @pytest.mark.rule("R6")
-def test_a_digest_of_before_is_released_to_prod_again(stack: Make) -> None:
+def test_an_earlier_digest_is_released_to_prod_again(stack: Make) -> None:
     dev, prod = dev_and_prod(stack)
     first = dev.push()
     settled(prod)
@@ -151,7 +151,9 @@ def test_a_digest_of_before_is_released_to_prod_again(stack: Make) -> None:
     assert prod.state("verified")["commit"] == first.variables["Source.CommitId"]
 
 
-def test_prod_waits_for_the_repository_of_dev_and_says_so_before_anything_is_made(stack: Make, account: World) -> None:
+def test_prod_waits_for_the_repository_of_dev_and_reports_that_before_anything_is_created(
+    stack: Make, account: World
+) -> None:
     with pytest.raises(CommandError) as failure:
         stack("prod")
     assert account.aws.resources == {}
@@ -162,7 +164,7 @@ def test_prod_waits_for_the_repository_of_dev_and_says_so_before_anything_is_mad
 
 
 @pytest.mark.rule("R4")
-def test_a_canary_that_fails_is_taken_back_and_the_pipeline_is_red_with_the_reason(stack: Make) -> None:
+def test_a_canary_that_fails_is_rolled_back_and_the_action_fails_with_the_reason(stack: Make) -> None:
     dev, prod = dev_and_prod(stack)
     good = dev.push()
     settled(prod)
@@ -176,7 +178,7 @@ def test_a_canary_that_fails_is_taken_back_and_the_pipeline_is_red_with_the_reas
     message = refused.action("Deploy").message
     assert "container app exited with 1" in message
     assert f"Rolling back to the last verified image, {prod.state('verified')['image']}" in message
-    # Long before the deadline, though ECS's circuit breaker does not watch over canaries.
+    # Long before the deadline, although ECS's circuit breaker does not apply to canaries.
     assert prod.account.clock.now() - began < 5 * 60
     prod.account.clock.sleep(120)
     assert (prod.image, prod.counts, prod.traffic) == (f"@{good.digest}", (2, 2), {good.digest: 100})
@@ -184,7 +186,7 @@ def test_a_canary_that_fails_is_taken_back_and_the_pipeline_is_red_with_the_reas
     assert prod.workspace.preview(refresh=True).changes == []
 
 
-def test_a_canary_whose_requests_fail_is_taken_back_by_the_alarm(stack: Make) -> None:
+def test_a_canary_whose_requests_fail_is_rolled_back_by_the_alarm(stack: Make) -> None:
     dev, prod = dev_and_prod(stack)
     good = dev.push()
     settled(prod)
@@ -206,7 +208,7 @@ def test_a_canary_whose_requests_fail_is_taken_back_by_the_alarm(stack: Make) ->
     assert (prod.traffic, prod.image) == ({good.digest: 100}, f"@{good.digest}")
 
 
-def test_a_change_of_settings_of_prod_is_released_as_a_canary_in_the_same_up_with_the_image_that_is_live(
+def test_a_change_of_prods_settings_is_deployed_as_a_canary_in_the_same_up_with_the_live_image(
     stack: Make,
 ) -> None:
     dev, prod = dev_and_prod(stack)
@@ -224,7 +226,7 @@ def test_a_change_of_settings_of_prod_is_released_as_a_canary_in_the_same_up_wit
     assert prod.workspace.preview(refresh=True).changes == []
 
 
-def test_the_stage_of_prod_is_as_its_file_says() -> None:
+def test_the_stage_of_prod_has_the_settings_of_its_file() -> None:
     assert stack_file("prod")["slipway:stages"] == [
         {
             "approval": {"timeoutMinutes": 1440},

@@ -1,4 +1,4 @@
-"""The images of a stack: what no change of settings deletes, and the one option that does."""
+"""The images of a stack: no change of settings deletes them, and one option does."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def failure(command: Callable[..., Outcome]) -> str:
 
 
 def held(dev: Stack) -> tuple[Any, ...]:
-    """What must stay: the images, what runs, and what Pulumi made."""
+    """What must not change: the images, the running tasks, and Pulumi's resources."""
     return dev.tags(), dev.running, dev.counts, sorted(dev.account.aws.resources)
 
 
 @pytest.mark.rule("R7")
 @pytest.mark.quick
-def test_a_key_for_a_repository_with_images_is_refused_before_anything_changes(stack: Make) -> None:
+def test_a_key_for_a_repository_with_images_is_rejected_before_anything_changes(stack: Make) -> None:
     dev = stack()
     live = dev.push()
     before = held(dev)
@@ -44,13 +44,13 @@ def test_a_key_for_a_repository_with_images_is_refused_before_anything_changes(s
     service = {"slipway:service": {**dev.workspace.configuration()["slipway:service"], "cpu": 512, "memory": 1024}}
     dev.workspace.configure(service)
     for command in (dev.workspace.preview, dev.workspace.up):
-        said = failure(command)
-        assert REFUSED in said
-        assert "Traceback" not in said
+        output = failure(command)
+        assert REFUSED in output
+        assert "Traceback" not in output
         assert held(dev) == before
     assert dev.image == f"@{live.digest}"
 
-    # Taken back, all goes on.
+    # After reverting it, everything works again.
     dev.workspace.configure({"slipway:registry": None})
     dev.workspace.up()
     assert (dev.running["cpu"], dev.image) == ("512", f"@{live.digest}")
@@ -58,8 +58,8 @@ def test_a_key_for_a_repository_with_images_is_refused_before_anything_changes(s
 
 @pytest.mark.rule("R7")
 @pytest.mark.quick
-def test_what_the_engine_would_replace_or_delete_it_refuses_in_a_preview_too(stack: Make) -> None:
-    """As where the program does not see it: the repository cannot be read, or another name leads to another one."""
+def test_the_engine_also_refuses_to_replace_or_delete_protected_images_in_a_preview(stack: Make) -> None:
+    """As if the program could not see it: the repository cannot be read, or another name refers to another one."""
     dev = stack()
     dev.push()
     before = held(dev)
@@ -71,47 +71,47 @@ def test_what_the_engine_would_replace_or_delete_it_refuses_in_a_preview_too(sta
 
 
 @pytest.mark.rule("R7")
-def test_destroy_is_refused_while_the_images_may_be_anothers(stack: Make) -> None:
+def test_destroy_is_refused_while_images_may_be_in_use_elsewhere(stack: Make) -> None:
     dev = stack(retainReleaseState=False)
     live = dev.push()
     prod = stack("prod")
     prod.start()
     assert prod.image == f"@{live.digest}"
     before = held(dev)
-    said = failure(dev.workspace.preview_destroy).replace("\n", " ")
-    assert f"{PROTECTED}cannot be deleted" in said
+    output = failure(dev.workspace.preview_destroy).replace("\n", " ")
+    assert f"{PROTECTED}cannot be deleted" in output
     assert held(dev) == before
 
-    # All but the repository goes.
+    # Everything but the repository is destroyed.
     dev.workspace.destroy(exclude_protected=True)
     assert [name for name in map(_name, dev.account.aws.resources) if name.startswith("storefront-dev")] == [dev.images]
     assert prod.image == f"@{live.digest}"
     assert live.digest in dev.tags().values()
-    # And comes again.
+    # And created again.
     dev.workspace.up()
     dev.release("After that")
 
 
 @pytest.mark.rule("R7")
-def test_a_destroy_that_nobody_looked_at_leaves_the_images(stack: Make) -> None:
+def test_an_unreviewed_destroy_leaves_the_images(stack: Make) -> None:
     dev = stack()
     dev.push()
     images = dev.tags()
     assert f"{PROTECTED}cannot be deleted" in failure(dev.workspace.destroy).replace("\n", " ")
     assert dev.tags() == images
-    # Nor does ECR delete them, where the protection is taken away by hand.
+    # ECR does not delete them either, if the protection is removed by hand.
     dev.workspace.unprotect()
     assert "not empty, consider using force_delete" in failure(dev.workspace.destroy)
     assert dev.tags() == images
 
 
-def test_images_are_deleted_where_the_stack_file_says_so(stack: Make) -> None:
+def test_images_are_deleted_if_the_stack_file_enables_it(stack: Make) -> None:
     dev = stack()
     dev.push()
     images = dev.tags()
     forced = {"slipway:registry": {"forceDelete": True, "kmsKeyArn": KEY}}
     dev.workspace.configure(forced)
-    # Pulumi deletes a resource as it was made: the option takes a `pulumi up` of its own.
+    # Pulumi deletes a resource with the options it was created with: the setting needs a `pulumi up` first.
     assert "not empty, consider using force_delete" in failure(dev.workspace.up)
     assert dev.tags() == images
 
@@ -126,7 +126,7 @@ def test_images_are_deleted_where_the_stack_file_says_so(stack: Make) -> None:
     assert dev.account.ecr.describe_repositories({})["repositories"] == []
 
 
-def test_a_repository_that_somebody_deleted_is_made_again(stack: Make) -> None:
+def test_a_repository_that_somebody_deleted_is_created_again(stack: Make) -> None:
     dev = stack()
     dev.push()
     dev.account.ecr.delete_repository({"repositoryName": "storefront-dev", "force": True})

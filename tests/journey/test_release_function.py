@@ -1,4 +1,4 @@
-"""The release function against what can go wrong around it: forged, repeated and cut events, and wrong artifacts."""
+"""The release function under attack and failure: forged, repeated and interrupted events, and invalid artifacts."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ UNRELEASED = ":unreleased"
 
 
 def forged(stack: Stack, execution: Execution, key: str = "", **changes: Any) -> dict[str, Any]:
-    """The event of the deploy action of an execution, made by somebody else, and changed."""
+    """The event of the deploy action of an execution, forged by somebody else, with changes."""
     name, pipeline = f"storefront-{stack.name}", stack.account.codepipeline
     definition = stack.account.aws.find("aws:codepipeline/pipeline:Pipeline", name).inputs
     deploy = definition["stages"][-1]["actions"][-1]
-    asked = pipeline._resolved(execution, deploy["configuration"]["UserParameters"])
+    parameters = pipeline._resolved(execution, deploy["configuration"]["UserParameters"])
     if changes:
-        asked = json.dumps({**json.loads(asked), **changes})
+        parameters = json.dumps({**json.loads(parameters), **changes})
     bucket = definition["artifactStores"][0]["location"]
     keys = [execution.artifacts[artifact] for artifact in deploy["inputArtifacts"]]
     locations = [{"bucketName": bucket, "objectKey": each} for each in ([key, *keys[1:]] if key else keys)]
@@ -40,7 +40,9 @@ def forged(stack: Stack, execution: Execution, key: str = "", **changes: Any) ->
             "id": "11111111-2222-3333-4444-555555555555",
             "accountId": "123456789012",
             "data": {
-                "actionConfiguration": {"configuration": {"FunctionName": f"{name}-release", "UserParameters": asked}},
+                "actionConfiguration": {
+                    "configuration": {"FunctionName": f"{name}-release", "UserParameters": parameters}
+                },
                 "inputArtifacts": [
                     {"name": artifact, "revision": None, "location": {"type": "S3", "s3Location": location}}
                     for artifact, location in zip(deploy["inputArtifacts"], locations, strict=True)
@@ -53,12 +55,12 @@ def forged(stack: Stack, execution: Execution, key: str = "", **changes: Any) ->
 
 
 @pytest.mark.rule("R10")
-def test_nobody_deploys_past_an_approval_by_invoking_the_function(stack: Make) -> None:
+def test_nobody_can_bypass_an_approval_by_invoking_the_function(stack: Make) -> None:
     dev, prod = stack("dev"), stack("prod")
     refusals = []
 
     def attack(execution: Execution, action: Action) -> bool:
-        """While the approval is waited for, somebody sends what the deploy action would send."""
+        """During the approval, somebody sends the event that the deploy action would send."""
         with pytest.raises(FunctionError) as refused:
             prod.account.lambdas.invoke("storefront-prod-release", forged(prod, execution))
         refusals.append(json.loads(str(refused.value)))
@@ -77,7 +79,7 @@ def test_nobody_deploys_past_an_approval_by_invoking_the_function(stack: Make) -
     assert (prod.image, prod.counts, prod.state("claim")) == (UNRELEASED, (0, 0), None)
 
 
-def test_an_event_is_refused_that_differs_in_anything_from_the_action_in_progress(stack: Make) -> None:
+def test_an_event_that_differs_in_any_field_from_the_action_in_progress_is_rejected(stack: Make) -> None:
     dev = stack()
     first = dev.push()
     old = first.artifacts["BuildArtifact"]
@@ -104,7 +106,7 @@ def test_an_event_is_refused_that_differs_in_anything_from_the_action_in_progres
     assert dev.image == f"@{second.digest}"
 
 
-def test_an_event_of_no_known_kind_is_refused(stack: Make) -> None:
+def test_an_unknown_kind_of_event_is_rejected(stack: Make) -> None:
     dev = stack()
     with pytest.raises(FunctionError, match="a rollout, an event or a restart, got \\['image'\\]"):
         dev.account.lambdas.invoke(FUNCTION, {"image": "anything"})
@@ -125,24 +127,24 @@ def test_a_job_that_is_delivered_twice_releases_once(stack: Make, monkeypatch: p
     assert done.status == "Succeeded"
     assert (dev.image, dev.counts, dev.running["revision"]) == (f"@{done.digest}", (1, 1), 1)
     deployments = dev.account.ecs.list_service_deployments({"cluster": "storefront-dev", "service": "storefront-dev"})
-    assert len(deployments["serviceDeployments"]) == 2  # of zero tasks, when the service was made, and this one
+    assert len(deployments["serviceDeployments"]) == 2  # with zero tasks, when the service was created, and this one
 
 
 @pytest.mark.rule("R9")
-def test_a_run_that_is_cut_off_is_taken_up_again(stack: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_is_continued(stack: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     dev = stack()
     real, polls, cut_at = dev.account.clock.sleep, [0], [0]
 
     def cut(seconds: float) -> None:
         polls[0] += seconds == 5  # a poll of the function
         if seconds == 5 and polls[0] == cut_at[0]:
-            raise FunctionError("the process is gone")
+            raise FunctionError("the process was killed")
         real(seconds)
 
     monkeypatch.setattr(dev.account.clock, "sleep", cut)
     for number, poll in enumerate((1, 3, 6), start=1):
         polls[0], cut_at[0] = 0, poll
-        done = dev.release(f"Cut off at poll {poll}")
+        done = dev.release(f"Interrupted at poll {poll}")
         assert polls[0] >= poll
         assert (dev.image, dev.counts, dev.running["revision"]) == (f"@{done.digest}", (1, 1), number)
 
@@ -156,7 +158,7 @@ def archive(**files: str) -> bytes:
 
 
 def genuine(execution: Execution, action: Action, token: dict[str, Any]) -> dict[str, Any]:
-    """The event of an action in progress, to the letter but for the job and for what the last run left."""
+    """The exact event of an action in progress, except for the job and the token of the last run."""
     artifacts = [
         {"name": name, "location": {"type": "S3", "s3Location": {"bucketName": bucket, "objectKey": key}}}
         for name, (bucket, key) in action.inputs.items()
@@ -171,7 +173,7 @@ def genuine(execution: Execution, action: Action, token: dict[str, Any]) -> dict
     }
 
 
-def test_nobody_skips_the_tests_or_undoes_a_release_with_a_token_that_is_made_up(stack: Make) -> None:
+def test_a_forged_token_can_neither_skip_the_tests_nor_roll_back_a_release(stack: Make) -> None:
     dev = stack(config={"slipway:stages": [{"tests": {"commands": ["test ! -f broken"]}}]})
     good = dev.push()
     [green] = list(dev.account.codebuild.builds)
@@ -184,7 +186,7 @@ def test_nobody_skips_the_tests_or_undoes_a_release_with_a_token_that_is_made_up
         action = execution.actions[-1]
         if sent or action.name != "Deploy" or action.status != "InProgress" or dev.image != f"@{execution.digest}":
             return
-        # The new image is there, and its tests have not ended.
+        # The new image is deployed, and its tests have not ended.
         sent.append(execution.id)
         image = dev.state("claim")["image"]
         for token in ({"image": image, "since": 9e9, "build": green}, {"image": image, "since": 0}):
@@ -193,16 +195,16 @@ def test_nobody_skips_the_tests_or_undoes_a_release_with_a_token_that_is_made_up
     dev.account.clock.sleep = attack  # type: ignore[method-assign]
     dev.commit("Fails its tests", {"broken": "yes"})
     bad = dev.push()
-    # The tests were run for whoever came first, and their word counted.
+    # The tests ran once, for the first caller, and their result counted.
     assert (sent, bad.status) == ([bad.id], "Failed")
     assert (dev.image, dev.moving()["verified-dev"]) == (f"@{good.digest}", good.digest)
     sent.clear()
     dev.repository.remove("broken")
-    mended = dev.push()
-    assert (sent, mended.status, dev.image) == ([mended.id], "Succeeded", f"@{mended.digest}")
+    fixed = dev.push()
+    assert (sent, fixed.status, dev.image) == ([fixed.id], "Succeeded", f"@{fixed.digest}")
 
 
-def test_an_artifact_that_names_no_image_of_this_service_releases_nothing(
+def test_an_artifact_without_a_valid_image_for_this_service_releases_nothing(
     stack: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dev = stack(config={"slipway:scanGate": None})
@@ -240,7 +242,7 @@ def test_an_artifact_that_names_no_image_of_this_service_releases_nothing(
         assert (dev.image, dev.counts, dev.state("claim")) == (UNRELEASED, (0, 0), None)
 
 
-def test_rights_that_iam_does_not_show_yet_are_waited_for(stack: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permissions_that_iam_does_not_show_yet_are_waited_for(stack: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     dev = stack()
     dev.push()
     describe = dev.account.ecs.describe_services
@@ -258,7 +260,7 @@ def test_rights_that_iam_does_not_show_yet_are_waited_for(stack: Make, monkeypat
     assert dev.running["containerDefinitions"][0]["environment"] == []
 
 
-def test_rights_that_are_never_given_fail_the_up(stack: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permissions_that_are_never_granted_fail_the_up(stack: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     dev = stack()
     dev.push()
 
@@ -272,14 +274,14 @@ def test_rights_that_are_never_given_fail_the_up(stack: Make, monkeypatch: pytes
     assert 180 <= dev.account.clock.now() - began < 240
 
 
-def test_a_deployment_that_another_took_over_is_no_failure(stack: Make) -> None:
+def test_a_deployment_that_another_one_superseded_is_not_a_failure(stack: Make) -> None:
     dev = stack()
     dev.push()
     dev.account.ecs.start_seconds = 120
     taken: list[bool] = []
 
     def take_over(definition: dict[str, Any]) -> None:
-        """While the second image starts, somebody deploys the same revision anew."""
+        """While the second image starts, somebody forces a new deployment of the same revision."""
         if definition["revision"] == 2 and definition["family"] == "storefront-dev" and not taken:
             taken.append(True)
             again.start()
@@ -297,7 +299,7 @@ def test_a_deployment_that_another_took_over_is_no_failure(stack: Make) -> None:
     assert (dev.image, dev.counts) == (f"@{second.digest}", (1, 1))
 
 
-def test_a_state_that_was_lost_is_filled_again_from_what_is_live_and_verified(stack: Make) -> None:
+def test_a_lost_state_is_restored_from_the_live_and_verified_image(stack: Make) -> None:
     dev = stack()
     live = dev.push()
     before = dev.state("verified")
@@ -309,13 +311,13 @@ def test_a_state_that_was_lost_is_filled_again_from_what_is_live_and_verified(st
     assert dev.release("Second").status == "Succeeded"
 
 
-def test_a_state_that_was_lost_without_a_verified_image_live_is_an_error_and_changes_nothing(stack: Make) -> None:
+def test_a_lost_state_without_a_verified_live_image_is_an_error_and_changes_nothing(stack: Make) -> None:
     dev = stack()
     dev.push()
     second = dev.release("Second")
     dynamodb = dev.account.client("dynamodb")
     dynamodb.delete_item(TableName=FUNCTION, Key={"item": {"S": "release"}, "at": {"S": "-"}})
-    # Somebody put an older image there by hand; nothing says that it was verified last.
+    # Somebody deployed an older image by hand; nothing shows that it was verified last.
     dev.account.ecs.update_service(
         {"cluster": "storefront-dev", "service": "storefront-dev", "taskDefinition": "storefront-dev:1"}
     )
@@ -330,7 +332,7 @@ def test_a_state_that_was_lost_without_a_verified_image_live_is_an_error_and_cha
     assert (dev.image, dev.running["cpu"]) == (f"@{second.digest}", "512")
 
 
-def test_a_table_that_is_gone_is_made_again_by_an_up_with_refresh(stack: Make) -> None:
+def test_a_deleted_table_is_created_again_by_an_up_with_refresh(stack: Make) -> None:
     dev = stack()
     live = dev.push()
     dynamodb = dev.account.client("dynamodb")
@@ -344,7 +346,7 @@ def test_a_table_that_is_gone_is_made_again_by_an_up_with_refresh(stack: Make) -
 
 @pytest.mark.rule("R10")
 @pytest.mark.quick
-def test_an_image_whose_execution_was_stopped_goes_live_by_no_up(stack: Make) -> None:
+def test_an_image_whose_execution_was_stopped_does_not_go_live_with_an_up(stack: Make) -> None:
     dev = stack()
     good = dev.push()
     dev.account.ecs.start_seconds = 120
@@ -363,7 +365,7 @@ def test_an_image_whose_execution_was_stopped_goes_live_by_no_up(stack: Make) ->
     dev.commit("Second")
     second = dev.push()
     assert (stopped, second.status) == ([second.id], "Stopped")
-    # The event of its end wakes the function; without it, the next `up` would do the same.
+    # The event of its end invokes the function; without it, the next `up` would do the same.
     dev.account.deliver()
     assert (dev.image, dev.state("claim")["phase"]) == (f"@{good.digest}", "failed")
     dev.up(cpu=512, memory=1024)
@@ -397,7 +399,7 @@ def test_a_restart_starts_new_tasks_with_the_live_image_once(stack: Make) -> Non
     assert dev.workspace.preview(refresh=True).changes == []
 
 
-def test_an_error_of_aws_on_the_way_fails_the_release_with_its_reason_and_a_retry_works(
+def test_an_error_of_aws_during_a_release_fails_it_with_the_reason_and_a_retry_works(
     stack: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dev = stack()
@@ -414,7 +416,7 @@ def test_an_error_of_aws_on_the_way_fails_the_release_with_its_reason_and_a_retr
     assert dev.account.codepipeline.retry(failed, "dev").status == "Succeeded"
 
 
-def test_a_verified_release_whose_tags_cannot_be_moved_succeeds_and_says_so(
+def test_a_verified_release_whose_tags_cannot_be_moved_succeeds_with_a_message(
     stack: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dev = stack()
@@ -431,7 +433,7 @@ def test_a_verified_release_whose_tags_cannot_be_moved_succeeds_and_says_so(
     assert dev.moving() == dict.fromkeys(("live-dev", "verified-dev", "verified-dev-0"), done.digest)
 
 
-def test_the_function_acts_as_its_own_role_and_reads_the_artifact_with_the_credentials_of_the_job(stack: Make) -> None:
+def test_the_function_uses_its_own_role_and_reads_the_artifact_with_the_credentials_of_the_job(stack: Make) -> None:
     dev = stack()
     dev.push()
     role = dev.account.aws.find("aws:lambda/function:Function", FUNCTION).inputs["role"]
@@ -464,7 +466,7 @@ def test_the_function_acts_as_its_own_role_and_reads_the_artifact_with_the_crede
     assert read == {("s3", "GetObject")}
 
 
-def test_the_log_of_the_function_holds_no_credentials(stack: Make) -> None:
+def test_the_log_of_the_function_contains_no_credentials(stack: Make) -> None:
     dev = stack()
     dev.account.ecs.fault = lambda definition: "exit 1"
     dev.push()

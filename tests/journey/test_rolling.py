@@ -24,7 +24,7 @@ class Broken(unittest.TestCase):
 
 
 def breaks(fault: str, good: str, definition: dict[str, Any]) -> str | None:
-    """What is wrong with the tasks of all images but one."""
+    """Breaks the tasks of all images but one."""
     return None if good in str(definition) else fault
 
 
@@ -45,7 +45,7 @@ def test_a_commit_goes_live_and_so_does_the_next(stack: Make) -> None:
 
 @pytest.mark.rule("R7")
 @pytest.mark.quick
-def test_a_release_moves_the_tags_that_keep_its_image_and_the_ones_before_from_expiring(stack: Make) -> None:
+def test_a_release_moves_the_tags_that_protect_its_image_and_earlier_ones_from_expiring(stack: Make) -> None:
     dev = stack(keepVerified=2)
     digests = [dev.push().digest, dev.release("Second").digest, dev.release("Third").digest]
     moving = {tag: digest for tag, digest in dev.tags().items() if tag.startswith(("live-", "verified-"))}
@@ -59,7 +59,7 @@ def test_a_release_moves_the_tags_that_keep_its_image_and_the_ones_before_from_e
 
 @pytest.mark.rule("R1")
 @pytest.mark.quick
-def test_a_release_by_the_pipeline_is_no_change_for_pulumi(stack: Make) -> None:
+def test_a_release_by_the_pipeline_is_not_a_change_for_pulumi(stack: Make) -> None:
     dev = stack()
     dev.push()
     assert dev.workspace.preview().changes == []
@@ -71,7 +71,7 @@ def test_a_release_by_the_pipeline_is_no_change_for_pulumi(stack: Make) -> None:
 
 @pytest.mark.rule("R8")
 @pytest.mark.quick
-def test_a_first_release_that_fails_leaves_no_tasks_and_is_red_with_the_reason(stack: Make) -> None:
+def test_a_failed_first_release_leaves_no_tasks_and_its_action_fails_with_the_reason(stack: Make) -> None:
     dev = stack()
     dev.account.ecs.fault = lambda definition: "exit 1"
     failed = dev.push()
@@ -85,13 +85,13 @@ def test_a_first_release_that_fails_leaves_no_tasks_and_is_red_with_the_reason(s
     assert dev.workspace.preview(refresh=True).changes == []
 
     dev.account.ecs.fault = lambda definition: None
-    mended = dev.release("Mended")
-    assert (dev.image, dev.counts) == (f"@{mended.digest}", (1, 1))
+    fixed = dev.release("Fixed")
+    assert (dev.image, dev.counts) == (f"@{fixed.digest}", (1, 1))
 
 
 @pytest.mark.rule("R4")
 @pytest.mark.quick
-def test_releases_that_ecs_rolls_back_are_red_within_a_minute_with_the_reason_of_ecs(stack: Make) -> None:
+def test_releases_that_ecs_rolls_back_fail_within_a_minute_with_the_reason_of_ecs(stack: Make) -> None:
     dev = stack()
     good = dev.push()
     reasons = {
@@ -122,7 +122,7 @@ def test_releases_that_ecs_rolls_back_are_red_within_a_minute_with_the_reason_of
     assert dev.workspace.preview(refresh=True).changes == []
 
 
-def test_tasks_that_flap_are_stopped_at_the_deadline_and_the_verified_image_comes_back(stack: Make) -> None:
+def test_flapping_tasks_are_stopped_at_the_deadline_and_the_verified_image_is_restored(stack: Make) -> None:
     dev = stack()
     good = dev.push()
     dev.account.ecs.fault = lambda definition: "flapping" if good.digest not in str(definition) else None
@@ -176,7 +176,7 @@ def test_an_earlier_commit_is_released_again_without_a_build(stack: Make) -> Non
     assert dev.workspace.preview(refresh=True).changes == []
 
 
-def test_a_deploy_stage_that_failed_can_be_retried(stack: Make) -> None:
+def test_a_failed_deploy_stage_can_be_retried(stack: Make) -> None:
     dev = stack()
     dev.account.ecs.fault = lambda definition: "exit 1"
     failed = dev.push()
@@ -190,7 +190,7 @@ def test_a_deploy_stage_that_failed_can_be_retried(stack: Make) -> None:
 
 @pytest.mark.rule("R2")
 @pytest.mark.quick
-def test_a_change_of_settings_reaches_the_service_with_the_image_that_is_live(stack: Make) -> None:
+def test_a_change_of_settings_reaches_the_service_with_the_live_image(stack: Make) -> None:
     dev = stack()
     live = dev.push()
     changed = dev.up(cpu=512, memory=1024, environment={"GREETING": "Good evening"})
@@ -212,7 +212,7 @@ def test_a_change_of_the_port_reaches_the_service_in_one_deployment(stack: Make)
     [balancer] = dev.service["loadBalancers"]
     assert (dev.image, balancer["containerPort"], dev.counts) == (f"@{live.digest}", 9090, (1, 1))
     assert dev.running["revision"] == 2
-    # The way to the old port is closed when the tasks that listen there are gone, and not before.
+    # The rule for the old port is removed after its tasks have stopped, and not before.
     order = [step.name for step in changed.steps if step.op in ("create", "create-replacement", "delete")]
     assert order.index("storefront-dev-in-9090") < order.index("storefront-dev-release-rollout-1")
     assert order.index("storefront-dev-release-rollout-1") < order.index("storefront-dev-in-8080")
@@ -236,7 +236,7 @@ def test_a_change_of_the_network_reaches_the_service_or_fails_the_up_until_it_do
     assert dev.workspace.preview(refresh=True).changes == []
 
 
-def test_counts_that_could_not_be_had_are_taken_back(stack: Make) -> None:
+def test_a_count_that_cannot_be_reached_can_be_reverted(stack: Make) -> None:
     dev = stack(tasks={"min": 1})
     dev.push()
     dev.account.ecs.fault = lambda definition: "exit 1"
@@ -251,7 +251,7 @@ def test_counts_that_could_not_be_had_are_taken_back(stack: Make) -> None:
 
 @pytest.mark.rule("R3")
 @pytest.mark.quick
-def test_a_change_of_settings_before_the_first_release_waits_for_it(stack: Make) -> None:
+def test_a_change_of_settings_before_the_first_release_applies_to_it(stack: Make) -> None:
     dev = stack()
     dev.up(cpu=512, memory=1024)
     assert (dev.image, dev.counts) == (UNRELEASED, (0, 0))
@@ -260,7 +260,7 @@ def test_a_change_of_settings_before_the_first_release_waits_for_it(stack: Make)
 
 
 @pytest.mark.rule("R2")
-def test_settings_that_fail_fail_the_up_and_leave_what_runs(stack: Make) -> None:
+def test_settings_that_fail_fail_the_up_and_do_not_affect_running_tasks(stack: Make) -> None:
     dev = stack()
     live = dev.push()
     dev.account.ecs.fault = lambda definition: "exit 1" if definition["cpu"] == "512" else None
@@ -272,7 +272,7 @@ def test_settings_that_fail_fail_the_up_and_leave_what_runs(stack: Make) -> None
     dev.account.clock.sleep(120)
     assert (dev.image, dev.running["cpu"], dev.counts) == (f"@{live.digest}", "256", (1, 1))
 
-    # The next preview shows what is still to do, and taking the settings back settles it.
+    # The next preview shows what is still to be done, and reverting the settings resolves it.
     todo = {(step.op, step.name) for step in dev.workspace.preview().changes}
     assert {step for step in todo if not step[0].startswith("delete")} == {
         ("create-replacement", "storefront-dev-release-rollout-1"),
@@ -285,7 +285,7 @@ def test_settings_that_fail_fail_the_up_and_leave_what_runs(stack: Make) -> None
 
 
 @pytest.mark.rule("R3")
-def test_a_release_says_when_new_settings_may_be_at_fault(stack: Make) -> None:
+def test_a_release_reports_that_new_settings_may_be_at_fault(stack: Make) -> None:
     dev = stack()
     dev.push()
     dev.account.ecs.fault = lambda definition: "exit 1" if definition["cpu"] == "512" else None
@@ -301,7 +301,7 @@ def test_a_release_says_when_new_settings_may_be_at_fault(stack: Make) -> None:
 
 @pytest.mark.rule("R9")
 @pytest.mark.quick
-def test_a_change_of_settings_during_a_release_ends_with_the_newest_of_both(stack: Make) -> None:
+def test_a_change_of_settings_during_a_release_ends_with_the_newest_image_and_settings(stack: Make) -> None:
     dev = stack()
     dev.push()
     changed: list[bool] = []
@@ -344,7 +344,7 @@ def test_counts_change_with_autoscaling_and_without(stack: Make) -> None:
     assert dev.workspace.preview(refresh=True).changes == []
 
 
-def test_a_count_that_scaling_chose_survives_a_release_and_a_change_of_settings(stack: Make) -> None:
+def test_a_count_chosen_by_autoscaling_survives_a_release_and_a_change_of_settings(stack: Make) -> None:
     dev = stack(tasks={"min": 1, "max": 4})
     dev.push()
     dev.account.ecs.update_service({"cluster": "storefront-dev", "service": "storefront-dev", "desiredCount": 3})
@@ -354,13 +354,13 @@ def test_a_count_that_scaling_chose_survives_a_release_and_a_change_of_settings(
     assert (dev.counts, dev.bounds) == ((3, 3), (1, 4))
 
 
-def test_destroy_leaves_nothing_but_task_definition_revisions_and_the_release_state(stack: Make) -> None:
+def test_destroy_leaves_only_task_definition_revisions_and_the_release_state(stack: Make) -> None:
     dev = stack()
     dev.push()
     dev.workspace.configure({"slipway:registry": {"forceDelete": True}})
     dev.workspace.up()
     dev.workspace.destroy()
-    # The release state is kept, unless the stack file says otherwise.
+    # The release state is retained, unless the stack file overrides that.
     assert [resource.name for resource in dev.account.aws.resources.values()] == ["storefront-dev-release"]
     assert dev.state("verified") is not None
     families = dev.account.ecs.list_task_definitions({})["taskDefinitionArns"]

@@ -1,4 +1,4 @@
-"""The scan gate in front of the first deployment."""
+"""The scan gate before the first deployment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def gated(stack: Make, **gate: Any) -> Stack:
     return stack(config={"slipway:scanGate": {"threshold": "HIGH", **gate}})
 
 
-def test_a_finding_stops_the_release_and_names_itself(stack: Make) -> None:
+def test_a_finding_blocks_the_release_and_is_named(stack: Make) -> None:
     dev = gated(stack)
     dev.account.ecr.scan = lambda digest: Scan(findings=[HIGH, LOW])
     stopped = dev.push()
@@ -33,7 +33,7 @@ def test_a_finding_stops_the_release_and_names_itself(stack: Make) -> None:
     assert (dev.image, dev.counts, dev.state("claim")) == (":unreleased", (0, 0), None)
 
 
-def test_a_finding_that_is_allowed_passes_until_its_day_and_stops_again_after_it(stack: Make) -> None:
+def test_an_allowed_finding_passes_until_its_day_and_blocks_after_it(stack: Make) -> None:
     allowed = {"id": "CVE-2026-0001", "reason": "not reachable: no shell in the image", "until": "2026-01-02"}
     dev = gated(stack, allow=[allowed])
     dev.account.ecr.scan = lambda digest: Scan(findings=[HIGH])
@@ -51,7 +51,7 @@ def test_a_finding_that_is_allowed_passes_until_its_day_and_stops_again_after_it
     assert dev.image == f"@{passed.digest}"
 
 
-def test_a_scan_that_never_ends_stops_the_release_at_the_time_limit(stack: Make) -> None:
+def test_a_scan_that_never_ends_blocks_the_release_at_the_timeout(stack: Make) -> None:
     dev = gated(stack, timeoutMinutes=30)
     dev.account.ecr.scan = lambda digest: Scan(status="IN_PROGRESS")
     began = dev.account.clock.now()
@@ -62,7 +62,7 @@ def test_a_scan_that_never_ends_stops_the_release_at_the_time_limit(stack: Make)
 
 
 @pytest.mark.parametrize("status", ["FAILED", "UNSUPPORTED_IMAGE", "SCAN_ELIGIBILITY_EXPIRED", "LIMIT_EXCEEDED"])
-def test_whatever_is_not_a_finished_scan_stops_the_release_at_once(stack: Make, status: str) -> None:
+def test_any_status_but_a_completed_scan_blocks_the_release_at_once(stack: Make, status: str) -> None:
     dev = gated(stack)
     dev.account.ecr.scan = lambda digest: Scan(status=status)
     began = dev.account.clock.now()
@@ -72,13 +72,13 @@ def test_whatever_is_not_a_finished_scan_stops_the_release_at_once(stack: Make, 
     assert dev.account.clock.now() - began < 300
 
 
-def test_an_enhanced_scan_that_goes_on_has_found_what_it_shows(stack: Make) -> None:
+def test_a_continuous_scan_counts_with_its_current_findings(stack: Make) -> None:
     dev = gated(stack, enhanced=True)
     dev.account.ecr.scan = lambda digest: Scan(status="ACTIVE")
     assert ended(dev.push()) == RELEASED
 
 
-def test_the_gate_takes_nobodys_word_but_that_of_the_pipeline(stack: Make) -> None:
+def test_the_gate_accepts_only_events_that_the_pipeline_confirms(stack: Make) -> None:
     dev = gated(stack)
     released = dev.push()
     action = released.action("Image")
@@ -97,5 +97,5 @@ def test_the_gate_takes_nobodys_word_but_that_of_the_pipeline(stack: Make) -> No
     with pytest.raises(FunctionError, match="UnverifiedEvent"):
         dev.account.lambdas.invoke("storefront-dev-scan-gate", {"CodePipeline.job": forged})
     calls = {call.operation for call in dev.account.api.calls[before:]}
-    # That action is over, so nothing is looked at, and nobody is told that it passed.
+    # That action has ended, so no scan is read, and no success is reported.
     assert calls == {"ListActionExecutions"}

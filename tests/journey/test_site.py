@@ -1,4 +1,4 @@
-"""The account that journeys have in turn: each finds it as if it were the first."""
+"""The account that journeys use in turn: each starts with what looks like a new one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BEGINNING = (":unreleased", (0, 0))
 @pytest.fixture(autouse=True)
 def can_be_restored(account: World) -> None:
     if not account.can_be_restored:
-        pytest.skip("the tests of restored accounts: the image registry runs in a container, out of reach")
+        pytest.skip("tests of restored accounts: the image registry runs in a container, which cannot be restored")
 
 
 def seen(stack: Stack) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def seen(stack: Stack) -> dict[str, Any]:
     }
 
 
-def test_a_journey_finds_nothing_of_the_one_before(
+def test_a_journey_finds_nothing_of_the_previous_one(
     shared: Workshop, site: Site, account: World, tmp_path: Path
 ) -> None:
     first = maker(shared, site, tmp_path / "first")()
@@ -49,13 +49,13 @@ def test_a_journey_finds_nothing_of_the_one_before(
     site.clear()
     assert (account.aws.resources, account.api.calls) == ({}, [])
     second = maker(shared, site, tmp_path / "second")()
-    assert second.workspace is first.workspace  # it was not brought up again
+    assert second.workspace is first.workspace  # it was not deployed again
     assert {key: value for key, value in seen(second).items() if before[key] != value} == {}
     assert second.workspace.preview(refresh=True).changes == []
     assert ended(second.push()) == RELEASED
 
 
-def test_a_stack_is_brought_up_anew_where_the_account_is_not_a_new_one(
+def test_a_stack_is_deployed_anew_in_an_account_that_is_not_new(
     shared: Workshop, site: Site, account: World, tmp_path: Path
 ) -> None:
     first = maker(shared, site, tmp_path / "first")()

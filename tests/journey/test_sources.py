@@ -1,4 +1,4 @@
-"""How a pipeline begins: by a tag, by the files that a push changes, by an archive in S3, and for pull requests."""
+"""What starts a pipeline: tags, the files that a push changes, archives in S3, and pull requests."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Make = Callable[..., Stack]
 GITHUB = "arn:aws:codeconnections:eu-west-1:123456789012:connection/0f-1"
 
 
-def by_connection(stack: Make, name: str = "dev", **told: Any) -> Stack:
-    source = {"connection": {"arn": GITHUB, "repository": "acme/storefront", **told}}
+def by_connection(stack: Make, name: str = "dev", **settings: Any) -> Stack:
+    source = {"connection": {"arn": GITHUB, "repository": "acme/storefront", **settings}}
     made = stack(name, real_build=True, config={"slipway:source": source})
     made.account.codepipeline.repositories["acme/storefront"] = made.repository.folder
     return made
 
 
-def test_a_push_starts_the_pipeline_only_if_it_changes_what_the_trigger_names(stack: Make) -> None:
+def test_a_push_starts_the_pipeline_only_if_it_matches_the_trigger(stack: Make) -> None:
     push = [{"branches": {"includes": ["main"]}, "filePaths": {"includes": ["app/**"], "excludes": ["app/NOTES"]}}]
     dev = by_connection(stack, push=push)
     pipeline = dev.account.codepipeline
@@ -49,28 +49,28 @@ def test_a_tag_starts_the_pipeline_and_its_commit_is_released(stack: Make) -> No
     assert (ended(execution), dev.image) == (RELEASED, f"@{execution.digest}")
 
 
-def test_a_new_connection_is_pending_and_up_says_where_to_finish_it(stack: Make) -> None:
+def test_a_new_connection_is_pending_and_up_says_where_to_complete_it(stack: Make) -> None:
     source = {"connection": {"providerType": "GitHub", "repository": "acme/storefront"}}
     dev = stack()
     dev.workspace.configure({"slipway:source": source})
-    said = dev.workspace.up().text
+    output = dev.workspace.up().text
     arn = dev.account.aws.find("aws:codeconnections/connection:Connection").outputs["arn"]
     assert (
         f"the connection {arn} is PENDING, and the pipeline storefront-dev cannot start: finish its handshake at "
         "https://eu-west-1.console.aws.amazon.com/codesuite/settings/connections, then start the pipeline"
-    ) in said
-    # Somebody has finished it.
+    ) in output
+    # Somebody has completed it.
     assert "PENDING" not in dev.workspace.up(refresh=True).text
     assert dev.workspace.preview(refresh=True).changes == []
 
 
-def test_an_upload_to_s3_is_built_under_its_version_and_released(stack: Make, account: World) -> None:
+def test_an_upload_to_s3_is_built_with_its_version_as_tag_and_released(stack: Make, account: World) -> None:
     s3 = account.client("s3")
     s3.create_bucket(Bucket="acme-sources", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     s3.put_bucket_versioning(Bucket="acme-sources", VersioningConfiguration={"Status": "Enabled"})
     notification = "aws:s3/bucketNotification:BucketNotification"
-    told = {"bucket": "acme-sources", "eventbridge": True}
-    account.aws.resources["sources"] = Resource("urn::sources", notification, "acme-sources", told, told)
+    inputs = {"bucket": "acme-sources", "eventbridge": True}
+    account.aws.resources["sources"] = Resource("urn::sources", notification, "acme-sources", inputs, inputs)
     source = {"s3": {"bucket": "acme-sources", "key": "shop/source.zip"}}
     dev = stack(real_build=True, config={"slipway:source": source})
 
@@ -86,7 +86,7 @@ def test_an_upload_to_s3_is_built_under_its_version_and_released(stack: Make, ac
     assert dev.state("verified")["commit"] == f"s3-{version}"
 
 
-def test_a_pull_request_is_built_in_a_repository_of_its_own_and_reaches_nobody(stack: Make) -> None:
+def test_a_pull_request_is_built_into_its_own_repository_and_deployed_nowhere(stack: Make) -> None:
     dev = stack()
     live = dev.push()
     tags = dev.tags()
@@ -105,7 +105,7 @@ def test_a_pull_request_is_built_in_a_repository_of_its_own_and_reaches_nobody(s
     assert built.digest in [image["imageDigest"] for image in images]
     assert (dev.image, dev.tags()) == (f"@{live.digest}", tags)
 
-    # What acts for the feature stack touches nothing of dev's.
+    # Principals of the feature stack change nothing of dev's.
     mine = [call for call in feature.account.api.calls if "storefront-feature" in call.principal]
     assert mine != []
     assert [call for call in mine if "storefront-dev" in json.dumps(call.params)] == []
@@ -113,9 +113,9 @@ def test_a_pull_request_is_built_in_a_repository_of_its_own_and_reaches_nobody(s
     assert pushes == {"storefront-feature"}
 
 
-def test_pull_requests_start_no_pipeline_that_deploys(stack: Make, account: World) -> None:
+def test_pull_requests_cannot_start_a_pipeline_that_deploys(stack: Make, account: World) -> None:
     with pytest.raises(CommandError) as refused:
         by_connection(stack, pullRequests=[{"branches": {"includes": ["main"]}}])
-    said = "slipway:stages must be none when pull requests start the pipeline, got ['dev']"
-    assert said in str(refused.value)
+    message = "slipway:stages must be none when pull requests start the pipeline, got ['dev']"
+    assert message in str(refused.value)
     assert account.aws.resources == {}

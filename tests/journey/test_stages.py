@@ -1,4 +1,4 @@
-"""Stages: several in one stack, tests after a deployment, windows, variables, and who is told."""
+"""Stages: several in one stack, tests after a deployment, windows, variables, and notifications."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def test_a_commit_goes_to_staging_and_after_an_approval_to_production(stack: Mak
             ("verified", "staging", "-0"),
         )
     ]
-    [asked] = staging.account.codepipeline.published
-    told = f"Release to production: commit {released.variables['Source.CommitId']}"
-    assert asked["message"]["approval"]["customData"].startswith(told)
+    [notification] = staging.account.codepipeline.published
+    summary = f"Release to production: commit {released.variables['Source.CommitId']}"
+    assert notification["message"]["approval"]["customData"].startswith(summary)
     assert staging.workspace.preview(refresh=True).changes == []
 
 
-def test_what_fails_its_tests_in_staging_does_not_reach_production(stack: Make) -> None:
+def test_an_image_that_fails_its_tests_in_staging_does_not_reach_production(stack: Make) -> None:
     staging, production = staging_and_production(stack)
     good = staging.push()
     staging.account.ecs.fault = lambda definition: None if good.digest in str(definition) else "exit 1"
@@ -87,7 +87,7 @@ def test_what_fails_its_tests_in_staging_does_not_reach_production(stack: Make) 
     assert (staging.image, production.image) == (f"@{good.digest}", f"@{good.digest}")
 
 
-def test_a_setting_of_one_stage_is_rolled_out_to_that_stage_alone(stack: Make) -> None:
+def test_a_setting_of_one_stage_is_deployed_to_that_stage_only(stack: Make) -> None:
     staging, production = staging_and_production(stack)
     live = staging.push()
     before = staging.running["revision"]
@@ -106,13 +106,13 @@ def test_a_setting_of_one_stage_is_rolled_out_to_that_stage_alone(stack: Make) -
 
 @pytest.mark.rule("R5")
 @pytest.mark.quick
-def test_tests_that_fail_put_the_last_verified_image_back_once_and_leave_its_tags(stack: Make) -> None:
+def test_failed_tests_roll_back_to_the_last_verified_image_once_and_keep_its_tags(stack: Make) -> None:
     stage = {"tests": {"commands": [*ALIVE, "test ! -f broken"]}}
     dev = stack(config={"slipway:stages": [stage]})
     good = dev.push()
     assert ended(good) == RELEASED
     tags = dev.moving()
-    dev.commit("Starts, and fails its tests", {"broken": "yes"})
+    dev.commit("Starts, but fails its tests", {"broken": "yes"})
     deployments: list[Any] = []
     watch = dev.account.ecs.update_service
 
@@ -127,19 +127,19 @@ def test_tests_that_fail_put_the_last_verified_image_back_once_and_leave_its_tag
     assert message.startswith("The tests of dev ended FAILED: ")
     assert message.count("Rolling back to the last verified image") == 1
     assert f"storefront-dev:3 is running {good.digest} (1 task)" in message
-    # Once there, once back.
+    # One deployment of the release, one of the rollback.
     assert len([call for call in deployments if "taskDefinition" in call]) == 2
     assert (dev.image, dev.counts, dev.moving()) == (f"@{good.digest}", (1, 1), tags)
     assert dev.state("claim")["phase"] == "failed"
     assert dev.workspace.preview(refresh=True).changes == []
 
-    # What mends it is released as ever.
-    dev.commit("Mended")
+    # The fix is released as usual.
+    dev.commit("Fixed")
     dev.repository.remove("broken")
     assert failures(dev.push()) == []
 
 
-def test_tests_are_given_the_release_and_the_files_of_its_commit(stack: Make) -> None:
+def test_tests_get_the_release_and_the_files_of_its_commit(stack: Make) -> None:
     commands = [
         *ALIVE,
         'test "$(cat app/NOTES)" = "Second commit"',
@@ -168,12 +168,12 @@ def test_a_first_release_whose_tests_fail_leaves_no_tasks(stack: Make) -> None:
     assert ended(bad) == until("Deploy", "Failed")
     assert "No image was verified before, so the service goes back to zero tasks." in bad.action("Deploy").message
     assert (dev.counts, dev.moving(), dev.state("verified")) == ((0, 0), {}, None)
-    # Scaling does not start them again.
+    # Autoscaling does not start them again.
     assert dev.bounds == (0, 2)
 
 
-def test_a_closed_window_stops_a_run_and_a_retry_in_the_open_window_goes_on(stack: Make) -> None:
-    # The stand-in's clock begins on a Thursday at midnight.
+def test_a_closed_window_fails_a_run_and_a_retry_in_the_open_window_continues(stack: Make) -> None:
+    # The stand-in's clock starts on a Thursday at midnight.
     window = {"cron": "* * 9-16 ? * MON-FRI", "timeZone": "Europe/Berlin"}
     dev = stack(config={"slipway:stages": [{"window": window}]})
     closed = dev.push()
@@ -188,7 +188,7 @@ def test_a_closed_window_stops_a_run_and_a_retry_in_the_open_window_goes_on(stac
 
 @pytest.mark.rule("R6")
 @pytest.mark.quick
-def test_a_digest_of_before_is_released_again_and_nothing_is_built(stack: Make) -> None:
+def test_an_earlier_digest_is_released_again_and_nothing_is_built(stack: Make) -> None:
     dev = stack()
     first = dev.push()
     dev.release("Second commit")
@@ -202,23 +202,23 @@ def test_a_digest_of_before_is_released_again_and_nothing_is_built(stack: Make) 
 
 
 @pytest.mark.parametrize(
-    ("digest", "said"),
+    ("digest", "message"),
     [
         ("sha256:" + "0" * 64, "there is no image sha256:0000"),
         ("latest", "IMAGE_DIGEST must be a digest, sha256: and 64 characters of 0-9 a-f, got 'latest'."),
     ],
 )
-def test_a_digest_that_is_not_there_or_is_none_releases_nothing(stack: Make, digest: str, said: str) -> None:
+def test_a_digest_that_is_missing_or_invalid_releases_nothing(stack: Make, digest: str, message: str) -> None:
     dev = stack()
     live = dev.push()
     refused = dev.start(variables={"IMAGE_DIGEST": digest})
     assert ended(refused) == until("Build", "Failed")
-    assert said in refused.action("Build").message
+    assert message in refused.action("Build").message
     assert dev.image == f"@{live.digest}"
 
 
 @pytest.mark.quick
-def test_a_variable_reaches_the_build_and_the_code_scans_as_it_is(stack: Make) -> None:
+def test_a_variable_reaches_the_build_and_the_code_scans_unchanged(stack: Make) -> None:
     show = "printf '<%s>' \"$GREETING\""
     scans = [{"name": "show", "commands": [show]}]
     dev = stack(config={"slipway:pipeline": {"variables": {"GREETING": "Hello"}}, "slipway:codeScans": scans})
@@ -237,7 +237,7 @@ def test_a_variable_reaches_the_build_and_the_code_scans_as_it_is(stack: Make) -
 
 @pytest.mark.quick
 @pytest.mark.parametrize("name", ["IMAGE_DIGEST", "GREETING"])
-def test_whoever_starts_a_pipeline_cannot_set_other_variables_of_its_builds(stack: Make, name: str) -> None:
+def test_the_starter_of_an_execution_cannot_set_other_variables_of_its_builds(stack: Make, name: str) -> None:
     """https://github.com/aws/aws-cdk/issues/8458"""
     scans = [{"name": "show", "commands": ["true"]}]
     dev = stack(config={"slipway:pipeline": {"variables": {"GREETING": "Hello"}}, "slipway:codeScans": scans})
@@ -248,13 +248,13 @@ def test_whoever_starts_a_pipeline_cannot_set_other_variables_of_its_builds(stac
     )
     value = f'none","type":"PLAINTEXT"}}{forged},{{"name":"X","type":"PLAINTEXT","value":"x'
     execution = dev.start(variables={name: value})
-    # A digest that is none is refused; any other value is only a value.
+    # An invalid digest is rejected; any other value is just a value.
     assert ended(execution)["Build"] == ("Failed" if name == "IMAGE_DIGEST" else "Succeeded")
     ran = [action for action in execution.actions if any(line == "foreign" for line in action.log.splitlines())]
     assert [action.name for action in ran] == []
 
 
-def test_code_is_scanned_between_build_and_deployment_and_a_finding_stops_the_release(stack: Make) -> None:
+def test_code_is_scanned_between_build_and_deployment_and_a_finding_blocks_the_release(stack: Make) -> None:
     scans = [{"name": "secrets", "commands": ["! grep -r PRIVATE app"], "environment": {"LEVEL": "high"}}]
     dev = stack(config={"slipway:codeScans": scans})
     good = dev.push()
@@ -267,32 +267,32 @@ def test_code_is_scanned_between_build_and_deployment_and_a_finding_stops_the_re
     assert dev.image == f"@{good.digest}"
 
 
-def test_people_are_told_of_a_failure_of_the_recovery_and_of_nothing_else(stack: Make) -> None:
+def test_notifications_are_sent_for_a_failure_and_the_recovery_and_nothing_else(stack: Make) -> None:
     dev = stack(config={"slipway:notifications": {"emails": ["ops@example.com"]}})
 
-    def told_of() -> int:
+    def notified() -> int:
         return len(dev.account.codepipeline.published)
 
     dev.push()
-    assert told_of() == 0
+    assert notified() == 0
     dev.account.ecs.fault = lambda definition: "exit 1"
     dev.commit("Does not start")
     failed = dev.push()
     assert failed.status == "Failed"
-    assert told_of() == 1
+    assert notified() == 1
     dev.account.ecs.fault = lambda definition: None
     recovered = dev.release("Starts again")
-    assert told_of() == 2
-    told = dev.account.codepipeline.published[1]["message"]
+    assert notified() == 2
+    message = dev.account.codepipeline.published[1]["message"]
     link = (
         "https://eu-west-1.console.aws.amazon.com/codesuite/codepipeline/pipelines/storefront-dev/executions/"
         f"{recovered.id}/timeline"
     )
-    assert told["email"] == f"The pipeline storefront-dev works again: {link}"
-    assert json.loads(told["default"])["content"] == {
+    assert message["email"] == f"The pipeline storefront-dev works again: {link}"
+    assert json.loads(message["default"])["content"] == {
         "textType": "client-markdown",
         "title": "The pipeline storefront-dev works again",
         "description": link,
     }
     dev.release("And goes on")
-    assert told_of() == 2
+    assert notified() == 2

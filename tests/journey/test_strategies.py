@@ -1,4 +1,4 @@
-"""Blue/green, canary, linear and CodeDeploy: releases, settings, failures, and what the next `pulumi up` sees."""
+"""Blue/green, canary, linear and CodeDeploy: releases, settings, failures, and the next `pulumi up`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def made_with(stack: Make, **strategy: dict[str, Any]) -> Stack:
 
 @contextmanager
 def watching(stack: Stack, look: Callable[[], None]) -> Iterator[None]:
-    """Look after each moment that passes."""
+    """Calls `look` after each advance of the clock."""
     sleep = stack.account.clock.sleep
 
     def sleep_and_look(seconds: float) -> None:
@@ -44,7 +44,7 @@ def watching(stack: Stack, look: Callable[[], None]) -> Iterator[None]:
 
 
 def shares(stack: Stack, digest: str, act: Callable[[], Any]) -> list[int]:
-    """The shares of the traffic that an image has while something happens, one after the other."""
+    """The percentages of the traffic that an image gets during an action, one after the other."""
     seen: list[int] = []
 
     def look() -> None:
@@ -64,7 +64,7 @@ def image_of(stack: Stack, execution: Execution) -> str:
 
 
 @every_shift
-def test_a_release_shifts_the_traffic_as_its_strategy_says_and_pulumi_leaves_it_there(stack: Make, kind: str) -> None:
+def test_a_release_shifts_traffic_with_its_strategy_and_pulumi_does_not_shift_it_back(stack: Make, kind: str) -> None:
     dev = made_with(stack, **{kind: QUICK[kind]})
     assert (dev.image, dev.counts, dev.workspace.preview(refresh=True).changes) == (":unreleased", (0, 0), [])
     first = dev.push()
@@ -87,14 +87,14 @@ def test_a_release_shifts_the_traffic_as_its_strategy_says_and_pulumi_leaves_it_
 
 @pytest.mark.rule("R2")
 @every_shift
-def test_a_change_of_settings_shifts_to_the_same_image_in_the_same_up(stack: Make, kind: str) -> None:
+def test_a_change_of_settings_shifts_traffic_to_the_same_image_in_the_same_up(stack: Make, kind: str) -> None:
     dev = made_with(stack, **{kind: QUICK[kind]})
     live = dev.push()
     weights = dev.weights
     dev.up(cpu=512, memory=1024)
     assert (dev.image, dev.running["cpu"], dev.counts) == (f"@{live.digest}", "512", (1, 1))
     assert (dev.traffic, dev.weights) == ({live.digest: 100}, weights[::-1])
-    # Timers are settings too; to change them, nothing is deployed.
+    # Timers are settings too; changing them deletes nothing.
     revision = dev.running["revision"]
     dev.strategy(**{kind: {**QUICK[kind], "bakeMinutes": 7}})
     dev.workspace.up()
@@ -103,7 +103,7 @@ def test_a_change_of_settings_shifts_to_the_same_image_in_the_same_up(stack: Mak
 
 
 @every_shift
-def test_tasks_that_do_not_start_get_no_traffic_and_the_release_is_red(stack: Make, kind: str) -> None:
+def test_tasks_that_do_not_start_get_no_traffic_and_the_release_fails(stack: Make, kind: str) -> None:
     dev = made_with(stack, **{kind: QUICK[kind]})
     good = dev.push()
     dev.account.ecs.fault = lambda definition: None if good.digest in str(definition) else "exit 1"
@@ -119,7 +119,7 @@ def test_tasks_that_do_not_start_get_no_traffic_and_the_release_is_red(stack: Ma
 
 
 @every_shift
-def test_a_first_release_that_fails_leaves_no_tasks(stack: Make, kind: str) -> None:
+def test_a_failed_first_release_leaves_no_tasks(stack: Make, kind: str) -> None:
     dev = made_with(stack, **{kind: QUICK[kind]})
     dev.account.ecs.fault = lambda definition: "exit 1"
     assert ended(dev.push())["Deploy"] == "Failed"
@@ -145,7 +145,7 @@ def test_the_strategy_of_a_running_service_is_changed_in_one_up_and_the_traffic_
         assert dev.workspace.preview(refresh=True).changes == []
 
 
-def test_an_alarm_takes_a_release_back_and_names_itself(stack: Make) -> None:
+def test_an_alarm_rolls_back_a_release_and_is_named(stack: Make) -> None:
     dev = made_with(stack, blueGreen=QUICK["blueGreen"])
     good = dev.push()
     dev.commit("Answers with errors")
@@ -164,7 +164,7 @@ def test_an_alarm_takes_a_release_back_and_names_itself(stack: Make) -> None:
 
 
 @pytest.mark.parametrize(("action", "status"), [("CONTINUE", "Succeeded"), ("ROLLBACK", "Failed")])
-def test_a_pause_waits_for_somebody_and_the_action_says_how_to_go_on(stack: Make, action: str, status: str) -> None:
+def test_a_pause_waits_to_be_continued_and_the_action_says_how(stack: Make, action: str, status: str) -> None:
     hook = {"stages": ["POST_TEST_TRAFFIC_SHIFT"], "timeoutMinutes": 120}
     dev = made_with(stack, blueGreen={**QUICK["blueGreen"], "hooks": [hook]})
 
@@ -176,14 +176,14 @@ def test_a_pause_waits_for_somebody_and_the_action_says_how_to_go_on(stack: Make
             "serviceDeployments"
         ]:
             for paused in deployment.get("lifecycleHookDetails", []):
-                # Somebody comes after half an hour.
+                # Somebody responds after half an hour.
                 late = dev.account.clock.now() > deployment["createdAt"] + 1800
                 if paused["status"] == "AWAITING_ACTION" and deployment["status"] == "IN_PROGRESS" and late:
                     arn = deployment["serviceDeploymentArn"]
-                    told = {"serviceDeploymentArn": arn, "hookId": paused["hookId"], "action": action}
-                    dev.account.ecs.continue_service_deployment(told)
+                    request = {"serviceDeploymentArn": arn, "hookId": paused["hookId"], "action": action}
+                    dev.account.ecs.continue_service_deployment(request)
 
-    # The service was made without its hooks, so that nothing waited when there was nothing to release.
+    # The service was created without its hooks, so that nothing waited before there was anything to release.
     assert dev.workspace.preview(refresh=True).changes == []
     began = dev.account.clock.now()
     with watching(dev, answer):
@@ -196,7 +196,7 @@ def test_a_pause_waits_for_somebody_and_the_action_says_how_to_go_on(stack: Make
 
 
 @pytest.mark.rule("R9")
-def test_a_settings_change_in_the_middle_of_a_canary_ends_with_the_newest_image_and_the_newest_settings(
+def test_a_change_of_settings_during_a_canary_ends_with_the_newest_image_and_settings(
     stack: Make,
 ) -> None:
     dev = made_with(stack, canary=QUICK["canary"])
@@ -218,7 +218,7 @@ def test_a_settings_change_in_the_middle_of_a_canary_ends_with_the_newest_image_
     assert dev.workspace.preview(refresh=True).changes == []
 
 
-def test_codedeploy_shifts_what_the_function_prepared_and_pulumi_leaves_it_there(stack: Make) -> None:
+def test_codedeploy_shifts_traffic_to_what_the_function_prepared_and_pulumi_does_not_shift_it_back(stack: Make) -> None:
     dev = made_with(stack, codeDeployBlueGreen={"terminationMinutes": 5})
     assert (dev.counts, dev.workspace.preview(refresh=True).changes) == ((0, 0), [])
     first = dev.push()
@@ -237,7 +237,7 @@ def test_codedeploy_shifts_what_the_function_prepared_and_pulumi_leaves_it_there
     assert dev.weights == weights[::-1]
 
 
-def test_with_codedeploy_a_change_of_settings_is_a_deployment_of_the_function_with_the_image_that_is_live(
+def test_with_codedeploy_the_function_deploys_a_change_of_settings_with_the_live_image(
     stack: Make,
 ) -> None:
     dev = made_with(stack, codeDeployBlueGreen={"terminationMinutes": 5})
@@ -255,7 +255,7 @@ def test_with_codedeploy_a_change_of_settings_is_a_deployment_of_the_function_wi
     assert (dev.image, dev.running["cpu"]) == (f"@{newer.digest}", "512")
 
 
-def test_a_release_that_codedeploy_rolls_back_is_red_and_the_next_up_brings_the_verified_image_with_new_settings(
+def test_after_a_rollback_by_codedeploy_the_next_up_deploys_the_verified_image_with_new_settings(
     stack: Make,
 ) -> None:
     dev = made_with(stack, codeDeployBlueGreen={"terminationMinutes": 5})
@@ -272,7 +272,7 @@ def test_a_release_that_codedeploy_rolls_back_is_red_and_the_next_up_brings_the_
     assert dev.state("claim")["phase"] == "failed"
 
 
-def test_an_up_while_codedeploy_still_rolls_back_brings_the_verified_image_with_the_new_settings(stack: Make) -> None:
+def test_an_up_during_a_rollback_by_codedeploy_deploys_the_verified_image_with_the_new_settings(stack: Make) -> None:
     dev = made_with(stack, codeDeployBlueGreen={"terminationMinutes": 5})
     good = dev.push()
     dev.account.ecs.fault = lambda definition: None if good.digest in str(definition) else "exit 1"
@@ -283,7 +283,7 @@ def test_an_up_while_codedeploy_still_rolls_back_brings_the_verified_image_with_
     assert dev.state("claim")["phase"] == "failed"
 
 
-def test_with_codedeploy_tests_that_fail_bring_the_verified_image_back(stack: Make) -> None:
+def test_with_codedeploy_failed_tests_roll_back_to_the_verified_image(stack: Make) -> None:
     dev = made_with(stack, codeDeployBlueGreen={"terminationMinutes": 5})
     good = dev.push()
     dev.commit("Breaks the tests", {"broken": "yes"})
@@ -308,14 +308,14 @@ def test_codepipelines_own_ecs_action_deploys_and_the_function_finishes(stack: M
     second = dev.release("Second commit")
     revision = dev.running["revision"]
     assert (dev.image, dev.moving()["verified-dev"]) == (f"@{second.digest}", second.digest)
-    # The action's revision says what the template says, so that the function deploys no second one.
+    # The action's revision equals the template's, so the function deploys no second one.
     assert f"storefront-dev:{revision}" in second.action("Finish").message
     calls = [c for c in dev.account.api.calls if c.operation == "RegisterTaskDefinition" and "pipeline" in c.principal]
     assert len(calls) == 2
     assert dev.workspace.preview(refresh=True).changes == []
 
 
-def test_the_ecs_action_does_not_notice_a_rollback_and_is_red_at_its_timeout_as_is_written_beside_it(
+def test_the_ecs_action_does_not_notice_a_rollback_and_fails_at_its_timeout_as_documented(
     stack: Make,
 ) -> None:
     dev = made_with(stack, rolling={"ecsAction": True})

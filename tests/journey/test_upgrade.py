@@ -1,4 +1,4 @@
-"""A stack that was made by an earlier version is brought to this one by `pulumi up`."""
+"""`pulumi up` upgrades a stack that an earlier version created."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from standin.world import ROOT, Workshop, World, sample_app
 from .conftest import Stack
 
 PARAMETERS = "dd7f7e3"
-"""The last commit that kept the release state in parameters of Parameter Store."""
+"""The last commit that stored the release state in parameters of Parameter Store."""
 
 
 @contextmanager
 def version(commit: str, folder: Path) -> Iterator[Callable[[], object]]:
-    """The program as a commit has it, with its own components, for as long as the engine runs it."""
-    asked = ["git", "-C", str(ROOT), "archive", commit, "components", "__main__.py"]
-    done = subprocess.run(asked, capture_output=True)
+    """The program of a commit, with its own components, for as long as the engine runs it."""
+    command = ["git", "-C", str(ROOT), "archive", commit, "components", "__main__.py"]
+    done = subprocess.run(command, capture_output=True)
     if done.returncode:
         pytest.skip(f"the upgrade of a stack: this clone has no history with the commit {commit}")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
@@ -42,7 +42,7 @@ def version(commit: str, folder: Path) -> Iterator[Callable[[], object]]:
 
 
 @pytest.mark.rule("R9")
-def test_an_up_moves_a_stack_from_parameters_to_the_table_and_keeps_what_is_live(
+def test_an_up_moves_the_state_from_parameters_to_the_table_and_keeps_the_live_image(
     shared: Workshop, account: World, tmp_path: Path
 ) -> None:
     build = {**shared.build_settings("dev"), "testCommands": ["test -f app/server.py"]}
@@ -61,7 +61,7 @@ def test_an_up_moves_a_stack_from_parameters_to_the_table_and_keeps_what_is_live
     removed = {step.name for step in done.changes if step.op == "delete"}
     assert {f"storefront-dev-release-{name}" for name in ("settings", "wanted", "verified")} <= removed
     replaced = {step.type for step in done.changes if step.op == "replace"}
-    # Nothing that serves is made anew.
+    # Nothing that serves traffic is replaced.
     assert replaced <= {"aws:lambda/invocation:Invocation", "aws:cloudwatch/eventTarget:EventTarget"}
     assert (dev.image, dev.running["taskDefinitionArn"], dev.counts) == (f"@{second.digest}", before, (1, 1))
     verified = dev.state("verified")

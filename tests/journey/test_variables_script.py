@@ -64,21 +64,21 @@ def run(folder: Path, answer: Any, names: str, path: str = "") -> tuple[int, str
     return done.returncode, done.stdout, dict(pair.split("=", 1) for pair in pairs if pair)
 
 
-def test_each_value_arrives_as_it_is_and_sets_nothing_else(tmp_path: Path) -> None:
+def test_each_value_arrives_unchanged_and_sets_nothing_else(tmp_path: Path) -> None:
     variables = {f"V{number}": value for number, value in enumerate(VALUES)}
-    status, log, seen = run(tmp_path, {**variables, "OTHER": "not asked for"}, " ".join(variables))
+    status, log, seen = run(tmp_path, {**variables, "OTHER": "not requested"}, " ".join(variables))
     assert (status, log) == (0, "")
     assert {name: seen.get(name) for name in variables} == variables
     assert ("OTHER" in seen, seen["PATH"].endswith("/foreign")) == (False, False)
 
 
-def test_without_variables_nothing_is_asked(tmp_path: Path) -> None:
+def test_without_variables_there_is_no_request(tmp_path: Path) -> None:
     status, log, seen = run(tmp_path, AwsError("AccessDeniedException", "No"), "")
     assert (status, log, seen["PIPELINE_NAME"]) == (0, "", "web")
 
 
 @pytest.mark.parametrize("listed", [{}, {"B": "x"}], ids=["none", "others"])
-def test_a_variable_that_an_execution_does_not_list_is_left_out(listed: dict[str, str], tmp_path: Path) -> None:
+def test_a_variable_without_a_value_in_the_execution_is_not_set(listed: dict[str, str], tmp_path: Path) -> None:
     status, log, seen = run(tmp_path, listed, "A")
     assert (status, log, "A" in seen) == (0, "slipway: this execution has no value for the variable A.\n", False)
 
