@@ -1,4 +1,4 @@
-"""Kinds of schedules in which something about AWS or the account is not as usual."""
+"""Kinds of schedules in unusual circumstances of AWS or of the account."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from schedules import oracle
-from schedules.plays import Failure, Play, cuts, ran, switches
+from schedules.plays import Failure, Play, interruptions, ran, switches
 from schedules.shop import CANARY, ROLLING, Shop
 from standin.api import Params
 from standin.ecr import MEDIA_TYPES
-from standin.memory import Made, Stuck
+from standin.memory import Stuck, TracedCall
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 DELAY = 90.0
-"""Seconds in which a new role cannot be used."""
+"""Seconds during which a new role cannot be used."""
 
 
 def nothing(shop: Shop) -> None:
@@ -23,19 +23,19 @@ def nothing(shop: Shop) -> None:
 
 
 def pairs(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    """Two others begin, at each pair of every third call of a release."""
+    """Two others start, at each pair of every third call of a release."""
     up: Callable[[Shop], object] = lambda shop: shop.up(2)  # noqa: E731
     another: Callable[[Shop], object] = lambda shop: shop.release(3, "other")  # noqa: E731
     second: Callable[[Shop], object] = lambda shop: shop.up(3, "second up")  # noqa: E731
 
     def stop(shop: Shop) -> None:
-        shop.events = "once"  # between two runs of the function, nobody else notices
+        shop.events = "once"  # between two invocations of the function, nothing else would notice
         shop.account.codepipeline.stop(shop.releases[-1].execution)
 
     of: dict[str, tuple[Callable[[Shop], object], Callable[[Shop], object]]]
     of = {"up, release": (up, another), "release, up": (another, up), "up, stop": (up, stop), "up, up": (up, second)}
     play = Play("pairs", strategy, "release", lambda shop: shop.release(2), start)
-    points = play.looked_at()[:: 3 * every]
+    points = play.disturbed_points()[:: 3 * every]
     for name, others in of.items():
         for number, first in enumerate(points):
             for last in points[number + 1 :]:
@@ -43,7 +43,7 @@ def pairs(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
                 def disturb(
                     shop: Shop,
                     others: tuple[Callable[[Shop], object], ...] = others,
-                    at: tuple[Made, Made] = (first, last),
+                    at: tuple[TracedCall, TracedCall] = (first, last),
                 ) -> None:
                     for point, other in zip(at, others, strict=True):
                         shop.at("release", point.number, lambda other=other: other(shop))  # type: ignore[misc]
@@ -51,8 +51,8 @@ def pairs(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
                 yield from play.run(f"{name} at {first.number} and {last.number}", disturb)
 
 
-def older_digest(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    """A digest that was verified before is released again, without a build, and is what runs."""
+def earlier_digest(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
+    """An earlier verified digest is released again without a build, and is what runs afterwards."""
 
     def act(shop: Shop) -> None:
         shop.do(lambda: shop.release(1, "first"), lambda: shop.release(2, "before"))
@@ -60,17 +60,17 @@ def older_digest(strategy: str, start: str, every: int = 1) -> Iterator[Failure]
         shop.release(1)
         assert len(shop.account.codebuild.builds) == builds
 
-    play = Play("older digest", strategy, "release", act, start)
+    play = Play("earlier digest", strategy, "release", act, start)
     yield from play.run("alone", nothing)
     yield from play.run("and an up", nothing, lambda shop: shop.up(2))
-    play.points = play.looked_at()[::every]
-    yield from cuts(play, ("redelivered",))
+    play.points = play.disturbed_points()[::every]
+    yield from interruptions(play, ("redelivered",))
 
 
-def state_lost_meanwhile(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    """The table is emptied, or restored to what it was before, at each call of a release and of an `up`.
+def state_lost_during_release(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
+    """The table is emptied, or restored to an earlier state, at each call of a release and of an `up`.
 
-    An `up` that reports success has not changed the image that runs, and the release of a digest makes all good.
+    An `up` that reports success has not changed the running image, and a release of a digest repairs everything.
     """
     ways: dict[str, Callable[[Shop], None]] = {"emptied": _empty, "restored": _restore}
     acts: dict[str, Callable[[Shop], object]] = {"release": lambda s: s.release(3), "up": lambda s: s.up(2)}
@@ -81,12 +81,12 @@ def state_lost_meanwhile(strategy: str, start: str, every: int = 1) -> Iterator[
             shop.do(lambda: shop.release(2, "before"))
             begin(shop)
 
-        play = Play("state lost meanwhile", strategy, subject, act, start)
-        written = max(point.number for point in play.looked_at() if point.operation == "TransactWriteItems")
-        for point in play.looked_at()[::every]:
+        play = Play("state lost during a release", strategy, subject, act, start)
+        written = max(point.number for point in play.disturbed_points() if point.operation == "TransactWriteItems")
+        for point in play.disturbed_points()[::every]:
             for way, lose in ways.items():
                 if (subject, way) == ("release", "restored") and point.number > written:
-                    continue  # it brings the tags in line with what it reads then, and nothing tells of the release
+                    continue  # it updates the tags from what it reads then, and nothing records the release
                 ran[play.kind] += 1
                 shop = play.shop()
                 shop.at(subject, point.number, partial(lose, shop))
@@ -106,10 +106,10 @@ def survived(shop: Shop) -> list[str]:
     shop.do(lambda: shop.up(2, "again"))
     oracle.settle(shop)
     after = {shop.number_of(image) for image, _ in shop.running()}
-    if after not in (before, {2}):  # 2 is the newest that was verified before the state was lost
+    if after not in (before, {2}):  # 2 is the newest image that was verified before the state was lost
         how = "failed" if shop.ups[-1].error else "succeeded"
         return [f"R9: an up {how}, and images {sorted(after)} run instead of {sorted(before)}"]
-    shop.do(lambda: shop.up(2, "again"), lambda: shop.release(4, "mending"), lambda: shop.up(2, "again"))
+    shop.do(lambda: shop.up(2, "again"), lambda: shop.release(4, "repair"), lambda: shop.up(2, "again"))
     return [] if shop.ups[-1].error else oracle.problems(shop, known=(1, 2, 3))
 
 
@@ -122,7 +122,8 @@ def _restore(shop: Shop) -> None:
 
 
 def new_role(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    """The settings name a role that cannot be used yet: an `up` waits, and so does a release that takes them."""
+    """The settings refer to a role that cannot be used yet: an `up` waits, and so does a release with these
+    settings."""
     for error in ("InvalidParameterException", "AccessDeniedException"):
 
         def prepare(shop: Shop, error: str = error) -> None:
@@ -145,7 +146,7 @@ def new_role(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
 
 
 def quota(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    """CodeBuild's quota is used up when the tests start: they wait, and pass."""
+    """CodeBuild's quota is exhausted when the tests start: they wait, and pass."""
 
     def act(shop: Shop) -> None:
         builds = shop.account.codebuild
@@ -170,7 +171,7 @@ def succeeded(shop: Shop) -> None:
 
 
 def index(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    """An index is released, and ECS shows the digest of a platform."""
+    """An image index is released, and ECS shows the digest of a platform."""
 
     def act(shop: Shop) -> None:
         platforms: dict[str, str] = {}
@@ -183,7 +184,7 @@ def index(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
         shop.account.ecs.shown_digest = lambda digest: platforms.get(digest, digest)
         shop.release(2)
 
-    play = Play("index", strategy, "release", act, start)
+    play = Play("image index", strategy, "release", act, start)
     yield from play.run("alone", nothing, succeeded)
     yield from play.run(
         "and another", nothing, lambda shop: shop.do(lambda: shop.release(3, "other"), lambda: succeeded(shop))
@@ -193,11 +194,11 @@ def index(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
         shop.tests_fail.add(3)
         shop.release(3, "other")
 
-    yield from play.run("and another that fails", nothing, back)
+    yield from play.run("and another one that fails", nothing, back)
 
 
 def long_alarm(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    """ECS watches alarms for longer than the deadline of a deployment."""
+    """ECS monitors alarms for longer than the deadline of a deployment."""
 
     def act(shop: Shop) -> None:
         shop.alarms[2] = ["slow"]
@@ -212,18 +213,18 @@ def long_alarm(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
         newest = shop.service.deployments[-1]
         if newest.ongoing and shop.number_of(newest.revision["containerImages"][0]["image"]) == 2:
             shop.account.ecs.alarms.add("slow")
-            shop.image_faults[2] = ""  # not healthy in the eyes of those who set the alarm
+            shop.image_faults[2] = ""  # unhealthy, as far as the alarm is concerned
 
-    for point in play.looked_at()[:: 12 * every]:
+    for point in play.disturbed_points()[:: 12 * every]:
 
-        def disturb(shop: Shop, point: Made = point) -> None:
+        def disturb(shop: Shop, point: TracedCall = point) -> None:
             shop.at("release", point.number, partial(ring, shop))
 
         yield from play.run(f"it rings at {point.number}", disturb)
 
 
 def strategy_change(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    """From rolling to canary and back by an `up` each, when nothing else happens and during a release."""
+    """From rolling to canary and back with an `up` each, with nothing else and during a release."""
 
     def change(shop: Shop) -> None:
         shop.both_groups()
@@ -252,7 +253,7 @@ def strategy_change(strategy: str, start: str, every: int = 1) -> Iterator[Failu
 
 
 def lagging_history(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    """ListActionExecutions shows 15 seconds later what began and ended."""
+    """ListActionExecutions shows with a delay of 15 seconds that an action has started or ended."""
 
     def act(shop: Shop) -> None:
         shop.account.codepipeline.history_lag = 15.0
@@ -265,7 +266,7 @@ def lagging_history(strategy: str, start: str, every: int = 1) -> Iterator[Failu
         yield from switches(play, "another", lambda shop: shop.release(3, "other"), stalled, 2 * every)
 
 
-def other_clock(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
+def clock_skew(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
     """The clock of the function is three minutes ahead of AWS's, or behind it."""
     for skew in (-180.0, 180.0):
 
@@ -277,32 +278,33 @@ def other_clock(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
                 shop.image_faults[2] = "exit 1"
             shop.release(2)
 
-        play = Play("other clock", strategy, "release", act, start)
+        play = Play("clock skew", strategy, "release", act, start)
         yield from play.run(f"{skew} s, a release", nothing, succeeded)
         yield from switches(play, f"{skew} s, an up", lambda shop: shop.up(2), False, 3 * every)
         yield from switches(play, f"{skew} s, another", lambda shop: shop.release(3, "other"), True, 3 * every)
         for how, failing_act in (("its tests", partial(act, fails=True)), ("its tasks", partial(act, bad=True))):
-            failing = Play("other clock", strategy, "release", failing_act, start)
+            failing = Play("clock skew", strategy, "release", failing_act, start)
             yield from failing.run(f"{skew} s, a release that fails by {how}", nothing)
             yield from switches(failing, f"{skew} s, an up, {how} fail", lambda shop: shop.up(2), False, 6 * every)
 
 
 def restart(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    """Somebody wants new tasks: at each call of a release and of an up, and a release or an up at each call of that."""
+    """Somebody restarts the tasks: at each call of a release and of an `up`, and a release or an `up` at each call of
+    it."""
     for subject, act in (("release", lambda shop: shop.release(2)), ("up", lambda shop: shop.up(2))):
         play = Play(f"a restart during {subject}", strategy, subject, act, start)
         for stalled in (False, True):
             yield from switches(play, "a restart", lambda shop: shop.restart(), stalled, 2 * every)
     alone = Play("a restart", strategy, "restart", lambda shop: shop.restart(), start)
     yield from alone.run("alone", lambda shop: None)
-    yield from cuts(alone, ("nothing",), every)
+    yield from interruptions(alone, ("nothing",), every)
     for stalled in (False, True):
         yield from switches(alone, "a release", lambda shop: shop.release(2), stalled, every)
         yield from switches(alone, "an up", lambda shop: shop.up(2), stalled, every)
 
 
 def scaled(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    """The service begins or ceases to scale: with a release that is good, and with one that fails."""
+    """Autoscaling is turned on or off: with a good release, and with one that fails."""
     for fault in ("", "exit 1"):
 
         def act(shop: Shop, fault: str = fault) -> None:

@@ -1,4 +1,4 @@
-"""The kinds of schedules: each yields the schedules of it that fail, for a strategy and a start."""
+"""The kinds of schedules: each yields its failing schedules, for a strategy and a start."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import copy
 from collections.abc import Callable, Iterator
 
 from schedules import circumstances
-from schedules.plays import Failure, Play, cuts, switches
+from schedules.plays import Failure, Play, interruptions, switches
 from schedules.shop import CANARY, CODEDEPLOY, NAME, ROLLING, Shop
 
 BAD_IMAGES = ("exit 1", "health check", "CannotPullContainerError", "flapping", "tests")
-"""How an image fails: `tests` is that its tests do."""
+"""How an image fails: `tests` means that its tests fail."""
 Kind = Callable[..., Iterator[Failure]]
 
 
@@ -23,35 +23,37 @@ def up(shop: Shop) -> object:
 
 
 def stop(shop: Shop) -> None:
-    """Somebody stops the execution that began last."""
+    """Somebody stops the last execution that started."""
     shop.account.codepipeline.stop(shop.releases[-1].execution)
 
 
-def release_cut(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    yield from cuts(Play("a release is cut", strategy, "release", release, start), every=every)
+def interrupted_release(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
+    yield from interruptions(Play("a release is interrupted", strategy, "release", release, start), every=every)
 
 
-def failing_release_cut(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    """The way back is cut too."""
+def interrupted_failing_release(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
+    """The rollback is interrupted too."""
 
     def act(shop: Shop) -> None:
         shop.tests_fail.add(2)
         shop.release(2)
 
-    yield from cuts(Play("a release whose tests fail is cut", strategy, "release", act, start), every=every)
+    yield from interruptions(
+        Play("a release whose tests fail is interrupted", strategy, "release", act, start), every=every
+    )
 
 
-def up_cut(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    yield from cuts(Play("an up is cut", strategy, "up", up, start), ("nothing",), every)
+def interrupted_up(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
+    yield from interruptions(Play("an up is interrupted", strategy, "up", up, start), ("nothing",), every)
 
 
-def up_in_release(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
+def up_during_release(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
     for stalled in (False, True):
         play = Play("an up during a release", strategy, "release", release, start)
         yield from switches(play, "up", up, stalled, every)
 
 
-def release_in_up(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
+def release_during_up(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
     for stalled in (False, True):
         play = Play("a release during an up", strategy, "up", up, start)
         yield from switches(play, "release", release, stalled, every)
@@ -74,7 +76,7 @@ def release_after_stopped(strategy: str, start: str, every: int = 1) -> Iterator
 
 
 def stopped(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    """Stopped, and then an event, or an up beside and after it."""
+    """Stopped, and then an event, or an `up` during and after it."""
 
     def with_event(shop: Shop) -> None:
         shop.events = "once"
@@ -100,14 +102,14 @@ def delivered_twice(strategy: str, start: str, every: int = 1) -> Iterator[Failu
 
     for stalled in (False, True):
         play = Play("a job is delivered twice", strategy, "release", act, start)
-        yield from switches(play, "its copy goes on", copies, stalled, every)
+        yield from switches(play, "its copy continues", copies, stalled, every)
 
 
 def bad_image(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    """A release fails in each way; an up comes at each call of it, or after it."""
+    """A release fails in each way; an `up` runs at each call of it, or after it."""
     for fault in BAD_IMAGES:
         if (fault, strategy) == ("flapping", CODEDEPLOY):
-            continue  # CodeDeploy is done as soon as all tasks are healthy, and nobody looks on after it
+            continue  # CodeDeploy succeeds as soon as all tasks are healthy, and nothing monitors them afterwards
 
         def act(shop: Shop, fault: str = fault) -> None:
             if fault == "tests":
@@ -126,7 +128,7 @@ def bad_image(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
 
 
 def bad_settings(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    """Tasks crash with the settings of an up, whatever image: before a release, or at each call of it."""
+    """Tasks crash with the settings of an `up`, whatever the image: before a release, or at each call of it."""
 
     def act(shop: Shop) -> None:
         shop.settings_faults[2] = "exit 1"
@@ -156,7 +158,7 @@ def bad_settings(strategy: str, start: str, every: int = 1) -> Iterator[Failure]
 
 
 def lost_state(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    """The item is deleted, the table is emptied or restored to what it was; then an up, a release, or both."""
+    """The item is deleted, the table is emptied or restored to an earlier state; then an `up`, a release, or both."""
     ways: dict[str, Callable[[Shop], None]] = {"the item is deleted": _delete_item, "the table is emptied": _empty}
     ways["the table is restored"] = _restore
     for name, lose in ways.items():
@@ -193,8 +195,8 @@ def _restore(shop: Shop) -> None:
 
 
 def events(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
-    """EventBridge's events are sent once, twice or late, of a good release and of one that fails; and one comes at each
-    call of a release."""
+    """EventBridge's events are sent once, twice or late, for a good release and for one that fails; also, one arrives
+    at each call of a release."""
     for how in ("once", "twice", "late"):
         for fails in (False, True):
 
@@ -212,11 +214,11 @@ def events(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
 
 
 KINDS: dict[str, Kind] = {
-    "release cut": release_cut,
-    "failing release cut": failing_release_cut,
-    "up cut": up_cut,
-    "up in release": up_in_release,
-    "release in up": release_in_up,
+    "interrupted release": interrupted_release,
+    "interrupted failing release": interrupted_failing_release,
+    "interrupted up": interrupted_up,
+    "up during a release": up_during_release,
+    "release during an up": release_during_up,
     "two releases": two_releases,
     "release after a stopped one": release_after_stopped,
     "stopped release": stopped,
@@ -226,19 +228,19 @@ KINDS: dict[str, Kind] = {
     "lost state": lost_state,
     "events": events,
     "pairs": circumstances.pairs,
-    "older digest": circumstances.older_digest,
-    "state lost meanwhile": circumstances.state_lost_meanwhile,
+    "earlier digest": circumstances.earlier_digest,
+    "state lost during a release": circumstances.state_lost_during_release,
     "new role": circumstances.new_role,
     "quota of builds": circumstances.quota,
-    "index": circumstances.index,
+    "image index": circumstances.index,
     "long alarm": circumstances.long_alarm,
     "change of strategy": circumstances.strategy_change,
     "lagging history": circumstances.lagging_history,
-    "other clock": circumstances.other_clock,
+    "clock skew": circumstances.clock_skew,
     "restart": circumstances.restart,
-    "scaled": circumstances.scaled,
+    "autoscaling": circumstances.scaled,
 }
 ONLY = {"new role": (CANARY,), "long alarm": (ROLLING,), "change of strategy": (ROLLING,)}
-"""Strategies of kinds that not all of them have."""
-LATER_ONLY = ("lost state", "state lost meanwhile")
-"""Kinds that need something to lose."""
+"""Strategies of kinds that do not run with all of them."""
+LATER_ONLY = ("lost state", "state lost during a release")
+"""Kinds that need an existing state."""

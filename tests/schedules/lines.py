@@ -1,6 +1,6 @@
 """Which lines of the release function the schedules reach, and why they do not reach the others.
 
-`python -m schedules.lines` prints what none reached; test_lines.py compares it with REASONS.
+`python -m schedules.lines` prints the lines that none reached; test_lines.py compares them with REASONS.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from types import CodeType, ModuleType
 FUNCTION = "slipway.release.function"
 FOLDER = Path(__file__).parents[2] / "components" / "slipway" / "release" / "function"
 NOT_OF_RELEASES = {"__init__", "clients", "recovery", "scan_gate"}
-"""Modules that are other functions', or make clients, which the schedules replace."""
+"""Modules of other functions, or that create clients, which the schedules replace."""
 EVERY = 24
-"""Each so many points of a play are taken: other points reach the same lines."""
+"""Only every n-th point of a play is used: the others reach the same lines."""
 
 REASONS = {
     "the program calls it, not the function": ["contract.document", "contract.variables"],
-    "refuses what nobody sends here: a broken archive, file, table, ARN or event (unit tests)": [
+    "rejects invalid archives, files, tables, ARNs and events, which do not occur here (unit tests)": [
         "codedeploy._target",
         "contract._decode_fields",
         "contract._decode_tuple",
@@ -42,13 +42,13 @@ REASONS = {
         "task_definitions.register",
         "task_definitions.released",
     ],
-    "each strategy has its own": ["reconcile._look", "reconcile.live_task_definition", "reconcile.newest_created"],
+    "overridden for each strategy": ["reconcile._look", "reconcile.live_task_definition", "reconcile.newest_created"],
     "the pipeline here has no such action, and its tests no source (unit tests, journeys)": [
         "handler._inspect",
         "images.revision",
         "stage_tests.start",
     ],
-    "an error that passes, or does not, at a point where the others of its kind are tried (unit tests)": [
+    "a temporary or permanent error at a point where similar ones are tried (unit tests)": [
         "codedeploy._create",
         "errors.passes",
         "handler._prepare",
@@ -64,18 +64,18 @@ REASONS = {
         "state.write",
         "tags.align",
     ],
-    "the history of a pipeline that is gone, or days old (unit tests)": [
+    "the history of a pipeline that was deleted, or is days old (unit tests)": [
         "pipeline_job._stage_standing",
         "pipeline_job._unlisted",
         "pipeline_job.standing",
     ],
-    "an SDK that does not know a field, and answers with fields that nobody knows (unit tests)": [
+    "an SDK that does not support a field, and responses with unknown fields (unit tests)": [
         "ecs._check_sdk",
         "ecs.unknown",
     ],
-    "a pause that waits for somebody (journeys)": ["ecs.stage"],
-    "the points that are left out here reach it": ["handler._accept", "release._tested"],
-    "a service that changed by hand, or whose deployments ECS does not list any more (journeys)": [
+    "a pause that waits to be continued (journeys)": ["ecs.stage"],
+    "reached at the points that are left out here": ["handler._accept", "release._tested"],
+    "a service that was changed by hand, or whose deployments ECS no longer lists (journeys)": [
         "ecs._is_attached_in",
         "ecs._look",
         "ecs._migrate",
@@ -85,12 +85,12 @@ REASONS = {
         "ecs.serves",
     ],
 }
-"""Functions of which the schedules do not reach some line, by the reason, with what runs it instead."""
+"""Functions with lines that the schedules do not reach, by the reason, with the tests that run them instead."""
 
 
 class Marked(ast.NodeTransformer):
-    """Each statement inside a function notes that it ran. A tracer of Python's makes the schedules take three times as
-    long, and its successor (sys.monitoring) came with Python 3.12."""
+    """Each statement inside a function records that it ran. A Python tracer makes the schedules take three times as
+    long, and its successor (sys.monitoring) needs Python 3.12."""
 
     def __init__(self, module: str) -> None:
         self.module, self.inside = module, 0
@@ -118,7 +118,7 @@ def is_docstring(node: ast.AST) -> bool:
 
 
 class Marking(MetaPathFinder):
-    """Finds the modules of the function, with marks."""
+    """Finds the modules of the function, and adds the marks."""
 
     def __init__(self) -> None:
         self.reached: set[tuple[str, int]] = set()
@@ -151,7 +151,7 @@ def statements(path: Path) -> set[int]:
 
 
 def reached() -> tuple[int, dict[str, list[str]]]:
-    """How many lines, and by module and function those that were not."""
+    """The number of lines reached, and by module and function those that were not."""
     sys.meta_path.insert(0, marking := Marking())
     from schedules import kinds
     from schedules.shop import CANARY, CODEDEPLOY, ROLLING

@@ -1,6 +1,7 @@
-"""What must be so when a schedule is over: rules R1 to R10 of docs/architecture.md, as far as a schedule can break
-them. R1 is a matter of the engine's tests, R3 is R9's "newest settings", R6 is asserted where digests are released
-again."""
+"""What must hold at the end of a schedule: rules R1 to R10 of docs/architecture.md, as far as a schedule can break
+them. The engine's tests cover R1, R3 is part of R9's "newest settings", and R6 is asserted where digests are released
+again.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +10,11 @@ from datetime import datetime
 from schedules.shop import COUNT, NAME, STAGE, Shop
 
 SETTLED_MINUTES = 240
-"""How long what nobody follows is given to end by itself."""
+"""How many seconds something that nothing waits for has to end on its own."""
 
 
 def settle(shop: Shop) -> None:
-    """Let all that is under way come to its end."""
+    """Lets everything that is in progress end."""
     account = shop.account
     account.scheduler.run()
     until = account.clock.now() + 60 * SETTLED_MINUTES
@@ -36,7 +37,7 @@ def steady(shop: Shop) -> bool:
 
 
 def verified_images(shop: Shop) -> list[int]:
-    """Images that the history calls verified, in the order in which their actions began."""
+    """Images that are verified according to the history, in the order in which their actions started."""
     items = shop.account.dynamodb.tables[NAME].items.values()
     found = [item for item in items if item["item"] == {"S": "history"} and item["result"]["S"] == "verified"]
     return [shop.number_of(f"@{item['digest']['S']}") for item in sorted(found, key=lambda item: item["at"]["S"])]
@@ -57,19 +58,19 @@ def problems(shop: Shop, known: tuple[int, ...] = ()) -> list[str]:
     verified = [*known, *(image for image in history if image not in known)]
     state, desired = shop.state(), shop.service.shown["desiredCount"]
     if going := under_way(shop):
-        found.append(f"R9: a deployment that nobody follows never ends: {going}")
+        found.append(f"R9: a deployment that nothing waits for never ends: {going}")
     for image in images - set(verified):
         statuses = [r.execution.status for r in shop.releases if r.image == image]
         found.append(f"R10: image {image} runs, and was never verified; its releases: {statuses}")
     for image in images & (shop.image_faults.keys() | shop.tests_fail):
         found.append(f"R10: image {image} runs, which is broken")
     if not verified and (desired or running):
-        found.append(f"R8: nothing was ever verified, and {desired} tasks are asked for")
+        found.append(f"R8: nothing was ever verified, and the desired count is {desired}")
     if verified and images <= set(verified) and images != {verified[-1]}:
         found.append(f"R9: image {verified[-1]} was verified last, and {sorted(images)} run")
     if verified and (desired != COUNT or not steady(shop)):
-        found.append(f"R5: {desired} tasks are asked for, {len(running)} are there, steady: {steady(shop)}")
-    if history and not (known and "verified" not in state):  # a release that found no settings said so
+        found.append(f"R5: the desired count is {desired}, {len(running)} tasks run, steady: {steady(shop)}")
+    if history and not (known and "verified" not in state):  # a release that found no settings has reported that
         found += tag_problems(shop, state)
     found += settings_problems(shop, settings)
     found += late_problems(shop)
@@ -83,14 +84,14 @@ def problems(shop: Shop, known: tuple[int, ...] = ()) -> list[str]:
         if status == "InProgress":
             found.append(f"R4: the execution of image {release.image} has not ended")
         if status == "Succeeded" and (broken or release.image not in verified):
-            found.append(f"R4: the execution of image {release.image} succeeded, which is not verified")
+            found.append(f"R4: the execution of image {release.image} succeeded, but it is not verified")
         if status == "Failed" and not any(a.message for a in release.execution.actions if a.status == "Failed"):
             found.append(f"R4: the execution of image {release.image} failed without a reason")
     return found
 
 
 def late_problems(shop: Shop) -> list[str]:
-    """What CodePipeline calls stopped or failed is not verified afterwards; a second is left for a last look."""
+    """An image is not verified after its execution failed or was stopped; one second is allowed for a last poll."""
     found = []
     for item in shop.account.dynamodb.tables[NAME].items.values():
         if item["item"] == {"S": "history"} and item["result"] == {"S": "verified"}:
@@ -115,7 +116,7 @@ def tag_problems(shop: Shop, state: dict[str, object]) -> list[str]:
 
 
 def settings_problems(shop: Shop, settings: set[int]) -> list[str]:
-    """The newest settings run, or whoever brought them was told that they do not."""
+    """The newest settings run, or the `up` or release that deployed them has failed."""
     found = []
     if shop.ups and settings:
         newest = shop.ups[-1]

@@ -1,8 +1,8 @@
-"""How schedules are enumerated: a play is run once as it is, and then once for each point at which something can
+"""How schedules are enumerated: a play runs once undisturbed, and then once for each point at which something can
 happen to it.
 
-Looks that follow each other with nothing written between them see the same thing; of each such run of looks the points
-of the first and of the last are taken.
+Polls in a row with no write between them see the same state; of each such sequence, the points of the first and the
+last poll are used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cache
 
 from schedules.oracle import problems
 from schedules.shop import Shop
-from standin.memory import Made, Stuck
+from standin.memory import Stuck, TracedCall
 
 FIRST, LATER = "first", "later"
 """Starts: nothing is released yet, or image 1 is verified."""
@@ -22,7 +22,7 @@ READS = ("Get", "Describe", "List", "Batch")
 WAYS = ("killed before", "killed after", "throttled", "fault after", "twice")
 
 ran: Counter[str] = Counter()
-"""Schedules that ran, by kind."""
+"""Number of schedules that ran, by kind."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Failure:
 
 @dataclass
 class Play:
-    """What happens, as it is without anything else; `subject` is the label of whoever something happens to."""
+    """An undisturbed course of events; `subject` is the label of the process that something happens to."""
 
     kind: str
     strategy: str
@@ -46,18 +46,18 @@ class Play:
     start: str = LATER
     tests: bool = True
     known: tuple[int, ...] = ()
-    points: list[Made] = field(default_factory=list)
+    points: list[TracedCall] = field(default_factory=list)
 
     def shop(self) -> Shop:
         return prepared(self.strategy, self.tests, self.start).copy()
 
-    def looked_at(self) -> list[Made]:
+    def disturbed_points(self) -> list[TracedCall]:
         """The calls of the subject at which something may happen."""
         if not self.points:
             shop = self.shop()
             self.act(shop)
             shop.run()
-            self.points = distinct([m for m in shop.account.made if m.caller == self.subject])
+            self.points = distinct([m for m in shop.account.traced if m.caller == self.subject])
         return self.points
 
     def run(
@@ -65,9 +65,9 @@ class Play:
         name: str,
         disturb: Callable[[Shop], None],
         after: Callable[[Shop], object] | None = None,
-        nobody: bool = False,
+        unattended: bool = False,
     ) -> Iterator[Failure]:
-        """The failure of one schedule, if it fails: `disturb` says what happens when, `after` what comes next."""
+        """Yields the failure of one schedule, if it fails: `disturb` adds disturbances, `after` runs afterwards."""
         ran[self.kind] += 1
         shop = self.shop()
         found: list[str] = []
@@ -78,8 +78,8 @@ class Play:
             if after:
                 after(shop)
                 shop.run()
-            # When nobody comes, what should run is there with the next `up`.
-            found = [] if nobody else problems(shop, self.known)
+            # If nothing follows, the next `up` has to restore what should run.
+            found = [] if unattended else problems(shop, self.known)
             if not found:
                 found = [f"after another up: {each}" for each in again(shop, self.known)]
         except Stuck as e:
@@ -89,9 +89,9 @@ class Play:
 
 
 def again(shop: Shop, known: tuple[int, ...]) -> list[str]:
-    """What another `up` changes, which is nothing, or brings in line."""
+    """The problems after another `up`, which changes nothing, or repairs the state."""
     last = shop.ups[-1].number if shop.ups else 1
-    # As the engine does: an invocation that succeeded is not made again without a change.
+    # Like the engine: a successful invocation is not repeated without a change.
     shop.do(lambda: shop.up(last, "again"))
     found = problems(shop, known)
     broken = last in shop.settings_faults
@@ -100,17 +100,17 @@ def again(shop: Shop, known: tuple[int, ...]) -> list[str]:
     return found
 
 
-def distinct(made: list[Made]) -> list[Made]:
-    """One cycle of looks at the beginning and one at the end of each time in which nothing is written."""
-    stretches: list[list[Made]] = [[]]
-    for each in made:
+def distinct(calls: list[TracedCall]) -> list[TracedCall]:
+    """The first and the last cycle of polls of each stretch without a write."""
+    stretches: list[list[TracedCall]] = [[]]
+    for each in calls:
         stretches[-1].append(each)
         if not each.operation.startswith(READS):
             stretches.append([])
-    found: list[Made] = []
+    found: list[TracedCall] = []
     for stretch in stretches:
-        first: dict[str, Made] = {}
-        last: dict[str, Made] = {}
+        first: dict[str, TracedCall] = {}
+        last: dict[str, TracedCall] = {}
         for each in stretch:
             first.setdefault(each.operation, each)
             last[each.operation] = each
@@ -118,16 +118,16 @@ def distinct(made: list[Made]) -> list[Made]:
     return found
 
 
-def cuts(
+def interruptions(
     play: Play, follow: Iterable[str] = ("redelivered", "retried", "an event", "nothing"), every: int = 1
 ) -> Iterator[Failure]:
-    """The subject cut at each call, in five ways; after a kill each of several things comes next."""
-    for point in play.looked_at()[::every]:
+    """The subject is interrupted at each call, in five ways; after a kill, each of several things follows."""
+    for point in play.disturbed_points()[::every]:
         for way in WAYS:
             kill = way.startswith("killed")
             for then in follow if kill else ("redelivered",):
 
-                def disturb(shop: Shop, point: Made = point, way: str = way, then: str = then) -> None:
+                def disturb(shop: Shop, point: TracedCall = point, way: str = way, then: str = then) -> None:
                     shop.at(play.subject, point.number, way)
                     shop.account.redelivered = then == "redelivered"
                     if then == "an event":
@@ -139,16 +139,16 @@ def cuts(
                         shop.retry(shop.releases[-1])
 
                 name = f"{way} {point.number} {point.service}:{point.operation}, {then}"
-                yield from play.run(name, disturb, after, nobody=then == "nothing")
+                yield from play.run(name, disturb, after, unattended=then == "nothing")
 
 
 def switches(
     play: Play, name: str, other: Callable[[Shop], object], stalled: bool, every: int = 1
 ) -> Iterator[Failure]:
-    """At each call of the subject somebody else begins; the subject goes on beside, or stands still until that ends."""
-    for point in play.looked_at()[::every]:
+    """At each call of the subject another process starts; the subject continues, or stalls until the other ends."""
+    for point in play.disturbed_points()[::every]:
 
-        def disturb(shop: Shop, point: Made = point) -> None:
+        def disturb(shop: Shop, point: TracedCall = point) -> None:
             def begin() -> None:
                 process = other(shop)
                 if stalled:
@@ -162,7 +162,7 @@ def switches(
 
 @cache
 def prepared(strategy: str, tests: bool, start: str) -> Shop:
-    """An account in which nothing is released yet, or in which images were."""
+    """An account in which nothing is released yet, or in which an image is verified."""
     shop = Shop(strategy, tests=tests)
     shop.do(lambda: shop.up(1, "before"))
     if start == LATER:
@@ -171,7 +171,7 @@ def prepared(strategy: str, tests: bool, start: str) -> Shop:
 
 
 def report(failures: list[Failure]) -> str:
-    """Grouped by what is found, the shortest name first, with one trace."""
+    """Grouped by problem, the shortest name first, with one trace."""
     if not failures:
         return ""
     groups: dict[str, list[Failure]] = {}

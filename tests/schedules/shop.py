@@ -1,5 +1,5 @@
-"""A service with its release function and its pipeline, in an account in memory: what Slipway deploys, put there by
-hand, in a few milliseconds."""
+"""A service with its release function and its pipeline, in an account in memory: Slipway's resources, created without
+Pulumi in a few milliseconds."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STRATEGIES = (ROLLING, BLUE_GREEN, CANARY, CODEDEPLOY)
 COUNT = 2
 STATE_KEY = {"item": {"S": "release"}, "at": {"S": "-"}}
 PARTS = 2
-"""Runs of the function in one `pulumi up`."""
+"""Invocations of the function in one `pulumi up`."""
 KINDS = {
     "aws.ecs": "ECS Deployment State Change",
     "aws.codepipeline": "CodePipeline Pipeline Execution State Change",
@@ -41,7 +41,7 @@ KINDS = {
 
 
 def deployment_configuration(strategy: str) -> Params:
-    """As the component hands it to the function."""
+    """The deployment configuration as the component passes it to the function."""
     if strategy == CODEDEPLOY:
         return {}
     breaker = strategy != CANARY
@@ -88,7 +88,7 @@ class Release:
 
 
 class Shop:
-    """`image_faults` and `settings_faults` are by number; what fails is as in Ecs.fault."""
+    """`image_faults` and `settings_faults` are by number; their values are those of Ecs.fault."""
 
     def __init__(self, strategy: str, tests: bool = False, **given: Any) -> None:
         self.strategy, self.tests = strategy, tests
@@ -98,37 +98,37 @@ class Shop:
         self.settings_faults: dict[int, str] = {}
         self.tests_fail: set[int] = set()
         self.blameless = False
-        """Whether settings that fail came while the image of the last release was tested."""
+        """Whether failing settings were deployed while the image of the last release was tested."""
         self.roles: dict[int, str] = {}
         self.alarms: dict[int, list[str]] = {}
         self.strategies: dict[int, str] = {}
-        """By number of the settings, where they differ from those of the service: the role for the load balancer, the
-        alarms that ECS watches, the strategy."""
+        """By number of the settings, where they differ from the service's: the role for the load balancer, the alarms
+        that ECS monitors, the strategy."""
         self.scaled: set[int] = set()
         """Numbers of the settings with which the service scales."""
         self.releases: list[Release] = []
         self.ups: list[Up] = []
         self.digests: dict[int, str] = {}
         self.older: dict[Any, Any] = {}
-        """Items of the table as they were once."""
-        # Short, so that there are few looks at the same thing.
+        """Earlier items of the table."""
+        # Short, so that there are few polls of the same state.
         account.ecs.start_seconds, account.ecs.steady_seconds, account.codebuild.build_seconds = 4.0, 6.0, 7.0
         self.events = "lost"
-        """What becomes of the events of EventBridge, which are sent at best: "lost", "once", "twice", "late"."""
+        """How the events of EventBridge, a best-effort service, are delivered: "lost", "once", "twice", "late"."""
         self.ended: set[tuple[str, str]] = set()
-        """What events were sent of."""
+        """The deployments and executions whose events were sent."""
         account.scheduler.passed = self.watch
         account.ecs.fault = self._fault
         account.codebuild.end = self._tested
         self._infrastructure()
 
     def copy(self) -> Shop:
-        """Another one that is as this one is, when nobody is under way."""
+        """A copy of this one; no process may be running."""
         account = self.account
         account.scheduler.run()
         account.executing.clear()
         account.log.clear()
-        account.made.clear()
+        account.traced.clear()
         account.numbers.clear()
         memo: dict[int, Any] = {id(each): each for each in account.shared()}
         memo |= {id(each): iter(()) for each in account.ended()}
@@ -137,7 +137,7 @@ class Shop:
         made.account.use()
         return made
 
-    # What Pulumi deploys
+    # Resources that Pulumi creates
 
     def _infrastructure(self) -> None:
         account = self.account
@@ -165,11 +165,11 @@ class Shop:
     def make_table(self) -> None:
         keys = [{"AttributeName": "item", "KeyType": "HASH"}, {"AttributeName": "at", "KeyType": "RANGE"}]
         types = [{"AttributeName": each["AttributeName"], "AttributeType": "S"} for each in keys]
-        asked = {"TableName": NAME, "KeySchema": keys, "AttributeDefinitions": types}
-        self.account.dynamodb.create_table(asked)
+        request = {"TableName": NAME, "KeySchema": keys, "AttributeDefinitions": types}
+        self.account.dynamodb.create_table(request)
 
     def _service_as_made(self) -> Params:
-        """With the strategy, and without bakes and hooks."""
+        """With the strategy, but without bake times and hooks."""
         service: Params = {"cluster": CLUSTER, "serviceName": NAME, "desiredCount": 0, "launchType": "FARGATE"}
         service["taskDefinition"] = self.register_template(0)
         service["networkConfiguration"] = {"awsvpcConfiguration": network()}
@@ -230,9 +230,9 @@ class Shop:
         return [{"name": "Source", "actions": [source]}, {"name": STAGE, "actions": actions}]
 
     def _invoke(self, name: str, step: str) -> Params:
-        asked = {"step": step, "pipeline": NAME, "execution": "#{codepipeline.PipelineExecutionId}"}
-        asked |= {"commit": "#{Source.VersionId}"} | ({"tests": TESTS} if self.tests else {})
-        configuration = {"FunctionName": FUNCTION_NAME, "UserParameters": json.dumps(asked)}
+        parameters = {"step": step, "pipeline": NAME, "execution": "#{codepipeline.PipelineExecutionId}"}
+        parameters |= {"commit": "#{Source.VersionId}"} | ({"tests": TESTS} if self.tests else {})
+        configuration = {"FunctionName": FUNCTION_NAME, "UserParameters": json.dumps(parameters)}
         return action(name, "Invoke", "Lambda", configuration) | {"inputArtifacts": ["Built"]}
 
     # Settings
@@ -241,9 +241,9 @@ class Shop:
         container: Params = {"name": CONTAINER, "image": f"{REPOSITORY}:unreleased"}
         container["portMappings"] = [{"containerPort": 8080}]
         container["environment"] = [{"name": "SETTINGS", "value": str(number)}]
-        asked: Params = {"family": f"{NAME}-template", "containerDefinitions": [container], "networkMode": "awsvpc"}
-        asked |= {"cpu": "256", "memory": "512", "requiresCompatibilities": ["FARGATE"]}
-        return str(self.account.ecs.register_task_definition(asked)["taskDefinition"]["taskDefinitionArn"])
+        request: Params = {"family": f"{NAME}-template", "containerDefinitions": [container], "networkMode": "awsvpc"}
+        request |= {"cpu": "256", "memory": "512", "requiresCompatibilities": ["FARGATE"]}
+        return str(self.account.ecs.register_task_definition(request)["taskDefinition"]["taskDefinitionArn"])
 
     def settings(self, number: int) -> Params:
         strategy = self.strategies.get(number, self.strategy)
@@ -268,14 +268,14 @@ class Shop:
         }
 
     def both_groups(self) -> None:
-        """The listener's rule forwards to both target groups, as a strategy that shifts traffic needs it."""
+        """The listener's rule forwards to both target groups, as required by a strategy that shifts traffic."""
         weights = [{"arn": GROUPS[0], "weight": 100}, {"arn": GROUPS[1], "weight": 0}]
         self.account.elb.set(RULE, [{"type": "forward", "forward": {"targetGroups": weights}}])
 
-    # What people do
+    # Actions of users
 
     def image(self, number: int) -> str:
-        """URI of the image of a build, which is pushed if it is not there."""
+        """URI of the image of a build, which is pushed if it does not exist yet."""
         if number not in self.digests:
             manifest: Params = {"config": {"digest": f"sha256:{number:064d}", "size": 1}, "layers": []}
             manifest |= {"annotations": {"org.opencontainers.image.revision": f"commit-{number}"}}
@@ -283,12 +283,12 @@ class Shop:
         return f"{REPOSITORY}@{self.digests[number]}"
 
     def number_of(self, image: str) -> int:
-        """-1 is none that was built here."""
+        """-1 for an image that was not built here."""
         digest = image.partition("@")[2]
         return next((number for number, known in self.digests.items() if known == digest), -1)
 
     def release(self, image: int, label: str = "release") -> Process:
-        """Start the pipeline for an image."""
+        """Starts the pipeline for an image."""
         body = source_zip(CONTAINER, self.image(image))
         version = self.account.s3.put_object({"Bucket": "source", "Key": "build.zip", "Body": body})["VersionId"]
         process, execution = self.account.start(label, NAME, revision=version)
@@ -318,7 +318,7 @@ class Shop:
         made.ran, made.ended, made.over = self.running(), True, self.account.clock.now()
 
     def restart(self, label: str = "restart") -> Process:
-        """Somebody wants new tasks of what runs; an error is only theirs."""
+        """Restarts the running tasks; an error concerns only the caller."""
 
         def ask() -> None:
             before = datetime.fromtimestamp(self.account.clock.now(), UTC).isoformat()
@@ -328,17 +328,17 @@ class Shop:
         return self.account.scheduler.spawn(label, ask)
 
     def event(self, source: str = "aws.ecs", label: str = "event") -> Process:
-        """An event of EventBridge reaches the function."""
+        """Sends an event of EventBridge to the function."""
         event = {"source": source, "detail-type": KINDS[source], "detail": {}}
         return self.account.scheduler.spawn(label, lambda: self.account.events.invoke(FUNCTION_NAME, event))
 
     def watch(self) -> None:
-        """Send the events of deployments and executions that have ended."""
+        """Sends the events of deployments and executions that have ended."""
         if self.events == "lost":
             return
         self.account.ecs.live()
         ended = {("aws.ecs", d.id) for d in self.service.deployments if not d.ongoing}
-        # As the rule of the components has it.
+        # Like the rule that the component creates.
         states = ("Cancelled", "Failed", "Stopped", "Superseded")
         ended |= {("aws.codepipeline", r.execution.id) for r in self.releases if r.execution.status in states}
         for source, id in sorted(ended - self.ended):
@@ -354,12 +354,12 @@ class Shop:
         self.account.at[caller, number] = how
 
     def do(self, *steps: Callable[[], object]) -> None:
-        """Each after the end of the one before."""
+        """Runs each after the end of the one before."""
         for step in steps:
             step()
             self.run()
 
-    # What there is
+    # State
 
     @property
     def service(self) -> Any:
@@ -392,7 +392,7 @@ class Shop:
         return self.settings_faults.get(settings) or self.image_faults.get(self.number_of(container["image"]))
 
     def _tested(self, project: str) -> str | None:
-        """How tests end: as the image that they are about says."""
+        """The result of tests, which depends on the image."""
         for build in self.account.codebuild.builds.values():
             if not build["buildComplete"]:
                 variables = {v["name"]: v["value"] for v in build["environment"]["environmentVariables"]}

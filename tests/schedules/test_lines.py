@@ -1,4 +1,4 @@
-"""The schedules reach every line of the release function, but those with a reason."""
+"""The schedules reach every line of the release function, except those with a reason."""
 
 from __future__ import annotations
 

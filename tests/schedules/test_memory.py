@@ -1,4 +1,4 @@
-"""The account in memory: clients are boto3's own, and what happens at a call happens there."""
+"""The account in memory: clients are boto3's own, and a test can disturb each call."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def shop() -> Shop:
 
 
 def write(shop: Shop, how: str, retried: bool = True) -> tuple[int, BaseException | None]:
-    """How often a write is done that something happens to, and what is raised."""
+    """How often a disturbed write is performed, and what is raised."""
     before = shop.account.dynamodb.put_item
     done: list[Any] = []
 
@@ -51,7 +51,7 @@ def write(shop: Shop, how: str, retried: bool = True) -> tuple[int, BaseExceptio
         ("twice", 2, ""),
     ],
 )
-def test_a_call_is_cut_as_it_is_said(shop: Shop, how: str, times: int, error: str) -> None:
+def test_a_call_is_disturbed_as_specified(shop: Shop, how: str, times: int, error: str) -> None:
     done, raised = write(shop, how)
     assert done == times
     assert error in repr(raised)
@@ -62,7 +62,7 @@ def test_a_client_without_retries_sends_nothing_twice(shop: Shop) -> None:
     assert write(shop, "twice", retried=False) == (1, None)
 
 
-def test_errors_are_the_clients_own(shop: Shop) -> None:
+def test_errors_are_the_clients_own_classes(shop: Shop) -> None:
     client = boto3.client("dynamodb")
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.get_item(TableName="other", Key=STATE_KEY)
@@ -73,19 +73,19 @@ def test_parameters_are_checked_against_the_model(shop: Shop) -> None:
         boto3.client("ecs").describe_services(cluster="cluster", services=[NAME], nonsense=1)
 
 
-def test_a_copy_of_an_account_goes_its_own_way(shop: Shop) -> None:
+def test_a_copy_of_an_account_is_independent(shop: Shop) -> None:
     shop.do(lambda: shop.release(2))
     other = prepared(ROLLING, True, LATER).copy()
     assert {shop.number_of(image) for image, _ in shop.running()} == {2}
     assert {other.number_of(image) for image, _ in other.running()} == {1}
 
 
-def test_a_schedule_is_the_same_each_time() -> None:
+def test_a_schedule_is_deterministic() -> None:
     traces = [trace_with_an_up() for _ in range(2)]
     assert traces[0] == traces[1]
 
 
-def test_nobody_waits_for_ever_without_a_word(shop: Shop) -> None:
+def test_a_deadlock_is_an_error(shop: Shop) -> None:
     shop.account.scheduler.spawn("me", lambda: shop.account.scheduler.wait(lambda: False))
     with pytest.raises(memory.Stuck, match="wait for each other"):
         shop.run()
@@ -96,8 +96,8 @@ def trace_with_an_up() -> list[tuple[str, str, float]]:
     shop = prepared(ROLLING, True, LATER).copy()
     shop.at("release", 30, lambda: void(shop.up(2)))
     shop.do(lambda: shop.release(2))
-    return [(made.caller, made.operation, round(made.time, 2)) for made in shop.account.made]
+    return [(made.caller, made.operation, round(made.time, 2)) for made in shop.account.traced]
 
 
 def void(_: object) -> None:
-    """For what is done for its effect."""
+    """Discards the result."""

@@ -10,14 +10,14 @@ from schedules.plays import FIRST, LATER, ran, report
 from schedules.shop import BLUE_GREEN, CANARY, CODEDEPLOY, ROLLING, STRATEGIES
 from standin import memory
 
-# The cuts of rolling and canary, and some of the other kinds.
+# The interruptions of rolling and canary, and some of the other kinds.
 SHORT = {
-    ("release cut", ROLLING, LATER),
-    ("release cut", CANARY, FIRST),
-    ("up cut", ROLLING, LATER),
-    ("up cut", CANARY, LATER),
-    ("up in release", ROLLING, FIRST),
-    ("release in up", ROLLING, LATER),
+    ("interrupted release", ROLLING, LATER),
+    ("interrupted release", CANARY, FIRST),
+    ("interrupted up", ROLLING, LATER),
+    ("interrupted up", CANARY, LATER),
+    ("up during a release", ROLLING, FIRST),
+    ("release during an up", ROLLING, LATER),
     ("two releases", ROLLING, LATER),
     ("release after a stopped one", ROLLING, LATER),
     ("stopped release", ROLLING, FIRST),
@@ -28,11 +28,11 @@ SHORT = {
     ("events", ROLLING, LATER),
     ("bad image", ROLLING, FIRST),
 }
-"""Kind, strategy and start of what belongs to `make test`, whole."""
+"""Kind, strategy and start of schedules that `make test` runs completely."""
 SAMPLED = {kind: kinds.ONLY.get(kind, (ROLLING,))[0] for kind in kinds.KINDS if kind not in {k for k, _, _ in SHORT}}
-"""What belongs to it at some of their points: one strategy of each other kind."""
+"""Kinds that `make test` runs at some of their points, with one strategy each."""
 THINNED = {"bad image": 12}
-"""Kinds of which each so many points are taken: their schedules last hours of polls, with four faults a point."""
+"""Kinds of which only every n-th point is used: their schedules last hours of polls, with four faults per point."""
 CASES = [
     pytest.param(kind, strategy, start, marks=[] if (kind, strategy, start) in SHORT else pytest.mark.long)
     for kind in kinds.KINDS

@@ -589,7 +589,7 @@ runs before the call."""
 
 
 @dataclass
-class Made:
+class TracedCall:
     """A call, for the trace."""
 
     caller: str
@@ -622,7 +622,7 @@ class Account:
         self.began, self.scheduler, self.inside = self.clock.now(), self.clock.scheduler, False
         self._tokens = 0
         self.log: list[str] = []
-        self.made: list[Made] = []
+        self.traced: list[TracedCall] = []
         self.numbers: Counter[str] = Counter()
         self.executing: dict[Process, Execution] = {}
         recorder = cast(Api, _Recorder())
@@ -725,7 +725,7 @@ class Account:
             made.error = type(e).__name__ + (f": {e}" if str(e) else "")
             raise
 
-    def _point(self, service: str, operation: str) -> tuple[How | None, Made]:
+    def _point(self, service: str, operation: str) -> tuple[How | None, TracedCall]:
         caller = self.caller()
         self.numbers[caller] += 1
         number = self.numbers[caller]
@@ -734,8 +734,8 @@ class Account:
             how()
             how = None
         self.alive()
-        made = Made(caller, number, service, operation, self.clock.now() - self.began)
-        self.made.append(made)
+        made = TracedCall(caller, number, service, operation, self.clock.now() - self.began)
+        self.traced.append(made)
         return how, made
 
     def _effect(self, client: BaseClient, model: Any, service: str, params: Params) -> Params:
@@ -776,7 +776,7 @@ class Account:
 
     def trace(self) -> str:
         """All calls and printed lines, in order."""
-        lines = [str(made) for made in self.made] + self.log
+        lines = [str(made) for made in self.traced] + self.log
         return "\n".join(sorted(lines, key=lambda line: float(line.split()[0])))
 
 

@@ -1,7 +1,6 @@
-"""Mistakes of earlier versions, and others like them, put into a copy of the release function one at a time: some
-schedule must find each.
+"""Mutations of the release function, from earlier bugs and similar ones: some schedule must detect each.
 
-`python -m schedules.put_back` prints which kind finds what; test_put_back.py asserts it.
+`python -m schedules.mutations` prints which kind detects which; test_mutations.py asserts that all are detected.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ FUNCTION = "slipway.release.function"
 
 
 @dataclass(frozen=True)
-class Mistake:
-    what: str
+class Mutation:
+    description: str
     module: str
     right: str
-    """Text of the module that is replaced: it must be there once."""
+    """Text of the module that is replaced; it must occur exactly once."""
     wrong: str
     kind: str
     strategy: str
@@ -32,17 +31,17 @@ class Mistake:
     every: int = 4
 
 
-MISTAKES = [
-    Mistake(
-        "1.1 an image stays wanted after its release ended with an error",
+MUTATIONS = [
+    Mutation(
+        "1.1 an image is still deployed after its release has ended with an error",
         "handler",
         "        if how is Standing.IN_PROGRESS:\n            return state\n        failed",
         "        if how is not None:\n            return state\n        failed",
-        "release cut",
+        "interrupted release",
         "rolling",
     ),
-    Mistake(
-        "1.2 the first release crashes, and its tasks are not taken away",
+    Mutation(
+        "1.2 the first release crashes, and its tasks are not stopped",
         "reconcile",
         '        if service["desiredCount"]:\n            if state.claim is None:',
         '        if service["desiredCount"] < 0:\n            if state.claim is None:',
@@ -50,23 +49,23 @@ MISTAKES = [
         "rolling",
         "first",
     ),
-    Mistake(
-        "1.3 a deployment whose alarms are watched for long is stopped at the deadline",
+    Mutation(
+        "1.3 a deployment whose alarms are monitored for long is stopped at the deadline",
         "ecs",
         "settings.deadline_minutes + self._alarm_minutes(configuration)",
         "settings.deadline_minutes",
         "long alarm",
         "rolling",
     ),
-    Mistake(
-        "1.4 a change of strategy is one call at any time",
+    Mutation(
+        "1.4 a change of strategy is one call, whatever the state",
         "ecs",
         "        if shifts == settings.shifts_traffic:\n",
         "        if True:\n",
         "change of strategy",
         "rolling",
     ),
-    Mistake(
+    Mutation(
         "1.5 a role that cannot be used yet is an error",
         "errors",
         "def may_be_too_new(error: Exception) -> bool:\n",
@@ -74,8 +73,8 @@ MISTAKES = [
         "new role",
         "canary",
     ),
-    Mistake(
-        "1.6 settings that fail while an image is tested are blamed on it",
+    Mutation(
+        "1.6 an image is blamed for settings that fail during its tests",
         "release",
         "isinstance(progress, Broken) and progress.image_at_fault",
         "isinstance(progress, Broken)",
@@ -83,8 +82,8 @@ MISTAKES = [
         "rolling",
         every=1,
     ),
-    Mistake(
-        "1.7 a run that stalled sends its image after a newer release has ended",
+    Mutation(
+        "1.7 a stalled run deploys its image after a newer release has ended",
         "release",
         "        if self.service.deployed:\n            self.function.settle()",
         "        if False:\n            self.function.settle()",
@@ -92,8 +91,8 @@ MISTAKES = [
         "rolling",
         every=1,
     ),
-    Mistake(
-        "1.8 an up beside the first release takes the state to be lost",
+    Mutation(
+        "1.8 an up during the first release considers the state lost",
         "reconcile",
         "            if state.claim is None:\n                live",
         "            if state.verified is None:\n                live",
@@ -101,25 +100,25 @@ MISTAKES = [
         "rolling",
         "first",
     ),
-    Mistake(
+    Mutation(
         "writes are not conditional",
         "state",
         '"ConditionExpression": "version = :before",',
         '"ConditionExpression": "version = :before OR attribute_exists(version)",',
-        "up in release",
+        "up during a release",
         "rolling",
         every=1,
     ),
-    Mistake(
-        "tags are not brought in line",
+    Mutation(
+        "tags are not updated",
         "tags",
         "            wanted = self.of(state)\n            try:",
         "            wanted = {}\n            try:",
-        "release cut",
+        "interrupted release",
         "rolling",
     ),
-    Mistake(
-        "nobody looks whether the action goes on before its image is verified",
+    Mutation(
+        "an image is verified without checking that its action is still in progress",
         "release",
         "if standing(self.function.codepipeline, claim)[0] is Standing.ENDED:",
         "if False:",
@@ -127,7 +126,7 @@ MISTAKES = [
         "rolling",
         every=1,
     ),
-    Mistake(
+    Mutation(
         "tests that wait for CodeBuild's quota have failed",
         "stage_tests",
         '                Outcome.RUNNING, "the tests wait',
@@ -135,32 +134,32 @@ MISTAKES = [
         "quota of builds",
         "rolling",
     ),
-    Mistake(
-        "the digest of a platform is taken for another image",
+    Mutation(
+        "the digest of a platform is considered another image",
         "ecs",
         "and not digests <= self.images.platforms(image.digest)",
         "",
-        "index",
+        "image index",
         "rolling",
     ),
-    Mistake(
-        "the tags of a release that failed stay",
+    Mutation(
+        "the tags of a failed release are not updated",
         "release",
         "        problems = self.function.tags.align(state)\n        if claim.phase is Phase.FAILED:\n",
         "        problems: list[str] = []\n        if claim.phase is Phase.FAILED:\n",
         "bad image",
         "rolling",
     ),
-    Mistake(
-        "a table that was restored is believed",
+    Mutation(
+        "a restored table is trusted",
         "handler",
         "            after = self.adopt(after) or after\n",
         "",
         "lost state",
         "rolling",
     ),
-    Mistake(
-        "an up beside a release deploys its image before CodeDeploy's action of the pipeline does",
+    Mutation(
+        "an up during a release deploys its image before the pipeline's CodeDeploy action",
         "handler",
         "        if claim is not None and claim.stage:\n",
         "        if False:\n",
@@ -169,8 +168,8 @@ MISTAKES = [
         "first",
         every=12,
     ),
-    Mistake(
-        "with CodeDeploy, tasks that run are healthy",
+    Mutation(
+        "with CodeDeploy, running tasks count as healthy",
         "codedeploy",
         'primary["stabilityStatus"] != "STEADY_STATE"',
         "False",
@@ -183,19 +182,21 @@ MISTAKES = [
 
 
 class Changed(MetaPathFinder):
-    """Finds the modules of the function, one of them with a mistake."""
+    """Finds the modules of the function, one of them mutated."""
 
-    def __init__(self, mistake: Mistake) -> None:
-        self.mistake = mistake
+    def __init__(self, mutation: Mutation) -> None:
+        self.mutation = mutation
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        if name != f"{FUNCTION}.{self.mistake.module}":
+        if name != f"{FUNCTION}.{self.mutation.module}":
             return None
         [folder] = sys.modules[FUNCTION].__path__
-        source = Path(folder, f"{self.mistake.module}.py")
+        source = Path(folder, f"{self.mutation.module}.py")
         text = source.read_text()
-        assert text.count(self.mistake.right) == 1, f"{self.mistake.what}: {text.count(self.mistake.right)} places"
-        code = compile(text.replace(self.mistake.right, self.mistake.wrong), str(source), "exec")
+        assert text.count(self.mutation.right) == 1, (
+            f"{self.mutation.description}: {text.count(self.mutation.right)} places"
+        )
+        code = compile(text.replace(self.mutation.right, self.mutation.wrong), str(source), "exec")
         return spec_from_loader(name, _Loader(code), origin=str(source))
 
 
@@ -208,14 +209,14 @@ class _Loader(Loader):
 
 
 @contextmanager
-def put_back(mistake: Mistake) -> Iterator[ModuleType]:
-    """The schedules' own `kinds`, over a copy of the function with the mistake."""
+def mutated(mutation: Mutation) -> Iterator[ModuleType]:
+    """The schedules' own `kinds`, importing a copy of the function with the mutation."""
     from importlib import import_module
 
     mine = [n for n in sys.modules if n.startswith(f"{FUNCTION}.") or n.split(".")[0] == "schedules" and n != __name__]
     before = {name: sys.modules.pop(name) for name in mine if name != "schedules"}
     _forget()
-    finder = Changed(mistake)
+    finder = Changed(mutation)
     sys.meta_path.insert(0, finder)
     try:
         kinds = import_module("schedules.kinds")
@@ -236,28 +237,28 @@ def put_back(mistake: Mistake) -> Iterator[ModuleType]:
 
 
 def _forget() -> None:
-    """`from package import module` takes what the package still has."""
+    """`from package import module` uses the attributes that the package still has."""
     for name in ("schedules", FUNCTION):
         package = sys.modules.get(name)
         for child in [n for n, each in vars(package).items() if isinstance(each, ModuleType)] if package else []:
             delattr(package, child)
 
 
-def found_by(mistake: Mistake) -> str:
-    """The first schedule that finds a mistake; nothing if none does."""
-    with put_back(mistake) as kinds:
+def detected_by(mutation: Mutation) -> str:
+    """The first schedule that detects a mutation; empty if none does."""
+    with mutated(mutation) as kinds:
         from inspect import signature
 
-        kind = kinds.KINDS[mistake.kind]
-        every = (mistake.every,) if "every" in signature(kind).parameters else ()
+        kind = kinds.KINDS[mutation.kind]
+        every = (mutation.every,) if "every" in signature(kind).parameters else ()
         try:
-            failure = next(iter(kind(mistake.strategy, mistake.start, *every)), None)
+            failure = next(iter(kind(mutation.strategy, mutation.start, *every)), None)
         except Exception as e:  # a schedule that cannot even be prepared
-            return f"{mistake.kind}, {mistake.strategy}: {type(e).__name__}: {e}"
+            return f"{mutation.kind}, {mutation.strategy}: {type(e).__name__}: {e}"
         return str(failure) if failure else ""
 
 
 if __name__ == "__main__":
-    for each in MISTAKES:
-        if len(sys.argv) < 2 or sys.argv[1] in each.what:
-            print(f"{each.what}: found by {found_by(each).splitlines() or 'NO SCHEDULE'}", flush=True)
+    for each in MUTATIONS:
+        if len(sys.argv) < 2 or sys.argv[1] in each.description:
+            print(f"{each.description}: detected by {detected_by(each).splitlines() or 'NO SCHEDULE'}", flush=True)
