@@ -1,4 +1,4 @@
-"""What all tiers share: which tests are quick, the figures at the end of a run, and what is said without an engine."""
+"""What all tiers share: which tests are quick, the figures at the end of a run, and the message without an engine."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ from standin.world import Workshop, workshop
 
 ROOT = Path(__file__).parents[1]
 TIERS = ("unit", "schedules", "rules", "engine", "journey")
-LEFT_OUT = "engine and journey tests"
-BESIDE = "imports, collecting, tools"
+SKIPPED = "engine and journey tests"
+OTHER = "imports, collecting, tools"
 BEGAN = time.monotonic()
 spent: dict[str, float] = defaultdict(float)
-"""CPU seconds of each tier's tests, and of what is beside them."""
+"""CPU seconds of each tier's tests, and of everything else."""
 schedules: dict[str, int] = defaultdict(int)
-"""How many ran, by kind."""
+"""Number of schedules that ran, by kind."""
 files: dict[str, int] = defaultdict(int)
-"""How many stack files were made at random, by what was done with them."""
+"""Number of stack files that were generated at random, by what was done with them."""
 reached: list[tuple[int, int]] = []
-"""Lines of the release function that the schedules reached, and that they did not."""
+"""Number of lines of the release function that the schedules reached, and that they did not."""
 
 
 @contextmanager
 def needed() -> Iterator[None]:
-    """Only where a program can neither be found nor made are the tests that need it skipped, and loudly."""
+    """Tests are skipped, with a message, only if a program that they need can be neither found nor built."""
     try:
         yield
     except tools.Unavailable as e:
-        pytest.skip(f"{LEFT_OUT}: {e}")
+        pytest.skip(f"{SKIPPED}: {e}")
 
 
-def tell(text: str) -> None:
-    print(text, file=sys.__stderr__)  # past pytest, since building takes minutes
+def notify(text: str) -> None:
+    print(text, file=sys.__stderr__)  # not captured by pytest, because building takes minutes
 
 
 @pytest.fixture(scope="session")
 def engine() -> Path:
     """The real engine."""
     with needed():
-        return tools.engine(tell)
+        return tools.engine(notify)
 
 
 @pytest.fixture(scope="session")
@@ -58,13 +58,13 @@ def shared() -> Iterator[Workshop]:
     """The real engine, a real builder, and the base image of the sample service."""
     with ExitStack() as stack:
         with needed():
-            made = stack.enter_context(workshop(tell))
+            made = stack.enter_context(workshop(notify))
         yield made
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="what `make test` runs: see is_quick")
-    parser.addoption("--rest", action="store_true", help="all that --quick leaves out")
+    parser.addoption("--rest", action="store_true", help="all tests that --quick omits")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -75,7 +75,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def is_quick(item: pytest.Item) -> bool:
-    """Of the journeys, those that are marked `quick`; of all others, those that are not marked `long`."""
+    """Journeys that are marked `quick`, and all other tests that are not marked `long`."""
     if tier(item) == "journey":
         return item.get_closest_marker("quick") is not None
     return item.get_closest_marker("long") is None
@@ -94,19 +94,19 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 def used() -> float:
-    """CPU seconds of this process, of those that it has waited for, and of functions."""
+    """CPU seconds of this process, of the child processes that it has waited for, and of functions."""
     return sum(os.times()[:4]) + lambdas.spent()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter else []
-    if os.environ.get("CI") and session.exitstatus == 0 and any(LEFT_OUT in report.longrepr[2] for report in skipped):
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED  # nobody reads what a green check says
+    if os.environ.get("CI") and session.exitstatus == 0 and any(SKIPPED in report.longrepr[2] for report in skipped):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED  # nobody reads the output of a check that passed
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["spent"] = {**spent, BESIDE: used() - sum(spent.values())}
+        session.config.workeroutput["spent"] = {**spent, OTHER: used() - sum(spent.values())}
     else:
-        spent[BESIDE] += used() - sum(spent.values())
+        spent[OTHER] += used() - sum(spent.values())
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -133,7 +133,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for reason in sorted(skipped):
             write(reason, red=True, bold=True)
     terminalreporter.section("figures")
-    for name in [name for name in (*TIERS, BESIDE) if spent[name]]:
+    for name in [name for name in (*TIERS, OTHER) if spent[name]]:
         write(f"{name}: {spent[name]:.0f} CPU seconds")
     write(f"in all: {sum(spent.values()):.0f} CPU seconds in {time.monotonic() - BEGAN:.0f} s")
     if schedules:
@@ -141,7 +141,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for kind, count in schedules.items():
             write(f"    {kind}: {count}")
     for done, count in files.items():
-        write(f"stack files made at random and {done}: {count}")
+        write(f"stack files generated at random and {done}: {count}")
     for lines_reached, others in reached:
         write(f"schedules reach {lines_reached} lines of the release function, and {others} others have a reason")
     write(f"components: {lines('components', '*.py', '*.sh')} lines; stand-in: {lines('tests/standin', '*.py')} lines")
@@ -154,14 +154,14 @@ def lines(folder: str, *patterns: str) -> int:
 
 
 def importing(module: str, after: str = "sys", **options: Any) -> float:
-    """Seconds to import a module in a fresh interpreter, after another; the best of three."""
+    """Seconds to import a module in a new interpreter, after another one; the best of three."""
     code = f"import time, {after}; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
     command = [sys.executable, "-B", "-W", "ignore", "-c", code]
     return min(float(subprocess.check_output(command, **options)) for _ in range(3))
 
 
 def cold_import() -> float:
-    """Seconds to import the release function as its archive has it: without what Python caches."""
+    """Seconds to import the release function from its archive: without Python's caches."""
     with TemporaryDirectory() as folder:
         code = ROOT / "components" / "slipway" / "release" / "function"
         shutil.copytree(code, Path(folder, "release"), ignore=shutil.ignore_patterns("__pycache__"))

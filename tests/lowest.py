@@ -1,4 +1,4 @@
-"""Prints the lowest versions that are allowed, as constraints for pip: what `make test-lowest` installs."""
+"""Prints the lowest allowed versions as constraints for pip, which `make test-lowest` installs."""
 
 import re
 import tomllib
@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def lowest(requirements: list[str]) -> list[str]:
-    """`pulumi==3.200` of `pulumi>=3.200,<4`."""
+    """`pulumi==3.200` for `pulumi>=3.200,<4`."""
     found = [re.match(r"([\w-]+)>=([\d.]+)", line) for line in requirements]
     return [f"{each[1]}=={each[2]}" for each in found if each]
 
@@ -16,5 +16,5 @@ def lowest(requirements: list[str]) -> list[str]:
 if __name__ == "__main__":
     project = tomllib.loads((ROOT / "components" / "pyproject.toml").read_text())["project"]
     program = (ROOT / "requirements.txt").read_text().splitlines()
-    # What only runs the tests is pinned in the extra `dev`.
+    # The tools that run the tests are pinned in the extra `dev`.
     print("\n".join(lowest([*project["dependencies"], *(line for line in program if not line.startswith("pytest"))])))

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the wheel, installs it alone into an empty environment, and runs the README's program there: with each Python that
-# it is for, as far as they are here; or with one Python and the constraints in a file. The types of that program and of its
-# test are checked against the installed wheel, once.
+# Builds the wheel, installs it into an empty environment, and runs the README's program there: with each supported
+# Python that is installed, or with one Python and a constraints file. The types of that program and of its test are
+# checked once against the installed wheel.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1 constraints=${2:-}
@@ -9,7 +9,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 "$python" -m build --quiet --wheel --outdir "$folder" components
-# From another folder, so that only what is installed can be imported.
+# From another folder, so that only installed packages can be imported.
 cp -r tests/unit README.md "$folder"
 if [ -n "$constraints" ]; then
   cp "$constraints" "$folder/constraints.txt"
@@ -23,9 +23,9 @@ cd "$folder"
 
 tried=0
 for each in "${pythons[@]}"; do
-  # A shim of a version manager is found, and fails.
+  # A version manager's shim may exist, but fail.
   if ! "$each" -c "" 2>/dev/null; then
-    echo "$each is not here: the wheel was not tried with it"
+    echo "$each is not installed: the wheel was not tested with it"
     continue
   fi
   rm -rf venv
@@ -38,4 +38,4 @@ for each in "${pythons[@]}"; do
   fi
   tried=$((tried + 1))
 done
-[ "$tried" -gt 0 ] || { echo "none of these is here: ${pythons[*]}" >&2; exit 1; }
+[ "$tried" -gt 0 ] || { echo "none of these is installed: ${pythons[*]}" >&2; exit 1; }

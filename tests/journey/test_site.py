@@ -55,7 +55,7 @@ def test_a_journey_finds_nothing_of_the_previous_one(
     assert ended(second.push()) == RELEASED
 
 
-def test_a_stack_is_deployed_anew_in_an_account_that_is_not_new(
+def test_a_stack_is_deployed_without_a_snapshot_in_an_account_that_is_not_new(
     shared: Workshop, site: Site, account: World, tmp_path: Path
 ) -> None:
     first = maker(shared, site, tmp_path / "first")()

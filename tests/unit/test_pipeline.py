@@ -532,7 +532,7 @@ def test_a_pipeline_substitutes_no_text_that_people_can_choose() -> None:
     }
 
 
-def test_a_buildspec_of_ones_own_gets_the_commit_and_releases_no_image_again() -> None:
+def test_a_custom_buildspec_gets_the_commit_and_releases_no_image_again() -> None:
     resources = deployed(buildspec="ci/buildspec.yml")
     [built] = stages(resources)["Build"]
     assert built["configuration"]["EnvironmentVariables"] == plaintext(COMMIT_ID="#{Source.CommitId}")

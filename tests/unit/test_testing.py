@@ -224,7 +224,7 @@ def test_warnings_and_options_are_recorded() -> None:
     assert deployment.warnings == ["careful"]
 
 
-def test_a_file_is_run_anew_each_time_with_the_modules_beside_it(tmp_path: Path) -> None:
+def test_each_run_of_a_file_imports_the_modules_in_its_folder_again(tmp_path: Path) -> None:
     (tmp_path / "parts.py").write_text("import pulumi_aws as aws\nqueue = aws.sqs.Queue('orders')\n")
     (tmp_path / "__main__.py").write_text("import parts, pulumi\npulumi.export('arn', parts.queue.arn)\n")
     before = list(sys.path)
