@@ -1,6 +1,6 @@
 """A team's clone: its project has another name and another service, and its stack files match.
 
-README, "To an AWS account", says what to change. Its commands and the tests must still work, or the first pull
+README, "Deploy to AWS", says what is changed. Its commands and the tests must go on working, or the first pull
 request of each team fails.
 """
 

@@ -178,7 +178,7 @@ def main() -> int:
         print("\nStopped; nothing is left running.")
         return 143 if isinstance(e, Terminated) else 130
     say()
-    say("done. Nothing is left running, and nothing of yours was touched. Next: README.md, To an AWS account.")
+    say("done. Nothing is left running, and nothing of yours was touched. Next: README.md, Deploy to AWS.")
     return 0
 
 

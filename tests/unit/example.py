@@ -1,4 +1,4 @@
-"""Runs the complete program of a README, its first block of Python, against mocks, and prints what it creates."""
+"""Runs the program of a README, with the second service that follows it, against mocks, and prints what it creates."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ CONFIG = {
 
 
 def blocks(readme: Path) -> list[str]:
-    """The blocks of Python in a README."""
+    """The Python blocks of a README: a program, a second service to add to it, and a test."""
     return re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
 
 
 def run_example(readme: Path) -> list[Resource]:
-    program = compile(blocks(readme)[0], str(readme), "exec")
+    program = compile("\n".join(blocks(readme)[:2]), str(readme), "exec")
     return deploy(lambda: exec(program, {}), CONFIG)
 
 
@@ -34,8 +34,9 @@ def main(readme: Path, *folder: str) -> None:
 
     if folder:
         Path(folder[-1]).mkdir()
-        for name, block in zip(("program.py", "program_test.py"), blocks(readme), strict=True):
-            Path(folder[-1], name).write_text(block)
+        program, second_service, test = blocks(readme)
+        Path(folder[-1], "program.py").write_text(f"{program}\n{second_service}")
+        Path(folder[-1], "program_test.py").write_text(test)
     else:
         made, version = run_example(readme), sys.version.split()[0]
         print(f"{slipway.__file__}: with Python {version}, the README's program makes {len(made)} resources")

@@ -89,17 +89,24 @@ def test_names_in_the_reference_are_those_of_a_stack_file() -> None:
     assert "{live_commit}" in page()  # a placeholder of a link, spelled like this
 
 
-def test_the_example_in_the_readme_runs() -> None:
+def test_the_example_in_the_readme_runs_with_its_second_service() -> None:
     made = run_example(ROOT / "README.md")
-    assert [r.name for r in of_type(made, "slipway:index:Service")] == ["storefront"]
+    assert [r.name for r in of_type(made, "slipway:index:Service")] == ["orders", "storefront"]
     assert sorted(r.type for r in made if r.parent == "pulumi:pulumi:Stack") == [
         "aws:ecs/cluster:Cluster",
         "slipway:index:Build",
+        "slipway:index:Build",
         "slipway:index:LoadBalancer",
         "slipway:index:Pipeline",
+        "slipway:index:Pipeline",
+        "slipway:index:Registry",
         "slipway:index:Registry",
         "slipway:index:Service",
+        "slipway:index:Service",
     ]
+    rules = {r.name: r.inputs for r in of_type(made, "aws:lb/listenerRule:ListenerRule")}
+    assert {name: rule["priority"] for name, rule in rules.items()} == {"storefront-rule": 100, "orders-rule": 90}
+    assert rules["storefront-rule"]["listenerArn"] == rules["orders-rule"]["listenerArn"]
 
 
 @pytest.mark.parametrize("document", MARKDOWN, ids=lambda path: path.name)

@@ -33,7 +33,7 @@ def allows(*actions: str) -> dict[str, Any]:
 
 
 def test_the_test_in_the_readme_passes_and_can_fail(tmp_path: Path) -> None:
-    program, test = blocks(ROOT / "README.md")
+    program, _, test = blocks(ROOT / "README.md")
     where = {**os.environ, "PYTHONPATH": str(Path(slipway.__file__).parents[1])}
 
     def outcome() -> tuple[int, str]:
