@@ -60,5 +60,5 @@ def test_there_are_eight_and_the_page_lists_them() -> None:
 def test_the_head_gives_the_reason_in_about_ten_lines(example: Path) -> None:
     head = example.read_text().partition("\nconfig:")[0].splitlines()
     assert all(line.startswith("#") and len(line) <= 120 for line in head)
-    assert "# Why so: " in "\n".join(head)
+    assert "# Why: " in "\n".join(head)
     assert 10 <= len(head) <= 15
