@@ -1,4 +1,4 @@
-"""Configuration in, components, outputs out. What differs between stacks is in Pulumi.<stack>.yaml alone."""
+"""Reads the stack's settings, creates the components and exports outputs. Stacks differ only in Pulumi.<stack>.yaml."""
 
 import pulumi
 import pulumi_aws as aws
@@ -7,7 +7,7 @@ from slipway import config
 
 
 def network(name: str, settings: config.NewNetwork | config.ExistingNetwork) -> config.Network:
-    """The VPC of the stack's own, or the one that exists."""
+    """A new VPC for the stack, or an existing one."""
     if isinstance(settings, config.ExistingNetwork):
         return config.Network(
             vpc_id=settings.vpc_id,
