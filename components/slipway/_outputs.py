@@ -1,4 +1,4 @@
-"""What is made of outputs."""
+"""Strings and values derived from outputs."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ R = TypeVar("R")
 
 
 def answered(value: str | None) -> pulumi.Input[str]:
-    """What a data source answered: nothing in a preview where its provider is configured by what is not made yet."""
+    """The answer of a data source: unknown in a preview where its provider depends on a resource that does not exist."""
     if value is None and pulumi.runtime.is_dry_run():
         return pulumi.Output.from_input(cast(str, pulumi.UNKNOWN))
     return cast(str, value)
 
 
 def concat(*parts: pulumi.Input[str]) -> pulumi.Input[str]:
-    """The parts as one string, at once where all are plain, and else as `pulumi.Output.concat` has it.
+    """The concatenation of the parts: a plain string if all of them are plain, else like `pulumi.Output.concat`.
 
-    Raises pulumi.RunError, when the parts are resolved, if one of them is None, as with mocks that return no such
+    Raises pulumi.RunError when the parts are resolved if one of them is None, as with mocks that do not return this
     output.
     """
     if all(isinstance(part, str) for part in parts):
@@ -31,9 +31,9 @@ def concat(*parts: pulumi.Input[str]) -> pulumi.Input[str]:
 
 
 def filled(value: Any, make: Callable[[Any], R]) -> R | pulumi.Output[R]:
-    """What is made of maps and lists, once all Outputs in them are known; at once where there are none.
+    """The result of `make` for nested maps and lists, once all Outputs in them are known; at once if there are none.
 
-    As `pulumi.Output.from_input(value).apply(make)`, which starts a task for each map and list in it.
+    Like `pulumi.Output.from_input(value).apply(make)`, which starts a task for each of the maps and lists.
     """
     outputs: list[Any] = []
     collect(value, outputs)
@@ -54,7 +54,7 @@ def collect(value: Any, outputs: list[Any]) -> None:
 
 
 def fill(value: Any, known: Iterator[Any]) -> Any:
-    """`value` with what is known for each Output, in the order in which `collect` met them."""
+    """`value` with the known value of each Output, in the order in which `collect` found them."""
     if isinstance(value, Mapping):
         return {key: fill(item, known) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -69,7 +69,7 @@ def joined(parts: list[Any]) -> str:
 
 
 def made_of(value: pulumi.Input[Any], make: Callable[[Any], R]) -> pulumi.Output[R]:
-    """What is made of one output, as `apply` has it. Raises as `concat` does."""
+    """The result of a function of one output, like `apply`. Raises as `concat` does."""
 
     def apply(resolved: Any) -> R:
         if resolved is None:
@@ -84,7 +84,7 @@ def missing(made: str) -> pulumi.RunError:
 
 
 def advice() -> str:
-    """Where None comes from in a unit test, to be added to a message; nothing where AWS answers."""
+    """An explanation of None in a unit test, to add to a message; empty in a real deployment."""
     if not isinstance(settings.get_monitor(), mocks.MockMonitor):
         return ""
     return (

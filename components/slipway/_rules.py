@@ -1,4 +1,4 @@
-"""The rule of the names that components may have."""
+"""The rule for the names of components."""
 
 import re
 
@@ -6,10 +6,10 @@ NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 def check_name(kind: str, name: str, longest: int = 40) -> None:
-    """Raise ValueError if not everything that is called after a component could have its name.
+    """Raise ValueError if a resource that is named after the component would have an invalid name.
 
-    Children add a word to it, and Pulumi adds 8 characters to the names that it makes up, while IAM, Lambda and
-    EventBridge take 64 in all; S3 and Elastic Load Balancing take no capitals or no underscores.
+    Children add a word to the name, and Pulumi adds 8 characters to generated names. IAM, Lambda and EventBridge allow
+    64 in total; S3 and Elastic Load Balancing allow no capitals or no underscores.
     """
     if not NAME.fullmatch(name) or not 2 <= len(name) <= longest:
         raise ValueError(

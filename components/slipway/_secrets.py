@@ -1,4 +1,5 @@
-"""Environment variables: those by reference, what reading them takes, and those that must not be secrets."""
+"""Environment variables: references to secrets, the statements to read them, and checks for credentials in plain
+text."""
 
 from __future__ import annotations
 
@@ -22,9 +23,9 @@ _SECRET = arn(
 _PARAMETER = arn("a parameter in Parameter Store", "ssm", r"parameter/[\w./-]+", "parameter/prod/token", shown=False)
 SECRET, PARAMETER = (re.compile(mark.schema["pattern"]) for mark in (_SECRET, _PARAMETER))
 SecretReference = Annotated[pulumi.Input[str], either(_SECRET, _PARAMETER)]
-"""Where a value is read from. What stands there may be the secret itself, so no error repeats it."""
+"""A reference to a value. Because the text may be the secret itself, no error repeats it."""
 KmsKeyArn = Annotated[pulumi.Input[str], arn("a KMS key", "kms", r"key/[\w-]+", "key/1234abcd")]
-"""A key, and not an alias: policies that name an alias allow nothing.
+"""A key, not an alias: a policy that names an alias grants no access.
 
 https://docs.aws.amazon.com/kms/latest/developerguide/cmks-in-iam-policies.html"""
 VariableName = Annotated[str, match(r"[^\s=]+", "be a name without = and spaces", "NAME", but=["A=B", " A", "A B"])]
@@ -39,15 +40,15 @@ def names_twice(environment: Mapping[str, object], secrets: Mapping[str, object]
 def secret_statements(
     secrets: Mapping[str, pulumi.Input[str]], kms_key_arns: Sequence[pulumi.Input[str]]
 ) -> list[Statement]:
-    """Read what these refer to: one statement for each kind of reference. Which there are may only be known later, and
-    a policy leaves out a statement on no resource.
+    """Read the referenced values: one statement for each kind of reference. The references may be known only later; a
+    statement without resources is left out of the policy.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
     """
     statements = []
     if secrets:
         arns = pulumi.Output.all(*secrets.values())
-        # A reference may go on behind the ARN of the secret with a JSON key, a stage and a version.
+        # A reference may have a JSON key, a stage and a version after the ARN of the secret.
         named = arns.apply(lambda arns: sorted({":".join(a.split(":")[:7]) for a in arns if _service(a) != "ssm"}))
         parameters = arns.apply(lambda arns: sorted({a for a in arns if _service(a) == "ssm"}))
         statements += [
@@ -66,7 +67,7 @@ def _service(arn: str) -> str:
 def plaintext_rules(
     name: str, values: Mapping[str, pulumi.Input[str]], not_secret: Sequence[str], instead: str
 ) -> Iterator[tuple[bool, str]]:
-    """Values that whoever may describe a resource can read, in the field `name`, must not be credentials."""
+    """The values in the field `name`, which anyone who can describe the resource can read, must not be credentials."""
     for key, value in values.items():
         kind = credential(value) if isinstance(value, str) and key not in not_secret else None
         yield kind is not None, _plaintext(name, key, str(kind), instead)
@@ -77,7 +78,7 @@ def plaintext_rules(
 def plaintext_values(
     name: str, values: Mapping[str, pulumi.Input[str]], not_secret: Sequence[str], instead: str
 ) -> dict[str, pulumi.Input[str]]:
-    """These values, with Outputs that fail when they are secret, or turn out to be credentials."""
+    """These values, with Outputs that fail if they are secret or contain credentials."""
 
     def look(key: str, value: pulumi.Input[str]) -> pulumi.Input[str]:
         if not is_output(value) or key in not_secret:

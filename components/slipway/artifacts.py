@@ -1,4 +1,4 @@
-"""ArtifactStore: where a pipeline keeps what its actions hand to each other."""
+"""ArtifactStore: the bucket for the artifacts that a pipeline's actions exchange."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from slipway._outputs import concat
 from slipway.iam import Condition, Scope, Statement, allow, document
 
 KEEP_DAYS = 30
-"""Days an artifact is kept: long enough to retry a stage, and an image never depends on it."""
+"""Days to keep an artifact: long enough to retry a stage. An image never depends on an artifact."""
 
 
 class ArtifactStore(pulumi.ComponentResource):
-    """An S3 bucket for artifacts, encrypted with a KMS key of its own.
+    """An S3 bucket for artifacts, encrypted with its own KMS key.
 
-    It belongs to the component that writes to it: a Build, or a Pipeline that has none.
+    It belongs to the component that writes to it: a Build, or a Pipeline without one.
     https://docs.aws.amazon.com/codepipeline/latest/userguide/welcome-introducing-artifacts.html
     """
 
@@ -28,7 +28,7 @@ class ArtifactStore(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         self._scope = Scope.of(self)
 
-        # The default key policy leaves the key to the IAM policies of this account.
+        # The default key policy delegates access to the IAM policies of this account.
         key = aws.kms.Key(
             f"{name}-key",
             description=f"Artifacts of {name}",
@@ -36,7 +36,7 @@ class ArtifactStore(pulumi.ComponentResource):
             deletion_window_in_days=7,
             opts=child,
         )
-        # An artifact is a copy of what a commit or a build can make again, so the bucket may go with the stack.
+        # An artifact can be created again from a commit or a build, so the bucket can be deleted with the stack.
         bucket = aws.s3.Bucket(name, force_destroy=True, opts=child)
         encrypt(name, bucket, key, child)
         private = keep_private(name, bucket, child)
@@ -61,7 +61,8 @@ class ArtifactStore(pulumi.ComponentResource):
                 "s3:GetObject",
                 "s3:GetObjectVersion",
                 "s3:PutObject",
-                # The start of an artifact's key is a shortened name of the pipeline, and how short AWS does not say.
+                # The key of an artifact starts with a shortened pipeline name, and AWS does not document how it is
+                # shortened.
                 on=concat(self.bucket_arn, "/*"),
                 when=mine,
             ),
@@ -86,11 +87,11 @@ class ArtifactStore(pulumi.ComponentResource):
         ]
 
     def acl_statement(self) -> Statement:
-        """Set the ACL of an artifact, which the source action of a connection does when it uploads one."""
+        """Set the ACL of an artifact, which a connection's source action does when it uploads one."""
         return allow("s3:PutObjectAcl", on=concat(self.bucket_arn, "/*"), when=self._mine())
 
     def list_statement(self) -> Statement:
-        """See that the bucket exists, which a CodeCommit source does first.
+        """Check that the bucket exists, which a CodeCommit source does first.
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/troubleshooting.html
         """
@@ -160,6 +161,6 @@ def require_tls(name: str, bucket: aws.s3.Bucket, after: pulumi.Resource, opts: 
                 "Condition": {"Bool": {"aws:SecureTransport": "false"}},
             }
         ),
-        # S3 takes one change of a bucket's access at a time.
+        # S3 accepts one change of a bucket's access settings at a time.
         opts=opts.merge(pulumi.ResourceOptions(depends_on=[after])),
     )

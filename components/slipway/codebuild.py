@@ -1,4 +1,4 @@
-"""What the projects of CodeBuild have in common: those that build, and those that run commands."""
+"""Common parts of the CodeBuild projects: the build, and those that run commands."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ IMAGES = {
 
 https://docs.aws.amazon.com/codebuild/latest/userguide/ec2-compute-images.html"""
 LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
-"""The days of retention that CloudWatch Logs knows."""
+"""Retention periods of CloudWatch Logs, in days."""
 COMPUTE = ("BUILD_GENERAL1_SMALL", "BUILD_GENERAL1_MEDIUM", "BUILD_GENERAL1_LARGE", "BUILD_GENERAL1_XLARGE")
 VARIABLES_LIMIT = 4500
-"""Characters for the environment variables of a project: all of a build may have 5,500 together, and the pipeline adds
-some."""
+"""Maximum number of characters in a project's environment variables. A build allows 5,500 in total, and the pipeline
+adds some."""
 
 LogDays = Annotated[int, one_of(LOG_DAYS)]
 ComputeType = Annotated[str, one_of(COMPUTE)]
@@ -68,14 +68,14 @@ def path_inside(folder: str) -> Must:
 
 
 def characters(variables: Mapping[str, pulumi.Input[str]]) -> int:
-    """What environment variables take, as far as their values are known."""
+    """Number of characters in the environment variables whose values are known."""
     return sum(len(name) + len(value if isinstance(value, str) else "") for name, value in variables.items())
 
 
 def variables(
     values: Mapping[str, pulumi.Input[str]],
 ) -> list[aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs]:
-    """Environment variables as a project has them; whoever can read the project reads them."""
+    """A project's environment variables in plain text, which anyone who can read the project can read."""
     return [
         aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs(name=name, value=value, type="PLAINTEXT")
         for name, value in sorted(values.items())
@@ -98,9 +98,9 @@ def project(
     opts: pulumi.ResourceOptions,
     vpc: aws.codebuild.ProjectVpcConfigArgs | None = None,
 ) -> tuple[aws.codebuild.Project, aws.iam.Role]:
-    """A project with its log group and its role, which may write to that log and what `statements` say.
+    """A project with its log group and its role, which may write to that log and has the permissions in `statements`.
 
-    An action of a pipeline brings its source and takes its artifact, or there are none.
+    The source and the artifact come from a pipeline action, or there are none.
     https://docs.aws.amazon.com/codebuild/latest/userguide/create-project.html
     """
     logs = aws.cloudwatch.LogGroup(
@@ -108,7 +108,7 @@ def project(
     )
     role, policy = iam.role(
         role_name,
-        # The ARN from the name: the project needs the role first.
+        # The ARN is made from the name, because the project needs the role first.
         iam.trust("codebuild.amazonaws.com", scope.only_for(scope.arn("codebuild", f"project/{name}"))),
         [iam.write_logs(logs.arn), *statements],
         opts,

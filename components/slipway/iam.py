@@ -1,7 +1,7 @@
 """IAM statements and documents as plain values.
 
-A statement names its actions and its resource; nothing is allowed on `"*"` by default, so a wildcard is always
-written where it is used, with its reason beside it.
+A statement names its actions and its resource. There is no default resource, so a `"*"` is always visible where it is
+used, with its reason next to it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def pass_roles(*roles: pulumi.Input[str], to: str) -> Statement:
 
 
 def document(*statements: Mapping[str, Any]) -> pulumi.Input[str]:
-    """The policy document of these statements, as JSON, without those whose list of resources turns out to be empty."""
+    """The policy document of these statements, as JSON, without statements whose list of resources is empty."""
 
     def of(known: Sequence[Mapping[str, Any]]) -> str:
         return json.dumps({"Version": "2012-10-17", "Statement": [s for s in known if s.get("Resource") != []]})
@@ -58,8 +58,8 @@ def document(*statements: Mapping[str, Any]) -> pulumi.Input[str]:
 def trust(service: str, when: Condition | None = None) -> pulumi.Input[str]:
     """The trust policy that lets one AWS service assume a role.
 
-    `when` holds the confused-deputy conditions, for the services that document them: a condition key that is missing
-    from the request would make the role impossible to assume.
+    `when` contains the confused-deputy conditions, for services that document them: a condition key that is missing
+    from the request would make it impossible to assume the role.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
     """
     statement: dict[str, Any] = {
@@ -74,9 +74,10 @@ def trust(service: str, when: Condition | None = None) -> pulumi.Input[str]:
 
 @dataclass(frozen=True)
 class Scope:
-    """The partition, Region and account that a component's provider works in.
+    """The partition, Region and account of a component's provider.
 
-    Plain text, so that an ARN of plain names is too; Outputs in a preview where the provider is not configured yet.
+    They are plain strings, so that an ARN built from plain names is one too; Outputs in a preview in which the provider
+    cannot be configured yet.
     """
 
     partition: pulumi.Input[str]
@@ -85,7 +86,7 @@ class Scope:
 
     @staticmethod
     def of(component: pulumi.ComponentResource) -> Scope:
-        """Ask the provider that `component` hands to its children, once in a program."""
+        """Look them up with the provider that `component` passes to its children, once in a program."""
         provider: object = component.get_provider("aws:index/getRegion:getRegion") or settings.get_monitor()
         if provider not in _SCOPES:
             opts = pulumi.InvokeOptions(parent=component)
@@ -101,24 +102,24 @@ class Scope:
         return concat("arn:", self.partition, ":", service, ":", self.region, ":", self.account, ":", resource)
 
     def same_account(self) -> Condition:
-        """The request is made for a resource of this account."""
+        """The request is made on behalf of a resource in this account."""
         return {"StringEquals": {"aws:SourceAccount": self.account}}
 
     def only_for(self, arn: pulumi.Input[str]) -> Condition:
-        """The request is made for the resource `arn` (wildcards allowed) of this account."""
+        """The request is made on behalf of the resource `arn` (wildcards allowed) in this account."""
         return {"StringEquals": {"aws:SourceAccount": self.account}, "ArnLike": {"aws:SourceArn": arn}}
 
 
 _SCOPES: WeakKeyDictionary[object, Scope] = WeakKeyDictionary()
-"""By provider; that of the default provider by the engine of the program."""
+"""By provider; the default provider has the key of the program's engine."""
 
 
 def in_region(
     component: pulumi.ComponentResource, service: str, arns: Mapping[str, pulumi.Input[str]], why: str
 ) -> dict[str, pulumi.Input[str]]:
-    """ARNs by the field that each is from; those of `service` are in the Region of the component's provider.
+    """ARNs by field name. Those of `service` must be in the Region of the component's provider.
 
-    Raises ValueError with a line for each that is not; an Output fails when it is known.
+    Raises ValueError with a line for each that is not. An Output fails when its value is known.
     """
     if not arns:
         return {}
@@ -147,7 +148,7 @@ def in_region(
 
 
 def write_logs(group_arn: pulumi.Input[str]) -> Statement:
-    """Write to one log group that exists already.
+    """Write to an existing log group.
 
     CreateLogStream and PutLogEvents are authorized on the group's streams.
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/permissions-reference-cwl.html
@@ -173,5 +174,5 @@ def role(
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys and no spaces: the same value is the same text, so it never shows as a change."""
+    """JSON with sorted keys and no spaces: equal values give equal text, so it never shows as a change."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))

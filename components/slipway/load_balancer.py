@@ -1,4 +1,4 @@
-"""LoadBalancer: the way from the internet, or from inside a VPC, to services."""
+"""LoadBalancer: routes requests from the internet, or from inside a VPC, to services."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from slipway.iam import in_region
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 RULES = 60
-"""Rules that let somebody in, in a security group.
+"""Maximum number of inbound rules of a security group.
 
 https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html"""
 
 
 def is_ipv4_range(text: str) -> bool:
-    """Whether AWS takes it as a range: the first address, and the length of the prefix."""
+    """Whether AWS accepts the CIDR block: the first address and the length of the prefix."""
     try:
         return str(ipaddress.IPv4Network(text)) == text
     except ValueError:
@@ -64,16 +64,17 @@ CertificateArn = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class TestListener:
-    """A listener for test traffic: while ECS or CodeDeploy deploys, it reaches the new tasks before the public does.
+    """A listener for test traffic. During a deployment by ECS or CodeDeploy, it reaches the new tasks before the public
+    does.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/blue-green-deployment-how-it-works.html
     """
 
     ingress_cidrs: Annotated[Sequence[Cidr], items(1, distinct=True)]
-    """IPv4 ranges that may connect: a network of your own, or that of the VPC."""
+    """IPv4 ranges that may connect: your own network, or that of the VPC."""
 
     port: Annotated[int, TEST_PORT] = 8443
-    """Port of the listener; it speaks the protocol of the main one."""
+    """Port of the listener, which uses the same protocol as the main listener."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -81,26 +82,26 @@ class TestListener:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadBalancerSettings:
-    """Settings of a LoadBalancer that a stack file can have too."""
+    """Settings of a LoadBalancer that can also be set in a stack file."""
 
     certificate_arn: CertificateArn | None = None
-    """Certificate, in the same Region, for HTTPS on port 443; port 80 then redirects there. Without it the balancer
-    answers plain HTTP on port 80."""
+    """Certificate for HTTPS on port 443, in the same Region. Port 80 then redirects to HTTPS. Without a certificate,
+    the load balancer serves plain HTTP on port 80."""
 
     internal: bool = False
-    """Reachable from inside the VPC only."""
+    """Make the load balancer reachable only from inside the VPC."""
 
     ingress_cidrs: Annotated[Sequence[Cidr], items(1, distinct=True)] = ("0.0.0.0/0",)
     """IPv4 ranges that may connect."""
 
     test_listener: TestListener | None = None
-    """Listener for test traffic; only strategies that shift traffic use it."""
+    """Listener for test traffic, used only by strategies that shift traffic."""
 
     deletion_protection: bool = False
-    """Refuse to be deleted, also by `pulumi destroy`, until this is taken back."""
+    """Protect the load balancer from deletion, including by `pulumi destroy`, until you turn this off."""
 
     idle_timeout_seconds: Annotated[int, between(1, 4000)] = 60
-    """Seconds a connection may be silent."""
+    """Seconds after which an idle connection is closed."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -122,11 +123,11 @@ class LoadBalancerArgs(LoadBalancerSettings):
     """VPC of the subnets."""
 
     subnet_ids: Annotated[pulumi.Input[Sequence[SubnetId]], items(2, distinct=True)]
-    """Subnets in at least two Availability Zones: public ones, unless `internal`."""
+    """Subnets in at least two Availability Zones. They must be public unless `internal` is set."""
 
 
 class LoadBalancer(pulumi.ComponentResource):
-    """An Application Load Balancer that answers 404 until a Service attaches to its listener.
+    """An Application Load Balancer that returns 404 until a Service attaches to its listener.
 
     `name` is its name. https://docs.aws.amazon.com/elasticloadbalancing/latest/application/introduction.html
     """
@@ -134,19 +135,19 @@ class LoadBalancer(pulumi.ComponentResource):
     arn: pulumi.Output[str]
     dns_name: pulumi.Output[str]
     url: pulumi.Output[str]
-    """The balancer's own address; a certificate is made out to a name of yours instead."""
+    """The load balancer's own DNS name. A certificate is issued for your domain name, not for this one."""
     listener_arn: pulumi.Output[str]
-    """Listener that rules of services belong to."""
+    """Listener for the rules of services."""
     test_listener_arn: pulumi.Output[str] | None
     """Listener for test traffic."""
     security_group_id: pulumi.Output[str]
     arn_suffix: pulumi.Output[str]
-    """What CloudWatch calls the balancer."""
+    """Name of the load balancer in CloudWatch metrics."""
 
     def __init__(self, name: str, args: LoadBalancerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        """Create the balancer and its listeners.
+        """Create the load balancer and its listeners.
 
-        Raises ValueError if `name` cannot be the name of a balancer, or if the certificate is in another Region.
+        Raises ValueError if `name` is not a valid load balancer name, or if the certificate is in another Region.
         """
         check_name("load balancer", name, longest=32)
         if name.startswith("internal-"):
@@ -167,7 +168,7 @@ class LoadBalancer(pulumi.ComponentResource):
             subnets=args.subnet_ids,
             security_groups=[security_group.id],
             enable_deletion_protection=args.deletion_protection,
-            # Requests with malformed headers are not passed on to the service.
+            # Requests with malformed headers do not reach the service.
             drop_invalid_header_fields=True,
             idle_timeout=args.idle_timeout_seconds,
             opts=child,
@@ -199,7 +200,7 @@ class LoadBalancer(pulumi.ComponentResource):
         )
 
     def give_priority(self, priority: int, service: str) -> None:
-        """Note that a service's rule has this priority. Raises ValueError if another's has it.
+        """Reserve this priority for a service's rule. Raises ValueError if another service has it.
 
         https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-rules.html
         """
@@ -212,7 +213,7 @@ class LoadBalancer(pulumi.ComponentResource):
 
 
 def let_in(name: str, args: LoadBalancerArgs, child: pulumi.ResourceOptions) -> aws.ec2.SecurityGroup:
-    """Lets clients in. The services that attach add where it may connect to, so rules are resources of their own."""
+    """Allows inbound traffic from clients. Services that attach add outbound rules, so rules are separate resources."""
     group = aws.ec2.SecurityGroup(
         f"{name}-balancer", description=f"Load balancer {name}", vpc_id=args.vpc_id, opts=child
     )
@@ -232,7 +233,7 @@ def let_in(name: str, args: LoadBalancerArgs, child: pulumi.ResourceOptions) -> 
 
 
 def open_ports(args: LoadBalancerSettings) -> dict[int, Sequence[pulumi.Input[str]]]:
-    """The ports that are listened on, each with who may connect."""
+    """The ports of the listeners, each with the ranges that may connect."""
     ports = dict.fromkeys((80,) if args.certificate_arn is None else (80, 443), args.ingress_cidrs)
     return {**ports, **({args.test_listener.port: args.test_listener.ingress_cidrs} if args.test_listener else {})}
 
@@ -240,7 +241,7 @@ def open_ports(args: LoadBalancerSettings) -> dict[int, Sequence[pulumi.Input[st
 def main_listener(
     name: str, balancer: aws.lb.LoadBalancer, certificate: pulumi.Input[str] | None, child: pulumi.ResourceOptions
 ) -> aws.lb.Listener:
-    """HTTPS, and a redirect to it, where there is a certificate; plain HTTP otherwise."""
+    """HTTPS with a redirect if there is a certificate; plain HTTP otherwise."""
     if certificate is None:
         return serving_listener(f"{name}-http", balancer, certificate, 80, child)
     to_https = aws.lb.ListenerDefaultActionArgs(
@@ -265,7 +266,7 @@ def serving_listener(
     port: int,
     child: pulumi.ResourceOptions,
 ) -> aws.lb.Listener:
-    """A listener that rules of services belong to, encrypted where there is a certificate."""
+    """A listener for the rules of services, encrypted if there is a certificate."""
     nothing_here = aws.lb.ListenerDefaultActionArgs(
         type="fixed-response",
         fixed_response=aws.lb.ListenerDefaultActionFixedResponseArgs(

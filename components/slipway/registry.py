@@ -1,4 +1,4 @@
-"""Registry: an ECR repository whose released images cannot be overwritten, nor expire while they are needed."""
+"""Registry: an ECR repository whose images cannot be overwritten, and do not expire while they are in use."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from slipway.iam import Statement, allow, canonical, document
 
 NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 MOVING_TAGS = ("live-*", "verified-*", "cache*")
-"""The only tags that may be moved from one image to another; all others, the commits, are immutable."""
+"""The only tags that can be moved from one image to another. All others, which are commit IDs, are immutable."""
 PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
-# The largest count of images carrying a live-* or verified-* tag before the protecting rules would expire any: it is
-# never reached, since an environment has a fixed number of those tags.
+# The number of images with a live-* or verified-* tag above which the protecting rules would expire any. It is never
+# reached, because an environment has a fixed number of these tags.
 PROTECTED = 9999
 EncryptionKeyArn = Annotated[pulumi.Input[str], arn("a KMS key", "kms", r"(key|alias)/[\w/-]+", "key/1234abcd")]
 PrincipalArn = Annotated[
@@ -29,7 +29,7 @@ PrincipalArn = Annotated[
         arn("a session", "sts", r"(assumed-role|federated-user)/[\w+=,.@/-]+", "assumed-role/deploy/x", regional=False),
     ),
 ]
-"""Whom a policy can name.
+"""A principal that a policy can name.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html"""
 
@@ -39,40 +39,42 @@ class RegistryArgs:
     """Arguments of Registry."""
 
     keep_images: Annotated[int, between(1, 10_000)] = 200
-    """Built images to keep, newest first. Images that are live or were verified last in any environment are kept
-    however old they are."""
+    """Number of built images to keep. Images that are live or were last verified in any environment are kept regardless
+    of their age."""
 
     untagged_days: Annotated[int, between(1, 3650)] = 7
-    """Days until an image without any tag expires, such as a layer cache that was replaced."""
+    """Days until an untagged image expires, such as a replaced layer cache."""
 
     kms_key_arn: EncryptionKeyArn | None = None
-    """Customer managed KMS key that encrypts the images; AES-256 with a key of ECR's own without it. A repository
-    keeps the encryption that it was made with, so a change replaces it: see `force_delete`."""
+    """Customer managed KMS key that encrypts the images. By default, AES-256 with a key that ECR manages. The
+    encryption of a repository cannot be changed, so a change replaces the repository: see `force_delete`."""
 
     pull_principals: Annotated[Sequence[PrincipalArn], items(most=50, distinct=True)] = ()
-    """ARNs of principals in other accounts that may pull, such as the execution role of a production account."""
+    """ARNs of principals in other accounts that may pull images, such as the execution role of a production account."""
 
     expire_days: Annotated[int, between(1, 3650)] | None = None
-    """Days until a built image expires, however few there are, for the short-lived images of a feature branch. What is
-    live, or was verified last, is kept."""
+    """Days until a built image expires, regardless of how many there are; for the short-lived images of a feature
+    branch. Images that are live or were last verified are kept."""
 
     force_delete: bool = False
-    """Let Pulumi delete the repository with the images in it, when the stack is destroyed or a change replaces it.
-    Without it, the repository is protected, and whatever would delete it is refused. Run `pulumi up` with it first."""
+    """Let Pulumi delete the repository with its images when the stack is destroyed or a change replaces the repository.
+    By default, the repository is protected, and Pulumi refuses to delete it. After you set this, run `pulumi up` once
+    before the change or the destroy."""
 
     def __post_init__(self) -> None:
         check(self)
 
 
 class Repository:
-    """An ECR repository, and what access to it means: a Registry, or one that another stack made."""
+    """An ECR repository and the IAM statements for access to it: a Registry, or a repository that another stack
+    created."""
 
     repository_name: str
     url: pulumi.Output[str]
     arn: pulumi.Output[str]
 
     def login_statement(self) -> Statement:
-        """Sign in to the registry, which pulling and pushing both need."""
+        """Sign in to the registry, which both pulling and pushing require."""
         return allow("ecr:GetAuthorizationToken", on="*")  # this action takes no resource
 
     def pull_statements(self) -> list[Statement]:
@@ -83,7 +85,7 @@ class Repository:
         return [self.login_statement(), allow(*PULL, on=self.arn)]
 
     def push_statements(self) -> list[Statement]:
-        """Push images to this repository, read back what is there and by which tags, and use it as a layer cache.
+        """Push images to this repository, read its images and tags, and use it as a layer cache.
 
         https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
         """
@@ -91,11 +93,11 @@ class Repository:
         return [self.login_statement(), allow(*PULL, "ecr:DescribeImages", *push, on=self.arn)]
 
     def tag_statements(self) -> list[Statement]:
-        """Read the manifests and tags of this repository's images and put tags on them, but read or write no layer."""
+        """Read the manifests and tags of this repository's images and add tags, but read or write no layers."""
         return [allow("ecr:BatchGetImage", "ecr:DescribeImages", "ecr:PutImage", on=self.arn)]
 
     def scan_statements(self) -> list[Statement]:
-        """Read what scans found in this repository's images.
+        """Read the scan findings for this repository's images.
 
         https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning.html
         """
@@ -103,20 +105,20 @@ class Repository:
 
 
 class Registry(pulumi.ComponentResource, Repository):
-    """An ECR repository: immutable tags, scan on push, and a lifecycle policy that spares what runs.
+    """An ECR repository with immutable tags, scan on push, and a lifecycle policy that keeps images in use.
 
     `name` is the repository's name. https://docs.aws.amazon.com/AmazonECR/latest/userguide/Repositories.html
     """
 
     repository_name: str
     url: pulumi.Output[str]
-    """`<account>.dkr.ecr.<region>.amazonaws.com/<name>`, what images are pushed to and pulled from."""
+    """`<account>.dkr.ecr.<region>.amazonaws.com/<name>`, the URL for pushing and pulling images."""
     arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: RegistryArgs | None = None, opts: pulumi.ResourceOptions | None = None) -> None:
         """Create the repository.
 
-        Raises ValueError if `name` cannot be the name of a repository; pulumi.RunError if the repository exists with
+        Raises ValueError if `name` is not a valid repository name, and pulumi.RunError if the repository exists with
         another encryption, since it would be deleted with its images.
         """
         args = args or RegistryArgs()
@@ -141,7 +143,8 @@ class Registry(pulumi.ComponentResource, Repository):
             image_scanning_configuration=aws.ecr.RepositoryImageScanningConfigurationArgs(scan_on_push=True),
             encryption_configurations=encryption(key),
             force_delete=args.force_delete,
-            # ECR refuses to delete it with images in it; the engine refuses before anything else is deleted.
+            # ECR refuses to delete a repository with images; the engine refuses earlier, before anything else is
+            # deleted.
             opts=child if args.force_delete else child.merge(pulumi.ResourceOptions(protect=True)),
         )
         aws.ecr.LifecyclePolicy(
@@ -159,8 +162,8 @@ class Registry(pulumi.ComponentResource, Repository):
 
 
 class ExistingRegistry(Repository):
-    """An ECR repository of this account and Region that exists already, such as the one that dev builds to and prod
-    releases from. It is only looked up: a preview fails where it is missing.
+    """An existing ECR repository in this account and Region, such as the one that dev builds to and prod releases from.
+    It is only looked up: a preview fails if it does not exist.
 
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/Repositories.html
     """
@@ -170,14 +173,14 @@ class ExistingRegistry(Repository):
     arn: pulumi.Output[str]
 
     def __init__(self, name: str, opts: pulumi.InvokeOptions | None = None) -> None:
-        """Look the repository up.
+        """Look up the repository.
 
-        Raises pulumi.RunError if there is none.
+        Raises pulumi.RunError if it does not exist.
         """
-        # At once, so that nothing is made where it is missing.
+        # At once, so that nothing is created if it does not exist.
         try:
             found = aws.ecr.get_repository(name=name, opts=opts)
-        except Exception as e:  # the SDK has no class of its own for what an invoke fails with
+        except Exception as e:  # the SDK has no specific class for the error of an invoke
             if "RepositoryNotFoundException" not in str(e):
                 raise
             raise pulumi.RunError(
@@ -195,18 +198,19 @@ def encryption(key: pulumi.Input[str] | None) -> list[aws.ecr.RepositoryEncrypti
 
 
 def kept_encryption(name: str, key: pulumi.Input[str] | None, opts: pulumi.InvokeOptions) -> pulumi.Input[str] | None:
-    """The key, if a repository that exists has it; an Output fails when it is known.
+    """The key, if an existing repository is encrypted with it; an Output fails when its value is known.
 
-    The error says what is lost, and what to do: of a protected resource, the engine says only that it is protected.
+    The error says what would be lost, and what to do. For a protected resource, the engine says only that it is
+    protected.
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/encryption-at-rest.html
     """
     try:
         [found] = aws.ecr.get_repository(name=name, opts=opts).encryption_configurations
     except Exception:
-        return key  # There is none yet, or it cannot be read; a replacement is refused all the same.
+        return key  # It does not exist yet, or cannot be read; a replacement is refused in any case.
 
     def same(known: str) -> str:
-        # A key may be named by an alias too, and ECR shows the key.
+        # A key can also be given by an alias, and ECR returns the key.
         if found.encryption_type == "KMS" and (found.kms_key == known or ":key/" not in known):
             return known
         raise refusal(known)
@@ -230,10 +234,10 @@ def kept_encryption(name: str, key: pulumi.Input[str] | None, opts: pulumi.Invok
 
 
 def lifecycle_policy(args: RegistryArgs) -> dict[str, Any]:
-    """Expire old builds, but never what is live or was verified last.
+    """Expire old builds, but never an image that is live or was last verified.
 
     An image that matches the tags of a rule cannot be expired by a rule of lower priority, so the first two rules
-    protect. https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html
+    protect images.
     """
 
     def rule(priority: int, description: str, **selection: Any) -> dict[str, Any]:
@@ -293,7 +297,7 @@ def lifecycle_policy(args: RegistryArgs) -> dict[str, Any]:
 
 
 def pull_policy(args: RegistryArgs) -> dict[str, Any]:
-    """Let other accounts pull. A repository policy has no Resource element.
+    """Let other accounts pull images. A repository policy has no Resource element.
 
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-policy-examples.html
     """

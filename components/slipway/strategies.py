@@ -1,4 +1,4 @@
-"""How the tasks of a service are replaced: plain values that a Service takes."""
+"""Deployment strategies of a Service."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pulumi
 from slipway._constraints import Must, arn, between, check, items, one_of
 
 LONGEST_MINUTES = 660
-"""What a deployment may take with its bakes and hooks. CodePipeline ends the action that waits for it after 24 hours,
-and when the release fails, another deployment puts the last verified image back in the same action.
+"""Longest duration of a deployment with its bake times and hooks. CodePipeline ends an action after 24 hours, and if
+the release fails, another deployment rolls back to the last verified image in the same action.
 https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html"""
 HOOK_STAGES = (
     "RECONCILE_SERVICE",
@@ -24,7 +24,7 @@ HOOK_STAGES = (
     "PRODUCTION_TRAFFIC_SHIFT",
     "POST_PRODUCTION_TRAFFIC_SHIFT",
 )
-"""Stages of a deployment in which a hook can run.
+"""Lifecycle stages of a deployment in which a hook can run.
 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-lifecycle-hooks.html"""
 TRAFFIC_SHIFTS = ("TEST_TRAFFIC_SHIFT", "PRODUCTION_TRAFFIC_SHIFT")
@@ -36,7 +36,7 @@ DeadlineMinutes = Annotated[int, between(3, 180)]
 
 
 def tenths(low: float, high: float) -> Must:
-    """A share in percent as ECS takes it."""
+    """A percentage with at most one decimal place, as ECS requires."""
     return Must(
         f"be between {low} and {high}, with at most one decimal",
         lambda value: low <= value <= high and round(value * 10) == round(value * 10, 6),
@@ -48,25 +48,25 @@ def tenths(low: float, high: float) -> Must:
 
 @dataclass(frozen=True, kw_only=True)
 class Hook:
-    """Something that must happen in a deployment before it goes on: a Lambda function of yours says that it may, or,
-    where no function is named, somebody does (a pause).
+    """A check during a deployment. The deployment continues when your Lambda function allows it or, if you name no
+    function, when somebody continues it (a pause).
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-lifecycle-hooks.html
     """
 
     stages: Annotated[Sequence[Annotated[str, one_of(HOOK_STAGES)]], items(1, distinct=True)]
-    """Stages of the deployment in which it happens."""
+    """Lifecycle stages of the deployment in which the hook runs."""
 
     function_arn: FunctionArn | None = None
-    """Lambda function that answers `{"hookStatus": "SUCCEEDED"}`, or FAILED or IN_PROGRESS. Without one, the deployment
-    pauses until somebody runs `aws ecs continue-service-deployment`."""
+    """Lambda function that returns `{"hookStatus": "SUCCEEDED"}`, or FAILED or IN_PROGRESS. Without a function, the
+    deployment pauses until somebody runs `aws ecs continue-service-deployment`."""
 
-    # What the API takes for a function; a pause may be longer, but not the action that waits for it.
+    # The API's maximum for a function. A pause may be longer, but the action that waits for it may not.
     timeout_minutes: Annotated[int, between(1, 1440)] = 60
-    """Minutes to wait for the answer."""
+    """Minutes to wait for the function or the person to continue."""
 
     on_timeout: Annotated[str, one_of(("ROLLBACK", "CONTINUE"))] = "ROLLBACK"
-    """What happens without an answer: ROLLBACK or CONTINUE."""
+    """What happens after the timeout: ROLLBACK or CONTINUE."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -82,26 +82,26 @@ class Hook:
 
 @dataclass(frozen=True, kw_only=True)
 class Rolling:
-    """ECS replaces tasks a few at a time, and rolls back by itself when they do not come up.
+    """ECS replaces the tasks a few at a time, and rolls back if the new tasks do not start.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-ecs.html
     """
 
     minimum_healthy_percent: Annotated[int, between(0, 100)] = 100
-    """Share of the desired count that stays in service during a deployment, in percent."""
+    """Minimum number of healthy tasks during a deployment, in percent of the desired count."""
 
     maximum_percent: Annotated[int, between(100, 200)] = 200
-    """Share of the desired count that may run during a deployment, old and new tasks together, in percent."""
+    """Maximum number of running tasks during a deployment, old and new together, in percent of the desired count."""
 
     deadline_minutes: DeadlineMinutes = 10
-    """Minutes a deployment may take before it is stopped and rolled back. The circuit breaker of ECS does not stop a
-    deployment whose tasks start, and then fail again and again."""
+    """Minutes after which a deployment is stopped and rolled back. The ECS circuit breaker does not stop a deployment
+    whose tasks start and then fail repeatedly."""
 
     ecs_action: bool = False
-    """Let CodePipeline's own ECS action deploy, for those who may use managed actions only; the release function then
-    only finishes the release. The action does not notice a rollback and stays in progress until its timeout, which is
-    the deadline and at most 60 minutes; it says no reason; it copies the settings of the revision in service; and what
-    comes up after its timeout stays, untested."""
+    """Deploy with CodePipeline's own ECS action, if you may use managed actions only. The release function then only
+    completes the release. The action does not detect a rollback: it stays in progress until it times out
+    (`deadline_minutes`, at most 60), and gives no reason. It copies the settings of the revision in service. Tasks that
+    become healthy after the timeout stay, untested."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -120,11 +120,11 @@ class Rolling:
 
     @property
     def total_minutes(self) -> int:
-        """Minutes until a deployment is late."""
+        """Minutes after which a deployment is late."""
         return self.deadline_minutes
 
     def configuration(self) -> dict[str, Any]:
-        """The strategy's part of `deploymentConfiguration`, as ECS's API takes it."""
+        """The strategy's part of `deploymentConfiguration` in the ECS API."""
         return {
             "strategy": "ROLLING",
             "minimumHealthyPercent": self.minimum_healthy_percent,
@@ -134,20 +134,20 @@ class Rolling:
 
 @dataclass(frozen=True, kw_only=True)
 class BlueGreen:
-    """ECS starts the new tasks beside the old ones and shifts all traffic at once; the old tasks stay for a while, so
-    that going back takes a second.
+    """ECS starts the new tasks beside the old ones and shifts all traffic at once. The old tasks stay for a while, so
+    that a rollback takes seconds.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-blue-green.html
     """
 
     bake_minutes: BakeMinutes = 10
-    """Minutes that the old tasks stay after the shift. An alarm in this time rolls back."""
+    """Minutes to keep the old tasks after the shift. An alarm in this time rolls the deployment back."""
 
     deadline_minutes: DeadlineMinutes = 10
-    """Minutes a deployment may take, beside its bakes and hooks, before it is stopped and rolled back."""
+    """Minutes after which a deployment is stopped and rolled back, not counting bake times and hooks."""
 
     hooks: Annotated[Sequence[Hook], items(most=10)] = ()
-    """What must happen on the way; hooks run from the first release on."""
+    """Checks during the deployment. They run from the first release on."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -167,29 +167,29 @@ class BlueGreen:
 
     @property
     def total_minutes(self) -> int:
-        """Minutes until a deployment is late."""
+        """Minutes after which a deployment is late."""
         hooks = sum(len(hook.stages) * hook.timeout_minutes for hook in self.hooks)
         return self.deadline_minutes + self.shift_minutes + self.bake_minutes + hooks
 
     def configuration(self) -> dict[str, Any]:
-        """The strategy's part of `deploymentConfiguration`, as ECS's API takes it, but for hooks: they need a role."""
-        # Both sets run at once in any case: these are the values that the API asks for.
+        """The strategy's part of `deploymentConfiguration` in the ECS API, without hooks, which need a role."""
+        # Both sets of tasks always run at once: the API requires these values.
         both = {"minimumHealthyPercent": 100, "maximumPercent": 200}
         return {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": self.bake_minutes, **both}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Canary(BlueGreen):
-    """As BlueGreen, but a share of the traffic goes to the new tasks first, and the rest when that went well.
+    """Like BlueGreen, but a percentage of the traffic goes to the new tasks first, and the rest if nothing fails.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/canary-deployment.html
     """
 
     percent: Annotated[float, tenths(0.1, 100)] = 10
-    """Share of the traffic that the new tasks get first, in percent, to a tenth."""
+    """Percentage of the traffic that the new tasks get first, with at most one decimal place."""
 
     canary_bake_minutes: BakeMinutes = 10
-    """Minutes that they have only this share."""
+    """Minutes for which the new tasks get only this percentage."""
 
     @property
     def shift_minutes(self) -> int:
@@ -202,20 +202,20 @@ class Canary(BlueGreen):
 
 @dataclass(frozen=True, kw_only=True)
 class Linear(BlueGreen):
-    """As BlueGreen, but the traffic shifts in equal steps.
+    """Like BlueGreen, but the traffic shifts in equal steps.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-linear.html
     """
 
     step_percent: Annotated[float, tenths(3, 100)] = 10
-    """Share of the traffic that shifts with each step, in percent, to a tenth."""
+    """Percentage of the traffic that shifts with each step, with at most one decimal place."""
 
     step_bake_minutes: BakeMinutes = 6
     """Minutes between two steps."""
 
     @property
     def shift_minutes(self) -> int:
-        # There is no bake after the step that reaches 100 percent; a step of 0 percent has a rule of its own.
+        # There is no bake time after the step that reaches 100 percent; a step of 0 percent is refused by its own rule.
         steps = math.ceil(100 / self.step_percent) if self.step_percent > 0 else 1
         return (steps - 1) * self.step_bake_minutes
 
@@ -231,37 +231,38 @@ CODEDEPLOY_CONFIGS = {
     "CodeDeployDefault.ECSLinear10PercentEvery1Minutes": 9,
     "CodeDeployDefault.ECSLinear10PercentEvery3Minutes": 27,
 }
-"""CodeDeploy's own deployment configurations for ECS, with the minutes that each shifts traffic.
+"""CodeDeploy's predefined deployment configurations for ECS, with the minutes for which each shifts traffic.
 
 https://docs.aws.amazon.com/codedeploy/latest/userguide/deployment-configurations.html"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodeDeployBlueGreen:
-    """CodeDeploy starts a second set of tasks and shifts the traffic to it, for those whose processes know CodeDeploy;
-    ECS itself does the same with BlueGreen, Canary and Linear. A release whose tasks do not start fails only
-    after the hour that CodeDeploy waits for them.
+    """CodeDeploy starts a second set of tasks and shifts the traffic to it. Use it if your processes depend on
+    CodeDeploy; otherwise use BlueGreen, Canary or Linear, with which ECS does the same. If the tasks of a release do
+    not start, it fails only after an hour, which is how long CodeDeploy waits for them.
 
-    Changing to or from it replaces the ECS service, which answers nothing meanwhile: Amazon ECS does not let a service
-    change its deployment controller by this provider.
+    A change to or from this strategy replaces the ECS service, which serves no requests in the meantime: the provider
+    cannot change the deployment controller of an existing service.
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-bluegreen.html
     """
 
     deployment_config: Annotated[str, one_of(CODEDEPLOY_CONFIGS)] = "CodeDeployDefault.ECSCanary10Percent5Minutes"
-    """CodeDeploy's deployment configuration: how the traffic shifts."""
+    """CodeDeploy's deployment configuration, which defines how the traffic shifts."""
 
     on_ready: Annotated[str, one_of(("CONTINUE_DEPLOYMENT", "STOP_DEPLOYMENT"))] = "CONTINUE_DEPLOYMENT"
-    """What happens when the new tasks are ready: CONTINUE_DEPLOYMENT shifts the traffic at once; STOP_DEPLOYMENT waits
-    `wait_minutes` for somebody who runs `aws deploy continue-deployment`, and else stops and rolls back."""
+    """What happens when the new tasks are ready. CONTINUE_DEPLOYMENT shifts the traffic at once. STOP_DEPLOYMENT waits
+    `wait_minutes` for somebody to run `aws deploy continue-deployment`; otherwise it stops the deployment and rolls
+    back."""
 
     wait_minutes: Annotated[int, between(0, 600)] = 0
-    """Minutes to wait for somebody, with STOP_DEPLOYMENT."""
+    """Minutes to wait with STOP_DEPLOYMENT."""
 
     termination_minutes: Annotated[int, between(0, 2880)] = 10
-    """Minutes that the old tasks stay after the shift."""
+    """Minutes to keep the old tasks after the shift."""
 
     deadline_minutes: Annotated[int, between(3, 60)] = 10
-    """Minutes a deployment may take, beside its timers, before it is stopped and rolled back."""
+    """Minutes after which a deployment is stopped and rolled back, not counting the other timers."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -284,12 +285,12 @@ class CodeDeployBlueGreen:
 
     @property
     def total_minutes(self) -> int:
-        """Minutes until a deployment is late."""
+        """Minutes after which a deployment is late."""
         shift = CODEDEPLOY_CONFIGS.get(self.deployment_config, 0)
         return self.deadline_minutes + self.wait_minutes + shift + self.termination_minutes
 
     def configuration(self) -> dict[str, Any]:
-        """CodeDeploy owns how the tasks are replaced; ECS has nothing to say of it."""
+        """CodeDeploy controls how the tasks are replaced, so ECS gets no deployment configuration."""
         return {}
 
 

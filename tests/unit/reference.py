@@ -25,22 +25,22 @@ from slipway.strategies import Rolling
 
 HEAD = """# Configuration
 
-What a stack file, `Pulumi.<stack>.yaml`, can have under `slipway:`. All mistakes in it are reported at once, before
-anything is created. Values marked `secure:` are refused: a secret goes into Secrets Manager or Parameter Store, and
-`service.secrets` refers to it.
+The keys of a stack file, `Pulumi.<stack>.yaml`, under `slipway:`. All mistakes in the file are reported at once, before
+anything is created. Values marked `secure:` are refused: store a secret in Secrets Manager or Parameter Store, and
+refer to it in `service.secrets`.
 
-In paths, `[]` stands for each entry of a list. A default of "none" means that without the key there is none of it.
-A key without a value (`approval:`) is an error: `{}` stands for the defaults of a part, and `false` turns off what can
-be turned off, which is whatever has a type "or false" or the default "none", such as `port: false` for a worker.
+In paths, `[]` stands for each entry of a list. A default of "none" means that the feature is off without the key. A key
+without a value (`approval:`) is an error: write `{}` for the defaults of a section. Write `false` to turn off a key
+whose type includes "or false" or whose default is "none", such as `port: false` for a worker.
 
-A stage adds entries to `environment` and `secrets` of `service`, replaces those of the same name, and removes those
-that are `false` in it (`environment: {LOG_LEVEL: false}`). Any other key of a stage replaces that of the file.
+In `environment` and `secrets`, a stage adds entries to those of `service`, replaces entries of the same name, and
+removes entries that are `false` (`environment: {LOG_LEVEL: false}`). Any other key of a stage replaces the file's.
 
-Editors with a YAML language server complete a file that begins with
+An editor with a YAML language server completes the keys if the file begins with
 `# yaml-language-server: $schema=docs/stack-file.schema.json` ([the schema](stack-file.schema.json)).
 
-Pulumi reads the file as YAML 1.2: `on` and `yes` are strings, `010` is the number 8, and a key may be there only once.
-(`make docs` writes this page from the code.)
+Pulumi reads the file as YAML 1.2: `on` and `yes` are strings, `010` is the number 8, and a key can appear only once.
+(`make docs` generates this page from the code.)
 """
 PLAIN = {
     int: "number",
@@ -75,7 +75,7 @@ class Page:
         self.fields(title, kind, about if internal else own)
 
     def choice(self, title: str, kinds: Mapping[str, type], about: str) -> None:
-        lines = [f"## {title}", "", f"{about} It is exactly one of:".strip(), ""]
+        lines = [f"## {title}", "", f"{about} Set exactly one of:".strip(), ""]
         for key, one in kinds.items():
             lines.append(f"- [`{key}`]({anchor(f'{title}.{key}')}): {summary(one)}")
         self.sections.append("\n".join([*lines, ""]))
@@ -94,7 +94,7 @@ class Page:
             elif form.part is not None:
                 self.part(f"{inner}{'[]' if form.listed else ''}", form.part, texts[name])
             of_the_file = kind is schema.Stage and name in schema.STAGES_OWN
-            default = "that of the file" if of_the_file else default_of(kind, name)
+            default = "as in the file" if of_the_file else default_of(kind, name)
             off = " or false" if form.optional and default != "none" else ""
             rows.append(f"| `{key}` | {self.type_of(form, inner)}{off} | {default} | {cell(texts[name])} |")
         head = [f"## {title}", "", about, ""] if title else []
@@ -120,7 +120,8 @@ def limited(hint: Any) -> str:
         return limited(next(kind for kind in get_args(hint) if kind is not types.NoneType))
     if get_origin(hint) is Sequence:
         item = limited(get_args(hint)[0])
-        return "list of " + item.replace("number", "numbers", 1).replace("string", "strings", 1)
+        plural = item.replace("number", "numbers", 1).replace("string", "strings", 1)
+        return "list of " + plural.replace("strings, at most", "strings of at most")
     if get_origin(hint) is Mapping:
         return "map of strings"
     return PLAIN[hint]
@@ -130,11 +131,12 @@ def limit(rule: Mapping[str, Any]) -> str:
     """The JSON Schema of a value, if it is short."""
     if "enum" in rule:
         return "one of " + ", ".join(f"`{json.dumps(each).strip(chr(34))}`" for each in rule["enum"])
-    words = {"minimum": "at least", "maximum": "at most", "maxLength": "length at most"}
-    words |= {"minItems": "items at least", "maxItems": "items at most"}
+    words = {"minimum": "at least {}", "maximum": "at most {}", "maxLength": "at most {} characters"}
+    words |= {"minItems": "at least {} entries", "maxItems": "at most {} entries"}
     if {"minimum", "maximum"} <= rule.keys():
         return f"{rule['minimum']} to {rule['maximum']}"
-    return ", ".join(f"{words[key]} {value}" for key, value in rule.items() if key in words)
+    limits = ", ".join(words[key].format(value) for key, value in rule.items() if key in words)
+    return limits.replace("at least 1 entries", "at least 1 entry")
 
 
 def default_of(kind: type, name: str) -> str:
@@ -152,7 +154,7 @@ def shown(default: Any) -> str:
     if type(default) in CHOSEN:
         return CHOSEN[type(default)]
     if dataclasses.is_dataclass(default):
-        return "its defaults"
+        return "defaults"
     if isinstance(default, list | tuple) and default and dataclasses.is_dataclass(default[0]):
         return "`[{}]`"
     if default is None or default in ((), [], {}):

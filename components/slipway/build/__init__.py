@@ -1,1 +1,1 @@
-"""From a commit to an image: the CodeBuild project, and the script that it runs."""
+"""The build of an image from a commit: the CodeBuild project and its script."""

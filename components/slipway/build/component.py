@@ -22,7 +22,7 @@ from slipway.registry import Repository
 from slipway.service.args import ContainerName
 
 INSTEAD = "let a buildspec of your own read it from Secrets Manager"
-# Commands and arguments go through an environment variable each, a line apart.
+# Commands and arguments are passed in one environment variable each, one per line.
 TestCommand = Annotated[
     str, match(r"[^\S\r\n]*\S[^\r\n]*", "be a command of one line", "make test", [" ", "make\ntest", "make\r"])
 ]
@@ -45,36 +45,38 @@ ArgumentValue = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSettings:
-    """Settings of a Build that a stack file can have too."""
+    """Settings of a Build that can also be set in a stack file."""
 
     context: Annotated[str, path_inside("the repository")] = "."
-    """Folder of the repository to build the image from."""
+    """Folder of the repository that is the build context."""
 
     dockerfile: Annotated[str, path_inside("the context")] = "Dockerfile"
     """Path of the Dockerfile, relative to `context`."""
 
     test_commands: Sequence[TestCommand] = ()
-    """Commands run before the image is built, each with bash in the root of the source; nothing is pushed when one
-    of them fails."""
+    """Commands that run before the image is built, each with bash in the root of the source. If one fails, nothing is
+    pushed."""
 
     build_args: Mapping[ArgumentName, ArgumentValue] = field(default_factory=dict)
-    """Build arguments of the Dockerfile. They can be read by whoever can read the project: no place for secrets."""
+    """Build arguments of the Dockerfile. Anyone who can read the project can read them: do not put secrets here."""
 
     not_secret: Sequence[str] = ()
-    """Names that `build_args` has whose values look like credentials and are none."""
+    """Names of `build_args` whose values look like credentials but are not."""
 
     buildspec: Annotated[str, path_inside("the repository")] | None = None
-    """Path of a buildspec in the repository that is run instead of Slipway's build. It pushes the image itself and
-    writes imagedefinitions.json, by digest; the pipeline then has no variable for a digest to release again."""
+    """Path of a buildspec in the repository to run instead of Slipway's build. It must push the image and write
+    imagedefinitions.json with the image's digest. The pipeline then has no variable to release an earlier digest
+    again."""
 
     compute_type: ComputeType = "BUILD_GENERAL1_SMALL"
     """CodeBuild's compute type."""
 
     timeout_minutes: Annotated[int, between(5, 2160)] = 30
-    """Minutes after which a build is ended."""
+    """Minutes after which a build is stopped."""
 
     builder_image: ImageReference = "moby/buildkit:buildx-stable-1"
-    """BuildKit image that builds. Docker Hub limits anonymous pulls: a copy in a registry of your own is safer."""
+    """BuildKit image for the build. Docker Hub limits anonymous pulls, so a copy in your own registry is more
+    reliable."""
 
     log_retention_days: LogDays = 30
     """Days to keep the build's log."""
@@ -93,10 +95,10 @@ class BuildSettings:
 
 
 def too_long(settings: BuildSettings, build_args: Mapping[str, pulumi.Input[str]]) -> tuple[bool, str]:
-    """Whether there is no room for the settings with these build arguments, and what is said then."""
+    """Whether the settings with these build arguments are too long together, with the message for it."""
     known = [settings.context, settings.dockerfile, "\n".join(settings.test_commands)]
     known += [settings.builder_image] if isinstance(settings.builder_image, str) else []
-    # Each argument takes an equals sign and a line's end.
+    # Each argument also has an equals sign and a line break.
     length = sum(map(len, known)) + codebuild.characters(build_args) + 2 * len(build_args)
     return (
         length > VARIABLES_LIMIT,
@@ -110,17 +112,17 @@ class BuildArgs(BuildSettings):
     """Arguments of Build."""
 
     registry: Repository
-    """Where the image is pushed to."""
+    """Registry that the image is pushed to."""
 
     container_name: ContainerName = "app"
-    """Name of the container, in each service that is deployed, that the image is for."""
+    """Name of the container in the deployed services whose image this is."""
 
     cpu_architecture: Annotated[str, one_of(IMAGES)] = "X86_64"
-    """CPU architecture of the build and so of the image: X86_64 or ARM64, as the service's."""
+    """CPU architecture of the build and of the image, X86_64 or ARM64. It must be that of the service."""
 
 
 class Build(pulumi.ComponentResource):
-    """A CodeBuild project that only a pipeline starts, with its role and its log group.
+    """A CodeBuild project that a pipeline starts, with its role and log group.
 
     `name` is the project's name. https://docs.aws.amazon.com/codebuild/latest/userguide/create-project.html
     """
@@ -129,14 +131,14 @@ class Build(pulumi.ComponentResource):
     project_arn: pulumi.Output[str]
     role_name: pulumi.Output[str]
     artifacts: ArtifactStore
-    """Where the build's pipeline keeps its artifacts."""
+    """Store for the artifacts of the build's pipeline."""
     exported_variables: tuple[str, ...]
-    """Variables that later actions of a pipeline can read; none are known of a buildspec of your own."""
+    """Variables that later actions of a pipeline can read; none with your own buildspec."""
 
     def __init__(self, name: str, args: BuildArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Create the project.
 
-        Raises ValueError if `name` cannot be the name of a project.
+        Raises ValueError if `name` is not a valid project name.
         """
         check_name("build", name)
         super().__init__("slipway:index:Build", name, None, opts)
@@ -184,7 +186,7 @@ class Build(pulumi.ComponentResource):
         )
 
     def run_statements(self) -> list[Statement]:
-        """Run this project's builds."""
+        """Start and follow builds of this project."""
         return [iam.run_builds(self.project_arn)]
 
 
@@ -193,7 +195,7 @@ EXPORTED = ("IMAGE_URI", "IMAGE_DIGEST", "IMAGE_TAG")
 
 
 def environment(args: BuildArgs) -> dict[str, pulumi.Input[str]]:
-    """What build.sh reads, but for the commit's id, which the pipeline passes to each build."""
+    """The variables that build.sh reads, except the commit ID, which the pipeline passes to each build."""
     return {
         "REPOSITORY_URL": args.registry.url,
         "CONTAINER_NAME": args.container_name,
@@ -206,7 +208,7 @@ def environment(args: BuildArgs) -> dict[str, pulumi.Input[str]]:
 
 
 def build_arguments(args: BuildSettings) -> pulumi.Input[str]:
-    """`NAME=value`, one a line. Outputs must have room there too, once they are known."""
+    """`NAME=value`, one per line. Outputs must also fit once their values are known."""
 
     def lines(values: Mapping[str, str]) -> str:
         broken, message = too_long(args, values)
@@ -221,10 +223,10 @@ def build_arguments(args: BuildSettings) -> pulumi.Input[str]:
 
 
 def own_buildspec() -> str:
-    """The buildspec that runs build.sh, as JSON, which is YAML too.
+    """The buildspec that runs build.sh, as JSON, which is also YAML.
 
-    The script runs in a shell of its own, so that its settings do not reach CodeBuild's shell, and hands its results
-    over in a file. The pipeline's variables are exported before. https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
+    The script runs in a separate shell, so that its options do not affect CodeBuild's shell, and returns its results in
+    a file. The pipeline's variables are exported first.
     """
     script = resources.files("slipway.build").joinpath("build.sh").read_text()
     buildspec: dict[str, Any] = {
@@ -246,5 +248,5 @@ def own_buildspec() -> str:
 
 
 def export_variables() -> str:
-    """The command that exports the pipeline's variables, in CodeBuild's own shell."""
+    """The command that exports the pipeline's variables in CodeBuild's shell."""
     return resources.files("slipway.build").joinpath("variables.sh").read_text()

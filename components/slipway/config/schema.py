@@ -1,7 +1,7 @@
-"""What a stack file may have under `slipway:`.
+"""The keys of a stack file under `slipway:`.
 
-It has the arguments of the components, in camelCase. Their rules stand at their fields; the classes here add what no
-component knows. https://www.pulumi.com/docs/iac/concepts/config/
+They are the arguments of the components, in camelCase. Rules are defined at the fields; the classes here add those that
+no component knows.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Linear, R
 NAMESPACE = "slipway"
 
 
-@dataclass(frozen=True, eq=False)  # as Must: no two are one
+@dataclass(frozen=True, eq=False)  # like Must: no two are equal
 class Choice:
-    """Marks a field that is one of several kinds; a stack file names the kind by its key."""
+    """Marks a field that is one of several kinds. A stack file selects the kind by its key."""
 
     kinds: Mapping[str, type]
 
@@ -53,16 +53,16 @@ VpcRange = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class NewNetwork:
-    """A VPC of the stack's own, with public subnets for the load balancer and private ones for the tasks."""
+    """A new VPC, with public subnets for the load balancer and private subnets for the tasks."""
 
     cidr: VpcRange = "10.0.0.0/16"
     """IPv4 range of the VPC."""
 
     zones: Annotated[int, between(2, 4)] = 2
-    """Availability Zones to use."""
+    """Number of Availability Zones."""
 
     nat_gateways: Annotated[str, one_of(("Single", "OnePerAz"))] = "Single"
-    """NAT gateways, each about 35 USD a month: `Single` for all zones, or `OnePerAz`, to survive the loss of one."""
+    """NAT gateways, each about 35 USD a month: `Single` for all zones, or `OnePerAz` to survive the loss of a zone."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -70,16 +70,16 @@ class NewNetwork:
 
 @dataclass(frozen=True, kw_only=True)
 class ExistingNetwork:
-    """A VPC that exists already."""
+    """An existing VPC."""
 
     vpc_id: VpcId
-    """Its id."""
+    """ID of the VPC."""
 
     public_subnet_ids: Annotated[Sequence[SubnetId], items(2, distinct=True)]
-    """Subnets for the load balancer, in at least two Availability Zones."""
+    """Public subnets for the load balancer, in at least two Availability Zones."""
 
     private_subnet_ids: Annotated[Sequence[SubnetId], items(1, 16, distinct=True)]
-    """Subnets for the tasks, with a way out to ECR and CloudWatch Logs."""
+    """Private subnets for the tasks, with outbound access to ECR and CloudWatch Logs."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -93,24 +93,24 @@ StackName = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """The image that another environment has verified. It is taken unchanged, and nothing is built: a tag of an ECR
-    repository in the pipeline's account and Region, whose move starts the pipeline.
+    """The image that another environment has verified, unchanged; nothing is built. The source is a tag in an ECR
+    repository in the pipeline's account and Region. The pipeline starts when the tag moves.
 
     https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ECR.html
     """
 
     stack: StackName | None = None
-    """Stack of this project that builds the image: its repository is `<project>-<stack>`."""
+    """Stack of this project that builds the image. Its repository is `<project>-<stack>`."""
 
     repository: str | None = None
-    """Name of the repository, where it is not that of a stack of this project. It exists already."""
+    """Name of an existing repository, if the image is not built by a stack of this project."""
 
     tag: str | None = None
-    """Tag that moves to each image that may be taken; `verified-<stack>` without it."""
+    """Tag that is moved to each image to be released. By default, `verified-<stack>`."""
 
     def __post_init__(self) -> None:
         check(self)
-        # Its own rules are those of the source.
+        # All its other rules are those of the source.
         EcrImage(repository=self.repository or "web", tag=self.tag or "stable")
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
@@ -127,11 +127,11 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureBranch:
-    """The stack is for a feature branch: its images are short-lived, it has at most an environment of its own, and its
-    images and the release state go with the stack."""
+    """Marks the stack as one for feature branches. Its images are short-lived, it deploys to its own environment or to
+    none, and its images and release state are deleted with the stack."""
 
     image_days: Annotated[int, between(1, 3650)] = 14
-    """Days until an image expires that is not live."""
+    """Days after which images that are not live expire."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -147,10 +147,10 @@ class Stage:
         ]
         | None
     ) = None
-    """Name of the environment in tags, reports and the service's name; the name of the stack without it."""
+    """Name of the environment in tags, in messages and in the service's name. By default, the name of the stack."""
 
     approval: Approval | None = None
-    """Wait for an approval before each release; releases go ahead by themselves without it."""
+    """Wait for an approval before each release. By default, there is none."""
 
     strategy: Annotated[
         Strategy,
@@ -164,43 +164,44 @@ class Stage:
             }
         ),
     ] = Rolling()  # noqa: RUF009 - frozen
-    """How tasks are replaced."""
+    """Deployment strategy."""
 
     tests: StageTests | None = None
-    """Test the release when it is live; what is live counts as verified without it."""
+    """Tests of the live release. By default, a release is verified as soon as its deployment succeeds."""
 
     window: Window | None = None
-    """When the stage may begin; at any time without it."""
+    """When the stage may begin. By default, at any time."""
 
     service: ServiceSettings = ServiceSettings()
-    """Settings of `service` that are different in this stage. Of `environment` and `secrets`, the entries that are
-    different; `false` removes an entry."""
+    """Settings of `service` that differ in this stage. In `environment` and `secrets`, the entries that differ; `false`
+    removes an entry."""
 
     load_balancer: LoadBalancerSettings = LoadBalancerSettings()
-    """Settings of `load_balancer` that are different in this stage."""
+    """Settings of `load_balancer` that differ in this stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StackFile:
-    """All that a stack file may have under `slipway:`."""
+    """The keys of a stack file under `slipway:`."""
 
     source: Annotated[
         Source | Image, Choice({"codecommit": CodeCommit, "connection": Connection, "s3": S3Object, "image": Image})
     ]
-    """Where the pipeline takes from what it builds and releases."""
+    """Source of the pipeline."""
 
     service: ServiceSettings = ServiceSettings()
     """The ECS service that runs the image, in each stage."""
 
     stages: Sequence[Stage] = (Stage(),)
-    """The deploy stages, one after the other, each with a service and a load balancer of its own. With none (`[]`) the
-    image is only built."""
+    """The deploy stages, in order. Each has its own service and load balancer. Without stages (`[]`), the image is only
+    built."""
 
     build: BuildSettings = BuildSettings()
-    """How a commit is tested, and its image built and pushed. With an image as source nothing is built."""
+    """How a commit is tested, and its image built and pushed. Not allowed if the source is an image."""
 
     registry: RegistryArgs = RegistryArgs()
-    """The ECR repository that the image is pushed to. With an image as source it is another stack's."""
+    """The ECR repository for the images. Not allowed if the source is an image, which is in another stack's
+    repository."""
 
     load_balancer: LoadBalancerSettings = LoadBalancerSettings()
     """The load balancer in front of the service, in each stage."""
@@ -208,48 +209,48 @@ class StackFile:
     network: Annotated[NewNetwork | ExistingNetwork, Choice({"new": NewNetwork, "existing": ExistingNetwork})] = (
         NewNetwork()
     )
-    """Where the load balancer and the tasks are."""
+    """The network of the load balancer and the tasks."""
 
     scan_gate: ScanGate | None = None
-    """What stops an image with known vulnerabilities before the first deployment."""
+    """Blocks images with known vulnerabilities before the first deployment."""
 
     code_scans: Sequence[CodeScan] = ()
-    """What looks at the source before the first deployment."""
+    """Checks of the source before the first deployment."""
 
     notifications: Notifications | None = None
-    """Who is notified when the pipeline fails, works again, or waits for an approval."""
+    """Who is notified when the pipeline fails, recovers, or waits for an approval."""
 
     pipeline: PipelineSettings = PipelineSettings()
-    """How runs of the pipeline follow each other, and what can be set when somebody starts one."""
+    """How executions of the pipeline are queued, and which variables can be set when it is started."""
 
     feature_branch: FeatureBranch | None = None
-    """Says that the stack is for a feature branch."""
+    """Marks the stack as one for feature branches."""
 
 
 STAGES_OWN = ("service", "load_balancer")
-"""Parts of the file of which a stage may have settings of its own."""
+"""Parts of the file that a stage can override."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a stack file may have for a field: a part with keys of its own, a choice between some, a list of parts, or a
-    plain value."""
+    """The form of a field in a stack file: a part with keys of its own, a choice of several parts, a list of parts, or
+    a plain value."""
 
     hint: Any
-    """The type without the Outputs that a program may give."""
+    """The type without Outputs, which only a program can pass."""
     optional: bool
-    """Whether it may be turned off."""
+    """Whether the field can be turned off."""
     part: type | None = None
     choice: Mapping[str, type] | None = None
     listed: bool = False
-    """Whether it is a list of parts."""
+    """Whether the field is a list of parts."""
     merged: bool = False
-    """Whether it is a map, to which a stage adds entries."""
+    """Whether the field is a map, to which a stage adds entries."""
     date: bool = False
 
 
 def shape(hint: Any) -> Shape:
-    """The shape of a field, by its type."""
+    """The shape of a field, from its type."""
     hint = plain(hint)
     kinds = list(kinds_of(hint))
     optional = types.NoneType in kinds
@@ -277,12 +278,12 @@ def is_required(part: type, name: str) -> bool:
 
 
 def to_camel(name: str) -> str:
-    """The name of a field as a stack file has it."""
+    """The name of a field in a stack file."""
     return re.sub(r"_([a-z0-9])", lambda m: m[1].upper(), name)
 
 
 def kinds_of(hint: Any) -> Iterator[Any]:
-    """The types that a union is made of, without what stands beside them."""
+    """The members of a union, without their annotations."""
     if get_origin(hint) is Annotated:
         yield from kinds_of(get_args(hint)[0])
     elif get_origin(hint) in (typing.Union, types.UnionType):
@@ -293,7 +294,7 @@ def kinds_of(hint: Any) -> Iterator[Any]:
 
 
 def marks_of(hint: Any) -> Iterator[Any]:
-    """What stands beside a type, and beside those of a union."""
+    """The annotations of a type, and of the members of a union."""
     if get_origin(hint) is Annotated:
         yield from marks_of(get_args(hint)[0])
         yield from get_args(hint)[1:]

@@ -1,1 +1,1 @@
-"""A pipeline: where it takes its source from, and the stages that it goes through."""
+"""A pipeline: its source and its stages."""

@@ -1,4 +1,4 @@
-"""The actions of a pipeline, as CodePipeline takes them.
+"""The actions of a pipeline, in CodePipeline's format.
 
 https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference.html
 """
@@ -26,7 +26,7 @@ from slipway.strategies import Rolling
 Action = aws.codepipeline.PipelineStageActionArgs
 SOURCE, BUILD, SCAN = "SourceArtifact", "BuildArtifact", "Scan"
 RELEASE_DIGEST = "IMAGE_DIGEST"
-"""The pipeline's variable that names an image to release again."""
+"""The pipeline variable with the digest of an image to release again."""
 NO_DIGEST = "none"
 """A variable cannot be empty."""
 EXECUTION = "#{codepipeline.PipelineExecutionId}"
@@ -36,13 +36,13 @@ VARIABLES_OF = ("PIPELINE_NAME", "PIPELINE_EXECUTION_ID", "PIPELINE_VARIABLES")
 
 @dataclass(frozen=True)
 class Part:
-    """A stage of a pipeline: its actions, and what the pipeline's role needs for them."""
+    """A stage of a pipeline: its actions, and the statements that the pipeline's role needs for them."""
 
     name: str
     actions: Sequence[Action]
     statements: Sequence[Statement]
     window: Window | None = None
-    """When it may begin."""
+    """When the stage may begin."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class Release:
 
     pipeline: str
     artifact: str
-    """Names the image."""
+    """Artifact that names the image."""
     source: str | None
-    """Has the files of what was built, if anything was."""
+    """Artifact with the source files, if the pipeline builds."""
     revision: str
-    """Variable of what the source took."""
+    """Variable with the commit or version from the source."""
     digest: str | None
-    """Variable of the image that passed the scan gate, if there is one."""
+    """Variable with the image that passed the scan gate, if there is one."""
     scope: Scope
 
 
@@ -90,16 +90,17 @@ def build_action(build: Build, source: Source, pipeline: str, variables: Iterabl
 
 
 def variable_names(pipeline: str, variables: Iterable[str]) -> dict[str, str]:
-    """What variables.sh reads the pipeline's variables by; nothing where there are none.
+    """Environment variables with which variables.sh reads the pipeline's variables; none if the pipeline has no
+    variables.
 
-    It reads their values itself: CodePipeline would paste them into the JSON of `environment` as they are.
+    The script reads the values itself: CodePipeline would insert them into the JSON of `environment` without escaping.
     """
     names = " ".join(sorted(variables))
     return dict(zip(VARIABLES_OF, (pipeline, EXECUTION, names), strict=True)) if names else {}
 
 
 def environment(variables: Mapping[str, str]) -> str:
-    """The environment variables of a build. What is referred to as `#{...}` must be nothing that a person can choose.
+    """The environment variables of a build. A value given as `#{...}` must not be one that a person can choose.
 
     https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-CodeBuild.html"""
     return json.dumps([{"name": name, "value": value, "type": "PLAINTEXT"} for name, value in variables.items()])
@@ -128,7 +129,7 @@ def scan_gate_action(gate: ScanGateFunction, release: Release) -> Action:
 def release_actions(
     release: Release, stage: DeployStage, tests: CommandProject | None, topic: aws.sns.Topic | None
 ) -> list[Action]:
-    """The approval, if there is one, and the release. While they wait, a newer run waits behind this stage."""
+    """The approval, if there is one, and the release. While they are in progress, newer executions wait."""
     service, actions = stage.service, list[Action]()
     of, function = service.environment_name, service.release_function.function_name
     digest = {} if release.digest is None else {"digest": release.digest}
@@ -136,16 +137,17 @@ def release_actions(
     if stage.approval is not None:
         actions.append(function_action("Inspect", function, Step.INSPECT, release, f"Inspect-{of}", 1, **digest))
         actions.append(approval_action(stage.approval, service, release, topic, order=2))
-        # What was approved is what is deployed.
+        # Deploy exactly the image that was approved.
         digest = {"digest": f"#{{Inspect-{of}.{Exported.IMAGE_DIGEST}}}"}
     if service.code_deploy is not None:
         order, prepared = len(actions) + 1, f"Deployment-{of}"
-        # Just before the deployment, from the newest settings.
+        # Just before the deployment, so that it has the newest settings.
         prepare = function_action("Prepare", function, Step.PREPARE, release, None, order, [prepared], **digest)
         actions += [prepare, codedeploy_action(service.code_deploy.application_name, prepared, order + 1)]
     if isinstance(service.strategy, Rolling) and service.strategy.ecs_action:
         order = len(actions) + 1
-        # The stage claims the image first: else the release function would take it for one that nobody releases.
+        # The stage claims the image first. Otherwise the release function would treat it as an image that nobody is
+        # releasing.
         actions.append(function_action("Prepare", function, Step.PREPARE, release, None, order, **digest))
         actions.append(ecs_action(service, service.strategy, release, order + 1))
     name = "Finish" if actions and actions[-1].provider in ("ECS", "CodeDeployToECS") else "Deploy"
@@ -165,7 +167,7 @@ def function_action(
     outputs: Sequence[str] = (),
     **more: str,
 ) -> Action:
-    """A step of a release, done by a function, which reports how it ended."""
+    """A step of a release that a function performs; the function reports the result."""
     parameters = document(
         UserParameters,
         step=step,
@@ -194,7 +196,7 @@ def function_action(
 def approval_action(
     approval: Approval, service: Service, release: Release, topic: aws.sns.Topic | None, order: int
 ) -> Action:
-    """Says what is to be released instead of what, and where to see it."""
+    """Reports which image is to be released, which one it replaces, and where to view it."""
     seen = f"Inspect-{service.environment_name}"
     commit, live, digest = (
         f"#{{{seen}.{name}}}" for name in (Exported.COMMIT_ID, Exported.LIVE_COMMIT_ID, Exported.IMAGE_DIGEST)

@@ -1,4 +1,4 @@
-"""CommandProject: a CodeBuild project that runs commands, to scan code or to test what is live."""
+"""CommandProject: a CodeBuild project that runs commands to scan code or to test a live release."""
 
 from __future__ import annotations
 
@@ -52,42 +52,42 @@ ScanName = Annotated[
         longest=10,
     ),
 ]
-"""Names are put together from it: https://docs.aws.amazon.com/codebuild/latest/userguide/limits.html"""
+"""Part of the project's name:"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandSettings:
-    """Commands, and what they need."""
+    """Commands and their environment."""
 
     commands: Annotated[Sequence[Command], items(1)]
-    """Commands that must succeed, each with bash in the root of the source, where there is one."""
+    """Commands that must succeed. Each runs with bash, in the root of the source if there is one."""
 
     environment: Mapping[VariableName, pulumi.Input[str]] = field(default_factory=dict)
-    """Environment variables. Whoever can read the project reads them: secrets go into `secrets`."""
+    """Environment variables. Anyone who can read the project can read them: put secrets into `secrets`."""
 
     not_secret: Sequence[str] = ()
-    """Names that `environment` has whose values look like credentials and are none."""
+    """Names of `environment` variables whose values look like credentials but are not."""
 
     secrets: Mapping[VariableName, SecretReference] = field(default_factory=dict)
-    """Environment variables by reference: the ARN of a secret in Secrets Manager, with `:<json key>::` behind it for
-    one key of it, or of a parameter in Parameter Store, in the same Region."""
+    """Environment variables by reference: the ARN of a secret in Secrets Manager, optionally followed by `:<json
+    key>::` for one of its keys, or of a parameter in Parameter Store; in the same Region."""
 
     secrets_kms_key_arns: Annotated[Sequence[KmsKeyArn], items(distinct=True)] = ()
     """Customer managed KMS keys that `secrets` are encrypted with."""
 
     image: ImageReference = IMAGES["X86_64"][1]
-    """Image to run in: one of CodeBuild's own, or a public one."""
+    """Image to run in: an image that CodeBuild provides, or a public one."""
 
     compute_type: ComputeType = "BUILD_GENERAL1_SMALL"
     """CodeBuild's compute type."""
 
     privileged: bool = False
-    """Let the commands run Docker's daemon, which takes a privileged container."""
+    """Let the commands run the Docker daemon, which requires a privileged container."""
 
-    # An action that tests may take eight hours.
+    # CodePipeline limits a test action to eight hours.
     # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
     timeout_minutes: Annotated[int, between(5, 480)] = 15
-    """Minutes after which the commands have failed."""
+    """Minutes after which the commands fail."""
 
     log_retention_days: LogDays = 30
     """Days to keep the log."""
@@ -102,7 +102,7 @@ class CommandSettings:
 
 
 def too_long(settings: CommandSettings, environment: Mapping[str, pulumi.Input[str]]) -> tuple[bool, str]:
-    """Whether there is no room for these environment variables beside the secrets, and what is said then."""
+    """Whether these environment variables and the secrets are too long together, with the message for it."""
     length = codebuild.characters(environment) + codebuild.characters(settings.secrets)
     return (
         length > VARIABLES_LIMIT,
@@ -113,7 +113,7 @@ def too_long(settings: CommandSettings, environment: Mapping[str, pulumi.Input[s
 
 @dataclass(frozen=True, kw_only=True)
 class CodeScan(CommandSettings):
-    """Commands that look at the source between build and deployment, with any tool: SonarQube, Snyk, Semgrep, …
+    """Commands that check the source between build and deployment, with any tool: SonarQube, Snyk, Semgrep, …
 
     https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-CodeBuild.html
     """
@@ -128,14 +128,15 @@ class CodeScan(CommandSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class StageTests(CommandSettings):
-    """Commands that test a release when it is live.
+    """Commands that test a live release.
 
-    They are given SERVICE_URL, ENVIRONMENT, IMAGE_DIGEST, COMMIT_ID and PIPELINE_EXECUTION_ID, and the files of the
-    commit where the pipeline builds. When they fail, the service is rolled back to the last verified image.
+    The commands have the environment variables SERVICE_URL, ENVIRONMENT, IMAGE_DIGEST, COMMIT_ID and
+    PIPELINE_EXECUTION_ID and, if the pipeline builds, the files of the commit. If they fail, the service is rolled back
+    to the last verified image.
     """
 
     in_vpc: bool = False
-    """Run in the service's private subnets and security group, for what only its tasks can reach."""
+    """Run in the service's private subnets and security group, to reach what only its tasks can reach."""
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
         yield from super().cross_checks()
@@ -148,7 +149,7 @@ class StageTests(CommandSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class VpcConfig:
-    """Where commands run that need to be inside a VPC."""
+    """The VPC, subnets and security group for commands that run inside a VPC."""
 
     vpc_id: pulumi.Input[str]
     # https://docs.aws.amazon.com/codebuild/latest/APIReference/API_VpcConfig.html
@@ -167,9 +168,9 @@ class CommandProjectArgs:
     description: str
     artifacts: ArtifactStore
     in_pipeline: bool
-    """Whether an action of the pipeline runs it; else the release function starts it."""
+    """Whether a pipeline action runs the project; otherwise the release function starts it."""
     read_variables: Statement | None = None
-    """Lets the commands read the pipeline's variables, where they have them."""
+    """Statements to read the pipeline's variables, if there are any."""
     vpc: VpcConfig | None = None
 
     def __post_init__(self) -> None:
@@ -177,7 +178,7 @@ class CommandProjectArgs:
 
 
 class CommandProject(pulumi.ComponentResource):
-    """A CodeBuild project whose role can read the pipeline's artifacts and its own secrets, and nothing else.
+    """A CodeBuild project whose role can read only the pipeline's artifacts and the project's own secrets.
 
     `name` is the project's name. https://docs.aws.amazon.com/codebuild/latest/userguide/create-project.html
     """
@@ -189,7 +190,7 @@ class CommandProject(pulumi.ComponentResource):
     def __init__(self, name: str, args: CommandProjectArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Create the project.
 
-        Raises ValueError if `name` cannot be the name of a project, or if a secret is in another Region.
+        Raises ValueError if `name` is not a valid project name, or if a secret is in another Region.
         """
         check_name("project", name, longest=51)
         super().__init__("slipway:index:CommandProject", name, None, opts)
@@ -225,13 +226,13 @@ class CommandProject(pulumi.ComponentResource):
         )
 
     def run_statements(self) -> list[Statement]:
-        """Run this project's builds."""
+        """Start and follow builds of this project."""
         return [iam.run_builds(self.project_arn)]
 
 
 def buildspec(settings: CommandSettings, variables: bool) -> str:
-    """The buildspec that runs the commands until one fails, as JSON, which is YAML too; with the pipeline's variables
-    exported before, where it has any.
+    """The buildspec that runs the commands until one fails, as JSON, which is also YAML. If the pipeline has variables,
+    it exports them first.
 
     https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
     """
@@ -243,7 +244,7 @@ def buildspec(settings: CommandSettings, variables: bool) -> str:
 def in_this_region(
     component: pulumi.ComponentResource, secrets: Mapping[str, pulumi.Input[str]]
 ) -> dict[str, pulumi.Input[str]]:
-    """References to secrets and parameters, none of which is in another Region."""
+    """References to secrets and parameters, checked to be in the same Region."""
     found = {f"secrets[{name!r}]": arn for name, arn in secrets.items()}
     for service in ("secretsmanager", "ssm"):
         found = in_region(component, service, found, SECRETS_REGION)
@@ -253,7 +254,7 @@ def in_this_region(
 def environment(
     settings: CommandSettings, secrets: Mapping[str, pulumi.Input[str]]
 ) -> aws.codebuild.ProjectEnvironmentArgs:
-    """What the commands run in. Of an image that is only known later, so is what it takes.
+    """The environment in which the commands run. If the image is known only later, so is its configuration.
 
     https://docs.aws.amazon.com/codebuild/latest/APIReference/API_ProjectEnvironment.html
     """
@@ -271,7 +272,7 @@ def environment(
 
 
 def plain_variables(settings: CommandSettings) -> dict[str, pulumi.Input[str]]:
-    """Environment variables that are no secrets. Outputs must have room there too, once they are known."""
+    """Environment variables other than secrets. Outputs must also fit once their values are known."""
     values = plaintext_values("environment", settings.environment, settings.not_secret, INSTEAD)
     if all(isinstance(value, str) for value in values.values()):
         return values
@@ -287,7 +288,7 @@ def plain_variables(settings: CommandSettings) -> dict[str, pulumi.Input[str]]:
 
 
 def by_reference(name: str, arn: pulumi.Input[str]) -> aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs:
-    """A secret or parameter as an environment variable. Which it is may only be known later."""
+    """A secret or parameter as an environment variable. Which of the two it is may be known only later."""
     return aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs(
         name=name, value=now_or_later(reference, arn), type=now_or_later(reference_type, arn)
     )
@@ -311,7 +312,7 @@ def reference_type(arn: str) -> str:
 
 
 def reference(arn: str) -> str:
-    """What CodeBuild calls a secret or a parameter."""
+    """CodeBuild's type for a secret or a parameter."""
     if SECRET.fullmatch(arn):
         return arn
     name = arn.split(":parameter/", 1)[1]
@@ -325,7 +326,7 @@ def vpc_config(vpc: VpcConfig) -> aws.codebuild.ProjectVpcConfigArgs:
 
 
 def vpc_statements(vpc: VpcConfig, scope: Scope) -> list[Statement]:
-    """What CodeBuild needs to run a build inside a VPC.
+    """Statements that CodeBuild needs to run a build inside a VPC.
 
     https://docs.aws.amazon.com/codebuild/latest/userguide/auth-and-access-control-iam-identity-based-access-control.html
     """
@@ -333,7 +334,7 @@ def vpc_statements(vpc: VpcConfig, scope: Scope) -> list[Statement]:
         cast(Any, vpc.subnet_ids), lambda ids: pulumi.Output.all(*(scope.arn("ec2", f"subnet/{id}") for id in ids))
     )
     return [
-        # These take no resource, and CodeBuild's guide has no narrower form of the next two.
+        # These actions support no resource, and CodeBuild's guide has no narrower form of the next two.
         allow(
             "ec2:DescribeNetworkInterfaces",
             "ec2:DescribeSubnets",

@@ -50,8 +50,8 @@ RESERVED_VARIABLES = (
     "LD_LIBRARY_PATH",
     "LD_PRELOAD",
 )
-"""What a pipeline and its build call variables of their own, and what would change how their shell runs commands."""
-# The Lambda action asks for this; it takes no resource.
+"""Variables that the pipeline and its build define themselves, or that would change how a shell runs commands."""
+# The Lambda action requires this; it supports no resource.
 # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-Lambda.html
 LIST_FUNCTIONS = allow("lambda:ListFunctions", on="*")
 
@@ -81,25 +81,25 @@ VariableDefault = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineSettings:
-    """Settings of a Pipeline that a stack file can have too."""
+    """Settings of a Pipeline that can also be set in a stack file."""
 
     execution_mode: Annotated[str, one_of(("SUPERSEDED", "QUEUED"))] = "SUPERSEDED"
-    """How waiting executions are handled: SUPERSEDED (only the newest runs) or QUEUED (all run, in order). In PARALLEL,
-    an older commit could be released after a newer one."""
+    """How waiting executions are handled: SUPERSEDED (only the newest runs) or QUEUED (all run, in order). PARALLEL is
+    not supported, because it could release an older commit after a newer one."""
 
-    # A pipeline has 50, one of which names an image.
+    # A pipeline allows 50 variables, one of which is the digest of an image.
     # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
     variables: Annotated[Mapping[VariableName, VariableDefault], items(most=49)] = field(default_factory=dict)
-    """Variables that somebody who starts the pipeline can set, with their defaults; the build and the code scans have
-    them as environment variables. They are read with the AWS CLI, which the `image` of a code scan has to have; a
-    buildspec of your own reads them itself, by PIPELINE_NAME and PIPELINE_EXECUTION_ID."""
+    """Variables that can be set when the pipeline is started, with their defaults. The build and the code scans have
+    them as environment variables. They are read with the AWS CLI, which the `image` of a code scan must contain. Your
+    own buildspec reads them itself, with PIPELINE_NAME and PIPELINE_EXECUTION_ID."""
 
     not_secret: Sequence[str] = ()
-    """Names that `variables` has whose defaults look like credentials and are none."""
+    """Names of `variables` whose defaults look like credentials but are not."""
 
     parallel_scans: bool = False
-    """Run the code scans side by side, and not one after the other. Each is a build: CodeBuild's quota of concurrent
-    builds, which can be 1 in a new account, has to allow that."""
+    """Run the code scans in parallel instead of one after the other. Each scan is a build, so CodeBuild's quota of
+    concurrent builds, which can be 1 in a new account, must allow it."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -108,7 +108,7 @@ class PipelineSettings:
         taken = [name for name in self.variables if name in RESERVED_VARIABLES]
         yield bool(taken), f"variables must not have names that Slipway's own build reads, got {taken}"
         settings = _actions.environment({"COMMIT_ID": "", **_actions.variable_names("", self.variables)})
-        # An action's configuration takes 1,000 characters a key, of which the build needs some.
+        # CodePipeline limits a value of an action's configuration to 1,000 characters, of which the build needs some.
         # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
         yield (
             len(settings) > 800,
@@ -122,22 +122,22 @@ class PipelineArgs(PipelineSettings):
     """Arguments of Pipeline."""
 
     source: Source
-    """Where it takes from what it releases."""
+    """Source of the releases."""
 
     build: Build | None = None
-    """What makes an image of it; none where the source is an image."""
+    """Build that creates the image; none if the source is an image."""
 
-    # Of the 50 stages a pipeline may have, three are Source, Build and Scan.
+    # A pipeline allows 50 stages, three of which are Source, Build and Scan.
     # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
     stages: Annotated[Sequence[DeployStage], items(most=47)] = ()
-    """Where the image is released, one after the other; none where it is only built."""
+    """Deploy stages, in order. Without any, the image is only built."""
 
     scan_gate: ScanGate | None = None
-    """What stops an image with known vulnerabilities before the first deployment."""
+    """Blocks images with known vulnerabilities before the first deployment."""
 
-    # Of the 50 actions a stage may have, one is the scan gate.
+    # A stage allows 50 actions, one of which is the scan gate.
     code_scans: Annotated[Sequence[CodeScan], items(most=49)] = ()
-    """What looks at the source before the first deployment."""
+    """Checks of the source before the first deployment."""
 
     notifications: Notifications | None = None
     """Who is notified of failures, recoveries and approvals."""
@@ -166,7 +166,7 @@ def composition_rules(
     scans: Sequence[CodeScan],
     variables: Mapping[str, pulumi.Input[str]],
 ) -> Iterator[tuple[bool, str]]:
-    """What does not go together in a pipeline; `strategies` are those of its environments."""
+    """Rules for combinations of a pipeline's arguments; `strategies` are those of its environments."""
     is_image, environments = source.image_repository is not None, list(strategies)
     yield is_image and builds, "build must not be given with an image as source: it is built already"
     yield not is_image and not builds, "build must be given, unless the source is an image"
@@ -205,7 +205,7 @@ def composition_rules(
 
 
 class Pipeline(pulumi.ComponentResource):
-    """A CodePipeline V2 that a change of its source starts.
+    """A CodePipeline V2 pipeline that starts when its source changes.
 
     `name` is the pipeline's name. https://docs.aws.amazon.com/codepipeline/latest/userguide/welcome.html
     """
@@ -215,13 +215,13 @@ class Pipeline(pulumi.ComponentResource):
     console_url: pulumi.Output[str]
     role_name: pulumi.Output[str]
     connection_arn: pulumi.Output[str] | None
-    """Connection that the source is reached through."""
+    """Connection to the source's repository."""
     notifier: Notifier | None
 
     def __init__(self, name: str, args: PipelineArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Create the pipeline.
 
-        Raises ValueError if `name` cannot be the name of a pipeline.
+        Raises ValueError if `name` is not a valid pipeline name.
         """
         check_name("pipeline", name)
         super().__init__("slipway:index:Pipeline", name, None, opts)
@@ -271,7 +271,7 @@ class Pipeline(pulumi.ComponentResource):
         )
 
     def approve_statements(self, environment: str) -> list[Statement]:
-        """What somebody needs who approves releases to an environment: see the pipeline, and answer.
+        """IAM statements for people who approve releases to an environment: view the pipeline, and answer the approval.
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/approvals-iam-permissions.html
         """
@@ -295,7 +295,7 @@ def create(
     scope: Scope,
     child: pulumi.ResourceOptions,
 ) -> tuple[aws.codepipeline.Pipeline, aws.iam.Role]:
-    """The pipeline of these parts, and its role."""
+    """The pipeline resource and its role."""
     role, policy = iam.role(
         f"{name}-pipeline",
         iam.trust("codepipeline.amazonaws.com", scope.same_account()),
@@ -330,7 +330,7 @@ def create(
 
 
 def added_up(statements: Iterable[Statement]) -> list[Statement]:
-    """These statements, each once; those with the same actions and lists of resources are one."""
+    """These statements without duplicates; those with the same actions and lists of resources are merged."""
     found: list[Statement] = []
     for statement in statements:
         same = [
@@ -362,7 +362,7 @@ def scan_part(
     artifacts: ArtifactStore,
     child: pulumi.ResourceOptions,
 ) -> list[Part]:
-    """The scans of the code and of the image, if there are any."""
+    """The stage with the code scans and the image scan, if there are any."""
     actions, statements = list[_actions.Action](), list[Statement]()
     read = read_variables(name, release.scope) if args.variables else None
     for order, scan in enumerate(args.code_scans, start=1):
@@ -459,7 +459,7 @@ def stage_tests(stage: DeployStage, artifacts: ArtifactStore, child: pulumi.Reso
 
 
 def approval_topic(name: str, stage: DeployStage, child: pulumi.ResourceOptions) -> aws.sns.Topic | None:
-    """A topic whose subscribers are asked for an approval."""
+    """A topic that notifies its subscribers of an approval request."""
     if stage.approval is None or not stage.approval.notify:
         return None
     topic_name = f"{name}-{stage.service.environment_name}-approval"
@@ -469,9 +469,9 @@ def approval_topic(name: str, stage: DeployStage, child: pulumi.ResourceOptions)
 
 
 def wake_when_ended(name: str, number: int, service: Service, child: pulumi.ResourceOptions) -> None:
-    """Nothing rests on this event. It ends what a release leaves behind that was stopped.
+    """Nothing depends on this event. It makes the function clean up after a release that was stopped.
 
-    The rule has the stage's number, since with its environment the name could be longer than a rule's may be.
+    The rule's name contains the stage's number, because with the environment's name it could be too long.
     """
     invoke_on_event(
         f"{name}-ended-{number}",
@@ -495,13 +495,13 @@ def allow_stage(
     pipeline_arn: pulumi.Input[str],
     child: pulumi.ResourceOptions,
 ) -> None:
-    """What those who release need of this pipeline."""
+    """Statements on this pipeline for the functions and actions that release."""
     service = stage.service
     aws.iam.RolePolicy(
         f"{name}-{service.environment_name}-confirm",
         role=service.release_function.role_name,
         policy=iam.document(
-            # The release function accepts an event of this pipeline only after asking it.
+            # The release function confirms every event with this pipeline before it accepts it.
             allow("codepipeline:GetPipelineExecution", "codepipeline:ListActionExecutions", on=pipeline_arn),
             *(tests.run_statements() if tests else []),
         ),
@@ -517,7 +517,7 @@ def allow_stage(
 
 
 def variables(args: PipelineArgs) -> dict[str, aws.codepipeline.PipelineVariableArgs]:
-    """What somebody who starts the pipeline can set, by name.
+    """The variables that can be set when the pipeline is started, by name.
 
     https://docs.aws.amazon.com/codepipeline/latest/userguide/reference-variables.html
     """
@@ -538,7 +538,7 @@ def variables(args: PipelineArgs) -> dict[str, aws.codepipeline.PipelineVariable
 def start_by_event(
     name: str, source: SourceParts, pipeline: aws.codepipeline.Pipeline, scope: Scope, child: pulumi.ResourceOptions
 ) -> None:
-    """Start the pipeline by an event, and let EventBridge do that and nothing else."""
+    """Start the pipeline on an event, with a role that allows EventBridge only that."""
     if source.event_pattern is None:
         return
     rule = aws.cloudwatch.EventRule(

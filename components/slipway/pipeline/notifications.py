@@ -1,4 +1,4 @@
-"""Notifier: tells people that a pipeline failed, works again, or waits for an approval, and nothing else."""
+"""Notifier: notifies people only when a pipeline fails, recovers, or waits for an approval."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slipway.codebuild import LogDays
 from slipway.iam import Scope, allow, document
 from slipway.release.lambda_function import function, invoke_on_event
 
-# Subscriptions are called by their address, so it is known at preview.
+# Subscriptions are named after their address, so it must be known at preview.
 Email = Annotated[
     str,
     match(
@@ -56,27 +56,27 @@ TeamsChannelId = Annotated[
 """https://docs.aws.amazon.com/chatbot/latest/APIReference/API_CreateMicrosoftTeamsChannelConfiguration.html"""
 PipelineArn = Annotated[pulumi.Input[str], arn("a pipeline", "codepipeline", r"[\w.@-]+", "shop")]
 CHAT_REGION = "us-east-2"
-"""Channels are configured in one of the few Regions that have the service, for topics of any Region.
+"""Channels are configured in one of the few Regions that offer the service, for topics in any Region.
 
 https://docs.aws.amazon.com/general/latest/gr/chatbot.html"""
 EVENTS = ("codepipeline-pipeline-pipeline-execution-failed", "codepipeline-pipeline-manual-approval-needed")
-"""What AWS itself tells of.
+"""Events for which AWS sends notifications itself.
 
 https://docs.aws.amazon.com/dtconsole/latest/userguide/concepts.html"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slack:
-    """A channel of Slack, whose workspace was once connected in the console of Amazon Q Developer in chat applications.
+    """A Slack channel. Its workspace must be connected once in the console of Amazon Q Developer in chat applications.
 
     https://docs.aws.amazon.com/chatbot/latest/adminguide/slack-setup.html
     """
 
     team_id: SlackTeamId
-    """Id of the workspace, such as T0123ABC4."""
+    """ID of the workspace, such as T0123ABC4."""
 
     channel_id: SlackChannelId
-    """Id of the channel, such as C0123ABC4."""
+    """ID of the channel, such as C0123ABC4."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -84,20 +84,20 @@ class Slack:
 
 @dataclass(frozen=True, kw_only=True)
 class Teams:
-    """A channel of Microsoft Teams, whose team was once connected in the console of Amazon Q Developer in chat
+    """A Microsoft Teams channel. Its team must be connected once in the console of Amazon Q Developer in chat
     applications.
 
     https://docs.aws.amazon.com/chatbot/latest/adminguide/teams-setup.html
     """
 
     tenant_id: Uuid
-    """Id of the Microsoft tenant."""
+    """ID of the Microsoft tenant."""
 
     team_id: Uuid
-    """Id of the team."""
+    """ID of the team."""
 
     channel_id: TeamsChannelId
-    """Id of the channel, as its link has it."""
+    """ID of the channel, as in the link to it."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -105,16 +105,16 @@ class Teams:
 
 @dataclass(frozen=True, kw_only=True)
 class Notifications:
-    """Who hears when the pipeline fails, works again, or waits for an approval."""
+    """Who is notified when the pipeline fails, recovers, or waits for an approval."""
 
     emails: Emails = ()
-    """E-mail addresses. Each is asked once by AWS to confirm."""
+    """E-mail addresses. AWS asks each of them once to confirm the subscription."""
 
     slack: Slack | None = None
-    """Channel of Slack."""
+    """Slack channel."""
 
     teams: Teams | None = None
-    """Channel of Microsoft Teams."""
+    """Microsoft Teams channel."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -140,7 +140,7 @@ class NotifierArgs:
 
 
 class Notifier(pulumi.ComponentResource):
-    """An SNS topic with its subscribers, a notification rule for failures and approvals, and a function that tells of
+    """An SNS topic with its subscribers, a notification rule for failures and approvals, and a function that reports
     the first success after a failure, for which AWS has no event.
 
     https://docs.aws.amazon.com/dtconsole/latest/userguide/notification-rule-create.html
@@ -153,8 +153,8 @@ class Notifier(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         scope = Scope.of(self)
 
-        # Not encrypted by SNS: the notification service cannot use the key that AWS manages, and a message names
-        # a pipeline and how it ended. https://docs.aws.amazon.com/dtconsole/latest/userguide/set-up-sns.html
+        # Not encrypted by SNS: the notification service cannot use the AWS managed key, and a message contains only the
+        # name of a pipeline and its result.
         topic = aws.sns.Topic(name, opts=child)
         policy = aws.sns.TopicPolicy(f"{name}-policy", arn=topic.arn, policy=document(may_publish(topic)), opts=child)
         subscribe(name, args.notifications.emails, topic, child)
@@ -165,7 +165,7 @@ class Notifier(pulumi.ComponentResource):
             event_type_ids=list(EVENTS),
             detail_type="BASIC",
             targets=[aws.codestarnotifications.NotificationRuleTargetArgs(address=topic.arn, type="SNS")],
-            # Without the policy nothing is delivered.
+            # Without this policy, nothing is delivered.
             opts=child.merge(pulumi.ResourceOptions(depends_on=[policy])),
         )
         tell_of_recovery(f"{name}-again", args, topic, scope, child)
@@ -175,7 +175,7 @@ class Notifier(pulumi.ComponentResource):
 
 
 def may_publish(topic: aws.sns.Topic) -> dict[str, object]:
-    """The statement of AWS's guide, which has no condition.
+    """The statement from AWS's guide, which has no condition.
 
     https://docs.aws.amazon.com/dtconsole/latest/userguide/set-up-sns.html
     """
@@ -188,13 +188,13 @@ def may_publish(topic: aws.sns.Topic) -> dict[str, object]:
 
 
 def subscribe(name: str, emails: Sequence[str], topic: aws.sns.Topic, child: pulumi.ResourceOptions) -> None:
-    """Each address gets a letter that asks to confirm."""
+    """Subscriptions; each address receives an e-mail to confirm."""
     for address in emails:
         aws.sns.TopicSubscription(f"{name}-{address}", topic=topic.arn, protocol="email", endpoint=address, opts=child)
 
 
 def chat(name: str, settings: Notifications, topic: aws.sns.Topic, scope: Scope, child: pulumi.ResourceOptions) -> None:
-    """Channels that show the topic's messages, and that can do nothing in the account."""
+    """Channels that show the topic's messages, and have no permissions in the account."""
     if settings.slack is None and settings.teams is None:
         return
     role = aws.iam.Role(
@@ -234,7 +234,7 @@ def chat(name: str, settings: Notifications, topic: aws.sns.Topic, scope: Scope,
 def tell_of_recovery(
     name: str, args: NotifierArgs, topic: aws.sns.Topic, scope: Scope, child: pulumi.ResourceOptions
 ) -> None:
-    """A function that each success starts, and that speaks only when the execution before it failed.
+    """A function that runs on each success, and sends a message only if the previous execution failed.
 
     https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-cloudwatch-events.html
     """

@@ -1,4 +1,4 @@
-"""ScanGate: lets an image pass to deployment once ECR has scanned it and found nothing that is not allowed."""
+"""ScanGate: passes an image only if ECR has scanned it and found nothing that is not allowed."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ Reason = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class AllowedFinding:
-    """A finding that does not stop a release, for a time."""
+    """A finding that is allowed for a limited time."""
 
     id: FindingId
-    """What the scan calls it, such as CVE-2026-12345."""
+    """ID of the finding, such as CVE-2026-12345."""
 
     reason: Reason
-    """Why it may pass, for whoever reads it later."""
+    """Why the finding is allowed, for later readers."""
 
     until: datetime.date
-    """Last day (UTC) that it may; from the next day on it stops releases."""
+    """Last day (UTC) on which the finding is allowed. From the next day on, it blocks releases."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -60,24 +60,24 @@ class AllowedFinding:
 
 @dataclass(frozen=True, kw_only=True)
 class ScanGate:
-    """Wait for ECR's scan of the image before the first deployment, and stop what it finds.
+    """Wait for ECR's scan of the image before the first deployment, and block the image if there are findings.
 
-    Whatever is not a finished scan stops too: a failed one, an image that cannot be scanned (with basic scanning, one
-    made from scratch), a time-out. https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning.html
+    Anything but a completed scan also blocks the image: a failed scan, an image that cannot be scanned (with basic
+    scanning, an image built from scratch), or a timeout.
     """
 
     threshold: Annotated[str, one_of(SEVERITIES)] = "HIGH"
-    """The least severity that stops: INFORMATIONAL, LOW, MEDIUM, HIGH or CRITICAL. Findings that nobody has assessed
-    yet count as MEDIUM."""
+    """Lowest severity that blocks an image: INFORMATIONAL, LOW, MEDIUM, HIGH or CRITICAL. Findings that have not been
+    assessed yet count as MEDIUM."""
 
     allow: Sequence[AllowedFinding] = ()
-    """Findings that may pass for a time."""
+    """Findings that are allowed for a limited time."""
 
     timeout_minutes: Annotated[int, between(1, 1200)] = 20
     """Minutes to wait for the scan."""
 
     enhanced: bool = False
-    """Whether the registry scans with Amazon Inspector, whose findings take rights of their own."""
+    """Whether the registry scans with Amazon Inspector, whose findings require additional permissions."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -103,7 +103,7 @@ class ScanGateFunctionArgs:
 
 
 class ScanGateFunction(pulumi.ComponentResource):
-    """A Lambda function that an action of a pipeline invokes, and that can read scans and nothing else.
+    """A Lambda function that a pipeline action invokes, and that can only read scan findings.
 
     `name` is the function's name.
     """
@@ -115,7 +115,7 @@ class ScanGateFunction(pulumi.ComponentResource):
     def __init__(self, name: str, args: ScanGateFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Create the function.
 
-        Raises ValueError if `name` cannot be the name of a function.
+        Raises ValueError if `name` is not a valid function name.
         """
         check_name("scan gate", name, longest=51)
         super().__init__("slipway:index:ScanGateFunction", name, None, opts)
@@ -128,7 +128,7 @@ class ScanGateFunction(pulumi.ComponentResource):
                 *args.registry.scan_statements(),
                 *(inspector_statements() if args.gate.enhanced else []),
                 allow("codepipeline:ListActionExecutions", on=args.pipeline_arn),
-                # Answers to a job name no resource.
+                # Job results support no resource.
                 allow("codepipeline:PutJobSuccessResult", "codepipeline:PutJobFailureResult", on="*"),
             ],
             {"REPOSITORY_URL": args.registry.url, "CONTAINER": args.container_name},
@@ -142,12 +142,12 @@ class ScanGateFunction(pulumi.ComponentResource):
         self.register_outputs({"function_name": name, "function_arn": self.function_arn, "role_name": self.role_name})
 
     def invoke_statement(self) -> Statement:
-        """Invoke the function, which believes an event only as far as CodePipeline confirms it."""
+        """Invoke the function, which accepts an event only after CodePipeline confirms it."""
         return allow("lambda:InvokeFunction", on=self.function_arn)
 
 
 def inspector_statements() -> list[Statement]:
-    """Read what Inspector found; these take no resource.
+    """Read the findings of Inspector; these actions support no resource.
 
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning-enhanced.html
     """
@@ -155,7 +155,8 @@ def inspector_statements() -> list[Statement]:
 
 
 def policy(gate: ScanGate) -> str:
-    """What the function reads as `Policy`, a file beside its code: it may be longer than environment variables."""
+    """The `Policy` document of the function, a file next to its code, because it can be longer than environment
+    variables."""
     allowed = [
         {"id": finding.id, "reason": finding.reason, "until": finding.until.isoformat()}
         for finding in sorted(gate.allow, key=lambda finding: finding.id)

@@ -1,4 +1,4 @@
-"""Where a pipeline takes from what it releases: plain values that a Pipeline takes."""
+"""Sources of a Pipeline."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from slipway.artifacts import ArtifactStore
 from slipway.iam import Scope, Statement, allow
 
 PROVIDERS = ("Bitbucket", "GitHub", "GitLab", "AzureDevOps")
-"""Providers of repositories that a new connection can be made to; those that a company runs itself need a host.
+"""Repository providers for a new connection. Self-managed providers need a host.
 
 https://docs.aws.amazon.com/codeconnections/latest/APIReference/API_CreateConnection.html"""
 OWNER_AND_NAME = ("Bitbucket", "GitHub")
-"""Providers whose repositories are in no further groups."""
+"""Providers that do not nest repositories in groups."""
 EVENTS = ("OPEN", "UPDATED", "CLOSED")
 
 
 def connections(what: str, kind: str) -> Must:
-    """The ARN of something in CodeConnections, also by the name that the service had before."""
+    """The ARN of a CodeConnections resource, also with the service's former name."""
     prefixes = ("codeconnections", "codestar-connections")
     first, second = (arn(what, prefix, rf"{kind}/[\w/-]+", f"{kind}/0f-1") for prefix in prefixes)
     return replace(either(first, second), text=first.text)
@@ -37,7 +37,7 @@ HostArn = Annotated[pulumi.Input[str], connections("a host", "host")]
 Branch = Annotated[
     pulumi.Input[str],
     match(
-        # What git takes, without what would be a pattern in a trigger.
+        # Names that git allows, except those that would be patterns in a trigger.
         r"(?![/.-])(?!.*(\.\.|//|/\.|@\{|\.lock(/|$)))[^\s*?\[\\^~:{}\x00-\x1f\x7f]+(?<![/.])",
         "be the name of one branch, without spaces and patterns,",
         "feature/x_1.2",
@@ -97,7 +97,7 @@ BucketName = Annotated[
 ArchiveKey = Annotated[
     pulumi.Input[str],
     match(
-        # The pipeline's role may read this key: there, these would mean others too.
+        # The key appears in the policy of the pipeline's role, where these characters would match other keys too.
         r"(?!/)[^*?$\x00-\x1f\x7f]*\.zip",
         "be the key of a .zip archive, without / at its start and without * ? $,",
         "storefront/source.zip",
@@ -123,22 +123,22 @@ ImageTag = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class SourceParts:
-    """What a source adds to its pipeline."""
+    """The parts that a source adds to its pipeline."""
 
     configuration: Mapping[str, pulumi.Input[str]]
     """Configuration of the source action."""
 
     statements: Sequence[Statement]
-    """What the pipeline's role needs for the action."""
+    """Statements that the pipeline's role needs for the action."""
 
     event_pattern: Mapping[str, Any] | None = None
-    """Events of EventBridge that start the pipeline."""
+    """EventBridge event pattern that starts the pipeline."""
 
     change: pulumi.Input[str] = ""
-    """What these events are about."""
+    """Description of these events."""
 
     triggers: Sequence[aws.codepipeline.PipelineTriggerArgs] | None = None
-    """Triggers of the pipeline, for what CodePipeline watches itself."""
+    """Pipeline triggers, for sources that CodePipeline watches itself."""
 
     connection_arn: pulumi.Output[str] | None = None
     """Connection that the source is reached through."""
@@ -146,33 +146,33 @@ class SourceParts:
 
 @runtime_checkable
 class Source(Protocol):
-    """Where a pipeline takes from what it releases: CodeCommit, Connection, S3Object or EcrImage.
+    """The source of a pipeline: CodeCommit, Connection, S3Object or EcrImage.
 
     https://docs.aws.amazon.com/codepipeline/latest/userguide/integrations-action-type.html
     """
 
     @property
     def provider(self) -> str:
-        """What CodePipeline calls it."""
+        """Name of the action provider in CodePipeline."""
         ...
 
     @property
     def revision(self) -> str:
-        """Variable that says what was taken."""
+        """Output variable with the commit or version."""
         ...
 
     @property
     def image_repository(self) -> pulumi.Input[str] | None:
-        """Repository of the image that is taken; None for files, which are built."""
+        """Repository of the image; None for files, which are built."""
         ...
 
     @property
     def reviewed(self) -> bool:
-        """Whether what is taken was reviewed, and may be released."""
+        """Whether the source is reviewed, so that it may be released."""
         ...
 
     def parts(self, name: str, scope: Scope, artifacts: ArtifactStore, opts: pulumi.ResourceOptions) -> SourceParts:
-        """What the pipeline `name` needs of this source, with resources under `opts` where it takes some."""
+        """The parts that this source adds to the pipeline `name`; any resources are created with `opts`."""
         ...
 
 
@@ -185,7 +185,7 @@ class CodeCommit:
     """
 
     repository: CodeCommitRepository
-    """Name of the repository, which exists already."""
+    """Name of an existing repository."""
 
     branch: Branch = "main"
     """Branch whose pushes are released."""
@@ -208,15 +208,15 @@ class CodeCommit:
 
     @property
     def change(self) -> pulumi.Input[str]:
-        """What starts the pipeline."""
+        """Description of what starts the pipeline."""
         return concat("A push to ", self.branch, " of ", self.repository)
 
     def configuration(self) -> dict[str, pulumi.Input[str]]:
-        """The source action's configuration. By default the action would poll, beside the rule."""
+        """The source action's configuration. By default, the action would also poll."""
         return {"RepositoryName": self.repository, "BranchName": self.branch, "PollForSourceChanges": "false"}
 
     def statements(self, scope: Scope) -> list[Statement]:
-        """What the pipeline's role needs to take a commit."""
+        """Statements that the pipeline's role needs to read a commit."""
         return [
             allow(
                 "codecommit:GetBranch",
@@ -229,7 +229,7 @@ class CodeCommit:
         ]
 
     def event_pattern(self, scope: Scope) -> dict[str, Any]:
-        """The event of a push to the branch.
+        """The event for a push to the branch.
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-trigger-source-repo-changes-cfn.html
         """
@@ -247,13 +247,13 @@ class CodeCommit:
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """Glob patterns: what matches one of `includes`, or anything where there are none, and none of `excludes`."""
+    """Glob patterns. A name matches if it matches one of `includes` (or `includes` is empty) and none of `excludes`."""
 
     includes: Patterns = ()
-    """Patterns of which one must match."""
+    """Patterns, at least one of which must match."""
 
     excludes: Patterns = ()
-    """Patterns of which none may match; they come first."""
+    """Patterns, none of which may match. They take precedence over `includes`."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -264,20 +264,20 @@ class Filter:
 
 @dataclass(frozen=True, kw_only=True)
 class Push:
-    """A push that starts the pipeline: all that is given here must match.
+    """A push that starts the pipeline if it matches all of these filters.
 
-    Filters are of tags, of branches, or of branches and file paths.
+    Filter by tags, by branches, or by branches and file paths.
     https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-triggers.html
     """
 
     branches: Filter | None = None
-    """Branches that are pushed to."""
+    """Branches of the push."""
 
     file_paths: Filter | None = None
-    """Files that are changed, among the first 100 of a push."""
+    """Changed files. CodePipeline checks only the first 100 files of a push."""
 
     tags: Filter | None = None
-    """Git tags that are pushed; a push is either of a branch or of a tag."""
+    """Git tags. A push is either to a branch or of a tag."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -298,19 +298,19 @@ class Push:
 
 @dataclass(frozen=True, kw_only=True)
 class PullRequest:
-    """A pull request that starts the pipeline: all that is given here must match.
+    """A pull request that starts the pipeline if it matches all of these filters.
 
     https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-triggers.html
     """
 
     branches: Filter
-    """Branches that it is to be merged into. CodePipeline takes no filter without them."""
+    """Target branches. CodePipeline requires this filter."""
 
     events: Annotated[Sequence[Annotated[str, one_of(EVENTS)]], items(1, distinct=True)] = ("OPEN", "UPDATED")
-    """What happens to it: OPEN, UPDATED, CLOSED."""
+    """Events of the pull request: OPEN, UPDATED, CLOSED."""
 
     file_paths: Filter | None = None
-    """Files that it changes."""
+    """Changed files."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -318,35 +318,37 @@ class PullRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """A repository at GitHub, GitHub Enterprise Server, GitLab, Bitbucket or Azure DevOps, through CodeConnections.
+    """A repository on GitHub, GitHub Enterprise Server, GitLab, Bitbucket or Azure DevOps, accessed through
+    CodeConnections.
 
     A trigger of the pipeline starts it.
     https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-CodestarConnectionSource.html
     """
 
     repository: HostedRepository
-    """`<owner>/<repository>` (GitLab: with its groups), in the letter case that the provider shows."""
+    """`<owner>/<repository>`, on GitLab including groups, capitalized as the provider shows it."""
 
     branch: Branch = "main"
-    """Branch whose pushes are released, and that is taken when somebody starts the pipeline by hand."""
+    """Branch whose pushes are released, and which is used when somebody starts the pipeline by hand."""
 
     arn: ConnectionArn | None = None
-    """ARN of a connection that exists. Without it, the pipeline makes one, by `provider_type` or `host_arn`; a new
-    connection is PENDING until somebody finishes its handshake in the console."""
+    """ARN of an existing connection. Without it, a connection is created for `provider_type` or `host_arn`. A new
+    connection is PENDING until somebody completes it in the console."""
 
     provider_type: Annotated[str, one_of(PROVIDERS)] | None = None
-    """Provider that a new connection is made to: Bitbucket, GitHub, GitLab, AzureDevOps."""
+    """Provider of a new connection: Bitbucket, GitHub, GitLab or AzureDevOps."""
 
     host_arn: HostArn | None = None
-    """Host that a new connection is made to, for GitHub Enterprise Server or a GitLab that a company runs itself."""
+    """Host of a new connection, for GitHub Enterprise Server or a self-managed GitLab."""
 
     # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
     push: Annotated[Sequence[Push], items(most=3, distinct=True)] = ()
-    """Pushes that start the pipeline, each for itself. Without any, and without `pull_requests`, those to `branch`."""
+    """Pushes that start the pipeline if they match one of these entries. By default, if there are no `pull_requests`
+    either, pushes to `branch`."""
 
     pull_requests: Annotated[Sequence[PullRequest], items(most=3, distinct=True)] = ()
-    """Pull requests that start the pipeline, each for itself. What they bring was not reviewed, so the pipeline must
-    not deploy."""
+    """Pull requests that start the pipeline if they match one of these entries. Because they have not been reviewed,
+    the pipeline must not have deploy stages."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -364,7 +366,7 @@ class Connection:
             f"repository must be <owner>/<repository> with provider_type={self.provider_type}, got {self.repository!r}",
         )
 
-    provider = "CodeStarSourceConnection"  # the action kept the name that CodeConnections had before
+    provider = "CodeStarSourceConnection"  # the action kept the former name of CodeConnections
     revision = "#{Source.CommitId}"
     image_repository = None
 
@@ -382,13 +384,13 @@ class Connection:
         )
 
     def connection(self, name: str, scope: Scope, opts: pulumi.ResourceOptions) -> aws.codeconnections.Connection:
-        """The connection: a new one, or the one that exists. Warns while nobody has finished its handshake."""
+        """The connection, new or existing. Logs a warning while its setup is not complete."""
         if self.arn is not None:
             connection = aws.codeconnections.Connection.get(f"{name}-connection", self.arn, opts=opts)
         else:
             connection = aws.codeconnections.Connection(
                 f"{name}-connection",
-                # A connection's name takes 32 characters.
+                # A connection's name is limited to 32 characters.
                 name=name[:32].rstrip("-"),
                 provider_type=self.provider_type,
                 host_arn=self.host_arn,
@@ -428,7 +430,7 @@ class Connection:
         ]
 
     def configuration(self, connection_arn: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
-        """The source action's configuration. By default the action would start the pipeline beside the trigger."""
+        """The source action's configuration. By default, the action would also start the pipeline itself."""
         return {
             "ConnectionArn": connection_arn,
             "FullRepositoryId": self.repository,
@@ -438,7 +440,8 @@ class Connection:
         }
 
     def statements(self, scope: Scope, connection_arn: pulumi.Input[str]) -> list[Statement]:
-        """What the pipeline's role needs to take a commit; the service checks either prefix, by the age of the ARN."""
+        """Statements that the pipeline's role needs to read a commit. The service checks either prefix, depending on
+        the age of the ARN."""
         rest = pulumi.Output.from_input(cast(Any, connection_arn)).apply(lambda arn: arn.split(":", 3)[3])
         return [
             allow(f"{prefix}:UseConnection", on=concat("arn:", scope.partition, f":{prefix}:", rest))
@@ -465,7 +468,7 @@ def request_trigger(request: PullRequest) -> aws.codepipeline.PipelineTriggerGit
 
 
 def filter_args(settings: Filter | None, form: Any) -> Any:
-    """A filter in the form that the provider has for it; empty lists are not taken."""
+    """A filter in the provider's form, which does not allow empty lists."""
     if settings is None:
         return None
     return form(includes=list(settings.includes) or None, excludes=list(settings.excludes) or None)
@@ -473,9 +476,9 @@ def filter_args(settings: Filter | None, form: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class S3Object:
-    """A zip archive in an S3 bucket of the pipeline's Region: its versions are what is built.
+    """A zip archive in an S3 bucket in the pipeline's Region. Each version of it is built.
 
-    The bucket exists, with versioning and with notifications to EventBridge, where a rule starts the pipeline.
+    The bucket must exist, with versioning and with notifications to EventBridge, where a rule starts the pipeline.
     https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-S3.html
     """
 
@@ -486,13 +489,13 @@ class S3Object:
     """Key of the archive, such as `storefront/source.zip`."""
 
     kms_key_arn: KmsKeyArn | None = None
-    """Customer managed KMS key that the archive is encrypted with."""
+    """Customer managed KMS key with which the archive is encrypted."""
 
     def __post_init__(self) -> None:
         check(self)
 
     provider = "S3"
-    # Tags of images are ids of commits otherwise.
+    # For other sources, the tag of an image is the commit ID.
     revision = "s3-#{Source.VersionId}"
     image_repository = None
     reviewed = True
@@ -510,11 +513,11 @@ class S3Object:
         return concat("A new version of ", self.key, " in ", self.bucket)
 
     def configuration(self) -> dict[str, pulumi.Input[str]]:
-        """The source action's configuration. By default the action would poll, beside the rule."""
+        """The source action's configuration. By default, the action would also poll."""
         return {"S3Bucket": self.bucket, "S3ObjectKey": self.key, "PollForSourceChanges": "false"}
 
     def statements(self, scope: Scope) -> list[Statement]:
-        """What the pipeline's role needs to take a version of the archive."""
+        """Statements that the pipeline's role needs to read a version of the archive."""
         bucket = concat("arn:", scope.partition, ":s3:::", self.bucket)
         return [
             allow("s3:GetObject", "s3:GetObjectVersion", on=concat(bucket, "/", self.key)),
@@ -523,7 +526,7 @@ class S3Object:
         ]
 
     def event_pattern(self, scope: Scope) -> dict[str, Any]:
-        """The event of an upload.
+        """The event for an upload.
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/create-S3-source-events-cfn.html
         """
@@ -536,18 +539,18 @@ class S3Object:
 
 @dataclass(frozen=True, kw_only=True)
 class EcrImage:
-    """A tag of an ECR repository in the pipeline's account and Region: how one environment takes, unchanged, the image
-    that another has verified. Nothing is built.
+    """A tag in an ECR repository in the pipeline's account and Region, with which an environment takes the unchanged
+    image that another has verified. Nothing is built.
 
     An EventBridge rule starts the pipeline when the tag moves.
     https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ECR.html
     """
 
     repository: RepositoryName
-    """Name of the repository, which exists already: the one that the other stack builds to."""
+    """Name of an existing repository: the one that the other stack builds to."""
 
     tag: ImageTag
-    """Tag that moves to each image that may be taken, such as `verified-dev`."""
+    """Tag that is moved to each image to be released, such as `verified-dev`."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -577,11 +580,11 @@ class EcrImage:
         return {"RepositoryName": self.repository, "ImageTag": self.tag}
 
     def statements(self, scope: Scope) -> list[Statement]:
-        """What the pipeline's role needs to see which image the tag points at."""
+        """Statements that the pipeline's role needs to see which image the tag points to."""
         return [allow("ecr:DescribeImages", on=scope.arn("ecr", concat("repository/", self.repository)))]
 
     def event_pattern(self, scope: Scope) -> dict[str, Any]:
-        """The event of a push of the tag.
+        """The event for a push of the tag.
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/create-cwe-ecr-source.html
         """

@@ -1,4 +1,4 @@
-"""The deploy stages of a pipeline: plain values that a Pipeline takes."""
+"""The deploy stages of a Pipeline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from slipway.strategies import Strategy
 Link = Annotated[
     pulumi.Input[str],
     match(
-        # Printable, and braces for nothing but these.
+        # Printable characters, and braces only for these.
         r"https://([!-z|~]|\{(commit|live_commit|digest)\})+",
         "start with https:// and may have {commit}, {live_commit} and {digest} in it, without spaces,",
         "https://example.com/compare/{live_commit}...{commit}?image={digest}",
@@ -38,7 +38,7 @@ Link = Annotated[
         longest=600,
     ),
 ]
-"""What CodePipeline takes has 1,000 characters, and what is filled in is longer.
+"""CodePipeline allows 1,000 characters, and the inserted values are longer than their names.
 
 https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-Manual.html"""
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -51,13 +51,13 @@ CRON_FIELDS: tuple[tuple[int, int, tuple[str, ...], str], ...] = (
     (1, 7, WEEKDAYS, r"\?|L|([1-7]|SUN|MON|TUE|WED|THU|FRI|SAT)(L|#[1-5])"),
     (1970, 2199, (), ""),
 )
-"""Of each field after the seconds: the least and the most, the names for these, and what else it may be.
+"""For each field after the seconds: the lowest and highest value, their names, and what else is allowed.
 
 https://docs.aws.amazon.com/codepipeline/latest/userguide/rule-reference-DeploymentWindow.html"""
 
 
 def is_cron(text: str) -> bool:
-    """Whether a deployment window takes it, but for which of the two days has a ?."""
+    """Whether a deployment window accepts the expression, except for the rule that one of the two days is ?."""
     seconds, *fields = text.split(" ")
     return seconds == "*" and len(fields) in (5, 6) and all(map(_is_cron_field, fields, CRON_FIELDS))
 
@@ -123,7 +123,7 @@ TimeZone = Annotated[
     str,
     Must(
         "be the name of a time zone, such as Europe/Berlin",
-        # Where a machine has no time zones, AWS has to say it.
+        # On a machine without a time zone database, AWS has to validate the name.
         lambda name: name in (zones := zoneinfo.available_timezones()) or not zones,
         good=["UTC", "Europe/Berlin"],
         bad=["", "Berlin", "+01:00"],
@@ -133,21 +133,22 @@ TimeZone = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Approval:
-    """Somebody looks at what is about to be released, and says yes in the console or by PutApprovalResult.
+    """A manual approval of the release, in the console or with PutApprovalResult.
 
     https://docs.aws.amazon.com/codepipeline/latest/userguide/approvals.html
     """
 
     notify: Emails = ()
-    """E-mail addresses that are asked, through a topic of SNS. Each is asked once by AWS to confirm."""
+    """E-mail addresses to notify, through an SNS topic. AWS asks each of them once to confirm the subscription."""
 
     # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
     timeout_minutes: Annotated[int, between(5, 86_400)] = 1440
-    """Minutes after which an approval that nobody gave has failed. Newer runs wait behind it meanwhile."""
+    """Minutes after which an unanswered approval fails. Newer executions wait in the meantime."""
 
     link: Link | None = None
-    """Page that shows what is approved; {commit}, {live_commit} and {digest} in it are filled in, as in
-    https://github.com/acme/storefront/compare/{live_commit}...{commit}. Without it, the image's page in the console."""
+    """Link shown with the approval. {commit}, {live_commit} and {digest} are replaced, as in
+    https://github.com/acme/storefront/compare/{live_commit}...{commit}. By default, the link to the image in the
+    console."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -155,14 +156,15 @@ class Approval:
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """When a stage may begin; a run that comes at another time fails, and is retried by hand when the window is open.
+    """When a stage may begin. An execution that arrives outside the window fails; retry the stage when the window is
+    open.
 
     https://docs.aws.amazon.com/codepipeline/latest/userguide/rule-reference-DeploymentWindow.html
     """
 
     cron: Cron
-    """The minutes in which the stage may begin: seconds (always *), minutes, hours, day of the month, month, day of the
-    week, and perhaps the year, as in `* * 9-16 ? * MON-FRI`."""
+    """Minutes in which the stage may begin: seconds (always *), minutes, hours, day of the month, month, day of the
+    week and, optionally, the year, as in `* * 9-16 ? * MON-FRI`."""
 
     time_zone: TimeZone = "UTC"
     """Name of the time zone, such as Europe/Berlin."""
@@ -180,7 +182,7 @@ class Window:
 
 
 def stage_rules(strategy: Strategy, tests: StageTests | None) -> Iterator[tuple[bool, str]]:
-    """What must fit into the day that CodePipeline gives an action: a deployment, its tests, and the rollback."""
+    """A deployment, its tests and the rollback must fit into the 24 hours that CodePipeline allows an action."""
     minutes = 2 * strategy.total_minutes + (tests.timeout_minutes if tests else 0)
     yield (
         minutes > 1400,
@@ -191,19 +193,19 @@ def stage_rules(strategy: Strategy, tests: StageTests | None) -> Iterator[tuple[
 
 @dataclass(frozen=True, kw_only=True)
 class DeployStage:
-    """A stage that releases to one Service; it is named after the service's environment."""
+    """A stage that releases to one Service. It is named after the service's environment."""
 
     service: Service
-    """What is released to."""
+    """Service to release to."""
 
     approval: Approval | None = None
-    """Wait for an approval first; releases go ahead by themselves without it."""
+    """Wait for an approval before each release. By default, there is none."""
 
     tests: StageTests | None = None
-    """Test the release when it is live; what is live counts as verified without it."""
+    """Tests of the live release. By default, a release is verified as soon as its deployment succeeds."""
 
     window: Window | None = None
-    """When the stage may begin; at any time without it."""
+    """When the stage may begin. By default, at any time."""
 
     def __post_init__(self) -> None:
         check(self)

@@ -1,4 +1,4 @@
-"""Arguments of Service: what is checked before anything is created."""
+"""Arguments of Service, which are checked before anything is created."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EnvironmentName = Annotated[
 ARCHITECTURES = ("X86_64", "ARM64")
 INSTEAD = "put it into secrets"
 VARIABLES_BYTES = 60 * 1024
-"""Room for environment variables in a task definition, which has 64 KiB.
+"""Maximum size of the environment variables of a task definition, which is limited to 64 KiB.
 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html"""
 HealthPath = Annotated[
@@ -72,23 +72,23 @@ AlarmName = Annotated[
     ),
 ]
 """https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html"""
-# ECS takes 255; but a log stream, of 512, is named by it twice, and by the task.
+# ECS allows 255 characters, but the name of a log stream (at most 512) contains it twice, and the task ID.
 ContainerName = Annotated[str, match(r"[A-Za-z0-9_-]+", "be a name of a-z A-Z 0-9 _ -", "app", ["a.b", "a b"], 239)]
 """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tasks:
-    """How many tasks run."""
+    """The number of tasks."""
 
     min: Annotated[int, between(1, 5000)] = 2
-    """Tasks that run at least; with two, one Availability Zone may fail."""
+    """Minimum number of tasks. With two, the service survives the loss of an Availability Zone."""
 
     max: Annotated[int, between(1, 5000)] | None = None
-    """Tasks that run at most. Above `min`, the service scales with its load; without it, `min` tasks run."""
+    """Maximum number of tasks. If it is above `min`, the service scales with its load; without it, `min` tasks run."""
 
     target_cpu_percent: Annotated[int, between(10, 90)] = 60
-    """Average CPU utilization, in percent, that scaling aims at."""
+    """Average CPU utilization that scaling aims for, in percent."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -104,19 +104,19 @@ class Tasks:
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorAlarm:
-    """An alarm on failed requests (5XX), which rolls a deployment back while it is under way.
+    """An alarm on failed requests (5XX) that rolls back the current deployment.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-alarm-failure.html
     """
 
     percent: Annotated[int, between(1, 99)] = 5
-    """Share of the requests to the old tasks, or to the new ones, that may fail, in percent."""
+    """Percentage of failed requests, to the old tasks or to the new ones, above which the alarm goes off."""
 
     requests: Annotated[int, between(1, 1_000_000)] = 20
-    """Requests a minute that it takes to judge."""
+    """Minimum number of requests a minute for the alarm to be evaluated."""
 
     minutes: Annotated[int, between(1, 60)] = 2
-    """Minutes in a row that are above that share."""
+    """Consecutive minutes above that percentage after which the alarm goes off."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -124,75 +124,75 @@ class ErrorAlarm:
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceSettings:
-    """Settings of a Service that a stack file can have too."""
+    """Settings of a Service that can also be set in a stack file."""
 
     port: Annotated[int, between(1, 65535)] | None = 8080
-    """Port that the container listens on, for HTTP. With none (`false` in a stack file) the service is a worker: it
-    answers no requests and has no load balancer."""
+    """Port on which the container serves HTTP. Without a port (`false` in a stack file), the service is a worker: it
+    receives no requests and has no load balancer."""
 
     health_path: HealthPath = "/"
-    """Path that answers 200 when a task can serve. It changes at once, also for the tasks that run: change it only
-    when the image that is live answers the new path too."""
+    """Health check path, which returns 200 when a task can serve requests. A change takes effect immediately, also for
+    running tasks: change it only if the live image answers the new path too."""
 
     cpu: Annotated[int, one_of(FARGATE_MEMORY_MIB)] = 256
     """CPU units of a task, 1024 to a vCPU."""
 
     memory: int = 512
-    """MiB of a task; which sizes are possible depends on `cpu`."""
+    """Memory of a task in MiB. The possible sizes depend on `cpu`."""
 
     cpu_architecture: Annotated[str, one_of(ARCHITECTURES)] = "X86_64"
-    """X86_64 or ARM64, as the image was built."""
+    """X86_64 or ARM64; the image must be built for it."""
 
     tasks: Tasks = field(default_factory=Tasks)
-    """How many tasks run."""
+    """The number of tasks."""
 
     environment: Mapping[VariableName, pulumi.Input[str]] = field(default_factory=dict)
-    """Environment variables. Whoever may describe task definitions reads them: secrets go into `secrets`."""
+    """Environment variables. Anyone who can describe task definitions can read them: put secrets into `secrets`."""
 
     not_secret: Sequence[str] = ()
-    """Names that `environment` has whose values look like credentials and are none."""
+    """Names of `environment` variables whose values look like credentials but are not."""
 
     secrets: Mapping[VariableName, SecretReference] = field(default_factory=dict)
-    """Environment variables by reference: the ARN of a secret in Secrets Manager, with `:<json key>::` behind it for
-    one key of it, or of a parameter in Parameter Store. Values are read when a task starts."""
+    """Environment variables by reference: the ARN of a secret in Secrets Manager, optionally followed by `:<json
+    key>::` for one of its keys, or of a parameter in Parameter Store. Values are read when a task starts."""
 
     secrets_kms_key_arns: Annotated[Sequence[KmsKeyArn], items(distinct=True)] = ()
     """Customer managed KMS keys that `secrets` are encrypted with."""
 
     read_only_root_filesystem: bool = True
-    """Mount the container's file system read-only. Turn it off for software that writes to it."""
+    """Mount the container's root file system read-only. Turn this off for software that writes to it."""
 
     health_check_grace_seconds: Annotated[int, between(0, 86_400)] = 60
-    """Seconds after its start in which a task's failed health checks do not count."""
+    """Seconds after a task starts during which failed health checks are ignored."""
 
     stop_timeout_seconds: Annotated[int, between(2, 120)] = 30
-    """Seconds between SIGTERM and SIGKILL, which is also how long a stopping task may finish its requests."""
+    """Seconds between SIGTERM and SIGKILL. A stopping task also has this long to finish its requests."""
 
     paths: Annotated[Sequence[PathPattern], items(1, 5, distinct=True)] = ("/*",)
-    """Paths of the load balancer that this service answers."""
+    """Paths of the load balancer that are routed to this service."""
 
     listener_priority: Annotated[int, between(1, 50_000)] = 100
-    """Order of the service's rule among those of the load balancer; each service has its own."""
+    """Priority of the service's listener rule, unique on the load balancer. Lower numbers are evaluated first."""
 
     url: Url | None = None
-    """Address that the service answers at, such as https://shop.example.com; that of its load balancer without it."""
+    """Address of the service, such as https://shop.example.com. By default, the address of its load balancer."""
 
     error_alarm: ErrorAlarm | None = field(default_factory=ErrorAlarm)
-    """Alarm that rolls a deployment back; none (`false` in a stack file) for a service whose
-    errors say nothing."""
+    """Alarm that rolls a deployment back. Turn it off (`false` in a stack file) if failed requests do not indicate a
+    bad release."""
 
-    # A deployment group of CodeDeploy takes ten, and error_alarm is one.
+    # A CodeDeploy deployment group allows ten alarms, and error_alarm is one.
     # https://docs.aws.amazon.com/codedeploy/latest/userguide/limits.html
     alarm_names: Annotated[Sequence[AlarmName], items(most=9, distinct=True)] = ()
-    """CloudWatch alarms of your own that roll a deployment back too. One that is in ALARM when a deployment begins is
-    ignored in it."""
+    """Your own CloudWatch alarms that also roll a deployment back. An alarm that is in ALARM when a deployment begins
+    is ignored during that deployment."""
 
     keep_verified: Annotated[int, between(1, 20)] = 5
-    """Verified releases whose images never expire."""
+    """Number of verified releases whose images never expire."""
 
     retain_release_state: bool = True
-    """Keep the table of the release state, with the history of releases, when the stack is destroyed. Before the stack
-    is made again, delete that table, or import it."""
+    """Keep the release state table, with the history of releases, when the stack is destroyed. Before you create the
+    stack again, delete or import the table."""
 
     log_retention_days: LogDays = 30
     """Days to keep the logs of the service and of its releases."""
@@ -224,33 +224,33 @@ class ServiceArgs(ServiceSettings):
     """Arguments of Service."""
 
     cluster: aws.ecs.Cluster
-    """Cluster to run in."""
+    """ECS cluster to run in."""
 
     registry: Repository
-    """Where the released images are: a Registry, or an ExistingRegistry."""
+    """Repository of the released images: a Registry or an ExistingRegistry."""
 
     load_balancer: LoadBalancer | None = None
-    """What requests come through; a worker, without a port, has none."""
+    """Load balancer that routes requests to the service. A worker, which has no port, has none."""
 
     vpc_id: VpcId
     """VPC of the subnets."""
 
-    # What ECS takes: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_AwsVpcConfiguration.html
+    # The limit of ECS:
     subnet_ids: Annotated[pulumi.Input[Sequence[SubnetId]], items(1, 16, distinct=True)]
-    """Private subnets to run tasks in, with a way out to ECR and CloudWatch Logs."""
+    """Private subnets for the tasks, with outbound access to ECR and CloudWatch Logs."""
 
     environment_name: EnvironmentName | None = None
-    """What tags and reports call the place where this service runs; the name of the stack without it. Services that
-    take images from one registry must have different ones, or they would take each other's tags."""
+    """Name of the environment in tags and messages. By default, the name of the stack. Services that use images from
+    the same registry need different names, because their tags contain it."""
 
     container_name: ContainerName = "app"
-    """Container that releases bring an image for, as the build names it."""
+    """Name of the container whose image a release replaces, as in the build."""
 
     strategy: Strategy = field(default_factory=Rolling)
-    """How tasks are replaced."""
+    """Deployment strategy."""
 
     task_statements: Sequence[Statement] = ()
-    """What the application itself may do in AWS; nothing without it."""
+    """IAM statements for the application itself. By default, it has no permissions."""
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
         yield from super().cross_checks()
@@ -262,7 +262,7 @@ class ServiceArgs(ServiceSettings):
 
 
 def strategy_rules(settings: ServiceSettings, strategy: Strategy) -> Iterator[tuple[bool, str]]:
-    """What a strategy asks of a service."""
+    """The requirements of a strategy on its service."""
     worker = settings.port is None and not isinstance(strategy, Rolling)
     kind = type(strategy).__name__
     bake = strategy.bake_minutes if isinstance(strategy, BlueGreen) else 0
@@ -280,7 +280,7 @@ def strategy_rules(settings: ServiceSettings, strategy: Strategy) -> Iterator[tu
 
 
 def variables_bytes(settings: ServiceSettings) -> int:
-    """What the environment variables, as far as they are known, take of a task definition, as JSON."""
+    """Size of the environment variables whose values are known, as JSON in a task definition."""
     given = [*settings.environment.items(), *settings.secrets.items()]
     known = [{"name": key, "valueFrom": value if isinstance(value, str) else ""} for key, value in given]
     return len(json.dumps(known).encode())
