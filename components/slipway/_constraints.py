@@ -1,10 +1,10 @@
-"""What a field of arguments must be stands at the field, in its type; `check` reports all that is wrong at once.
+"""Constraints on the fields of arguments, which are part of their types. `check` reports all violations at once.
 
     port: Annotated[int, between(1, 65535)] | None = 8080
     subnet_ids: pulumi.Input[Sequence[str]]
 
-Types are checked as they are written. A value that is known is checked at once, and an Output when it is, with the same
-words. What several fields must be together, a class says in `cross_checks`.
+Types are checked as written. A known value is checked at once, and an Output when its value is known, with the same
+message. Rules for several fields together are in the class's `cross_checks`.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from slipway._credentials import credential
 from slipway._outputs import advice
 
 SHOWN = 200
-"""Characters of a value that an error repeats."""
+"""Maximum number of characters of a value in an error."""
 
 
-# No two are equal: typing gives one union for equal types, so two that say the same would take the rule of the first.
+# No two are equal: typing merges unions of equal types, so equal constraints would get the rule of the first.
 @dataclass(frozen=True, eq=False)
 class Must:
-    """A constraint: `holds` for a valid value, and `text` completes "<field> must …"."""
+    """A constraint: `holds` tests a value, and `text` completes "<field> must …"."""
 
     text: str
     holds: Callable[[Any], bool]
     schema: Mapping[str, Any] = field(default_factory=dict)
-    """The same, as far as JSON Schema can say it."""
+    """The same rule in JSON Schema, as far as it can be expressed."""
     good: Sequence[Any] = ()
-    """Values at its border that are valid, and `bad` ones that are not: what its test tries."""
+    """Valid values at the boundary; `bad` has invalid ones. The tests use both."""
     bad: Sequence[Any] = ()
     shown: bool = True
-    """Whether an error repeats the value; not where it may be a secret."""
+    """Whether an error repeats the value, which it must not do if the value may be a secret."""
 
 
 def between(low: float, high: float) -> Must:
-    """A number, both ends included."""
+    """A number between two bounds, inclusive."""
     return Must(
         f"be between {low} and {high}",
         lambda value: low <= value <= high,
@@ -65,9 +65,9 @@ def one_of(values: Iterable[Any]) -> Must:
 def match(
     pattern: str, text: str, like: str, but: Sequence[str] = (), longest: int | None = None, shown: bool = True
 ) -> Must:
-    """A string that matches the whole of a pattern. `like` is one that does, and `but` are some that almost do.
+    """A string that matches a whole pattern. `like` is an example that matches; the strings in `but` almost match.
 
-    Where a length is given, `like` is one that still matches when it is written several times.
+    If a length is given, `like` must still match when it is repeated.
     """
     form = re.compile(pattern)
     limit = {"maxLength": longest} if longest else {}
@@ -83,7 +83,7 @@ def match(
 
 
 def arn(what: str, service: str, resource: str, like: str, regional: bool = True, shown: bool = True) -> Must:
-    """The ARN of a resource of one service; `resource` is a pattern, and `like` a resource that matches it.
+    """The ARN of a resource of one service. `resource` is a pattern, and `like` an example that matches it.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
     """
@@ -100,7 +100,7 @@ def arn(what: str, service: str, resource: str, like: str, regional: bool = True
 
 
 def either(first: Must, *others: Must) -> Must:
-    """A string that holds one of several forms."""
+    """A string in one of several forms."""
     forms = [first, *others]
     texts = [form.text.removeprefix("be ") for form in forms]
     return Must(
@@ -114,7 +114,7 @@ def either(first: Must, *others: Must) -> Must:
 
 
 def items(least: int = 0, most: int | None = None, distinct: bool = False) -> Must:
-    """How many items a list has, and whether one may be in it twice."""
+    """The number of items in a list, and whether they must be distinct."""
     count = f"{least} to {most}" if least and most else f"at least {least}" if least else f"at most {most}"
     parts = [f"have {count} item{'' if (most or least) == 1 else 's'}"] if least or most is not None else []
     schema = {"minItems": least, "maxItems": most, "uniqueItems": distinct}
@@ -132,17 +132,17 @@ def items(least: int = 0, most: int | None = None, distinct: bool = False) -> Mu
 
 
 class Checked(Protocol):
-    """Arguments with rules that several fields are in."""
+    """Arguments with rules that involve several fields."""
 
     def cross_checks(self) -> Iterable[tuple[bool, str]]:
-        """Whether each rule is broken, and what is said then; a line begins with a field's name."""
+        """For each rule, whether it is broken and its message, which begins with a field's name."""
         ...
 
 
 def check(args: Any) -> None:
-    """Raise one ValueError with a line for each field that is not what its type says, and for each rule that is broken.
+    """Raise one ValueError with a line for each field of the wrong type and for each broken rule.
 
-    Call it in `__post_init__`. Outputs are replaced by ones that fail when their value is wrong.
+    Call it in `__post_init__`. Outputs are replaced by Outputs that fail if their value is invalid.
     """
     found = problems(args)
     if found:
@@ -150,7 +150,7 @@ def check(args: Any) -> None:
 
 
 def problems(args: Any) -> list[str]:
-    """What is wrong with arguments. Rules are looked at where the types are right."""
+    """The mistakes in arguments. Rules are checked only if the types are correct."""
     found = _Found()
     for name, hint in hints(cast(Any, type(args))).items():
         value = getattr(args, name)
@@ -164,7 +164,7 @@ def problems(args: Any) -> list[str]:
 
 
 def examine(hint: Any, value: Any, path: str, shown: bool = True) -> tuple[list[str], list[str]]:
-    """Whether a plain value has another type than a field, and which rules of the field it breaks."""
+    """Whether a plain value has the wrong type for a field, and which of the field's rules it breaks."""
     found = _Found(shown=shown)
     _checked(hint, value, path, found)
     return found.wrong_types, found.broken
@@ -172,20 +172,20 @@ def examine(hint: Any, value: Any, path: str, shown: bool = True) -> tuple[list[
 
 @cache
 def hints(kind: type) -> dict[str, Any]:
-    """The fields of a dataclass, with their types as they are written."""
-    # pulumi.Input names Output and its T as text.
+    """The fields of a dataclass, with their types as written."""
+    # pulumi.Input names Output and its T as strings.
     written = typing.get_type_hints(kind, localns={"Output": pulumi.Output, "T": Any}, include_extras=True)
     return {f.name: written[f.name] for f in dataclasses.fields(kind)}
 
 
 def plain(hint: Any) -> Any:
-    """A type without the Outputs that it allows: `T` of `pulumi.Input[T]`, at any depth."""
+    """A type without the Outputs that it allows: `T` for `pulumi.Input[T]`, at any depth."""
     if get_origin(hint) is Annotated:
         inner, *marks = get_args(hint)
         return Annotated[(plain(inner), *marks)]
     if get_origin(hint) in (typing.Union, types.UnionType):
         kinds = [plain(kind) for kind in get_args(hint) if get_origin(kind) not in (pulumi.Output, Awaitable)]
-        return typing.Union[tuple(kinds)]  # noqa: UP007 - made at run time
+        return typing.Union[tuple(kinds)]  # noqa: UP007 - created at run time
     if get_origin(hint) in (Sequence, Mapping):
         return get_origin(hint)[tuple(plain(kind) for kind in get_args(hint))]
     return hint
@@ -203,7 +203,7 @@ class _Found:
 
 
 def _checked(hint: Any, value: Any, path: str, found: _Found, marks: Sequence[Must] = ()) -> Any:
-    """The value, with Outputs that check themselves; what is wrong with it goes into `found`."""
+    """The value, with Outputs that check themselves. Mistakes are added to `found`."""
     if get_origin(hint) is Annotated:
         inner, *more = get_args(hint)
         return _checked(inner, value, path, found, [*marks, *(m for m in more if isinstance(m, Must))])
@@ -249,11 +249,11 @@ def _checked(hint: Any, value: Any, path: str, found: _Found, marks: Sequence[Mu
 
 
 def _later(hint: Any, value: Any, path: str, marks: Sequence[Must]) -> Any:
-    """An Output that fails if what comes is wrong; a value that is secret is not repeated."""
+    """An Output that fails if its value is invalid. A secret value is not repeated."""
     output = pulumi.Output.from_input(value)
 
     def wrong(known: Any, found: _Found) -> Any:
-        # Whether there is one is decided before its value is known.
+        # Whether the field is set is decided before its value is known.
         return _checked(_present(hint), known, path, found, marks)
 
     def fail(known: Any, secret: bool) -> None:
@@ -287,7 +287,7 @@ def _flat(kinds: Iterable[Any]) -> Iterable[Any]:
 
 
 def _marks(hint: Any) -> Iterable[Must]:
-    """All that stand in a type, at any depth."""
+    """All constraints in a type, at any depth."""
     for part in get_args(hint):
         if isinstance(part, Must):
             yield part
@@ -346,7 +346,7 @@ def _got(value: Any, found: _Found) -> str:
 
 
 def got(value: Any) -> str:
-    """How an error ends that repeats a value: without what may be a secret, as the contents of a map may."""
+    """The end of an error message that repeats a value, without contents that may be secret, such as those of a map."""
     if isinstance(value, Mapping):
         return ", got a map"
     if isinstance(value, list | tuple) and any(

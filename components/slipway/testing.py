@@ -1,4 +1,4 @@
-"""Unit tests of a program that uses Slipway, without an AWS account and without the Pulumi engine.
+"""Unit tests for programs that use Slipway, without an AWS account and without the Pulumi engine.
 
 ```python
 from slipway.testing import deploy
@@ -9,7 +9,7 @@ def test_one_service_that_may_read_its_queue() -> None:
     assert [statement["Action"] for statement in deployment.policy("shop-task-role")] == [["sqs:ReceiveMessage"]]
 ```
 
-Works with any test runner. What the engine does is not tested here: changes, replacements, transforms, unknown values.
+Works with any test runner. It does not test what the engine does: changes, replacements, transforms, unknown values.
 https://www.pulumi.com/docs/iac/guides/testing/unit/
 """
 
@@ -36,9 +36,9 @@ from pulumi.runtime.stack import run_in_stack
 __all__ = ["ACCOUNT", "REGION", "Deployment", "Mocks", "Resource", "deploy"]
 
 ACCOUNT = "123456789012"
-"""The account of everything that Mocks answers."""
+"""Account ID in the results of Mocks."""
 REGION = "eu-west-1"
-"""The Region of everything that Mocks answers."""
+"""Region in the results of Mocks."""
 
 Answer = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]
 ResourceType = str | type[pulumi.Resource]
@@ -66,11 +66,11 @@ class Resource:
     retain: bool
     """`retain_on_delete`."""
     depends_on: set[str]
-    """Logical names of the resources that it depends on."""
+    """Logical names of the resources that this resource depends on."""
     provider: str
     """URN and id of an explicit provider; the empty string for the default one."""
     outputs: dict[str, Any] = field(default_factory=dict)
-    """What a component registered as its outputs, and for the stack what the program exported."""
+    """Outputs that a component registered; for the stack, what the program exported."""
 
     def json(self, key: str) -> Any:
         """The value of an input that is a JSON document, such as `policy` or `containerDefinitions`."""
@@ -79,19 +79,19 @@ class Resource:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What a program registered, called and exported."""
+    """The resources, calls and exports of a program."""
 
     resources: list[Resource]
-    """All of them, the stack included, by URN."""
+    """All resources, including the stack, sorted by URN."""
     exports: dict[str, Any]
-    """What the program exported with `pulumi.export`."""
+    """Values that the program exported with `pulumi.export`."""
     calls: list[tuple[str, str]]
-    """Functions of providers that were called: the token, and the URN and id of an explicit provider."""
+    """Provider functions that were called: the token, and the URN and ID of an explicit provider."""
     warnings: list[str]
     """Messages of `pulumi.log.warn`."""
 
     def of_type(self, type: ResourceType) -> list[Resource]:
-        """All resources of a type: its token, or its class (`aws.ecs.Service`, `slipway.Service`)."""
+        """All resources of a type, given by its token or its class (`aws.ecs.Service`, `slipway.Service`)."""
         token = type_token(type)
         return [resource for resource in self.resources if resource.type == token]
 
@@ -121,10 +121,10 @@ class Deployment:
         return found[0]
 
     def policy(self, role: str) -> list[dict[str, Any]]:
-        """What a role may do: the statements of all its policies that the program makes, inline and attached.
+        """The permissions of a role: the statements of all its policies that the program creates, inline and attached.
 
-        `role` is the logical name of the role. A policy that the program attaches without making it, such as one of
-        AWS's own, is in the list as `{"PolicyArn": "arn:…"}`.
+        `role` is the logical name of the role. A policy that the program attaches but does not create, such as an AWS
+        managed policy, appears as `{"PolicyArn": "arn:…"}`.
 
         Raises AssertionError if there is no such role.
         """
@@ -156,14 +156,14 @@ def deploy(
     project: str = "project",
     stack: str = "dev",
 ) -> Deployment:
-    """Run a program against mocks, and wait for all that it registers.
+    """Run a program against mocks, and wait until all its resources are registered.
 
-    `program` is a function, which may be a coroutine, or the path of a program such as `__main__.py`, whose folder is
-    then the first of the import path. `config` is the configuration as a stack file has it: a key without a
-    namespace is the project's, and a value that is not a string is passed as JSON. `secrets` are the keys that are
-    `secure:` there. `answers` is what Mocks takes.
+    `program` is a function (or coroutine function), or the path of a program such as `__main__.py`, whose folder is
+    then first on the import path. `config` is the configuration as in a stack file: a key without a namespace belongs
+    to the project, and a value that is not a string is passed as JSON. `secrets` lists the keys that are `secure:` in
+    the stack file. `answers` is passed to Mocks.
 
-    An error of the program is raised as it is. A function of a provider that no mock answers is a LookupError.
+    An error of the program is raised unchanged. A call of a provider function that no mock answers raises LookupError.
     """
     recorder = Recorder(Mocks(answers), project, stack)
     run(recorder, program, config or {}, secrets or {})
@@ -171,11 +171,11 @@ def deploy(
 
 
 class Mocks(mocks.Mocks):
-    """Mocks that answer as AWS would: ARNs, URLs, DNS names and ids, in the account ACCOUNT and the Region REGION.
+    """Mocks that return what AWS would: ARNs, URLs, DNS names and IDs, in the account ACCOUNT and the Region REGION.
 
-    `answers` adds to that: by type token of a resource its outputs, by token of a function its result, by their names
-    in the provider (`{"aws:ec2/getVpc:getVpc": {"cidrBlock": "10.0.0.0/16"}}`). A value may be a function of the
-    resource's inputs, or of the function's arguments.
+    `answers` adds to these: outputs by the type token of a resource, or results by the token of a function, with the
+    provider's property names (`{"aws:ec2/getVpc:getVpc": {"cidrBlock": "10.0.0.0/16"}}`). A value can also be a
+    function of the resource's inputs or of the function's arguments.
 
     `deploy` uses it; it can also be passed to `pulumi.runtime.set_mocks`.
     """
@@ -188,7 +188,7 @@ class Mocks(mocks.Mocks):
         name = physical_name(inputs, args.name)
         own = answered(self.answers, args.typ, inputs)
         outputs = {"arn": arn(args.typ, name), "name": name, **of_aws(args.typ, name, args.resource_id)}
-        if args.custom is not False:  # the outputs of a component are not what it was given
+        if args.custom is not False:  # the outputs of a component are not its inputs
             outputs |= args.inputs
         outputs |= own
         return str(own.get("id") or args.resource_id or id_of(args.typ, args.name, outputs)), outputs
@@ -203,7 +203,7 @@ class Mocks(mocks.Mocks):
 
 
 class Recorder(mocks.MockMonitor):
-    """What the engine's monitor is to a program, with the URNs that the engine gives; keeps what it is asked."""
+    """Acts as the engine's resource monitor, with the engine's URNs, and records all requests."""
 
     def __init__(self, answers: mocks.Mocks, project: str, stack: str) -> None:
         super().__init__(answers)
@@ -212,7 +212,7 @@ class Recorder(mocks.MockMonitor):
         self.recorded: dict[str, Resource] = {}
         self.calls: list[tuple[str, str]] = []
         self.read: list[tuple[str, str, str, str]] = []
-        """Resources that exist already and were looked at: type, name, id and the parent's URN."""
+        """Existing resources that were read: type, name, ID and the parent's URN."""
         self.warnings: list[str] = []
         self.logger = logging.Logger("program")
         self.logger.addHandler(Keeping(self.warnings))
@@ -257,7 +257,7 @@ class Recorder(mocks.MockMonitor):
         return super().Invoke(request)  # type: ignore[no-untyped-call]
 
     def registered(self) -> list[Resource]:
-        """What was registered, in an order that does not change."""
+        """The registered resources, in a stable order."""
         return sorted(self.recorded.values(), key=lambda resource: resource.urn)
 
     def deployment(self) -> Deployment:
@@ -267,7 +267,7 @@ class Recorder(mocks.MockMonitor):
 
 
 class Keeping(logging.Handler):
-    """Keeps what a program warns of."""
+    """Records a program's warnings."""
 
     def __init__(self, messages: list[str]) -> None:
         super().__init__(logging.WARNING)
@@ -283,7 +283,7 @@ def run(
     config: Mapping[str, Any],
     secrets: Mapping[str, Any],
 ) -> None:
-    """Run a program as the engine would, and wait for all of it."""
+    """Run a program as the engine would, and wait until it is complete."""
 
     def qualified(key: str) -> str:
         return key if ":" in key else f"{recorder.project}:{key}"
@@ -302,7 +302,7 @@ def run(
         }
         pulumi.runtime.set_all_config(values, [qualified(key) for key in secrets])
         loop = asyncio.new_event_loop()
-        # The engine's own runner silences too what asyncio says of tasks that an error left behind.
+        # Like the engine's own runner, silence what asyncio reports about tasks that an error left behind.
         loop.set_exception_handler(lambda loop, context: None)
         asyncio.set_event_loop(loop)
         try:
@@ -317,7 +317,7 @@ def run(
             asyncio.set_event_loop(None)
 
     with undisturbed():
-        contextvars.copy_context().run(go)  # what the runtime keeps is context: nothing leaks
+        contextvars.copy_context().run(go)  # the runtime keeps its state in the context: nothing leaks
 
 
 def started(program: Callable[[], object] | str | Path) -> Awaitable[None] | None:
@@ -335,13 +335,13 @@ def started(program: Callable[[], object] | str | Path) -> Awaitable[None] | Non
         for name in set(sys.modules) - before:
             file = getattr(sys.modules[name], "__file__", None)
             if file and Path(file).parent == folder:
-                del sys.modules[name]  # or the resources that it makes would be missing the next time
+                del sys.modules[name]  # otherwise its resources would be missing the next time
     return None
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Without looking for garbage, which takes a third of the time of a run."""
+    """Run without garbage collection, which takes a third of the time of a run."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -352,7 +352,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def as_json(value: Any) -> str:
-    """A nested value as Pulumi passes it: a day of YAML is the moment that it begins."""
+    """A nested value as Pulumi passes it: a YAML date becomes the time at which the day begins."""
     return json.dumps(value, default=lambda day: f"{day.isoformat()}T00:00:00Z")
 
 
@@ -381,29 +381,29 @@ def listed(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else [value]
 
 
-# What AWS would answer
+# What AWS would return
 
 
 def physical_name(inputs: Mapping[str, Any], logical: str) -> str:
-    """What AWS calls a resource; where a program gives no name, the mocks take the logical one."""
+    """A resource's name in AWS. If the program gives none, the mocks use the logical name."""
     return str(inputs.get("name") or inputs.get("family") or inputs.get("bucket") or logical)
 
 
 def arn(type_: str, name: str) -> str:
-    """The ARN of a resource; where the form is not known here, it is `service:region:account:type/name`."""
+    """The ARN of a resource. If its format is not known here, it is `service:region:account:type/name`."""
     service, _, rest = type_.removeprefix("aws:").partition("/")
     form = ARNS.get(type_, f"{service}:{{in_region}}:{rest.partition(':')[0].lower()}/{{name}}")
     return "arn:aws:" + form.format(in_region=f"{REGION}:{ACCOUNT}", account=ACCOUNT, name=name)
 
 
 def id_of(type_: str, logical: str, outputs: Mapping[str, Any]) -> str:
-    """The id that the provider gives, where programs use it as what it is."""
+    """The ID that the provider assigns, for types whose ID programs use."""
     key = IDS.get(type_)
     return str(plain(outputs[key])) if key else f"{logical}-id"
 
 
 def of_aws(type_: str, name: str, id: str | None) -> dict[str, Any]:
-    """What a type has beside its ARN and its name; `id` is that of a resource that exists already."""
+    """Outputs of a type other than its ARN and its name. `id` is that of an existing resource."""
     match type_:
         case "aws:ecr/repository:Repository":
             return {"repositoryUrl": repository_url(name), "registryId": ACCOUNT}
@@ -412,7 +412,7 @@ def of_aws(type_: str, name: str, id: str | None) -> dict[str, Any]:
         case "aws:dynamodb/table:Table":
             return {"streamLabel": MADE["table"]}
         case "aws:codeconnections/connection:Connection":
-            # A new one is pending, and one that exists already unless its id says so.
+            # A new connection is pending, and an existing one is not, unless its ID says so.
             ready = id and not id.endswith("pending")
             return {"connectionStatus": "AVAILABLE" if ready else "PENDING"} | ({"arn": id} if id else {})
         case "aws:lb/targetGroup:TargetGroup":
@@ -468,10 +468,10 @@ IDS = {
     "aws:sns/topic:Topic": "arn",
     "aws:sqs/queue:Queue": "url",
 }
-"""Which output is the id."""
+"""The output that is the ID."""
 
 MADE = {"function": "2026-01-01T00:00:00.000+0000", "table": "2026-01-01T00:00:00.000"}
-"""When each function was last modified, and the label of each table's stream, which is when it was made."""
+"""When each function was last modified, and the label of each table's stream, which is its creation time."""
 
 CALLS: Mapping[str, Answer] = {
     "aws:index/getPartition:getPartition": {"partition": "aws", "dnsSuffix": "amazonaws.com"},

@@ -1,4 +1,4 @@
-"""The stack file: what it may have, how it is read, and the components that it stands for."""
+"""The stack file: its keys, how it is read, and the components that are created from it."""
 
 from slipway.config.components import Network, build, deploy_stage, pipeline, registry
 from slipway.config.errors import ConfigurationError

@@ -1,4 +1,4 @@
-"""What is right by itself, and does not go together."""
+"""Rules for combinations of settings that are valid individually."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from slipway.pipeline.stages import stage_rules
 from slipway.service.args import strategy_rules
 
 LONGEST_NAME = 32
-"""Characters of a load balancer's name, the shortest of all names.
+"""Maximum length of a load balancer's name, the shortest of all names.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html"""
 
 
 @dataclass(frozen=True)
 class Given:
-    """A stack file, and what it stands beside."""
+    """A stack file and the stack that it belongs to."""
 
     file: StackFile
     app: str
     stack: str
     keys: set[str]
-    """The keys that the file has."""
+    """The keys in the file."""
 
     @property
     def is_image(self) -> bool:
@@ -39,11 +39,11 @@ class Given:
 
 
 Rules = Iterator[tuple[bool, str]]
-"""Whether each rule is broken, and its message, which begins with a key."""
+"""For each rule, whether it is broken and its message, which begins with a key."""
 
 
 def combinations(given: Given) -> Iterator[str]:
-    """The rules between parts that are broken."""
+    """The broken rules between parts."""
     for rules in OF_THE_FILE:
         yield from (at("", message) for message in broken(rules(given)))
     for number, stage in enumerate(given.file.stages):
@@ -57,7 +57,7 @@ def broken(rules: Iterable[tuple[bool, str]]) -> Iterator[str]:
 
 
 def name_rules(parts: str, name: str, remedy: str) -> Rules:
-    """What load balancers, the services and repositories can be called."""
+    """The rules for names of load balancers, services and repositories."""
     possible = NAME.fullmatch(name) and len(name) <= LONGEST_NAME and not name.startswith("internal-")
     yield (
         not possible,
@@ -83,7 +83,7 @@ def of_the_pipeline(given: Given) -> Rules:
         file.pipeline.variables,
     )
     for is_broken, message in rules:
-        # Of what it is about, the variables alone do not stand at the top of the file.
+        # Of the keys concerned, only `variables` is not at the top level of the file.
         yield is_broken, re.sub(r"^variables\b", "pipeline.variables", message)
 
 
@@ -139,7 +139,7 @@ def of_the_day(given: Given, stage: Stage) -> Rules:
 
 
 def of_the_tests(given: Given, stage: Stage) -> Rules:
-    """Whether the tests of a stage can reach the address that they are given."""
+    """Whether the tests of a stage can reach the service's address."""
     balancer, service, tests = stage.load_balancer, stage.service, stage.tests
     if service.port is None or tests is None:
         return

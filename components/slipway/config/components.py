@@ -1,4 +1,4 @@
-"""The components that settings stand for. A program makes the network, and puts them together."""
+"""Creates components from settings. A program creates the network and connects the components."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from slipway.service.component import Service
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """The VPC that load balancers and tasks are in."""
+    """The VPC of the load balancers and tasks."""
 
     vpc_id: pulumi.Input[str]
     """Its id."""
@@ -34,14 +34,14 @@ class Network:
 
 
 def registry(settings: Settings) -> Registry | ExistingRegistry:
-    """Where the images are: a repository of the stack, or that of the stack which builds them."""
+    """The repository of the images: this stack's own, or that of the stack that builds them."""
     if settings.image_repository is not None:
         return ExistingRegistry(settings.image_repository)
     return Registry(settings.name, settings.registry)
 
 
 def build(settings: Settings, registry: Repository) -> Build | None:
-    """What makes an image of a commit; none where the source is an image."""
+    """The build of images from commits; None if the source is an image."""
     if settings.image_repository is not None:
         return None
     args = BuildArgs(**each(settings.build), registry=registry, cpu_architecture=settings.cpu_architecture)
@@ -49,7 +49,7 @@ def build(settings: Settings, registry: Repository) -> Build | None:
 
 
 def deploy_stage(stage: StageSettings, registry: Repository, cluster: aws.ecs.Cluster, network: Network) -> DeployStage:
-    """An environment: a service, behind a load balancer of its own unless it is a worker."""
+    """An environment: a service with its own load balancer, or a worker without one."""
     balancer = None
     if stage.load_balancer is not None:
         args = LoadBalancerArgs(
@@ -87,5 +87,5 @@ def pipeline(settings: Settings, build: Build | None, stages: Sequence[DeploySta
 
 
 def each(settings: Any) -> dict[str, Any]:
-    """The fields of settings, for the arguments that extend them."""
+    """The fields of settings, for the arguments class that extends them."""
     return {field.name: getattr(settings, field.name) for field in fields(settings)}

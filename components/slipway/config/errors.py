@@ -1,4 +1,4 @@
-"""How a mistake in a stack file is reported: by key, rule and value."""
+"""Reports mistakes in a stack file by key, rule and value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from slipway.config.schema import NAMESPACE, to_camel
 
 
 class ConfigurationError(pulumi.RunError):
-    """A stack file with mistakes; the message lists all of them. Pulumi prints it once and without a traceback."""
+    """Raised for a stack file with mistakes; the message lists all of them. Pulumi prints it once, without a
+    traceback."""
 
     def __init__(self, stack: str, mistakes: Sequence[str]) -> None:
         many = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
@@ -21,12 +22,12 @@ class ConfigurationError(pulumi.RunError):
 
 
 def key(path: str) -> str:
-    """What a stack file calls the value at `path`."""
+    """The key of the value at `path`, as in a stack file."""
     return f"{NAMESPACE}:{path}"
 
 
 def at(path: str, line: str) -> str:
-    """A broken rule of the part at `path`; the line begins with the name of a field, as Python has it, or `must`."""
+    """A broken rule of the part at `path`. The line begins with a field's Python name, or with `must`."""
     line = as_written(line)
     if not path:
         return key(line)
@@ -34,19 +35,18 @@ def at(path: str, line: str) -> str:
 
 
 def as_written(text: str) -> str:
-    """Names of arguments in a rule as a stack file writes them; values, in quotes, stay as they are, and so do the
-    fields of a text, in braces."""
+    """The text of a rule, with argument names as in a stack file. Quoted values and fields in braces are unchanged."""
     kept = r"'[^']*'|\"[^\"]*\"|{\w+}"
     return re.sub(rf"({kept})|\b[a-z]+(?:_[a-z]+)+\b", lambda m: m[1] or to_camel(m[0]), text)
 
 
 def suggestion(name: str, possible: Iterable[str]) -> str:
-    """` (did you mean …?)`, where one of these is close to `name`."""
+    """` (did you mean …?)`, if one of these is close to `name`."""
     found = nearest(name, possible)
     return f" (did you mean {found[0]}?)" if found else ""
 
 
 def nearest(name: str, possible: Iterable[str]) -> list[str]:
-    """Which of these is close to `name`, if one is; capitals do not count."""
+    """The one of these that is close to `name`, if any, ignoring case."""
     folded = {each.lower(): each for each in possible}
     return [folded[found] for found in difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.75)]

@@ -1,7 +1,7 @@
-"""What a value with a mistake may have been meant to be, so that rules about what is right beside it can be checked.
+"""Guesses at the intended value behind a mistake, so that rules that involve it can still be checked.
 
-A file with mistakes is read into several variants, which differ in what has a mistake. A rule is broken where it is
-broken in all variants; where it is not, what it says may be a mere consequence of a mistake that is reported already.
+A file with mistakes is read into several variants, which differ where the mistakes are. A rule is broken if it is
+broken in all variants; otherwise its message may only be a consequence of a mistake that is already reported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from slipway._constraints import hints
 from slipway.config.schema import Shape, is_required, kinds_of, marks_of, shape
 
 VARIANTS = 6
-"""Enough for each kind of the largest choice, and for none of them."""
+"""Enough for each kind of the largest choice, and for none."""
 
 Variants = Sequence[Any]
 """One value for each variant of the file."""
@@ -31,7 +31,7 @@ def certain(value: Any) -> Variants:
 
 
 def guesses(kind: type, name: str, *given: Any) -> Variants:
-    """Values of a field with a mistake: what is given, if it has the right type, and others that could be."""
+    """Values for a field with a mistake: the given value, if it has the right type, and other possible values."""
     [field] = [field for field in dataclasses.fields(kind) if field.name == name]
     form = shape(hints(kind)[name])
     default = [] if is_required(kind, name) else [default_of(field)]
@@ -40,7 +40,7 @@ def guesses(kind: type, name: str, *given: Any) -> Variants:
 
 
 def in_all(found: Iterable[Iterable[str]]) -> list[str]:
-    """The messages that there are for each variant."""
+    """The messages that all variants have in common."""
     first, *others = [list(dict.fromkeys(messages)) for messages in found]
     return [message for message in first if all(message in other for other in others)]
 
@@ -55,13 +55,13 @@ def unchecked(kind: type, values: Mapping[str, Any]) -> Any:
 
 
 def sample(kind: type) -> Any:
-    """A part that has what is required."""
+    """A part with all required fields."""
     required = [field.name for field in dataclasses.fields(kind) if is_required(kind, field.name)]
     return unchecked(kind, {name: samples(shape(hints(kind)[name]))[-1] for name in required})
 
 
 def samples(form: Shape) -> list[Any]:
-    """Values that a field may have."""
+    """Possible values of a field."""
     if form.choice is not None:
         return [sample(kind) for kind in form.choice.values()]
     if form.part is not None:

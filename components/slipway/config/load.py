@@ -55,7 +55,7 @@ from slipway.strategies import Strategy
 
 @dataclass(frozen=True, kw_only=True)
 class StageSettings:
-    """One deploy stage: its own settings, and those that the file has for all stages."""
+    """One deploy stage: its own settings merged with those for all stages."""
 
     environment_name: str
     service_name: str
@@ -71,17 +71,17 @@ class StageSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The settings in `Pulumi.yaml` and the stack's own file."""
+    """The settings in `Pulumi.yaml` and in the stack's own file."""
 
     name: str
-    """`<app>-<stack>`, the name of registry, build and pipeline."""
+    """`<app>-<stack>`, the name of the registry, the build and the pipeline."""
     source: Source
     image_repository: str | None
-    """Repository that another stack builds to, where the source is an image; then there is nothing to build."""
+    """Repository that another stack builds to, if the source is an image; then there is no build."""
     build: BuildSettings
     registry: RegistryArgs
     cpu_architecture: str
-    """Of the build, and of all services."""
+    """CPU architecture of the build and of all services."""
     stages: Sequence[StageSettings]
     network: NewNetwork | ExistingNetwork
     scan_gate: ScanGate | None
@@ -91,7 +91,7 @@ class Settings:
 
     @staticmethod
     def load() -> Settings:
-        """Read the configuration of the stack that is running.
+        """Read the configuration of the current stack.
 
         Raises ConfigurationError, which lists every mistake by key, rule and value.
         """
@@ -101,8 +101,8 @@ class Settings:
 
 
 def read(app: str, stack: str, configuration: Mapping[str, Any], secret: set[str]) -> Settings:
-    """Make settings of configuration values as Pulumi passes them on: by their full keys, as strings, which are JSON
-    where they are nested. `secret` are the keys of values that are encrypted.
+    """Parse configuration values as Pulumi passes them: by full key, as strings, with nested values as JSON. `secret`
+    contains the keys whose values are encrypted.
 
     Raises ConfigurationError.
     """
@@ -148,8 +148,8 @@ def read(app: str, stack: str, configuration: Mapping[str, Any], secret: set[str
 
 
 def misplaced(app: str, configuration: Iterable[str]) -> Iterator[str]:
-    """Keys of a namespace that is not read, where Slipway's must be meant. Those of providers and of others are none of
-    our business."""
+    """Keys of another namespace that are probably meant for Slipway. Keys of providers and other packages are
+    ignored."""
     possible = keys(StackFile)
     for full in sorted(configuration):
         space, _, name = full.partition(":")
@@ -159,7 +159,7 @@ def misplaced(app: str, configuration: Iterable[str]) -> Iterator[str]:
         if nearest(space, [NAMESPACE]):
             yield f"{full} is not read; did you mean {key(meant)}?"
         elif space == app and name.lower() == meant.lower() and meant in possible:
-            # Only the whole name: a program may have keys of its own that are like ours.
+            # Only exact names: a program may have its own keys that are similar to ours.
             yield f"{full} is not read; did you mean {key(meant)}? A key without a namespace has that of the project"
 
 
@@ -180,17 +180,17 @@ def stage_settings(app: str, stack: str, file: StackFile, stage: Stage) -> Stage
 
 
 UNREADABLE: Any = object()
-"""In place of a value whose mistake is reported already."""
+"""Replaces a value whose mistake is already reported."""
 
 
 class Reader:
-    """Makes parts of the file from plain data, and collects the mistakes in them."""
+    """Builds the parts of the file from plain data, and collects the mistakes."""
 
     def __init__(self) -> None:
         self.mistakes: list[str] = []
 
     def part(self, kind: type, data: Any, path: str) -> Variants | None:
-        """The part that `data` has the keys of, or None."""
+        """The part with the keys in `data`, or None."""
         if not isinstance(data, Mapping):
             return self._none(path, f"must be a map{got(data)}")
         possible = keys(kind)
@@ -265,7 +265,7 @@ class Reader:
         form = shape(hints(kind)[name])
         if form.date and isinstance(data, str):
             data = day(data)
-        # What is in place of a reference to a secret may be the secret.
+        # Something that is not a reference to a secret may be the secret itself.
         hidden = "secrets" in re.split(r"[.\[]", path)
         wrong_types, broken_rules = examine(form.hint, data, key(path), shown=not hidden)
         self.mistakes += wrong_types + broken_rules
@@ -274,7 +274,7 @@ class Reader:
         return guesses(kind, name, data) if broken_rules else certain(data)
 
     def _made(self, kind: type, values: Mapping[str, Variants], path: str) -> Variants:
-        """The instances, once the rules that several fields are in are checked."""
+        """The instances, after the rules for several fields are checked."""
         each = [{name: variants[at_] for name, variants in values.items()} for at_ in range(VARIANTS)]
         if all(variants == certain(variants[0]) and not isinstance(variants, Guesses) for variants in values.values()):
             try:
@@ -294,13 +294,13 @@ class Reader:
         self.mistakes.append(f"{key(path)} {text}")
 
     def _none(self, path: str, text: str) -> Variants | None:
-        """In place of a part that is not readable."""
+        """Replaces a part that cannot be read."""
         self._mistake(path, text)
         return None
 
 
 def subject(line: str) -> str:
-    """The field that has the mistake."""
+    """The field with the mistake."""
     return re.split(r"\W", line, maxsplit=1)[0]
 
 
@@ -313,7 +313,7 @@ def refusals(kind: type, values: Mapping[str, Any]) -> list[str]:
 
 
 def blank(form: Shape) -> str:
-    """What is wrong with a key that has no value."""
+    """The mistake of a key without a value."""
     if form.choice is not None or form.part is not None:
         instead = "[] for none" if form.listed else "{} for the defaults"
     else:
@@ -322,7 +322,7 @@ def blank(form: Shape) -> str:
 
 
 def blanks_in(data: Any, path: str) -> Iterator[str]:
-    """The paths of all that is blank in a map or list."""
+    """The paths of all blank values in a map or list."""
     inner = data.items() if isinstance(data, Mapping) else enumerate(data) if isinstance(data, list) else ()
     for each, value in inner:
         where = f"{path}[{each!r}]"
@@ -332,7 +332,7 @@ def blanks_in(data: Any, path: str) -> Iterator[str]:
 
 
 def day(text: str) -> Any:
-    """A day as a date. Pulumi passes a date of YAML on as the moment that it begins."""
+    """A date. Pulumi passes a YAML date as the time at which the day begins."""
     try:
         return datetime.date.fromisoformat(re.sub(r"T00:00:00(\.0+)?Z| 00:00:00 \+0000 UTC", "", text))
     except ValueError:
@@ -340,7 +340,7 @@ def day(text: str) -> Any:
 
 
 def with_settings_of_all_stages(data: dict[str, Any]) -> dict[str, Any]:
-    """The file with the settings that it has for all stages in each stage, below the stage's own."""
+    """The file with the settings for all stages merged into each stage, below the stage's own."""
     if not isinstance(data.get("stages", [{}]), list):
         return data
     stages = [
@@ -360,10 +360,10 @@ def with_settings_of_all_stages(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def overlaid(general: Any, own: Any, part: str) -> Any:
-    """Settings of a stage over those for all: each replaces the general one, but entries are added to a map, or removed
-    by `false`."""
+    """The settings of a stage merged over those for all stages. Each setting replaces the general one, but entries are
+    added to a map, or removed with `false`."""
     if not isinstance(general, dict):
-        return general  # what is wrong with it is reported once
+        return general  # its mistakes are reported once
     if not isinstance(own, dict):
         return own
     kind = shape(hints(StackFile)[part]).part
@@ -382,7 +382,7 @@ def overlaid(general: Any, own: Any, part: str) -> Any:
 
 
 def without_repeats(mistakes: Sequence[str]) -> list[str]:
-    """Each mistake once: what is wrong for all stages is wrong in each of them."""
+    """Each mistake once: a mistake in the settings for all stages appears in each stage."""
     return [
         m
         for m in dict.fromkeys(mistakes)
@@ -391,7 +391,7 @@ def without_repeats(mistakes: Sequence[str]) -> list[str]:
 
 
 def parse(value: Any) -> Any:
-    """A value as it stands in the file: nested values are passed on as JSON, others as strings, and blank ones as empty
+    """A value as written in the file: Pulumi passes nested values as JSON, others as strings, and blank ones as empty
     strings."""
     if value == "":
         return None

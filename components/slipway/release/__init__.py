@@ -1,1 +1,1 @@
-"""The release of a service: the component, and the function that runs on AWS."""
+"""Releases of a service: the component, and the function that runs on AWS."""

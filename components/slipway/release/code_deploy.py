@@ -1,4 +1,4 @@
-"""CodeDeploy: the application and the deployment group by which CodeDeploy replaces the tasks of one service."""
+"""CodeDeploy: the application and the deployment group with which CodeDeploy replaces the tasks of one service."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ class CodeDeployArgs:
     service: aws.ecs.Service
     strategy: CodeDeployBlueGreen
     target_groups: Sequence[aws.lb.TargetGroup]
-    """The two groups between which the traffic shifts."""
+    """The two target groups between which the traffic shifts."""
     listener_arn: pulumi.Input[str]
     test_listener_arn: pulumi.Input[str] | None
     alarm_names: Sequence[pulumi.Input[str]]
     alarm_arns: Sequence[pulumi.Input[str]]
     role_arns: Sequence[pulumi.Input[str]]
-    """Roles that the released task definitions hand to ECS."""
+    """Roles that the released task definitions pass to ECS."""
 
     def __post_init__(self) -> None:
         check(self)
 
 
 class CodeDeploy(pulumi.ComponentResource):
-    """An application of CodeDeploy with one deployment group, both called `name`, and the role that deploys.
+    """A CodeDeploy application with one deployment group, both named `name`, and the role that deploys.
 
     https://docs.aws.amazon.com/codedeploy/latest/userguide/deployment-groups-create-ecs.html
     """
 
     application_name: str
-    """Also the name of its deployment group."""
+    """Name of the application and of its deployment group."""
     role_name: pulumi.Output[str]
     deployment_config: str
 
@@ -54,7 +54,7 @@ class CodeDeploy(pulumi.ComponentResource):
         application = aws.codedeploy.Application(name, name=name, compute_platform="ECS", opts=child)
         role, policy = iam.role(
             f"{name}-codedeploy",
-            # Of all its groups: the group needs the role first.
+            # All groups of the application, because the group needs the role first.
             iam.trust("codedeploy.amazonaws.com", scope.only_for(scope.arn("codedeploy", f"deploymentgroup:{name}/*"))),
             deploy_statements(args, scope),
             child,
@@ -73,7 +73,7 @@ class CodeDeploy(pulumi.ComponentResource):
         )
 
     def deploy_statements(self) -> list[Statement]:
-        """Start deployments of this group, and follow them.
+        """Start and follow deployments of this group.
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ECSbluegreen.html
         """
@@ -97,12 +97,12 @@ class CodeDeploy(pulumi.ComponentResource):
         ]
 
     def stop_statements(self) -> list[Statement]:
-        """Find deployments of this group, and stop one."""
+        """Find and stop deployments of this group."""
         name = self.application_name
         group = self._scope.arn("codedeploy", f"deploymentgroup:{name}/{name}")
         return [
             allow("codedeploy:ListDeployments", on=group),
-            # It takes no resource: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscodedeploy.html
+            # This action supports no resource:
             allow("codedeploy:StopDeployment", on="*"),
         ]
 
@@ -114,7 +114,7 @@ def deployment_group(
     role: aws.iam.Role,
     opts: pulumi.ResourceOptions,
 ) -> aws.codedeploy.DeploymentGroup:
-    """What is deployed, how its traffic shifts, and what rolls back."""
+    """The deployment group: what is deployed, how the traffic shifts, and what triggers a rollback."""
     strategy, waits = args.strategy, args.strategy.on_ready == "STOP_DEPLOYMENT"
     routes = [args.listener_arn] if args.test_listener_arn is None else [args.listener_arn, args.test_listener_arn]
     return aws.codedeploy.DeploymentGroup(
@@ -149,7 +149,7 @@ def deployment_group(
             deployment_ready_option=aws.codedeploy.DeploymentGroupBlueGreenDeploymentConfigDeploymentReadyOptionArgs(
                 action_on_timeout=strategy.on_ready, wait_time_in_minutes=strategy.wait_minutes if waits else None
             ),
-            # The other choice, to keep the old tasks, AWS refuses for ECS.
+            # AWS does not allow the alternative, keeping the old tasks, for ECS.
             terminate_blue_instances_on_deployment_success=aws.codedeploy.DeploymentGroupBlueGreenDeploymentConfigTerminateBlueInstancesOnDeploymentSuccessArgs(
                 action="TERMINATE", termination_wait_time_in_minutes=strategy.termination_minutes
             ),
@@ -167,13 +167,13 @@ def deployment_group(
 
 
 def deploy_statements(args: CodeDeployArgs, scope: Scope) -> list[Statement]:
-    """What CodeDeploy needs to replace the tasks of this one service.
+    """Statements that CodeDeploy needs to replace the tasks of this one service.
 
-    A tighter form of AWSCodeDeployRoleForECS.
+    A narrower version of AWSCodeDeployRoleForECS.
     https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSCodeDeployRoleForECS.html
     """
     service = concat(args.cluster.name, "/", args.service.name)
-    # Which of its rules a listener forwards by is for CodeDeploy to find.
+    # CodeDeploy finds out which rule of the listener forwards the traffic.
     listeners = [args.listener_arn] if args.test_listener_arn is None else [args.listener_arn, args.test_listener_arn]
     rules = [made_of(arn, lambda arn: arn.replace(":listener/", ":listener-rule/", 1) + "/*") for arn in listeners]
     statements = [
@@ -187,7 +187,7 @@ def deploy_statements(args: CodeDeployArgs, scope: Scope) -> list[Statement]:
             "ecs:DeleteTaskSet",
             on=scope.arn("ecs", concat("task-set/", service, "/*")),
         ),
-        # These take no resource.
+        # These actions support no resource.
         allow(
             "elasticloadbalancing:DescribeListeners",
             "elasticloadbalancing:DescribeRules",

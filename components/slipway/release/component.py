@@ -1,4 +1,4 @@
-"""ReleaseFunction: what deploys one service, for its pipeline and for `pulumi up`."""
+"""ReleaseFunction: deploys one service, for its pipeline and for `pulumi up`."""
 
 from __future__ import annotations
 
@@ -30,47 +30,47 @@ class ReleaseFunctionArgs:
     cluster: aws.ecs.Cluster
     service: aws.ecs.Service
     template: aws.ecs.TaskDefinition
-    """Task definition that a release takes everything from, but the image."""
+    """Task definition that each release copies, except for the image."""
     scalable_target: aws.appautoscaling.Target | None
     registry: Repository
     environment_name: EnvironmentName
     family: str
-    """Family of the task definitions that are released."""
+    """Family of the released task definitions."""
     container_name: ContainerName
     minimum_tasks: Annotated[int, between(0, 5000)]
     maximum_tasks: Annotated[int, between(0, 5000)]
     strategy: Strategy
     deployment: Mapping[str, Any]
-    """How ECS replaces tasks, as its API takes it."""
+    """`deploymentConfiguration` in the ECS API."""
     availability_zone_rebalancing: str
     keep_verified: Annotated[int, between(1, 20)]
     log_retention_days: LogDays
     role_arns: Sequence[pulumi.Input[str]]
-    """Roles that the released task definitions hand to ECS."""
+    """Roles that the released task definitions pass to ECS."""
     service_role_arns: Sequence[pulumi.Input[str]]
-    """Roles that the service itself hands to ECS, to shift traffic and to invoke hooks."""
+    """Roles that the service itself passes to ECS, to shift traffic and to invoke hooks."""
     subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
     security_group_id: pulumi.Input[str]
     load_balancers: Sequence[Mapping[str, Any]]
-    """As ECS's API takes them."""
+    """The load balancers in the format of the ECS API."""
     target_group_arns: Sequence[pulumi.Input[str]]
     service_url: pulumi.Input[str] | None
     code_deploy: CodeDeploy | None
     alarm_arns: Sequence[pulumi.Input[str]]
-    """Alarms that ECS watches in a deployment."""
+    """Alarms that ECS watches during a deployment."""
     alarm_minutes: int
-    """How long ECS watches the service's own alarm after the tasks run."""
+    """Minutes for which ECS watches the service's own alarm after the tasks are running."""
     retain_state: bool
-    """Keep the table of the release state when the stack is destroyed."""
+    """Keep the release state table when the stack is destroyed."""
 
     def __post_init__(self) -> None:
         check(self)
 
 
 class ReleaseFunction(pulumi.ComponentResource):
-    """A Lambda function that deploys one service, its release state, and its run in each `pulumi up`.
+    """A Lambda function that deploys one service, its release state, and its invocation in each `pulumi up`.
 
-    `name` is the name of the function, and of the DynamoDB table of the release state. Only the function writes to the
+    `name` is the name of the function and of the DynamoDB table with the release state. Only the function writes to the
     table, so a release never shows as a change.
     """
 
@@ -78,7 +78,7 @@ class ReleaseFunction(pulumi.ComponentResource):
     function_arn: pulumi.Output[str]
     role_name: pulumi.Output[str]
     table_name: str
-    """DynamoDB table that holds the release state and the history of releases."""
+    """DynamoDB table with the release state and the history of releases."""
 
     def __init__(self, name: str, args: ReleaseFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("slipway:index:ReleaseFunction", name, None, opts)
@@ -93,11 +93,11 @@ class ReleaseFunction(pulumi.ComponentResource):
             "handler",
             [
                 table_statement(table),
-                # Whether the settings that it is given are those that Pulumi wrote last.
+                # With this hash the function checks that the settings it receives are those that Pulumi wrote last.
                 allow("lambda:GetFunctionConfiguration", on=scope.arn("lambda", f"function:{name}")),
                 *deploy_statements(args, scope),
                 *args.registry.tag_statements(),
-                # Answers to a job name no resource.
+                # Job results support no resource.
                 allow("codepipeline:PutJobSuccessResult", "codepipeline:PutJobFailureResult", on="*"),
             ],
             contract.variables(
@@ -117,7 +117,7 @@ class ReleaseFunction(pulumi.ComponentResource):
             child,
         )
         roll_out(name, args, made.function, table, settings, made.policy, child)
-        # Nothing rests on these events. They end what a run leaves behind that was killed in the middle.
+        # Nothing depends on these events. They make the function clean up after a run that was killed.
         invoke_on_event(
             f"{name}-events",
             f"A deployment of {args.family} began or ended",
@@ -150,7 +150,7 @@ class ReleaseFunction(pulumi.ComponentResource):
 
 
 def state_table(name: str, args: ReleaseFunctionArgs, child: pulumi.ResourceOptions) -> aws.dynamodb.Table:
-    """The table of the release state: on demand, recoverable to any second of the last 35 days, and kept.
+    """The release state table: on-demand capacity, recoverable to any second of the last 35 days, and retained.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.CoreComponents.html
     """
@@ -166,7 +166,8 @@ def state_table(name: str, args: ReleaseFunctionArgs, child: pulumi.ResourceOpti
         ],
         point_in_time_recovery=aws.dynamodb.TablePointInTimeRecoveryArgs(enabled=True),
         deletion_protection_enabled=args.retain_state,
-        # Nobody reads the stream. Its label is new when the table is made anew: then the settings are written again.
+        # The stream is not read. Its label changes when the table is created again, so that the settings are written
+        # again.
         stream_enabled=True,
         stream_view_type="KEYS_ONLY",
         opts=child.merge(pulumi.ResourceOptions(retain_on_delete=args.retain_state)),
@@ -176,7 +177,7 @@ def state_table(name: str, args: ReleaseFunctionArgs, child: pulumi.ResourceOpti
 def table_statement(table: aws.dynamodb.Table) -> Statement:
     """Read and write the two kinds of items by their key.
 
-    A transaction is authorized as its parts are.
+    A transaction is authorized by its individual operations.
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
     """
     keys = {"dynamodb:LeadingKeys": ["history", "release"]}
@@ -184,13 +185,13 @@ def table_statement(table: aws.dynamodb.Table) -> Statement:
         "dynamodb:GetItem",
         "dynamodb:PutItem",
         on=table.arn,
-        # A request without keys would pass the first condition.
+        # A request without keys would satisfy the first condition.
         when={"ForAllValues:StringEquals": keys, "Null": {"dynamodb:LeadingKeys": "false"}},
     )
 
 
 def settings_document(args: ReleaseFunctionArgs) -> dict[str, Any]:
-    """What the function reads as `Settings`: all that makes ECS deploy, and the counts."""
+    """The function's `Settings`: everything that makes ECS deploy, and the task counts."""
     return contract.document(
         contract.Settings,
         template=args.template.arn,
@@ -219,10 +220,10 @@ def roll_out(
     policy: aws.iam.RolePolicy,
     child: pulumi.ResourceOptions,
 ) -> None:
-    """Run the function in the same `pulumi up` whenever something changed that the service has to run with.
+    """Invoke the function in the same `pulumi up` whenever the service's settings change.
 
-    A changed input is another run. A run takes no image from here, and an error of it fails `pulumi up`. What takes
-    longer than one run is looked at by the next.
+    A changed input causes another invocation. An invocation contains no image, and its error fails `pulumi up`. If a
+    rollout takes longer than one invocation, the next one continues it.
     """
     needed = (args.service, args.scalable_target, args.code_deploy)
     previous: list[pulumi.Resource] = [policy, *(resource for resource in needed if resource is not None)]
@@ -232,17 +233,17 @@ def roll_out(
             f"{name}-rollout-{part}",
             function_name=function.name,
             input=rollout(settings, part, parts),
-            # Settings that failed and were taken back are rolled out too: each change of them changes the function.
+            # Settings that are reverted after a failure are rolled out too: each change of them changes the function.
             triggers={"function": function.last_modified, "table": table.stream_label},
             lifecycle_scope="CREATE_ONLY",
-            # Each run is a new one, which a component that is protected must not refuse.
+            # Each invocation is a new resource, which `protect` on the component must not prevent.
             opts=child.merge(pulumi.ResourceOptions(depends_on=previous, protect=False)),
         )
         previous = [invocation]
 
 
 def rollout(settings: pulumi.Output[str], part: int, parts: int) -> pulumi.Output[str]:
-    """What the function reads as `Rollout`."""
+    """The function's `Rollout`."""
     return settings.apply(
         lambda text: json.dumps(
             {"rollout": {"settings": json.loads(text)}, "part": part, "parts": parts}, sort_keys=True
@@ -255,7 +256,7 @@ def service_path(args: ReleaseFunctionArgs) -> pulumi.Input[str]:
 
 
 def deploy_statements(args: ReleaseFunctionArgs, scope: Scope) -> list[Statement]:
-    """Deploy this one service. https://docs.aws.amazon.com/service-authorization/latest/reference/list_ecs.html"""
+    """Deploy this one service."""
     of_service = service_path(args)
 
     def ecs(kind: str, path: pulumi.Input[str]) -> pulumi.Input[str]:
@@ -276,16 +277,16 @@ def deploy_statements(args: ReleaseFunctionArgs, scope: Scope) -> list[Statement
         allow("ecs:DescribeServices", "ecs:UpdateService", on=service),
         *follow,
         allow("ecs:DescribeTasks", on=tasks),
-        # ListTasks is authorized on container instances, of which Fargate has none, so the cluster is a condition.
+        # ListTasks is authorized on container instances, which Fargate does not have, so the cluster is a condition.
         allow("ecs:ListTasks", on="*", when={"ArnEquals": {"ecs:cluster": args.cluster.arn}}),
         *register_statements([args.family], scope),
         iam.pass_roles(*args.role_arns, to="ecs-tasks.amazonaws.com"),
     ]
     if args.service_role_arns:
-        # UpdateService names them again.
+        # UpdateService passes them again.
         statements.append(iam.pass_roles(*args.service_role_arns, to="ecs.amazonaws.com"))
     if args.alarm_arns:
-        # For how long ECS watches them.
+        # To find out how long ECS watches them.
         statements.append(allow("cloudwatch:DescribeAlarms", on=list(args.alarm_arns)))
     if args.scalable_target is not None:
         statements.append(allow("application-autoscaling:RegisterScalableTarget", on=args.scalable_target.arn))
@@ -298,8 +299,9 @@ def register_statements(families: Sequence[str], scope: Scope) -> list[Statement
     https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ECS.html
     """
     return [
-        # DescribeTaskDefinition takes no resource. Whether RegisterTaskDefinition can be limited to a family, AWS's
-        # pages contradict each other; a revision runs nothing until a service takes it, with roles that are passed.
+        # DescribeTaskDefinition supports no resource. AWS's pages contradict each other on whether
+        # RegisterTaskDefinition can be limited to a family. A revision runs nothing until a service uses it, with roles
+        # that are passed.
         allow("ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition", on="*"),
         allow(
             "ecs:TagResource",

@@ -1,4 +1,4 @@
-"""How Slipway's functions are made: one archive of code, a handler, a role and a log group each."""
+"""Creates Slipway's Lambda functions: a code archive, a handler, a role and a log group each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slipway import iam
 from slipway.iam import Statement
 
 RUN_MINUTES = 15
-"""What Lambda allows one run. https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+"""Lambda's maximum timeout."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,14 @@ def function(
     child: pulumi.ResourceOptions,
     files: Mapping[str, str] | None = None,
 ) -> LambdaFunction:
-    """A function called `name` that runs `module`'s handler, and may do what `statements` say, and write its log."""
+    """A function `name` that runs the handler of `module`, with the permissions in `statements` and permission to write
+    its log."""
     logs = aws.cloudwatch.LogGroup(
         f"{name}-logs", name=f"/aws/lambda/{name}", retention_in_days=log_retention_days, opts=child
     )
     role, policy = iam.role(
         name,
-        # No condition keys are documented for the role of a function.
+        # AWS documents no condition keys for the role of a function.
         iam.trust("lambda.amazonaws.com"),
         [iam.write_logs(logs.arn), *statements],
         child,
@@ -66,15 +67,15 @@ def function(
 
 
 def code(module: str, files: Mapping[str, str]) -> pulumi.AssetArchive:
-    """The modules that `module` needs and what `files` has, as text: where they are installed does not matter to the
-    preview."""
+    """The modules that `module` needs and the contents of `files`, as text, so that the preview does not depend on
+    where they are installed."""
     texts = {**modules(module), **files}
     return pulumi.AssetArchive({f"release/{name}": pulumi.StringAsset(text) for name, text in sorted(texts.items())})
 
 
 @cache
 def modules(entry: str) -> Mapping[str, str]:
-    """The files of `entry` and of what it imports from its folder, in turn."""
+    """The files of `entry` and of the modules that it imports from its folder, recursively."""
     folder, texts, found = resources.files("slipway.release.function"), dict[str, str](), ["__init__", entry]
     while found:
         name = f"{found.pop()}.py"
@@ -92,7 +93,7 @@ def invoke_on_event(
     function_arn: pulumi.Input[str],
     child: pulumi.ResourceOptions,
 ) -> None:
-    """A rule of EventBridge called `name` that invokes a function, and the right to do so.
+    """An EventBridge rule `name` that invokes a function, and the permission to do so.
 
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
     """

@@ -1,1 +1,1 @@
-"""A service: what its tasks are made of, how they are reached, replaced and scaled."""
+"""A service: its task definition, traffic, deployment and scaling."""

@@ -1,4 +1,4 @@
-"""Service: an ECS service on Fargate whose image belongs to its pipeline, and all else to Pulumi."""
+"""Service: an ECS service on Fargate. The pipeline owns its image, Pulumi owns everything else."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ class Service(pulumi.ComponentResource):
     environment_name: str
     container_name: str
     url: pulumi.Output[str] | None
-    """Where the service answers; a worker does not."""
+    """Address of the service; None for a worker."""
     vpc_id: pulumi.Output[str]
     subnet_ids: pulumi.Output[Sequence[str]]
     log_group_name: pulumi.Output[str]
     task_role_name: pulumi.Output[str]
     security_group_id: pulumi.Output[str]
-    """Security group of the tasks, for rules that let them into a database, say."""
+    """Security group of the tasks, for example to allow them access to a database."""
     release_function: ReleaseFunction
-    """What deploys this service."""
+    """The function that deploys this service."""
     code_deploy: CodeDeploy | None
-    """What CodeDeploy has for this service, where it replaces the tasks."""
+    """CodeDeploy's resources for this service, if CodeDeploy replaces its tasks."""
 
     def __init__(self, name: str, args: ServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Create the service.
 
-        Raises ValueError if `name` cannot be the name of all that is named after the service, if another service of the
-        load balancer has its priority, or if something it refers to is in another Region.
+        Raises ValueError if `name` is not valid for every resource that is named after the service, if another service
+        of the load balancer has its priority, or if something it refers to is in another Region.
         """
         check_name("service", name)
         environment_name = args.environment_name or stack_environment()
@@ -108,7 +108,8 @@ class Service(pulumi.ComponentResource):
         self.register_outputs({output: getattr(self, output) for output in inspect.get_annotations(Service)})
 
     def deploy_statements(self) -> list[Statement]:
-        """What CodePipeline's own action needs to deploy this service; nothing where the release function deploys.
+        """Statements that CodePipeline's own action needs to deploy this service; none if the release function deploys
+        it.
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ECS.html
         """
@@ -126,7 +127,7 @@ class Service(pulumi.ComponentResource):
 def stack_environment() -> str:
     """The stack's name as the name of an environment.
 
-    Raises ValueError where no tag could have it.
+    Raises ValueError if the name cannot be used in a tag.
     """
     name = pulumi.get_stack()
     if not ENVIRONMENT_NAME.fullmatch(name):
@@ -182,7 +183,7 @@ def release_arguments(
 def code_deploy(
     name: str, args: ServiceArgs, parts: Parts, service: aws.ecs.Service, child: pulumi.ResourceOptions
 ) -> CodeDeploy | None:
-    """What CodeDeploy needs to replace the tasks, where it does."""
+    """CodeDeploy's resources, if it replaces the tasks."""
     if not isinstance(args.strategy, CodeDeployBlueGreen) or parts.traffic is None or args.load_balancer is None:
         return None
     return CodeDeploy(

@@ -1,4 +1,5 @@
-"""How the tasks of a service are replaced, in the words of ECS's API, and what of it Pulumi says once."""
+"""Deployment configuration of an ECS service: the document of the ECS API, and the part of it that Pulumi sends when it
+creates the service."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ IGNORED_BY_PULUMI = (
     "alarms",
     "availability_zone_rebalancing",
 )
-"""What the release function alone changes, in one call: a deployment that Pulumi started would mix the new network or
-port with the old revision, and a strategy without the target groups that it needs."""
+"""Properties that only the release function changes, in one call. A deployment started by Pulumi would combine the new
+network or port with the old revision, or a strategy with missing target groups."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class HookRole:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What a service needs, beside what it is given."""
+    """Resources that a service needs in addition to its arguments."""
 
     roles: TaskRoles
     template: aws.ecs.TaskDefinition
@@ -51,18 +52,18 @@ class Parts:
 
     @property
     def needed(self) -> list[pulumi.Resource]:
-        """What must be there before the service, and go after it."""
+        """Resources that must exist before the service, and be deleted after it."""
         hooks = [self.hooks.policy] if self.hooks else []
         return [self.roles.policy, *(self.traffic.ready if self.traffic else []), *hooks]
 
     @property
     def service_role_arns(self) -> list[pulumi.Output[str]]:
-        """Roles that the service itself hands to ECS, to shift traffic and to invoke hooks."""
+        """Roles that the service itself passes to ECS, to shift traffic and to invoke hooks."""
         shifting = self.traffic.infrastructure if self.traffic else None
         return [*([shifting.arn] if shifting else []), *([self.hooks.role.arn] if self.hooks else [])]
 
     def deployment(self, args: ServiceArgs) -> dict[str, Any]:
-        """`deploymentConfiguration` as ECS's API takes it."""
+        """`deploymentConfiguration` in the ECS API."""
         return deployment_configuration(args.strategy, self.alarms.names, self.hooks)
 
 
@@ -75,7 +76,7 @@ def ecs_service(name: str, args: ServiceArgs, parts: Parts, child: pulumi.Resour
         cluster=args.cluster.arn,
         task_definition=parts.template.arn,
         launch_type="FARGATE",
-        # Nothing is released yet, so no task can start: the first release sets the count.
+        # No image is released yet, so no task can start. The first release sets the count.
         desired_count=0,
         deployment_controller=aws.ecs.ServiceDeploymentControllerArgs(type="CODE_DEPLOY" if by_codedeploy else "ECS"),
         **first_deployment(parts.deployment(args)),
@@ -98,13 +99,14 @@ def ecs_service(name: str, args: ServiceArgs, parts: Parts, child: pulumi.Resour
 def deployment_configuration(
     strategy: Strategy, alarm_names: Sequence[pulumi.Input[str]], hooks: HookRole | None
 ) -> dict[str, Any]:
-    """`deploymentConfiguration` as ECS's API takes it; nothing where CodeDeploy deploys.
+    """`deploymentConfiguration` in the ECS API; empty if CodeDeploy deploys.
 
     https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
     """
     if isinstance(strategy, CodeDeployBlueGreen):
         return {}
-    # AWS says of these two that the breaker supports them, and of no other; there the release function breaks off.
+    # AWS documents that the circuit breaker supports only these two. For the others, the release function stops the
+    # deployment.
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-failure-detection.html
     breaker = type(strategy) in (Rolling, BlueGreen)
     result: dict[str, Any] = {
@@ -112,7 +114,7 @@ def deployment_configuration(
         "deploymentCircuitBreaker": {"enable": breaker, "rollback": breaker},
         "alarms": {"alarmNames": list(alarm_names), "enable": bool(alarm_names), "rollback": bool(alarm_names)},
     }
-    # Said of rolling too: hooks of the strategy before would stay, and ECS refuses them with rolling.
+    # Also for rolling: otherwise hooks of the previous strategy would remain, which ECS refuses with rolling.
     result["lifecycleHooks"] = (
         [lifecycle_hook(hook, hooks) for hook in strategy.hooks] if isinstance(strategy, BlueGreen) else []
     )
@@ -129,7 +131,7 @@ def lifecycle_hook(hook: Hook, invoker: HookRole | None) -> dict[str, Any]:
 
 
 def hook_functions(strategy: Strategy) -> dict[str, pulumi.Input[str]]:
-    """The functions of hooks, by the field that each is from."""
+    """The functions of hooks, by field."""
     hooks = strategy.hooks if isinstance(strategy, BlueGreen) else ()
     return {
         f"strategy.hooks[{number}].function_arn": hook.function_arn
@@ -139,21 +141,22 @@ def hook_functions(strategy: Strategy) -> dict[str, pulumi.Input[str]]:
 
 
 def hook_role(name: str, functions: Sequence[pulumi.Input[str]], child: pulumi.ResourceOptions) -> HookRole | None:
-    """The role by which ECS invokes the functions of hooks.
+    """The role with which ECS invokes the functions of hooks.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/blue-green-permissions.html
     """
     if not functions:
         return None
-    # No condition keys are documented for this role.
+    # AWS documents no condition keys for this role.
     invoke = [allow("lambda:InvokeFunction", on=pulumi.Output.all(*functions).apply(lambda arns: sorted(set(arns))))]
     return HookRole(*iam.role(f"{name}-hooks", iam.trust("ecs.amazonaws.com"), invoke, child))
 
 
 def first_deployment(deployment: Mapping[str, Any]) -> dict[str, Any]:
-    """How a service is made: with its strategy, and without bakes and hooks, since there is nothing to wait for yet.
+    """How a service is created: with its strategy, but without bake times and hooks, since there is nothing to wait for
+    yet.
 
-    The release function sets all of it before the first image is deployed.
+    The release function sets the complete configuration before it deploys the first image.
     """
     if not deployment:
         return {"availability_zone_rebalancing": rebalancing(deployment)}
@@ -181,12 +184,12 @@ def first_deployment(deployment: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rebalancing(deployment: Mapping[str, Any]) -> str:
-    """AWS refuses to rebalance where no more than the desired count may run."""
+    """AWS does not allow rebalancing if no more than the desired count may run."""
     return "ENABLED" if deployment.get("maximumPercent", 100) > 100 else "DISABLED"
 
 
 def load_balancer(balancer: Mapping[str, Any]) -> aws.ecs.ServiceLoadBalancerArgs:
-    """A load balancer of ECS's API as the provider takes it."""
+    """A load balancer of the ECS API in the provider's format."""
     advanced = balancer.get("advancedConfiguration")
     return aws.ecs.ServiceLoadBalancerArgs(
         target_group_arn=balancer["targetGroupArn"],

@@ -1,4 +1,4 @@
-"""The task sizes that Fargate knows.
+"""The task sizes that Fargate supports.
 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html
 """
@@ -14,4 +14,4 @@ FARGATE_MEMORY_MIB: dict[int, tuple[int, ...]] = {
     8192: tuple(range(16 * GIB, 60 * GIB + 1, 4 * GIB)),
     16384: tuple(range(32 * GIB, 120 * GIB + 1, 8 * GIB)),
 }
-"""Memory in MiB that each number of CPU units can have."""
+"""Possible memory sizes in MiB for each number of CPU units."""

@@ -1,4 +1,4 @@
-"""How a service scales with its load."""
+"""Auto scaling of a service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slipway.service.args import ServiceArgs
 def scale(
     name: str, args: ServiceArgs, service: aws.ecs.Service, child: pulumi.ResourceOptions
 ) -> aws.appautoscaling.Target | None:
-    """Scale with the load, where there is room between the least and the most tasks."""
+    """Scale with the load, if the maximum is above the minimum."""
     if args.tasks.most == args.tasks.min:
         return None
     target = aws.appautoscaling.Target(
@@ -20,8 +20,8 @@ def scale(
         service_namespace="ecs",
         scalable_dimension="ecs:service:DesiredCount",
         resource_id=concat("service/", args.cluster.name, "/", service.name),
-        # Registering a target moves the count into its bounds at once, and nothing is released yet; the release
-        # function sets the real bounds.
+        # Registering a target moves the task count within its bounds at once, but no image is released yet. The release
+        # function sets the actual bounds.
         min_capacity=0,
         max_capacity=args.tasks.most,
         opts=child.merge(pulumi.ResourceOptions(ignore_changes=["min_capacity", "max_capacity"])),

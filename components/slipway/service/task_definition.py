@@ -1,4 +1,4 @@
-"""The task definition of a service: all that a task is, but the image that releases bring."""
+"""The task definition of a service: everything except the image, which releases supply."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from slipway.iam import Scope, Statement
 from slipway.service.args import INSTEAD, ServiceArgs
 
 UNRELEASED = "unreleased"
-"""The tag that the template names; no such image exists, and nothing ever starts one."""
+"""The image tag in the template. The image does not exist and is never started."""
 LONGEST = 63 * 1024
-"""Bytes of all containers: with the rest, a task definition has 64 KiB."""
+"""Maximum size of the container definitions in bytes. A task definition is limited to 64 KiB."""
 
 
 @dataclass(frozen=True)
 class TaskRoles:
     execution: aws.iam.Role
-    """What ECS itself needs to start a task."""
+    """Role with which ECS starts a task."""
     policy: aws.iam.RolePolicy
     task: aws.iam.Role
-    """What the application may do."""
+    """Role with the application's permissions."""
 
     @property
     def arns(self) -> list[pulumi.Output[str]]:
@@ -37,7 +37,7 @@ class TaskRoles:
 def task_roles(
     name: str, args: ServiceArgs, logs: aws.cloudwatch.LogGroup, scope: Scope, child: pulumi.ResourceOptions
 ) -> TaskRoles:
-    # ECS names no cluster when it assumes a role for a task.
+    # ECS passes no cluster when it assumes a role for a task.
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
     trusted = iam.trust("ecs-tasks.amazonaws.com", scope.only_for(scope.arn("ecs", "*")))
     execution, policy = iam.role(f"{name}-execution", trusted, execution_statements(args, logs), child)
@@ -56,10 +56,10 @@ def template(
     containers: pulumi.Output[str],
     child: pulumi.ResourceOptions,
 ) -> aws.ecs.TaskDefinition:
-    """What a release takes everything from, but the image."""
+    """The task definition that each release copies, except for the image."""
     return aws.ecs.TaskDefinition(
         f"{name}-template",
-        # A family of its own: what is released is a revision of the service's family.
+        # A separate family: released revisions belong to the service's family.
         family=f"{name}-template",
         requires_compatibilities=["FARGATE"],
         network_mode="awsvpc",
@@ -71,15 +71,15 @@ def template(
         execution_role_arn=roles.execution.arn,
         task_role_arn=roles.task.arn,
         container_definitions=containers,
-        # Releases were made from the old revisions; they stay readable.
+        # Old revisions were used for releases, so they are kept.
         skip_destroy=True,
-        # Each change of it is a new one, which a component that is protected must not refuse.
+        # Each change creates a new revision, which `protect` on the component must not prevent.
         opts=child.merge(pulumi.ResourceOptions(protect=False)),
     )
 
 
 def containers(*definitions: Mapping[str, Any]) -> pulumi.Output[str]:
-    """Container definitions as JSON, which fails where a task definition has no room for them."""
+    """Container definitions as JSON, which fails if they are too large for a task definition."""
 
     def fit(text: str) -> str:
         length = len(text.encode())
@@ -94,7 +94,7 @@ def containers(*definitions: Mapping[str, Any]) -> pulumi.Output[str]:
 
 
 def execution_statements(args: ServiceArgs, logs: aws.cloudwatch.LogGroup) -> list[Statement]:
-    """What ECS itself needs to start a task.
+    """Statements that ECS needs to start a task.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
     """
@@ -108,7 +108,7 @@ def container(
     log_group: pulumi.Input[str],
     region: pulumi.Input[str],
 ) -> dict[str, Any]:
-    """The container definition, all but the image that releases bring.
+    """The container definition, except for the image, which releases supply.
 
     https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html
     """
@@ -121,7 +121,7 @@ def container(
         "environment": [{"name": key, "value": value} for key, value in sorted(environment.items())],
         "secrets": [{"name": key, "valueFrom": arn} for key, arn in sorted(secrets.items())],
         "readonlyRootFilesystem": args.read_only_root_filesystem,
-        # An init process passes signals on and reaps children.
+        # An init process forwards signals and reaps children.
         "linuxParameters": {"initProcessEnabled": True},
         "stopTimeout": args.stop_timeout_seconds,
         "logConfiguration": {
@@ -130,7 +130,7 @@ def container(
                 "awslogs-group": log_group,
                 "awslogs-region": region,
                 "awslogs-stream-prefix": args.container_name,
-                # A log that cannot be delivered must not hold up the application.
+                # Logs that cannot be delivered must not block the application.
                 "mode": "non-blocking",
             },
         },

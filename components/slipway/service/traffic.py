@@ -1,4 +1,4 @@
-"""The way from a load balancer to the tasks of a service, whatever strategy replaces them."""
+"""Traffic from a load balancer to the tasks of a service, for every strategy."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from slipway.strategies import BlueGreen
 
 @dataclass(frozen=True)
 class TrafficRouting:
-    """What a service is reached by. Every service has two target groups, of which one has the traffic, so that its
-    strategy can be changed at any time."""
+    """Target groups, listener rules and the infrastructure role of a service. Every service has two target groups, one
+    of which receives the traffic, so that its strategy can be changed at any time."""
 
     target_groups: tuple[aws.lb.TargetGroup, aws.lb.TargetGroup]
     rule: aws.lb.ListenerRule
     test_rule: aws.lb.ListenerRule | None
     infrastructure: aws.iam.Role | None
-    """The role by which ECS shifts the traffic."""
+    """The role with which ECS shifts the traffic."""
     ready: Sequence[pulumi.Resource]
-    """What must be there before the service, and go after it."""
+    """Resources that must exist before the service, and be deleted after it."""
 
     @property
     def target_group_arns(self) -> list[pulumi.Output[str]]:
@@ -36,9 +36,9 @@ class TrafficRouting:
 
 
 def security_group(name: str, args: ServiceArgs, child: pulumi.ResourceOptions) -> aws.ec2.SecurityGroup:
-    """Lets the tasks out, and nobody in."""
+    """Allows all outbound and no inbound traffic of the tasks."""
     tasks = aws.ec2.SecurityGroup(f"{name}-tasks", description=f"Tasks of {name}", vpc_id=args.vpc_id, opts=child)
-    # Images, logs, secrets, and whatever the application calls.
+    # For images, logs, secrets, and everything that the application calls.
     aws.vpc.SecurityGroupEgressRule(
         f"{name}-out",
         security_group_id=tasks.id,
@@ -58,9 +58,9 @@ def attach(
     tasks: aws.ec2.SecurityGroup,
     child: pulumi.ResourceOptions,
 ) -> TrafficRouting:
-    """The way from the load balancer to the tasks, and no other way in."""
+    """Allows traffic from the load balancer to the tasks, and nothing else."""
     aws.vpc.SecurityGroupIngressRule(
-        # By its port: when that changes, the old rule stays until the tasks that listen there are gone.
+        # Named after the port: when it changes, the old rule stays until the tasks that listen there are gone.
         f"{name}-in-{port}",
         security_group_id=tasks.id,
         description="Load balancer",
@@ -103,14 +103,14 @@ def attach(
 def target_group(name: str, letter: str, args: ServiceArgs, child: pulumi.ResourceOptions) -> aws.lb.TargetGroup:
     return aws.lb.TargetGroup(
         f"{name}-tg-{letter}",
-        # A group that is replaced stands beside the old one for a while, and its name takes 32 characters in all.
+        # A replacement group exists next to the old one for a while, and its name is limited to 32 characters.
         name_prefix=f"{name[:4].rstrip('-')}-{letter}",
         vpc_id=args.vpc_id,
         target_type="ip",
         protocol="HTTP",
-        # Each task is registered with its own port; this one is never used, and changing it would replace the group.
+        # Each task is registered with its own port. This one is never used, and changing it would replace the group.
         port=80,
-        # A task that is stopped has this long to finish its requests, so no longer is needed here.
+        # A stopping task has this long to finish its requests, so no longer delay is needed.
         deregistration_delay=args.stop_timeout_seconds,
         health_check=aws.lb.TargetGroupHealthCheckArgs(
             path=args.health_path, matcher="200", interval=15, timeout=5, healthy_threshold=2, unhealthy_threshold=3
@@ -126,8 +126,8 @@ def listener_rule(
     groups: Sequence[aws.lb.TargetGroup],
     child: pulumi.ResourceOptions,
 ) -> aws.lb.ListenerRule:
-    """Forwards to both groups, at first with all weight on one: ECS refuses to shift traffic to a group that its rule
-    does not name."""
+    """Forwards to both groups, initially with all weight on one. ECS refuses to shift traffic to a group that is not in
+    the rule."""
     return aws.lb.ListenerRule(
         name,
         listener_arn=listener_arn,
@@ -148,18 +148,18 @@ def listener_rule(
                 ),
             )
         ],
-        # From the first shift on, whoever deploys owns where the traffic goes.
+        # From the first shift on, ECS or CodeDeploy owns the weights.
         opts=child.merge(pulumi.ResourceOptions(ignore_changes=["actions"])),
     )
 
 
 def shift_statements(target_groups: Sequence[pulumi.Input[str]], rules: Sequence[pulumi.Input[str]]) -> list[Statement]:
-    """What ECS needs to shift traffic between these groups by these rules.
+    """Statements that ECS needs to shift traffic between these groups with these rules.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/AmazonECSInfrastructureRolePolicyForLoadBalancers.html
     """
     return [
-        # These take no resource.
+        # These actions support no resource.
         allow(
             "elasticloadbalancing:DescribeListeners",
             "elasticloadbalancing:DescribeRules",
@@ -173,7 +173,7 @@ def shift_statements(target_groups: Sequence[pulumi.Input[str]], rules: Sequence
 
 
 def load_balancers(args: ServiceArgs, traffic: TrafficRouting | None) -> list[dict[str, Any]]:
-    """The service's load balancers, as ECS's API takes them."""
+    """The service's load balancers in the format of the ECS API."""
     if traffic is None:
         return []
     first, second = traffic.target_group_arns
@@ -196,7 +196,7 @@ def load_balancers(args: ServiceArgs, traffic: TrafficRouting | None) -> list[di
 def error_alarm(
     name: str, args: ServiceArgs, balancer: LoadBalancer, traffic: TrafficRouting, child: pulumi.ResourceOptions
 ) -> aws.cloudwatch.MetricAlarm | None:
-    """Goes off when too many requests to either target group fail, so also when only the new tasks' do."""
+    """Goes off if too many requests to either target group fail, so also if only the new tasks fail."""
     if args.error_alarm is None:
         return None
     queries = []
@@ -217,7 +217,7 @@ def error_alarm(
         comparison_operator="GreaterThanThreshold",
         threshold=args.error_alarm.percent,
         evaluation_periods=args.error_alarm.minutes,
-        # No requests are no errors: an alarm without data would never go off, nor back.
+        # No requests means no errors: an alarm without data would never go off or recover.
         treat_missing_data="notBreaching",
         metric_queries=[
             *queries,
@@ -234,16 +234,16 @@ def error_alarm(
 
 @dataclass(frozen=True)
 class Alarms:
-    """The alarms that are watched in a deployment."""
+    """The alarms that are watched during a deployment."""
 
     names: Sequence[pulumi.Input[str]]
     arns: Sequence[pulumi.Input[str]]
     minutes: int
-    """How long the service's own alarm is watched after the tasks run."""
+    """Minutes for which the service's own alarm is watched after the tasks are running."""
 
 
 def watched(args: ServiceArgs, own: aws.cloudwatch.MetricAlarm | None, scope: Scope) -> Alarms:
-    """The service's own alarm, and those that it is given."""
+    """The service's own alarm and the alarms in its arguments."""
     given = [scope.arn("cloudwatch", concat("alarm:", alarm)) for alarm in args.alarm_names]
     return Alarms(
         names=[*([own.name] if own else []), *args.alarm_names],

@@ -1,5 +1,5 @@
-"""The release function: the only thing that deploys a service.
+"""The release function: only it deploys a service.
 
-It makes the service what its release state says, with as many calls as that takes. Whoever calls it, and however often,
-it does the same: it looks at what is, compares it with what should be, and takes one step.
+It brings the service to its release state, in as many invocations as necessary. Each invocation does the same, no
+matter who invokes it and how often: it compares the actual state with the desired state, and takes one step.
 """

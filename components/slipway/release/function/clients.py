@@ -1,4 +1,4 @@
-"""Clients of AWS."""
+"""AWS clients."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from botocore.config import Config
 
 
 def client(service: str) -> Any:
-    # The standard mode tries again, with growing waits, what was throttled or cut.
+    # The standard mode retries throttled and interrupted calls, with increasing delays.
     return boto3.client(service, config=Config(retries={"mode": "standard", "max_attempts": 6}))
 
 
 def client_without_retries(service: str) -> Any:
-    """For what must not be sent twice without a look in between: a deployment that was overtaken meanwhile would start
-    again."""
+    """For calls that must not be repeated without a check in between: a deployment that was superseded in the meantime
+    would start again."""
     return boto3.client(service, config=Config(retries={"mode": "standard", "total_max_attempts": 1}))

@@ -1,4 +1,4 @@
-"""A service whose tasks CodeDeploy replaces: a second set of tasks, to which it shifts the traffic.
+"""A service whose tasks CodeDeploy replaces: it starts a second set of tasks, and shifts the traffic to it.
 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-bluegreen.html
 """
@@ -22,9 +22,9 @@ from .task_definitions import short
 UNDER_WAY = ["Created", "Queued", "InProgress", "Baking", "Ready"]
 FAILED = ["Failed", "Stopped"]
 ROLLBACK = "codeDeployRollback"
-"""Creator of the deployments by which CodeDeploy rolls back."""
+"""Creator of the deployments with which CodeDeploy rolls back."""
 REMEMBERED_SECONDS = 86_400
-"""Deployments that began earlier are over, whatever became of them."""
+"""Deployments that began earlier than this have ended."""
 
 
 class CodeDeployDeployments(Service):
@@ -44,7 +44,7 @@ class CodeDeployDeployments(Service):
         self.codedeploy, self.group = codedeploy, group
 
     def artifact(self, settings: Settings, image: Image) -> bytes:
-        """What CodePipeline's action deploys: the newest template with an image, as three files in a zip.
+        """The artifact for CodePipeline's action: the newest template with an image, as three files in a zip archive.
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/file-reference.html
         """
@@ -97,7 +97,8 @@ class CodeDeployDeployments(Service):
         return Waiting(f"asked CodeDeploy to deploy {short(revision)}")
 
     def restart(self, state: State, before: float) -> bool:
-        """Start new tasks of what runs, if the running ones were started before that time; whether it did."""
+        """Start new tasks of the running revision if the current ones were started before that time. Returns whether it
+        did."""
         primary = self._primary(self.describe())
         if primary is None or seconds(primary["createdAt"]) >= before or self._deployments(UNDER_WAY):
             return False
@@ -114,18 +115,18 @@ class CodeDeployDeployments(Service):
         return self.definitions.same(found, definition) and network_of(settings, network)
 
     def _failed(self, definition: dict[str, Any], goal: Goal) -> dict[str, Any] | None:
-        """The newest deployment that failed since the goal was set, if it was to the goal."""
+        """The newest deployment if it failed, and was created for this goal after the goal was set."""
         deployments = [self._deployment(id) for id in self._deployments(FAILED, since=goal.after)]
         later = [d for d in deployments if seconds(d["createTime"]) > goal.after and d.get("creator") != ROLLBACK]
         newest = max(later, key=lambda d: seconds(d["createTime"]), default=None)
         if newest is None:
             return None
         target = self._target(newest)
-        # What CodePipeline's action deployed is kept elsewhere; it is the release's own.
+        # The revision that CodePipeline's action deployed is stored elsewhere; it belongs to the release.
         return newest if target is None or goal.any_settings or self.definitions.same(target, definition) else None
 
     def _target(self, deployment: dict[str, Any]) -> str | None:
-        """The task definition that a deployment brings, where CodeDeploy keeps it."""
+        """The task definition of a deployment, from where CodeDeploy stores it."""
         revision = deployment.get("revision", {})
         content = revision.get("appSpecContent", revision.get("string", {})).get("content", "")
         try:
@@ -152,11 +153,11 @@ class CodeDeployDeployments(Service):
         image: Image,
     ) -> Progress:
         progress = self._count(service, settings, state, primary["taskDefinition"], image)
-        # Running is not enough: outside of a deployment nobody waits for health checks.
+        # Running is not enough: outside a deployment, nobody waits for health checks.
         # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_TaskSet.html
         if isinstance(progress, Live) and primary["stabilityStatus"] != "STEADY_STATE":
             progress = Waiting(f"waiting for {tasks(service['desiredCount'])} to be healthy")
-        # Nothing rolls back tasks that are started outside of a deployment, as those of the first release are.
+        # Nobody rolls back tasks that start outside a deployment, like those of the first release.
         failing = isinstance(progress, Waiting) and service["desiredCount"] > 0
         since = state.claim.since if state.claim and state.claim.active else goal.after
         if failing and self._failure_threshold_reached(primary["taskDefinition"], service["desiredCount"], since):
@@ -167,7 +168,7 @@ class CodeDeployDeployments(Service):
     def _failure(
         self, deployment: dict[str, Any], service: dict[str, Any], definition: dict[str, Any], image: Image
     ) -> Broken:
-        """Why a deployment failed, in CodeDeploy's own words; what ran before is the primary task set again."""
+        """Why a deployment failed, as CodeDeploy reports it. The previous task set is primary again."""
         error = deployment.get("errorInformation", {})
         target = self.definitions.register(definition)
         reasons = [error.get("message"), deployment.get("rollbackInfo", {}).get("rollbackMessage")]
@@ -200,13 +201,13 @@ class CodeDeployDeployments(Service):
         service = {"TargetService": {"Type": "AWS::ECS::Service", "Properties": properties}}
         return {"version": 0.0, "Resources": [service]}
 
-    # What CodeDeploy and ECS show
+    # What CodeDeploy and ECS report
 
     def _deployments(self, statuses: list[str] | None = None, since: float = 0) -> list[str]:
-        """Ids of deployments of the group, in no order that is documented."""
+        """IDs of the group's deployments. Their order is not documented."""
         ids: list[str] = []
         only = {"includeOnlyStatuses": statuses} if statuses else {}
-        # Whole seconds: a datetime rounds to microseconds, which may be later than the time it is made from.
+        # Whole seconds: a datetime rounds to microseconds, which can be later than the original time.
         span = {"createTimeRange": {"start": datetime.fromtimestamp(int(since), UTC)}} if since else {}
         pages = self.codedeploy.get_paginator("list_deployments")
         for page in pages.paginate(**self.group, **only, **span):

@@ -1,8 +1,8 @@
-"""What crosses a seam: between the program and its functions, and between one run of a function and the next.
+"""Data that the program exchanges with its functions, and one invocation of a function with the next.
 
-Both sides import this module, so each name and each form is written once. It needs nothing but the standard library.
-Reading is forgiving: a key that is not known is left out, and one that is missing takes its default, since for a while
-an older side talks to a newer one in every upgrade.
+Both sides import this module, so each name and format is defined once. It needs only the standard library. Reading is
+tolerant, because during an upgrade an older side exchanges data with a newer one: unknown keys are ignored, and missing
+ones take their defaults.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 IMAGE_PLACEHOLDER = "IMAGE1_NAME"
-"""Stands for the image in the task definition that CodePipeline registers for CodeDeploy, as `<IMAGE1_NAME>`."""
+"""Placeholder for the image in the task definition that CodePipeline registers for CodeDeploy, as `<IMAGE1_NAME>`."""
 
 
 @dataclass(frozen=True)
@@ -49,24 +49,24 @@ class Image:
 
 @dataclass(frozen=True)
 class FunctionEnvironment:
-    """Environment variables of the release function; each is called as its field, in capitals."""
+    """Environment variables of the release function. Each has the name of its field, in capitals."""
 
     cluster: str
     service: str
     family: str
     """Family of the released task definitions."""
     container: str
-    """Container that a release brings an image for."""
+    """Container whose image a release replaces."""
     environment: str
     repository_url: str
     keep_verified: int
     table: str
-    """DynamoDB table of the release state."""
+    """DynamoDB table with the release state."""
     settings_sha256: str
-    """Of the settings that Pulumi wrote last. Whoever may invoke the function cannot change it."""
+    """Hash of the settings that Pulumi wrote last. A principal that can only invoke the function cannot change it."""
     service_url: str = ""
     codedeploy_group: str = ""
-    """Application and deployment group of CodeDeploy, where CodeDeploy replaces the tasks."""
+    """CodeDeploy application and deployment group, if CodeDeploy replaces the tasks."""
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Self:
@@ -76,26 +76,26 @@ class FunctionEnvironment:
 
 @dataclass(frozen=True)
 class Settings:
-    """What Pulumi owns of a service: everything but its image."""
+    """The settings of a service, which Pulumi owns: everything except its image."""
 
     template: str
-    """ARN of the task definition that a release takes everything from, but the image."""
+    """ARN of the task definition that each release copies, except for the image."""
     minimum: int
-    """Tasks to run at least."""
+    """Minimum number of tasks."""
     maximum: int
-    """Tasks to run at most; more than the minimum when the service scales by itself."""
+    """Maximum number of tasks. Above the minimum if the service scales automatically."""
     deadline_minutes: int
-    """Minutes a deployment may take; the time that ECS watches alarms for comes on top."""
+    """Minutes that a deployment may take, not counting the time for which ECS watches alarms."""
     subnets: list[str]
     security_groups: list[str]
-    """Of the tasks."""
+    """Security groups of the tasks."""
     load_balancers: list[dict[str, Any]]
-    """The target group with the container and the port that it reaches, as UpdateService takes it; where ECS shifts
-    traffic, with the group beside it, the rules and the role. None for a service that answers no requests."""
+    """The target group with its container and port, in UpdateService's format. If ECS shifts traffic, also the
+    alternate target group, the rules and the role. Empty for a worker."""
     target_groups: list[str]
-    """The two groups of the service, of which one has the traffic."""
+    """The two target groups of the service, one of which receives the traffic."""
     deployment: dict[str, Any]
-    """How ECS replaces tasks, `deploymentConfiguration` as UpdateService takes it; nothing where CodeDeploy does."""
+    """`deploymentConfiguration` in UpdateService's format; empty if CodeDeploy replaces the tasks."""
     availability_zone_rebalancing: str
 
     @property
@@ -108,12 +108,12 @@ class Settings:
 
     @property
     def shifts_traffic(self) -> bool:
-        """Whether ECS's strategy is another than rolling."""
+        """Whether ECS uses a strategy other than rolling."""
         return bool(self.deployment.get("strategy", "ROLLING") != "ROLLING")
 
 
 def settings_text(settings: object) -> str:
-    """Settings as they are hashed and kept: the same settings are the same text."""
+    """The text of settings for hashing and storing: equal settings have equal text."""
     return json.dumps(settings, sort_keys=True)
 
 
@@ -123,7 +123,7 @@ def sha256(text: str) -> str:
 
 @dataclass(frozen=True)
 class Rollout:
-    """What `pulumi up` invokes the function with: the settings, and which of several runs this is."""
+    """The payload of an invocation by `pulumi up`: the settings, and which of several invocations this is."""
 
     settings: dict[str, Any]
     part: int = 1
@@ -131,7 +131,7 @@ class Rollout:
 
 
 class Step(StrEnum):
-    """What an action of a pipeline asks a function for."""
+    """The step that a pipeline action requests from a function."""
 
     INSPECT = "inspect"
     PREPARE = "prepare"
@@ -147,9 +147,9 @@ class UserParameters:
     pipeline: str
     execution: str
     commit: str
-    """What the source action took: the id of a commit, or what else a source has."""
+    """The revision from the source action: a commit ID, or the equivalent for another source."""
     digest: str | None = None
-    """Digest that was approved, or that passed the scan gate; None where nobody looked."""
+    """Digest that was approved or passed the scan gate; None without either."""
     tests: str | None = None
     """CodeBuild project that tests the release."""
 
@@ -165,14 +165,14 @@ class Exported(StrEnum):
 
 
 TEST_VARIABLES = ("COMMIT_ID", "ENVIRONMENT", "IMAGE_DIGEST", "PIPELINE_EXECUTION_ID", "SERVICE_URL")
-"""Environment variables that the tests of a stage have."""
+"""Environment variables of the tests of a stage."""
 
 
 # Between one run of the function and the next
 
 
 class Phase(StrEnum):
-    """Where a release is. release.py has the transitions."""
+    """The phase of a release. The transitions are in release.py."""
 
     DEPLOYING = "deploying"
     TESTING = "testing"
@@ -183,29 +183,29 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class Claim:
-    """An action of a pipeline brings an image. It counts while its phase is deploying or testing and its action is in
-    progress; so whatever ends the action takes the image with it."""
+    """The record that a pipeline action is releasing an image. It is active while its phase is deploying or testing and
+    its action is in progress, so whatever ends the action also ends the claim."""
 
     image: Image
     commit: str
     execution: str
     pipeline: str
     action: str
-    """`actionExecutionId`: a retry of a stage keeps the id of its execution, and has actions of its own."""
+    """`actionExecutionId`. A retry of a stage keeps the execution ID, but has new action IDs."""
     began: float
     """When the action began, by CodePipeline's clock."""
     phase: Phase = Phase.DEPLOYING
     since: float = 0
-    """When the phase began, by the function's clock: how long it takes is measured from here."""
+    """When the phase began, by the function's clock. The duration is measured from here."""
     after: float = 0
-    """When the newest deployment was created that there was before this phase, by the clock of who deploys. A later
-    one that fails is this phase's failure; an earlier one is tried again."""
+    """When the newest deployment before this phase was created, by the clock of ECS or CodeDeploy. A later deployment
+    that fails is this phase's failure; an earlier one is retried."""
     fallback: str = ""
-    """Task definition in which the last verified image ran when the release began."""
+    """Task definition with which the last verified image ran when the release began."""
     stage: str = ""
-    """Stage of the pipeline, where several of its actions bring the image one after the other (CodeDeploy)."""
+    """Stage of the pipeline, if several of its actions release the image one after the other (CodeDeploy)."""
     build: str = ""
-    """Build of CodeBuild that tests the release, once it has begun."""
+    """ID of the CodeBuild build that tests the release, once it has started."""
     reason: str = ""
     """Why the release failed."""
     who: str = ""
@@ -226,23 +226,23 @@ class Verified:
     commit: str
     execution: str = ""
     slots: list[tuple[str, int]] = field(default_factory=list)
-    """The digests verified last, newest first, each with the number of the tag that keeps it from expiring."""
+    """The last verified digests, newest first, each with the number of the tag that keeps it from expiring."""
 
 
 @dataclass(frozen=True)
 class State:
-    """The release state of an environment, as one item of its table has it: each read is a snapshot."""
+    """The release state of an environment, stored as one item of its table: each read is a snapshot."""
 
     version: int = 0
     settings: Settings | None = None
     claim: Claim | None = None
     verified: Verified | None = None
     rollout_after: float = 0
-    """`Claim.after`, for the `pulumi up` that began last."""
+    """Like `Claim.after`, for the latest `pulumi up`."""
     live_settings: str = ""
-    """Hash of the settings that a `pulumi up` saw live last: whoever finds older ones brings these again."""
+    """Hash of the settings that a `pulumi up` last saw live. A run that finds older settings deploys these again."""
     bounds: tuple[int, int] | None = None
-    """The bounds of scaling that were set last; somebody else may have moved them since."""
+    """The scaling bounds that were set last. Somebody may have changed them since."""
 
 
 # Reading and writing JSON
@@ -264,16 +264,16 @@ def encode(value: Any) -> Any:
 
 
 def decode(kind: type[T], value: object) -> T:
-    """A value of this module from plain JSON types. Raises ValueError if that is not possible."""
+    """A value of this module from plain JSON types. Raises ValueError if it is invalid."""
     decoder: Callable[[Any], T] = _decoder(typing.cast(Any, kind))
     decoded = decoder(value)
     return decoded
 
 
 def document(kind: type, /, **values: Any) -> dict[str, Any]:
-    """The JSON object of a `kind`, of values that may be Outputs.
+    """The JSON object for a `kind`. Its values may be Outputs.
 
-    Raises TypeError for a name that `kind` lacks, and for one that is missing.
+    Raises TypeError for an unknown or a missing name.
     """
     names = {f.name for f in fields(kind)}
     needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
@@ -283,13 +283,13 @@ def document(kind: type, /, **values: Any) -> dict[str, Any]:
 
 
 def variables(**values: Any) -> dict[str, Any]:
-    """Environment variables of the release function, of values that may be Outputs."""
+    """Environment variables of the release function. The values may be Outputs."""
     return {name.upper(): value for name, value in document(FunctionEnvironment, **values).items()}
 
 
 @cache
 def _decoder(kind: Any) -> Callable[[Any], Any]:
-    """What turns plain JSON types into a `kind`; found once for each, since a state is read at each look."""
+    """The decoder from plain JSON types to a `kind`. It is cached, since the state is read often."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         inner = _decoder(next(each for each in arguments if each is not type(None)))
@@ -331,7 +331,7 @@ def _decode_tuple(items: list[Callable[[Any], Any]], value: Any) -> Any:
 
 @cache
 def _fields(kind: type) -> list[tuple[str, Callable[[Any], Any], bool]]:
-    """Name, decoder and whether it must be there, of each field."""
+    """Name, decoder and whether it is required, for each field."""
     hints = typing.get_type_hints(kind)
     needed = [each.default is MISSING and each.default_factory is MISSING for each in fields(kind)]
     return [(each.name, _decoder(hints[each.name]), must) for each, must in zip(fields(kind), needed, strict=True)]

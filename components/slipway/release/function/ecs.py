@@ -1,4 +1,4 @@
-"""A service whose tasks ECS replaces by itself: rolling, blue/green, canary or linear."""
+"""A service whose tasks ECS replaces itself: rolling, blue/green, canary or linear."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNDER_WAY = ("PENDING", "IN_PROGRESS", "STOP_REQUESTED")
 ROLLING_BACK = ("ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS")
 RULES = ("productionListenerRule", "testListenerRule", "roleArn")
 SHOWN_SECONDS = 60
-"""How long ECS may take to list a deployment that was just started."""
+"""How long it may take until ECS lists a new deployment."""
 
 
 class EcsDeployments(Service):
@@ -38,7 +38,7 @@ class EcsDeployments(Service):
         super().__init__(ecs, autoscaling, table, images, names)
         self.cloudwatch = cloudwatch
         self._asked: tuple[str, float] | None = None
-        """The newest deployment when this run started another, and when that was."""
+        """The newest deployment when this run started another one, and the time of that."""
 
     def newest_created(self) -> float:
         newest = self._newest_deployment()
@@ -61,7 +61,7 @@ class EcsDeployments(Service):
                 return self.definitions.is_released(found) and self.definitions.image(found) == str(image)
             return self._serves(revision, definition, settings)
 
-        # ECS keeps the deployments of 90 days, so a service that nobody touched has none.
+        # ECS keeps deployments for 90 days, so a service without changes has none.
         # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/view-service-deployment.html
         if newest is None:
             running = service.get("currentServiceRevisions", [])
@@ -72,13 +72,13 @@ class EcsDeployments(Service):
         status, back = newest["status"], newest.get("rollback", {}).get("serviceRevisionArn")
         target = newest["targetServiceRevision"]["arn"]
         if serves(target):
-            # A rollback counts from when ECS says where it goes to.
+            # A rollback counts once ECS reports its target.
             if status in UNDER_WAY or (status == "ROLLBACK_REQUESTED" and not back):
                 return self._under_way(newest, settings)
             if status == "SUCCESSFUL":
                 return self._settle(service, settings, state, goal, target, image)
         if status in ROLLING_BACK and (goal.any_settings or not serves(target)) and not self._is_late(newest, settings):
-            # Also where it goes elsewhere: a call now would break the rollback off.
+            # Even if its target is another revision: a call now would interrupt the rollback.
             return Waiting("ECS is rolling back")
         later = seconds(newest["createdAt"]) > goal.after
         if status == "ROLLBACK_SUCCESSFUL" and serves(back) and (goal.any_settings or not (later and serves(target))):
@@ -104,7 +104,7 @@ class EcsDeployments(Service):
         return (newest["serviceDeploymentArn"] if newest else "") == before
 
     def _serves(self, revision: str, definition: dict[str, Any], settings: Settings) -> bool:
-        """Whether a revision of the service has this task definition, and the settings' network and load balancers.
+        """Whether a service revision has this task definition, and the network and load balancers of the settings.
 
         https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceRevision.html
         """
@@ -134,7 +134,7 @@ class EcsDeployments(Service):
         retry: bool = False,
         fallback: str = "",
     ) -> Progress:
-        """One call that changes all that makes ECS deploy, so that no deployment mixes old settings with new."""
+        """One call with everything that makes ECS deploy, so that no deployment combines old and new settings."""
         self._check_sdk(settings)
         migrating = self._migrate(service, settings, newest, goal)
         if migrating is not None:
@@ -149,11 +149,11 @@ class EcsDeployments(Service):
             networkConfiguration={"awsvpcConfiguration": network},
             deploymentConfiguration=settings.deployment,
             availabilityZoneRebalancing=settings.availability_zone_rebalancing,
-            # What failed before is tried again; ECS would not start what it has already.
+            # A deployment that failed is retried, but ECS would not start a revision that it already has.
             forceNewDeployment=retry,
-            # A count that scaling changes meanwhile is left alone.
+            # A count that scaling changes in the meantime is kept.
             **({} if count == service["desiredCount"] else {"desiredCount": count}),
-            # Of its two target groups ECS takes the one without traffic, as long as no call names one.
+            # ECS chooses the target group without traffic, as long as the call names none.
             # https://github.com/hashicorp/terraform-provider-aws/issues/45678
             **(
                 {}
@@ -168,7 +168,8 @@ class EcsDeployments(Service):
         self._update_service(**changes)
 
     def restart(self, state: State, before: float) -> bool:
-        """Start new tasks of what runs, if the running ones were deployed before that time; whether it did."""
+        """Start new tasks of the running revision if the current ones were deployed before that time. Returns whether
+        it did."""
         newest = self._newest_deployment()
         if newest is not None and seconds(newest["createdAt"]) >= before:
             return False
@@ -182,10 +183,10 @@ class EcsDeployments(Service):
     def _migrate(
         self, service: dict[str, Any], settings: Settings, newest: dict[str, Any] | None, goal: Goal
     ) -> Progress | None:
-        """What comes before a change between rolling and a strategy that shifts traffic; None when it may be made.
+        """The step before a change between rolling and a strategy that shifts traffic; None if the change can be made.
 
-        No deployment may be under way; and before the traffic can be shifted, the service gets its load balancers'
-        advanced configuration in a rolling deployment of what it runs.
+        No deployment may be in progress. Before traffic can be shifted, a rolling deployment of the running revision
+        gives the service the advanced configuration of its load balancers.
         https://docs.aws.amazon.com/AmazonECS/latest/developerguide/migrate-deployment-strategies.html
         """
         shifts = service["deploymentConfiguration"].get("strategy", "ROLLING") != "ROLLING"
@@ -207,9 +208,10 @@ class EcsDeployments(Service):
     def _load_balancers(
         self, service: dict[str, Any], settings: Settings, newest: dict[str, Any] | None
     ) -> list[dict[str, Any]]:
-        """As the settings say, but so that the traffic stays where it is until ECS shifts it.
+        """The load balancers of the settings, but with the current target group, so that the traffic stays there until
+        ECS shifts it.
 
-        Where a call names load balancers, ECS puts the new tasks into the group that is named first.
+        If a call passes load balancers, ECS registers the new tasks with the target group that is named first.
         """
         serving = self._serving_group(service, newest)
         if serving not in settings.target_groups:
@@ -225,7 +227,7 @@ class EcsDeployments(Service):
         return balancers
 
     def _serving_group(self, service: dict[str, Any], newest: dict[str, Any] | None) -> str | None:
-        """The target group of the revision in service: of the one before, while a deployment is under way."""
+        """The target group of the revision in service, which during a deployment is the previous one."""
         revisions = service.get("currentServiceRevisions", [])
         if newest is not None and newest["status"] in UNDER_WAY:
             revisions = newest.get("sourceServiceRevisions", []) or revisions
@@ -244,14 +246,14 @@ class EcsDeployments(Service):
                 arn = newest["serviceDeploymentArn"]
                 self.ecs.stop_service_deployment(serviceDeploymentArn=arn, stopType="ROLLBACK")
             except self.ecs.exceptions.ConflictException:
-                pass  # it is being stopped already
+                pass  # it is already being stopped
         revision = newest["targetServiceRevision"]
         running, requested = revision["runningTaskCount"], revision["requestedTaskCount"]
         message = f"{running} of {requested} tasks of {short(self._target(newest))} running"
         return Waiting(message + stage(newest))
 
     def _is_late(self, deployment: dict[str, Any], settings: Settings) -> bool:
-        """Whether a deployment, or its rollback, takes longer than it may."""
+        """Whether a deployment or its rollback is past its deadline."""
         rollback = deployment.get("rollback", {}).get("startedAt")
         age = time.time() - seconds(rollback or deployment["createdAt"])
         if age <= settings.deadline_minutes * 60:
@@ -259,13 +261,13 @@ class EcsDeployments(Service):
         if rollback:
             return True
         configuration = deployment.get("deploymentConfiguration", {})
-        # A deployment goes by the timers that it began with, and the deadline is of the newest settings.
+        # A deployment keeps the timers with which it began, but the deadline is that of the newest settings.
         timed = not settings.deployment or has(configuration, settings.deployment)
         return timed and age > 60 * (settings.deadline_minutes + self._alarm_minutes(configuration))
 
     def _alarm_minutes(self, configuration: dict[str, Any]) -> float:
-        """How long ECS watches the alarms of a deployment after its tasks run: it follows from their evaluation
-        periods, and the longest counts.
+        """How long ECS watches the alarms of a deployment after its tasks are running: the longest of the alarms'
+        evaluation periods.
 
         https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-alarm-failure.html
         """
@@ -276,7 +278,7 @@ class EcsDeployments(Service):
         return max((watched_minutes(alarm) for alarm in answer["MetricAlarms"]), default=0)
 
     def _deployment_failure_threshold_reached(self, deployment: dict[str, Any], settings: Settings) -> bool:
-        """Whether a deployment that ECS's circuit breaker does not watch has failed all the same."""
+        """Whether a deployment that ECS's circuit breaker does not watch has failed."""
         configuration = deployment.get("deploymentConfiguration") or settings.deployment
         if configuration.get("deploymentCircuitBreaker", {}).get("enable"):
             return False
@@ -286,13 +288,13 @@ class EcsDeployments(Service):
     def _settle(
         self, service: dict[str, Any], settings: Settings, state: State, goal: Goal, revision: str, image: Image
     ) -> Progress:
-        """The deployment is over: check what runs, and set what needs no deployment."""
+        """The deployment has ended: check what runs, and set what needs no deployment."""
         shown = self._service_revision(revision).get("containerImages", [])
         digests = {i.get("imageDigest") for i in shown if i["containerName"] == self.names.container} - {None}
         if digests and digests != {image.digest} and not digests <= self.images.platforms(image.digest):
             return Broken(f"ECS runs the image {sorted(map(str, digests))}, not {image.digest}")
         if service["desiredCount"] == 0:
-            # Only in a deployment ECS notices that tasks do not start.
+            # ECS notices only during a deployment that tasks do not start.
             definition = self.definitions.released(settings, str(image))
             return self._update(service, settings, state, definition, self._newest_deployment(), goal, retry=True)
         if not goal.any_settings and not has(service["deploymentConfiguration"], settings.deployment):
@@ -307,7 +309,7 @@ class EcsDeployments(Service):
         return self._count(service, settings, state, service["taskDefinition"], image)
 
     def _check_sdk(self, settings: Settings) -> None:
-        """An SDK that does not know a part of the settings would drop it from answers, and each look would deploy
+        """An SDK that does not know some of the settings would drop them from responses, and every run would deploy
         again."""
         shape = self.ecs.meta.service_model.shape_for("DeploymentConfiguration")
         if strangers := unknown(shape, settings.deployment):
@@ -319,7 +321,7 @@ class EcsDeployments(Service):
                 "runtime"
             )
 
-    # What ECS shows
+    # What ECS reports
 
     def _newest_deployment(self) -> dict[str, Any] | None:
         briefs: list[dict[str, Any]] = []
@@ -345,7 +347,7 @@ class EcsDeployments(Service):
         return str(self._service_revision(deployment["targetServiceRevision"]["arn"])["taskDefinition"])
 
     def _failure(self, deployment: dict[str, Any], settings: Settings, image: Image | None) -> Broken:
-        """Why a deployment failed, in ECS's own words, and what ECS does about it."""
+        """Why a deployment failed, as ECS reports it, and what ECS does about it."""
         target, created = self._target(deployment), seconds(deployment["createdAt"])
         rollback = deployment.get("rollback", {})
         reasons = [deployment.get("statusReason"), rollback.get("reason")]
@@ -356,7 +358,7 @@ class EcsDeployments(Service):
         why = joined(reasons) or "ECS gave no reason"
         message = f"the deployment of {short(target)} failed ({deployment['status']}): {why}."
         ended = rollback.get("startedAt") or deployment.get("stoppedAt") or time.time()
-        # A second less, since AWS's times are rounded.
+        # One second less, because AWS rounds times.
         if seconds(ended) - created >= settings.deadline_minutes * 60 - 1:
             message = f"it did not finish within its {settings.deadline_minutes} minutes and was stopped; {message}"
         sources = self._released([r["arn"] for r in deployment.get("sourceServiceRevisions", [])])
@@ -369,20 +371,21 @@ class EcsDeployments(Service):
         )
 
     def _runs_on(self, image: Image | None, revisions: list[str], known: bool) -> bool:
-        """Whether it is the settings that failed: the revisions before, in and after the deployment all carry the
-        image, and tasks of it run (at a count of zero, ECS calls the deployment of a crashing image successful)."""
+        """Whether the settings failed: the revisions before, in and after the deployment all have the image, and tasks
+        of it run (with a count of zero, ECS reports success even for an image that crashes)."""
         same = {self.definitions.image(revision) for revision in revisions} == {str(image)}
         return known and same and self.describe()["runningCount"] > 0
 
     def _released(self, revisions: list[str]) -> list[str]:
-        """The released task definitions of service revisions: without the template that the service was made with."""
+        """The released task definitions of service revisions, without the template that the service was created
+        with."""
         found = [str(self._service_revision(arn)["taskDefinition"]) for arn in revisions]
         return [definition for definition in found if self.definitions.is_released(definition)]
 
 
 def attached(balancers: list[dict[str, Any]], settings: Settings) -> list[dict[str, Any]]:
-    """What load balancers of a service come to. Which of the service's own two target groups is named first does not
-    matter: ECS takes them in turn."""
+    """The load balancers of a service in a comparable form. Which of the service's own two target groups is named first
+    does not matter, because ECS alternates between them."""
     result = []
     for balancer in balancers:
         advanced = balancer.get("advancedConfiguration") or {}
@@ -398,7 +401,8 @@ def attached(balancers: list[dict[str, Any]], settings: Settings) -> list[dict[s
 
 
 def has(found: Any, wanted: Any) -> bool:
-    """Whether what AWS shows has all that is asked for beside its own defaults; what is off or empty may be missing."""
+    """Whether AWS's response contains all the expected values, ignoring defaults that AWS adds. Disabled or empty
+    values may be missing."""
     if isinstance(wanted, dict):
         shown = {} if found is None else found
         return isinstance(shown, dict) and all(has(shown.get(key), value) for key, value in wanted.items())
@@ -409,7 +413,7 @@ def has(found: Any, wanted: Any) -> bool:
 
 
 def unknown(shape: Any, value: Any, path: str = "") -> list[str]:
-    """The keys of a document that a shape of the SDK's model does not have."""
+    """The keys of a document that the SDK's model does not define."""
     if isinstance(value, dict) and shape.type_name == "structure":
         result = []
         for key, each in value.items():
@@ -424,14 +428,14 @@ def unknown(shape: Any, value: Any, path: str = "") -> list[str]:
 
 
 def watched_minutes(alarm: dict[str, Any]) -> float:
-    """Minutes that an alarm looks back: its evaluation periods, of its metric or of the longest of its expression."""
+    """Minutes covered by an alarm's evaluation periods, those of its metric or of the longest in its expression."""
     periods = [m.get("Period") or m.get("MetricStat", {}).get("Period") for m in alarm.get("Metrics", [])]
     period = alarm.get("Period") or max((p for p in periods if p), default=60)
     return float(period * alarm.get("EvaluationPeriods", 1) / 60)
 
 
 def stage(deployment: dict[str, Any]) -> str:
-    """Where a deployment is that shifts traffic, and what it waits for."""
+    """The progress of a deployment that shifts traffic, and what it waits for."""
     text = f" ({deployment['lifecycleStage']})" if "lifecycleStage" in deployment else ""
     for hook in deployment.get("lifecycleHookDetails", []):
         if hook.get("targetType") == "PAUSE" and hook.get("status") == "AWAITING_ACTION":

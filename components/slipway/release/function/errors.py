@@ -1,16 +1,16 @@
-"""Which errors of AWS pass by themselves."""
+"""Classifies errors of AWS as temporary or permanent."""
 
 from __future__ import annotations
 
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 NEW_RIGHTS_SECONDS = 180
-"""How long a role or a right that was just given may be refused: IAM is eventually consistent."""
+"""How long a new role or permission may be denied: IAM is eventually consistent."""
 THROTTLES = ("Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown", "LimitExceededException")
 
 
 def passes(error: Exception) -> bool:
-    """Whether a call that was throttled, cut, or met a fault of AWS can be made again."""
+    """Whether a call can be repeated because it was throttled, was interrupted, or met a fault in AWS."""
     if isinstance(error, ConnectionError | HTTPClientError):
         return True
     if not isinstance(error, ClientError):
@@ -20,7 +20,7 @@ def passes(error: Exception) -> bool:
 
 
 def may_be_too_new(error: Exception) -> bool:
-    """Whether AWS may only not know a role or a right yet.
+    """Whether the cause may be a role or permission that has not propagated yet.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html#troubleshoot_general_eventual-consistency
     """
@@ -29,5 +29,5 @@ def may_be_too_new(error: Exception) -> bool:
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
     if code.startswith("AccessDenied"):
         return True
-    # ECS says so of a role that it cannot assume yet: hashicorp/terraform-provider-aws#38538.
+    # ECS reports this for a role that it cannot assume yet: hashicorp/terraform-provider-aws#38538.
     return code in ("InvalidParameterException", "ClientException") and "unable to assume" in message.lower()

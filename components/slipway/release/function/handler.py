@@ -1,4 +1,4 @@
-"""Entry of the release function: a pipeline's actions, `pulumi up`, events, and somebody who wants new tasks."""
+"""Entry point of the release function, for pipeline actions, `pulumi up`, events, and manual restarts."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from .state import StateTable
 from .tags import Tags
 
 ANSWER_SECONDS = 20
-"""Left of Lambda's time, to answer in."""
+"""Seconds of Lambda's time reserved for the response."""
 
 
 class Function:
     def __init__(self, variables: dict[str, str], name: str, until: float) -> None:
-        """`until` is when this run must have answered."""
+        """`until` is the time by which this run must respond."""
         self.environment = FunctionEnvironment.read(variables)
         self.name, self.until = name, until
         self.names = Names(
@@ -74,10 +74,11 @@ class Function:
     def tests(self) -> StageTests:
         return StageTests(client("codebuild"), self.environment.environment, self.environment.service_url)
 
-    # What should run
+    # The image that should run
 
     def resolve(self, state: State) -> State:
-        """The state, with the claim of an action that has ended written as failed: whoever sees it first writes it."""
+        """The state, after recording a claim as failed if its action has ended. The first run that notices it does
+        this."""
         claim = state.claim
         if claim is None or not claim.active:
             return state
@@ -89,35 +90,35 @@ class Function:
         return self.table.write(state, replace(state, claim=failed), failed) or self.resolve(self.table.read())
 
     def finish(self, state: State, progress: Progress) -> State:
-        """The state, with the claim of a rollback that nobody follows any more written as failed, once what should run
-        is there: until then the tag of the live image does not move."""
+        """The state, after recording a claim as failed if its rollback has no run of its own any more and is complete.
+        Until then, the tag of the live image does not move."""
         claim = state.claim
         if claim is None or claim.phase is not Phase.ROLLING_BACK or not isinstance(progress, Live):
             return state
         if standing(self.codepipeline, claim)[0] is Standing.IN_PROGRESS:
-            return state  # a run of its own follows it
+            return state  # it has a run of its own
         reason = f"{claim.reason} Rolled back: {progress.message}."
         failed = replace(claim, phase=Phase.FAILED, reason=reason, since=time.time())
         return self.table.write(state, replace(state, claim=failed), failed) or self.table.read()
 
     def goal(self, state: State) -> Goal:
-        """What should run: the image of the claim that counts, else the last verified one, else nothing."""
+        """The goal: the image of the active claim; without one, the last verified image; without either, none."""
         counts = state.claim is not None and state.claim.active
         image = state.claim.image if counts and state.claim else state.verified.image if state.verified else None
         return Goal(image, state.rollout_after)
 
     def goal_without_claim(self, state: State, after: float) -> Goal:
-        """What should run where no claim counts: with the newest settings if somebody saw them live, else with any."""
+        """The goal without an active claim: with the newest settings if they have been seen live, else with any."""
         proven = state.settings is not None and state.live_settings == state.settings.sha256
         return Goal(state.verified.image if state.verified else None, after, any_settings=not proven)
 
     def adopt(self, state: State, untagged: bool = False) -> State | None:
-        """The state with the image that was verified last by what else tells of it, for a table that is new, was lost,
-        or was restored to an older state: nothing older than what runs may come of it.
+        """The state with the last verified image recovered from other sources, if the table is new, was lost, or was
+        restored to an older state. The recovered image is never older than the running one.
 
-        The tag `verified-<environment>` says that the live image was verified; one of a digest that the state never
-        heard of is newer than the state. `untagged` takes the live image without it: a release that fails then goes
-        back to what ran before.
+        The tag `verified-<environment>` shows that the live image was verified. If it points to a digest that the state
+        does not know, the tag is newer than the state. `untagged` accepts the live image without the tag, so that a
+        release that fails then goes back to it.
         """
         if state.claim is not None and state.claim.phase not in (Phase.VERIFIED, Phase.FAILED):
             return None
@@ -146,9 +147,9 @@ class Function:
     # `pulumi up`
 
     def rollout(self, event: Rollout) -> str:
-        """Make the service what the settings say, and follow it to its end. Raises RuntimeError with ECS's reason.
+        """Apply the settings to the service, and wait for the result. Raises RuntimeError with the reason from ECS.
 
-        A service that is not there when Lambda's time is over is an error of the last part only.
+        If the service is not steady when Lambda's time is over, only the last part raises an error.
         """
         began, accepted = time.time(), event.part > 1
         while True:
@@ -175,8 +176,8 @@ class Function:
             time.sleep(POLL_SECONDS)
 
     def _accept(self, settings: dict[str, Any]) -> None:
-        """Store the settings, if they are those that Pulumi wrote last: the hash in the function's configuration says
-        so, which nobody changes who may only invoke it. A run that stalled finds another hash there."""
+        """Store the settings if they are those that Pulumi wrote last. The hash in the function's configuration shows
+        this, and a principal that can only invoke the function cannot change it. A stalled run finds another hash."""
         known = decode(Settings, settings)
         while True:
             state = self.table.read()
@@ -195,12 +196,12 @@ class Function:
     def _roll_out(self, settings: dict[str, Any]) -> Progress:
         state = self.resolve(self.table.read())
         if state.settings != decode(Settings, settings):
-            self._accept(settings)  # the table was restored meanwhile, or it raises
+            self._accept(settings)  # the table was restored in the meantime; otherwise this raises
             state = self.resolve(self.table.read())
         claim = state.claim if state.claim is not None and state.claim.active else None
         if claim is not None and claim.stage:
-            # A deployment of ours in between would bring an image to tasks that no release follows yet; the last
-            # action of the stage brings the newest settings.
+            # A deployment by the function would give the image to tasks that no release follows yet. The last action of
+            # the stage deploys the newest settings.
             return Waiting(f"waiting for CodePipeline's own action to deploy {claim.image}")
         goal = self.goal(state)
         progress = self.service.look(state, goal)
@@ -212,16 +213,16 @@ class Function:
             if claim is not None:
                 return Live(f"{progress.message}; its release is not verified yet")
         if isinstance(progress, Broken) and progress.image_at_fault and claim is not None:
-            # The settings may be good: they are tried with the last verified image once the release has failed.
+            # The settings may be correct: they are deployed with the last verified image after the release has failed.
             return Waiting(f"waiting for the release in progress to fail: {progress.message}")
         return progress
 
-    # Events, and by hand
+    # Events and manual invocations
 
     def settle(self) -> None:
-        """See to it that what should run is there, when nobody else does: a claim that counts has a run of its own.
+        """Bring the service to its goal if nobody else does: an active claim has a run of its own.
 
-        Deploys no settings that failed, and starts nothing again that failed once.
+        Does not deploy settings that failed, and does not retry a deployment that failed.
         """
         adopted = False
         while True:
@@ -250,9 +251,9 @@ class Function:
             time.sleep(POLL_SECONDS)
 
     def restart(self, before: str) -> str:
-        """Start new tasks of what runs, if the running ones are older than an ISO time.
+        """Start new tasks of the running image if the current ones are older than an ISO 8601 time.
 
-        Secrets are read when a task starts, so this is how one that was rotated arrives.
+        Secrets are read when a task starts, so this applies a rotated secret.
         """
         at = datetime.fromisoformat(before).timestamp()
         state = self.resolve(self.table.read())
@@ -275,9 +276,9 @@ class Function:
     # The pipeline's actions
 
     def act(self, job: dict[str, Any]) -> None:
-        """One run of an action: begin or go on, and tell CodePipeline how it stands."""
-        # An event that CodePipeline does not confirm is raised: Lambda sends a genuine one again, when the history
-        # shows its action, or a new right has arrived.
+        """One run of an action: start or continue, and report the result to CodePipeline."""
+        # An unconfirmed event raises an error. Lambda retries a genuine one, when the history shows its action or a new
+        # permission has propagated.
         release_job = verify_with_codepipeline(self.codepipeline, job, self.name)
         answer = Answer(self.codepipeline, job["id"])
         release = Release(self, release_job)
@@ -293,8 +294,8 @@ class Function:
                     raise ValueError(f"this function has no step {other!r}")
         except Exception as e:
             if passes(e):
-                raise  # Lambda sends the event again
-            # Without an answer the pipeline would wait until it times out.
+                raise  # Lambda retries the event
+            # Without a response, the pipeline would wait until the action times out.
             traceback.print_exc()
             answer.failed(f"the release stopped: {sentence(str(e))} Fix the cause, then retry the stage.")
             if self.service.deployed:
@@ -302,7 +303,7 @@ class Function:
                     self.settle()
 
     def _inspect(self, release: Release, answer: Answer) -> None:
-        """What is to be released, and instead of what: for the approval that comes next."""
+        """The image to be released and the one it replaces, for the approval that follows."""
         image, commit = release.requested_image()
         verified = self.table.read().verified
         live, live_commit = (verified.image.digest, verified.commit or "none") if verified else ("none",) * 2
@@ -317,8 +318,8 @@ class Function:
         )
 
     def _prepare(self, release: Release, job: ReleaseJob, answer: Answer) -> None:
-        """The stage claims the image, which an action of CodePipeline deploys next. CodeDeploy's gets the files for it,
-        made of the newest settings."""
+        """The stage claims the image, which CodePipeline's own action deploys next. For CodeDeploy, the files for that
+        action are created from the newest settings."""
         if job.output is not None and not isinstance(self.service, CodeDeployDeployments):
             raise RuntimeError("CodeDeploy does not deploy this service (any more); run `pulumi up`")
         state = release.claim(stage=job.stage)
@@ -330,7 +331,7 @@ class Function:
 
 
 def handler(event: dict[str, Any], context: Any) -> str | None:
-    """Lambda's entry. The event of a pipeline holds credentials: it is never printed."""
+    """Lambda's entry point. A pipeline's event contains credentials, so it is never logged."""
     until = time.time() + context.get_remaining_time_in_millis() / 1000 - ANSWER_SECONDS
     function = Function(dict(os.environ), context.function_name, until)
     if "CodePipeline.job" in event:

@@ -1,4 +1,4 @@
-"""The images of the repository: is one there, what is known of it, and which tags point at it."""
+"""The images of the repository: whether an image exists, what it was built from, and which tags point to it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 REVISION = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}|s3-[\w.-]+")
-"""Tags that say what an image was built from: the id of a commit, or the version of an archive in S3."""
+"""Tags that show what an image was built from: a commit ID, or the version of an archive in S3."""
 INDEXES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -21,7 +21,7 @@ class Images:
         self.repository = repository
 
     def require(self, digest: str) -> dict[str, Any]:
-        """The image with this digest, or an error that says it is gone."""
+        """The image with this digest. Raises an error if it does not exist."""
         answer = self.ecr.batch_get_image(repositoryName=self.repository, imageIds=[{"imageDigest": digest}])
         if not answer["images"]:
             raise RuntimeError(
@@ -32,7 +32,7 @@ class Images:
         return image
 
     def platforms(self, digest: str) -> set[str]:
-        """The digests of the platforms' images, if `digest` is that of an index: ECS may report one of these.
+        """The digests of the platform images if `digest` is an index: ECS may report one of these.
 
         https://github.com/opencontainers/image-spec/blob/main/image-index.md
         """
@@ -42,10 +42,10 @@ class Images:
         return {manifest["digest"] for manifest in json.loads(image["imageManifest"]).get("manifests", [])}
 
     def revision(self, digest: str, source_revision: str) -> str:
-        """What the image was built from, by its tags.
+        """What the image was built from, according to its tags.
 
-        It differs from what the pipeline's source action took where an earlier image is released again, or one that
-        another pipeline built.
+        This differs from the revision of the pipeline's source action if the image is an earlier one that is released
+        again, or was built by another pipeline.
         """
         answer = self.ecr.describe_images(repositoryName=self.repository, imageIds=[{"imageDigest": digest}])
         tags = answer["imageDetails"][0].get("imageTags", [])
@@ -54,7 +54,7 @@ class Images:
         return next((tag for tag in sorted(tags) if REVISION.fullmatch(tag)), source_revision)
 
     def tagged(self, tags: Iterable[str]) -> dict[str, str]:
-        """The digests that tags point at, as far as the tags exist."""
+        """The digests that existing tags point to."""
         answer = self.ecr.batch_get_image(
             repositoryName=self.repository, imageIds=[{"imageTag": tag} for tag in sorted(tags)]
         )
@@ -62,9 +62,9 @@ class Images:
         return {each["imageTag"]: each["imageDigest"] for each in ids if "imageTag" in each}
 
     def tag(self, digest: str, tag: str) -> None:
-        """Make a tag point at the image, wherever it pointed before.
+        """Point a tag to the image, wherever it pointed before.
 
-        Putting the same manifest again adds a tag to it.
+        Putting the same manifest with another tag adds the tag.
         https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-retag.html
         """
         image = self.require(digest)
@@ -77,6 +77,6 @@ class Images:
                 imageDigest=digest,
             )
         except self.ecr.exceptions.ImageAlreadyExistsException:
-            return  # the tag points there already
+            return  # the tag already points there
         if answer["image"]["imageId"]["imageDigest"] != digest:
             raise RuntimeError(f"the tag {tag} of {self.repository} now points at another image than {digest}")

@@ -1,4 +1,4 @@
-"""CodePipeline's side of a release: the job that an action gives the function, and what the history says of actions.
+"""CodePipeline's part of a release: the job that an action gives the function, and the history of actions.
 
 https://docs.aws.amazon.com/codepipeline/latest/userguide/actions-invoke-lambda-function.html
 """
@@ -17,14 +17,14 @@ import boto3
 
 from .contract import Claim, Image, UserParameters, decode
 
-# CodePipeline's limits on what an answer may say.
+# CodePipeline's limits on the text of a job result.
 # https://docs.aws.amazon.com/codepipeline/latest/APIReference/API_FailureDetails.html
 MESSAGE_LIMIT = 5000
 SUMMARY_LIMIT = 2048
 LISTING_SECONDS = 20
-"""How long the history may lag behind an action that has just begun."""
+"""How long it may take until the history lists a new action."""
 LONGEST_SECONDS = 6 * 86_400
-"""No action or stage of ours lasts longer; an older one that the history does not list is over.
+"""No action or stage of a release lasts longer. An older action that is not in the history has ended.
 https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html"""
 
 Location = tuple[str, str]
@@ -32,28 +32,28 @@ Location = tuple[str, str]
 
 
 class UnverifiedEvent(Exception):
-    """The event does not come from an action of a pipeline that is in progress."""
+    """The event does not come from a pipeline action that is in progress."""
 
 
 @dataclass(frozen=True)
 class ReleaseJob:
-    """What an action asks for, as CodePipeline confirmed it."""
+    """An action's request, confirmed by CodePipeline."""
 
     id: str
     parameters: UserParameters
     action: str
-    """`actionExecutionId` of the action that asks."""
+    """`actionExecutionId` of the action."""
     began: float
-    """When it began, by CodePipeline's clock."""
+    """When the action began, by CodePipeline's clock."""
     stage: str
     artifact: Location
-    """What names the image."""
+    """The artifact that names the image."""
     source: Location | None
-    """What was built, for the tests."""
+    """The source files, for the tests."""
     output: Location | None
-    """Where the step puts what it makes."""
+    """The output artifact of the step."""
     credentials: dict[str, str]
-    """For the artifacts alone; CodePipeline makes them for this job."""
+    """Credentials for the artifacts only, which CodePipeline creates for this job."""
 
     @property
     def step(self) -> str:
@@ -63,9 +63,8 @@ class ReleaseJob:
 def verify_with_codepipeline(codepipeline: Any, job: dict[str, Any], function: str) -> ReleaseJob:
     """Accept an event only after CodePipeline confirms that the action is in progress.
 
-    Whoever may invoke the function can send it any event, but cannot make CodePipeline list an action in progress that
-    invokes this function with these very input artifacts: nobody deploys past an approval.
-    Raises UnverifiedEvent.
+    Anyone who can invoke the function can send it any event, but cannot make CodePipeline list an action in progress
+    that invokes this function with exactly these input artifacts. Approvals therefore cannot be bypassed.
     """
     data = job["data"]
     text = data["actionConfiguration"]["configuration"]["UserParameters"]
@@ -105,7 +104,7 @@ def location(artifact: dict[str, Any]) -> Location:
 
 
 def actions(codepipeline: Any, pipeline: str, execution: str) -> list[dict[str, Any]]:
-    """What the history lists of an execution."""
+    """The action history of an execution."""
     pages = codepipeline.get_paginator("list_action_executions").paginate(
         pipelineName=pipeline, filter={"pipelineExecutionId": execution}
     )
@@ -121,22 +120,22 @@ def is_this(action: dict[str, Any], function: str, parameters: str, inputs: list
         and given.get("actionTypeId", {}).get("provider") == "Lambda"
         and configuration.get("FunctionName") == function
         and configuration.get("UserParameters") == parameters
-        # In which order the history lists them is not documented.
+        # The order of the history is not documented.
         and sorted((each.get("bucket"), each.get("key")) for each in listed) == sorted(inputs)
     )
 
 
 class Standing(Enum):
-    """Whether what brings a claim is still in progress."""
+    """Whether the action behind a claim is still in progress."""
 
     IN_PROGRESS = auto()
     ENDED = auto()
 
 
 def standing(codepipeline: Any, claim: Claim) -> tuple[Standing, str]:
-    """How the action of a claim stands, or its stage, and in words why it ended.
+    """The status of a claim's action or stage and, if it has ended, why.
 
-    An action that the history does not list yet is in progress; one of a pipeline that is gone has ended.
+    An action that the history does not list yet is in progress. An action of a deleted pipeline has ended.
     """
     try:
         listed = actions(codepipeline, claim.pipeline, claim.execution)
@@ -156,7 +155,7 @@ def standing(codepipeline: Any, claim: Claim) -> tuple[Standing, str]:
 
 
 def _stage_standing(codepipeline: Any, claim: Claim, listed: list[dict[str, Any]]) -> tuple[Standing, str]:
-    """With CodeDeploy several actions of a stage bring the image one after the other."""
+    """With CodeDeploy, several actions of a stage release the image one after the other."""
     of_stage = [a for a in listed if a["stageName"] == claim.stage and seconds(a["startTime"]) >= claim.began]
     for action in of_stage:
         if action["status"] not in ("InProgress", "Succeeded"):
@@ -178,7 +177,7 @@ def _unlisted(claim: Claim) -> tuple[Standing, str]:
 
 
 def started_by(codepipeline: Any, parameters: UserParameters) -> str:
-    """Who or what started an execution, as CodePipeline tells it."""
+    """Who or what started an execution, according to CodePipeline."""
     found = codepipeline.get_pipeline_execution(
         pipelineName=parameters.pipeline, pipelineExecutionId=parameters.execution
     )["pipelineExecution"].get("trigger", {})
@@ -193,9 +192,9 @@ def seconds(at: Any) -> float:
 
 
 def image(job: ReleaseJob, container: str, repository_url: str) -> Image:
-    """The image to release: what the build named for the container, or an ECR source found.
+    """The image to release: the one that the build named for the container, or the one from an ECR source.
 
-    The contract is that of CodePipeline's own ECS actions.
+    The file format is that of CodePipeline's own ECS actions.
     https://docs.aws.amazon.com/codepipeline/latest/userguide/file-reference.html
     """
     s3 = boto3.client("s3", **job.credentials)
@@ -235,7 +234,7 @@ def image(job: ReleaseJob, container: str, repository_url: str) -> Image:
 
 
 def put(job: ReleaseJob, body: bytes) -> None:
-    """Hand over an output artifact."""
+    """Upload an output artifact."""
     if job.output is None:
         raise RuntimeError("the action has no output artifact to put the deployment into; run `pulumi up`")
     bucket, key = job.output
@@ -243,7 +242,8 @@ def put(job: ReleaseJob, body: bytes) -> None:
 
 
 class Answer:
-    """Answers a job. Each answer says whether CodePipeline took it: a job that is over takes none."""
+    """Reports the result of a job. Each method returns whether CodePipeline accepted it: a job that has ended accepts
+    no result."""
 
     def __init__(self, codepipeline: Any, job: str) -> None:
         self.codepipeline, self.job = codepipeline, job

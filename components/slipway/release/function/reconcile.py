@@ -1,7 +1,7 @@
-"""Makes a service what it should be: looks at what is, compares, and takes one step.
+"""Reconciles a service with its goal: compares the actual state with it, and takes one step.
 
-Who calls it, and how often, does not matter. What differs between ECS's own deployments and CodeDeploy's is in ecs.py
-and codedeploy.py.
+It does not matter who calls this, and how often. The differences between deployments by ECS and by CodeDeploy are in
+ecs.py and codedeploy.py.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ class Goal:
     """What the service should run."""
 
     image: Image | None
-    """None is no tasks at all."""
+    """None means no tasks."""
     after: float = 0
-    """A deployment to this goal that failed is final if it was created later than this; else it is tried again."""
+    """A failed deployment to this goal is final if it was created after this time; an earlier one is retried."""
     any_settings: bool = False
-    """Whether the image may run with older settings: those that nobody saw live are no way out of a failure."""
+    """Whether the image may run with older settings, because the newest ones have never been seen live."""
     fallback: str = ""
-    """Task definition to deploy when the image does not run with the newest settings."""
+    """Task definition to deploy if the image does not run with the newest settings."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """The service is on its way to the goal."""
+    """The service has not reached the goal yet."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class Live:
-    """The goal runs."""
+    """The goal is running."""
 
     message: str
 
@@ -51,7 +51,7 @@ class Broken:
 
     message: str
     image_at_fault: bool = True
-    """False where tasks of the image run with the settings before: then it is the new settings that failed."""
+    """False if tasks of the image run with the previous settings: then the new settings failed."""
     rolling_back: bool = False
     """Whether ECS or CodeDeploy is still rolling back."""
 
@@ -61,7 +61,7 @@ Progress = Waiting | Live | Broken
 
 @dataclass(frozen=True)
 class Names:
-    """What one release function is for."""
+    """The names of the service that a release function deploys."""
 
     cluster: str
     service: str
@@ -71,19 +71,19 @@ class Names:
 
 
 class Service:
-    """What is the same whoever replaces the tasks: how many run, and why they stopped."""
+    """What is common to ECS and CodeDeploy: task counts, and the reasons why tasks stopped."""
 
     deployer = ""
-    """Who replaces the tasks."""
+    """Name of the service that replaces the tasks."""
 
     def __init__(self, ecs: Any, autoscaling: Any, table: StateTable, images: Images, names: Names) -> None:
         self.ecs, self.autoscaling, self.table, self.images, self.names = ecs, autoscaling, table, images, names
         self.definitions = TaskDefinitions(ecs, names.family, names.container)
         self.deployed = False
-        """Whether this run changed what runs, and has not seen its goal live since."""
+        """Whether this run changed the service, and has not seen its goal live since."""
 
     def look(self, state: State, goal: Goal) -> Progress:
-        """Compare the service with its goal, and take the one step that brings it nearer."""
+        """Compare the service with its goal, and take the next step towards it."""
         settings, service = self.table.settings(state), self.describe()
         if goal.image is None:
             return self._scale_to_zero(service, settings, state)
@@ -96,11 +96,11 @@ class Service:
         raise NotImplementedError
 
     def newest_created(self) -> float:
-        """When the newest deployment was created, by the clock of who deploys."""
+        """When the newest deployment was created, by the clock of ECS or CodeDeploy."""
         raise NotImplementedError
 
     def _give_up_settings(self) -> None:
-        """The newest settings do not come up with this image: what runs with older ones is left alone from here on."""
+        """The newest settings do not work with this image: from here on, keep what runs with older ones."""
         self.table.update(lambda state: replace(state, live_settings=""))
 
     def live_task_definition(self, service: dict[str, Any]) -> str | None:
@@ -108,7 +108,7 @@ class Service:
         raise NotImplementedError
 
     def live_image(self) -> Image | None:
-        """The released image that runs; None where no task should run, or none that was released."""
+        """The released image that runs; None if no task should run, or the image was not released."""
         service = self.describe()
         live = self.live_task_definition(service) if service["desiredCount"] else None
         if live is None or not self.definitions.is_released(live):
@@ -133,11 +133,11 @@ class Service:
     def _count(
         self, service: dict[str, Any], settings: Settings, state: State, task_definition: str, image: Image
     ) -> Progress:
-        """The right task definition is in service: see to it that so many tasks of it run."""
+        """The correct task definition is in service: make sure that the right number of its tasks run."""
         if settings.scales and state.bounds != (settings.minimum, settings.maximum):
             self._set_bounds(settings.minimum, settings.maximum)
         elif not settings.scales and state.bounds is not None:
-            self.table.update(lambda state: replace(state, bounds=None))  # a target that is made later has other bounds
+            self.table.update(lambda state: replace(state, bounds=None))  # a later target has other bounds
         count = desired_count(service, settings, state)
         if service["desiredCount"] != count:
             self._update_service(desiredCount=count)
@@ -147,10 +147,9 @@ class Service:
         return Live(f"{short(task_definition)} is running {image.digest} ({tasks(count)})")
 
     def _set_bounds(self, minimum: int, maximum: int) -> None:
-        """Between how many tasks the service scales. Set only when the settings change it: what somebody moved since
-        is left alone.
+        """Set the scaling bounds, but only if the settings change them: bounds that somebody changed are kept.
 
-        Registering a scalable target moves the count into its bounds at once, so this comes after the release.
+        Registering a scalable target moves the task count within its bounds at once, so this follows the release.
         https://docs.aws.amazon.com/autoscaling/application/APIReference/API_RegisterScalableTarget.html
         """
         self.autoscaling.register_scalable_target(
@@ -163,7 +162,8 @@ class Service:
         self.table.update(lambda state: replace(state, bounds=(minimum, maximum)))
 
     def _scale_to_zero(self, service: dict[str, Any], settings: Settings, state: State) -> Progress:
-        """Nothing should run: no task may try to start. What runs without any state stays, since the state was lost."""
+        """No task should run or try to start. If there is no state at all, running tasks are kept, since the state was
+        lost."""
         if service["desiredCount"]:
             if state.claim is None:
                 live = short(self.live_task_definition(service) or service["taskDefinition"])
@@ -172,7 +172,7 @@ class Service:
                     "restored. Nothing was changed; release the digest that should run, which fills it again"
                 )
             if settings.scales and state.bounds != (0, settings.maximum):
-                self._set_bounds(0, settings.maximum)  # else scaling would raise the count again
+                self._set_bounds(0, settings.maximum)  # otherwise scaling would raise the count again
             self._update_service(desiredCount=0)
         self.deployed = False
         return Live("nothing is released, and the service has no tasks")
@@ -184,7 +184,7 @@ class Service:
     # Reasons
 
     def _failures(self, task_definition: str, since: float = 0) -> list[str]:
-        """Why each task of this revision stopped that was not asked to; ECS remembers that for about an hour."""
+        """Why tasks of this revision stopped, except those that were scaled in. ECS keeps this for about an hour."""
         # One page is enough for a reason.
         listed = self.ecs.list_tasks(
             cluster=self.names.cluster, serviceName=self.names.service, desiredStatus="STOPPED"
@@ -207,14 +207,14 @@ class Service:
         return reasons
 
     def _failure_threshold_reached(self, task_definition: str, count: int, since: float) -> bool:
-        """Whether as many tasks failed as trip ECS's circuit breaker, for where it does not watch.
+        """Whether enough tasks failed to trigger ECS's circuit breaker, for deployments that it does not watch.
 
         https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html
         """
         return len(self._failures(task_definition, since)) >= min(max(math.ceil(count / 2), 3), 200)
 
     def _stopped_tasks(self, task_definition: str, since: float = 0) -> list[str]:
-        """Why tasks of this revision stopped, the same reason once."""
+        """Why tasks of this revision stopped, without duplicates."""
         return list(dict.fromkeys(self._failures(task_definition, since)))[:3]
 
     def _health_check_events(self, since: float) -> list[str]:
@@ -223,7 +223,7 @@ class Service:
         return [m for m in events if "unhealthy" in m or "failed" in m or "unable" in m][:3]
 
     def _explain_settings_change(self, before: str | None, target: str) -> str:
-        """Whether it may be the settings that failed, if they changed with the image."""
+        """An explanation for the message if the settings changed with the image, and may have failed."""
         if not before or self.definitions.settings(before) == self.definitions.settings(target):
             return ""
         same = self.definitions.image(before) == self.definitions.image(target)
@@ -232,8 +232,8 @@ class Service:
 
 
 def desired_count(service: dict[str, Any], settings: Settings, state: State) -> int:
-    """How many tasks to ask for. What scaling made it within the bounds stays, and so does what somebody who moved the
-    bounds made it."""
+    """The task count to set. A count from scaling within the bounds is kept, and so is a count after somebody changed
+    the bounds."""
     current = int(service["desiredCount"])
     if settings.scales and current and state.bounds == (settings.minimum, settings.maximum):
         return current
@@ -245,7 +245,7 @@ def tasks(count: int) -> str:
 
 
 def joined(reasons: list[str | None]) -> str:
-    """Each reason once, in one sentence."""
+    """The reasons without duplicates, in one sentence."""
     return "; ".join(dict.fromkeys(r.strip().rstrip(".") for r in reasons if r))
 
 

@@ -1,4 +1,4 @@
-"""Tells of the first execution of a pipeline that succeeds after one that failed; AWS itself tells of failures only.
+"""Reports the first successful execution of a pipeline after a failed one, for which AWS has no event.
 
 https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-cloudwatch-events.html
 """
@@ -11,15 +11,15 @@ from typing import Any
 
 from .clients import client
 
-# An execution that was replaced or stopped says nothing of whether the pipeline works.
+# A superseded or stopped execution does not show whether the pipeline works.
 DECIDED = ("Succeeded", "Failed")
 
 
 def recovered(codepipeline: Any, pipeline: str, execution: str) -> bool:
-    """Whether the last decided execution before this one failed."""
+    """Whether the last execution before this one that succeeded or failed had failed."""
     pages = codepipeline.get_paginator("list_pipeline_executions").paginate(pipelineName=pipeline)
     seen = False
-    for page in pages:  # the newest first
+    for page in pages:  # newest first
         for each in page["pipelineExecutionSummaries"]:
             if each["pipelineExecutionId"] == execution:
                 seen = True
@@ -29,10 +29,10 @@ def recovered(codepipeline: Any, pipeline: str, execution: str) -> bool:
 
 
 def handler(event: dict[str, Any], context: Any) -> None:
-    """Lambda's entry, called with an event of the pipeline's success."""
+    """Lambda's entry point, invoked by an event when the pipeline succeeds."""
     detail = event["detail"]
     pipeline, execution = detail["pipeline"], detail["execution-id"]
-    # A run that failed, and was retried, keeps its id.
+    # An execution that failed and was retried keeps its ID.
     retried = float(detail.get("pipeline-execution-attempt", 1)) > 1
     if not retried and not recovered(client("codepipeline"), pipeline, execution):
         return
@@ -40,7 +40,7 @@ def handler(event: dict[str, Any], context: Any) -> None:
     console = "console.amazonaws.cn" if partition == "aws-cn" else "console.aws.amazon.com"
     link = f"https://{region}.{console}/codesuite/codepipeline/pipelines/{pipeline}/executions/{execution}/timeline"
     title = f"The pipeline {pipeline} works again"
-    # Chat takes a message of this form; e-mail shows a text of its own.
+    # Chat requires a message in this format; e-mail has separate text.
     # https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html
     chat = {
         "version": "1.0",

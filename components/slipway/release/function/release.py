@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 5
 RUN_SECONDS = 50
-"""How long one run looks on before it hands over to the next, which CodePipeline starts soon after."""
+"""How long one run lasts before CodePipeline starts the next one."""
 DEADLINES = 3
-"""Deadlines of a deployment that a phase may take: settings that change on the way start another deployment."""
+"""Number of deployment deadlines that a phase may take, since changed settings start another deployment."""
 QUEUE_SECONDS = 2 * 3600
-"""How long tests may wait for CodeBuild's quota of concurrent builds."""
+"""How long tests may wait because of CodeBuild's quota of concurrent builds."""
 REASON_LIMIT = 3000
 
 
 class Seen(StrEnum):
-    """What one look at a release finds, if it moves it on."""
+    """An observation that ends the current phase of a release."""
 
     RUNS = "what should run is running"
     BROKEN = "its deployment failed"
@@ -65,19 +65,19 @@ TRANSITIONS: Mapping[tuple[Phase, Seen], Phase] = {
     (Phase.ROLLING_BACK, Seen.LATE): Phase.FAILED,
     (Phase.ROLLING_BACK, Seen.ERROR): Phase.FAILED,
 }
-"""What a release does next. Verified and failed are final; what is not here leaves the phase as it is."""
+"""The next phase. Verified and failed are final; other combinations stay in the phase."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What one look found: something that moves the release on, or none, and in words."""
+    """The result of one look: an observation that ends the phase, or None, and a message."""
 
     seen: Seen | None
     message: str
 
 
 class Release:
-    """One run of the action that deploys, for as long as Lambda lets it."""
+    """One run of the deploy action, within Lambda's time limit."""
 
     def __init__(self, function: Function, job: ReleaseJob) -> None:
         self.function, self.job = function, job
@@ -87,16 +87,17 @@ class Release:
     # Claims
 
     def requested_image(self) -> tuple[Image, str]:
-        """The image that the action names, which must be there, and what it was built from."""
+        """The image that the action names, which must exist, and what it was built from."""
         names = self.function.names
         image = pipeline_job.image(self.job, names.container, self.function.environment.repository_url)
         self.function.images.require(image.digest)
         return image, self.function.images.revision(image.digest, self.job.parameters.commit)
 
     def claim(self, stage: str = "") -> State | None:
-        """The state with this action's claim. Returns None if an action that began later has one: this one is over.
+        """The state with this action's claim. Returns None if an action that began later has a claim, which ends this
+        one.
 
-        `stage` says that several actions of the stage bring the image one after the other.
+        `stage` means that several actions of the stage release the image one after the other.
         """
         requested: tuple[Image, str] | None = None
         while True:
@@ -128,7 +129,7 @@ class Release:
             )
             if found is not None and found.active:
                 if found.stage and (found.execution, found.image) == (claim.execution, image):
-                    # The action before this one in its stage brought the image; this one goes on.
+                    # The previous action of this stage claimed the image; this action continues the release.
                     claim = replace(claim, after=found.after, fallback=found.fallback, replaced=found.replaced)
                 else:
                     why = f"The execution {claim.execution} took its place."
@@ -138,7 +139,7 @@ class Release:
                 return written
 
     def _adopted(self, state: State) -> State:
-        """A table that was lost or restored does not know what runs, and the release must not lose it."""
+        """A lost or restored table does not know what runs, and the release must not lose it."""
         unknown = state.claim is None and state.verified is None
         return self.function.adopt(state, untagged=unknown) or state
 
@@ -150,14 +151,15 @@ class Release:
         return live
 
     def _who(self) -> str:
-        with suppress(ClientError):  # nothing rests on it
+        with suppress(ClientError):  # nothing depends on it
             return started_by(self.function.codepipeline, self.job.parameters)
         return ""
 
-    # The way of a release
+    # The course of a release
 
     def run(self) -> None:
-        """Go on with the release, and answer CodePipeline once it is verified or failed, or another run must go on."""
+        """Continue the release, and respond to CodePipeline when it is verified or failed, or when another run must
+        continue."""
         until = time.time() + RUN_SECONDS
         aligned = False
         while True:
@@ -197,7 +199,7 @@ class Release:
         return state
 
     def _step(self, state: State, until: float) -> bool:
-        """One look, and what follows from it; whether the job was answered."""
+        """Look once, and act on the result. Returns whether the job was answered."""
         claim = state.claim
         if claim is None or claim.action != self.job.action:
             self._leave(self._replaced(state))
@@ -216,7 +218,7 @@ class Release:
         return False
 
     def _look(self, state: State, claim: Claim) -> Look:
-        """Take one step, and say what it moves. Errors that pass do not; others end the phase."""
+        """Take one step, and return what was observed. Temporary errors are ignored; others end the phase."""
         try:
             match claim.phase:
                 case Phase.DEPLOYING:
@@ -247,9 +249,9 @@ class Release:
         return Look(None, message)
 
     def _tested(self, state: State, claim: Claim) -> Look:
-        """The image is live: keep it so, and see how its tests stand.
+        """The image is live: keep it live, and check its tests.
 
-        Settings that fail meanwhile are not its fault, and `pulumi up` tells of them.
+        Settings that fail in the meantime do not count against the release; `pulumi up` reports them.
         """
         progress = self.service.look(state, Goal(claim.image, claim.after))
         if isinstance(progress, Broken) and progress.image_at_fault:
@@ -263,7 +265,7 @@ class Release:
             passed = tests.message
         if not isinstance(progress, Live | Broken):
             return Look(None, progress.message)
-        # As late as can be: a release that was stopped is not verified.
+        # As late as possible, so that a release that was stopped is not verified.
         if standing(self.function.codepipeline, claim)[0] is Standing.ENDED:
             return Look(Seen.ENDED, "its action was stopped")
         runs = progress.message if isinstance(progress, Live) else f"{claim.image.digest} is running{note}"
@@ -287,9 +289,9 @@ class Release:
         return Look(seen, tests.message)
 
     def _enter(self, state: State, claim: Claim, phase: Phase, look: Look) -> State:
-        """Write the next phase, unless somebody else wrote first: then the next look decides anew.
+        """Write the next phase, unless another run wrote first: then the next look decides again.
 
-        Returns the state as it is now.
+        Returns the current state.
         """
         now = replace(claim, phase=phase, since=time.time())
         match phase:
@@ -300,7 +302,7 @@ class Release:
                 now = replace(now, reason=look.message)
                 written = self.table.write(state, replace(state, claim=now, verified=verified), now)
             case Phase.ROLLING_BACK:
-                # Written before the first step back: from here on the image does not count any more.
+                # Written before the rollback begins: from here on, the image no longer counts.
                 back = (
                     f"Rolling back to the last verified image, {state.verified.image} (commit {state.verified.commit})."
                     if state.verified
@@ -309,7 +311,7 @@ class Release:
                 now = replace(now, reason=f"{sentence(look.message)[:REASON_LIMIT]} {back}", after=self._after(claim))
                 written = self.table.write(state, replace(state, claim=now), now)
                 if written and claim.build:
-                    with suppress(ClientError):  # tests that go on do no harm
+                    with suppress(ClientError):  # tests that keep running do no harm
                         self.function.tests.stop(claim.build)
             case Phase.FAILED:
                 rolled_back = look.seen is Seen.RUNS
@@ -320,20 +322,20 @@ class Release:
                 written = self.table.write(state, replace(state, claim=now))
         if written is None:
             return self.table.read()
-        if phase not in (Phase.VERIFIED, Phase.FAILED):  # their end does
+        if phase not in (Phase.VERIFIED, Phase.FAILED):  # the end of these phases does
             self.function.tags.align(written)
         return written
 
     def _after(self, claim: Claim) -> float:
         try:
             return self.service.newest_created()
-        except Exception:  # then what failed before is tried again once
+        except Exception:  # then a deployment that failed before is retried once
             return claim.after
 
     # Answers
 
     def _end(self, state: State, claim: Claim) -> None:
-        """The release is verified or failed, and stays so, whatever happens to the answer."""
+        """Respond that the release is verified or failed. It stays so, whatever happens to the response."""
         problems = self.function.tags.align(state)
         if claim.phase is Phase.FAILED:
             self._leave(claim.reason)
@@ -355,13 +357,12 @@ class Release:
         self.answer.failed(reason)
 
     def _continue(self, message: str) -> None:
-        """Let CodePipeline start another run. If it does not take that, this run stays until what should run is
-        there."""
+        """Let CodePipeline start another run. If it does not accept that, this run stays until the goal is live."""
         if not self.answer.continues(self.job.action, message):
             self._close()
 
     def _close(self) -> None:
-        """A run that started a deployment does not leave before what should run is there."""
+        """A run that started a deployment does not end before the goal is live."""
         if self.service.deployed:
             self.function.settle()
 

@@ -1,6 +1,6 @@
-"""The scan gate: lets an image pass once ECR has scanned it and found nothing that is not allowed.
+"""The scan gate: passes an image once ECR has scanned it and found nothing that is not allowed.
 
-It fails closed: whatever is not a finished scan stops the release.
+It fails closed: anything but a completed scan blocks the release.
 https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning.html
 """
 
@@ -24,14 +24,14 @@ from .pipeline_job import Answer, verify_with_codepipeline
 
 POLL_SECONDS = 5
 RUN_SECONDS = 50
-"""How long one run looks on before it hands over to the next, which CodePipeline starts soon after."""
+"""How long one run lasts before CodePipeline starts the next one."""
 
-# From least to most. UNDEFINED (basic scans) and UNTRIAGED (enhanced ones) were not assessed yet, and count as MEDIUM.
+# In ascending order. UNDEFINED (basic scans) and UNTRIAGED (enhanced scans) are not assessed yet, and count as MEDIUM.
 # https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageScanFinding.html
 SEVERITIES = ("INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL")
 NOT_ASSESSED = {"UNDEFINED": "MEDIUM", "UNTRIAGED": "MEDIUM"}
 FINISHED = ("COMPLETE", "ACTIVE")
-"""A basic scan ends COMPLETE; an enhanced one stays ACTIVE while Inspector goes on looking."""
+"""A basic scan ends with COMPLETE; an enhanced scan stays ACTIVE while Inspector keeps monitoring."""
 WAITING = ("IN_PROGRESS", "PENDING", "NOT_STARTED")
 
 
@@ -44,10 +44,10 @@ class Finding:
 @dataclass(frozen=True)
 class Policy:
     threshold: str
-    """The least severity that stops a release."""
+    """Lowest severity that blocks a release."""
     timeout_minutes: int
     allowed: dict[str, tuple[date, str]]
-    """Findings that do not, each with the last day of that, and why."""
+    """Allowed findings, each with its last day and reason."""
 
     @staticmethod
     def read(text: str) -> Policy:
@@ -56,7 +56,7 @@ class Policy:
         return Policy(policy["threshold"], policy["timeout_minutes"], allowed)
 
     def judge(self, findings: list[Finding], today: date) -> tuple[list[str], list[str]]:
-        """What stops the release, and what would if it were not allowed; a line each."""
+        """The findings that block the release, and those that would if they were not allowed; a line each."""
         stops, passes = [], []
         for finding in sorted(set(findings), key=lambda f: (-rank(f.severity), f.id)):
             if rank(finding.severity) < rank(self.threshold):
@@ -72,7 +72,7 @@ class Policy:
 
 
 def rank(severity: str) -> int:
-    """A severity that nobody knows counts as the highest."""
+    """An unknown severity counts as the highest."""
     known = NOT_ASSESSED.get(severity, severity)
     return SEVERITIES.index(known) if known in SEVERITIES else len(SEVERITIES)
 
@@ -85,15 +85,15 @@ class ScanGate:
         self.ecr, self.codepipeline = client("ecr"), client("codepipeline")
 
     def look(self, job: dict[str, Any], name: str) -> None:
-        """One run: look at the scan until it is finished, or hand over to the next run."""
+        """One run: watch the scan until it is complete, or let the next run continue."""
         answer = Answer(self.codepipeline, job["id"])
-        # An event that is not confirmed is raised: Lambda sends a genuine one again, when the history shows its action.
+        # An unconfirmed event raises an error. Lambda retries a genuine one, when the history shows its action.
         confirmed = verify_with_codepipeline(self.codepipeline, job, name)
         try:
             image = pipeline_job.image(confirmed, self.container, self.repository_url)
             self._wait(image.digest, confirmed.began, answer)
         except Exception as e:
-            # Whatever went wrong: without an answer the pipeline would wait until it times out.
+            # On any error: without a response, the pipeline would wait until the action times out.
             traceback.print_exc()
             answer.failed(f"scan gate: {e}")
 
@@ -137,7 +137,7 @@ class ScanGate:
         )
 
     def _images(self, digest: str) -> list[str]:
-        """The digests to look at: of an index, those of its images, since it has no scan of its own."""
+        """The digests to check: for an index, those of its images, since an index itself is not scanned."""
         answer = self.ecr.batch_get_image(repositoryName=self.repository, imageIds=[{"imageDigest": digest}])
         if not answer["images"]:
             raise RuntimeError(f"the image {digest} is not in the repository {self.repository}")
@@ -145,7 +145,7 @@ class ScanGate:
         if image.get("imageManifestMediaType") not in INDEXES:
             return [digest]
         entries = json.loads(image["imageManifest"])["manifests"]
-        # What is attested of an image stands in the index too, for no platform.
+        # Attestations of an image are also in the index, without a platform.
         images = [e["digest"] for e in entries if e.get("platform", {}).get("architecture") != "unknown"]
         if not images:
             raise RuntimeError(f"the index {digest} names no image")
@@ -168,7 +168,7 @@ class ScanGate:
                 yield Finding(str(basic["name"]), str(basic.get("severity", "UNDEFINED")))
             for enhanced in found.get("enhancedFindings", []):
                 if enhanced.get("status", "ACTIVE") != "ACTIVE":
-                    continue  # closed, or suppressed by a rule of Inspector's
+                    continue  # closed, or suppressed by a rule in Inspector
                 details = enhanced.get("packageVulnerabilityDetails", {})
                 id = details.get("vulnerabilityId") or enhanced.get("title") or enhanced["findingArn"]
                 yield Finding(str(id), str(enhanced.get("severity", "UNDEFINED")))
@@ -179,6 +179,6 @@ def statuses(scans: dict[str, str]) -> str:
 
 
 def handler(event: dict[str, Any], context: Any) -> None:
-    """Lambda's entry. The event holds credentials: it is never printed."""
+    """Lambda's entry point. The event contains credentials, so it is never logged."""
     policy = Policy.read(Path(__file__).with_name("scan_policy.json").read_text())
     ScanGate(dict(os.environ), policy).look(event["CodePipeline.job"], context.function_name)

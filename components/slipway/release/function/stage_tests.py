@@ -1,4 +1,4 @@
-"""The tests of a deploy stage: a build of CodeBuild that is started when the image is live, and followed to its end."""
+"""The tests of a deploy stage: a CodeBuild build that starts when the image is live."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Tests:
-    """How the tests stand."""
+    """The status of the tests."""
 
     outcome: Outcome
     message: str
     build: str = ""
-    """The build that runs them, once it has begun."""
+    """The build that runs the tests, once it has started."""
 
 
 class StageTests:
@@ -39,7 +39,7 @@ class StageTests:
             "COMMIT_ID": claim.commit,
             "PIPELINE_EXECUTION_ID": claim.execution,
         }
-        # With the commit's own files, where the pipeline has them.
+        # With the files of the commit, if the pipeline builds.
         source = {}
         if job.source:
             source = {"sourceTypeOverride": "S3", "sourceLocationOverride": "/".join(job.source)}
@@ -49,7 +49,7 @@ class StageTests:
                 environmentVariablesOverride=[
                     {"name": name, "value": values[name], "type": "PLAINTEXT"} for name in TEST_VARIABLES
                 ],
-                idempotencyToken=claim.action,  # an event that is delivered again starts no second build
+                idempotencyToken=claim.action,  # an event that is delivered twice starts one build
                 **source,
             )
         except self.codebuild.exceptions.AccountLimitExceededException:
@@ -60,7 +60,7 @@ class StageTests:
         return Tests(Outcome.RUNNING, f"the tests have started: {build}", build)
 
     def look(self, build: str) -> Tests:
-        """How a build stands."""
+        """The status of a build."""
         found = next(iter(self.codebuild.batch_get_builds(ids=[build])["builds"]), None)
         if found is None:
             return Tests(Outcome.RUNNING, f"waiting for CodeBuild to show the tests: {build}", build)
@@ -69,7 +69,7 @@ class StageTests:
             return Tests(Outcome.RUNNING, f"the tests are running: {build}", build)
         if status == "SUCCEEDED":
             return Tests(Outcome.PASSED, "the tests passed", build)
-        # A phase that failed says which command, and with which status.
+        # A failed phase shows the command and its exit status.
         contexts = [c.get("message", "") for phase in found.get("phases", []) for c in phase.get("contexts", [])]
         link = found.get("logs", {}).get("deepLink", "")
         why = "; ".join([text for text in contexts if text][:2])
@@ -80,7 +80,7 @@ class StageTests:
         )
 
     def stop(self, build: str) -> None:
-        """The release is rolled back: what its tests would say does not matter any more."""
+        """Stop the tests: the release is rolled back, so their result does not matter."""
         for found in self.codebuild.batch_get_builds(ids=[build])["builds"]:
             if found["buildStatus"] == "IN_PROGRESS":
                 self.codebuild.stop_build(id=build)

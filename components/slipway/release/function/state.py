@@ -1,7 +1,7 @@
 """The release state of an environment: one item of a DynamoDB table, and its history.
 
-Each read is a strongly consistent snapshot, and each write is conditional on nobody having written since. The history
-of releases is written in the same transaction as what it tells of.
+Each read is a strongly consistent snapshot, and each write is conditional on the version. The history of releases is
+written in the same transaction as the state.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
 """
 
@@ -24,7 +24,7 @@ ATTEMPTS = 8
 
 
 class StateUnreadable(RuntimeError):
-    """The item was written by hand, or by a version that this one cannot read."""
+    """The item was edited manually, or written by a version that this one cannot read."""
 
 
 class StateTable:
@@ -36,7 +36,7 @@ class StateTable:
         return self._state(answer.get("Item", {}))
 
     def settings(self, state: State) -> Settings:
-        """The settings, which only `pulumi up` brings."""
+        """The settings, which only `pulumi up` writes."""
         if state.settings is None:
             raise RuntimeError(
                 f"the table {self.table} holds no settings; run `pulumi up --refresh`, which writes them again"
@@ -44,9 +44,9 @@ class StateTable:
         return state.settings
 
     def write(self, before: State, after: State, *ended: Claim) -> State | None:
-        """Replace the state `before` with `after`, and note in the history how claims ended.
+        """Replace the state `before` with `after`, and record ended claims in the history.
 
-        Returns None if somebody else wrote meanwhile: read again, and decide anew.
+        Returns None if another run wrote in the meantime: read again, and decide again.
         """
         after = replace(after, version=before.version + 1)
         item = self._item(after)
@@ -67,13 +67,13 @@ class StateTable:
                 if any(reason.get("Code") in CONFLICTS for reason in reasons):
                     time.sleep(1)
                     continue
-                # A write that was sent twice finds what it wrote itself.
+                # A write that was sent twice finds its own result.
                 found: Any = next((reason["Item"] for reason in reasons if reason.get("Item")), {})
                 return after if found == item else None
         return None
 
     def update(self, change: Callable[[State], State]) -> State:
-        """Change the state, whatever else changes in it meanwhile."""
+        """Change the state, retrying on concurrent changes."""
         for _ in range(ATTEMPTS):
             before = self.read()
             after = change(before)
@@ -101,7 +101,7 @@ class StateTable:
 
 
 def record(claim: Claim) -> dict[str, Any]:
-    """An entry of the history, in plain attributes, so that one `aws` command shows it as a table."""
+    """An entry of the history, in plain attributes, so that one `aws` command can show it as a table."""
     values = {
         "result": "verified" if claim.phase is Phase.VERIFIED else "failed",
         "digest": claim.image.digest,
@@ -123,9 +123,9 @@ def iso(seconds: float) -> str:
 
 
 def remember(slots: list[tuple[str, int]], digest: str, size: int) -> list[tuple[str, int]]:
-    """Put `digest` in front of the `size` digests verified last.
+    """Put `digest` first among the last `size` verified digests.
 
-    A digest keeps the slot it has; a new one takes a free slot, or that of the oldest.
+    A digest keeps its slot. A new one takes a free slot, or that of the oldest digest.
     """
     known = dict(slots)
     others = [(d, slot) for d, slot in slots if d != digest][: size - 1]

@@ -1,4 +1,4 @@
-"""The tags of ECR that keep images from expiring: brought in line with the release state by each run."""
+"""The ECR tags that keep images from expiring. Each run updates them from the release state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Tags:
         self.images, self.table, self.environment = images, table, environment
 
     def of(self, state: State) -> dict[str, str]:
-        """Each tag with the digest that it should point at."""
+        """Each tag with the digest that it should point to."""
         verified, claim = state.verified, state.claim
         if verified is None:
             return {}
@@ -24,16 +24,15 @@ class Tags:
         if claim is not None and claim.phase is Phase.TESTING:
             tags[f"live-{self.environment}"] = claim.image.digest
         elif claim is None or claim.phase in (Phase.VERIFIED, Phase.FAILED):
-            # Neither moves while another digest runs than the one that is released.
+            # Neither moves while the digest that runs is not the released one.
             tags[f"live-{self.environment}"] = verified.image.digest
-        # Last: what waits for this tag finds the others.
+        # Last, so that whoever waits for this tag finds the others.
         return {**tags, newest: verified.image.digest}
 
     def align(self, state: State) -> list[str]:
-        """Move the tags to where they should point, and once more if the state changed meanwhile.
+        """Move the tags to where they should point, and repeat if the state changed in the meantime.
 
-        Returns what could not be done: no release fails for that, and the next run tries again. Raises errors that
-        pass by themselves.
+        Returns the problems. They do not fail the release, and the next run tries again. Raises temporary errors.
         """
         problems: list[str] = []
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""Task definitions: the template with the image that is released, and which revisions are the same."""
+"""Task definitions: the template with the released image, and the comparison of revisions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from .contract import Settings
 
-# What DescribeTaskDefinition returns and RegisterTaskDefinition takes; the rest is ECS's own.
+# Properties that DescribeTaskDefinition returns and RegisterTaskDefinition accepts. ECS adds the others.
 # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html
 REGISTERED = (
     "taskRoleArn",
@@ -30,7 +30,7 @@ REGISTERED = (
 
 class TaskDefinitions:
     def __init__(self, ecs: Any, family: str, container: str) -> None:
-        """`family` is that of what is released, `container` the one that a release brings an image for."""
+        """`family` is the family of released revisions, `container` the container whose image a release replaces."""
         self.ecs, self.family, self.container = ecs, family, container
         self._read_before: dict[str, dict[str, Any]] = {}
 
@@ -49,7 +49,7 @@ class TaskDefinitions:
         return {**definition, "tags": template["tags"]}
 
     def same(self, task_definition: str, definition: dict[str, Any]) -> bool:
-        """Whether a registered task definition has this content; its number and tags do not matter."""
+        """Whether a registered task definition has this content, ignoring its revision number and tags."""
         registered = self.read(task_definition)
         same = canonical(content(registered)) == canonical(content(definition))
         return bool(registered["family"] == self.family and same)
@@ -62,11 +62,12 @@ class TaskDefinitions:
         return self._read_before[task_definition]
 
     def is_released(self, task_definition: str) -> bool:
-        """Whether it was released, and is not the template that the service was made with."""
+        """Whether the revision was released, and is not the template that the service was created with."""
         return bool(self.read(task_definition)["family"] == self.family)
 
     def register(self, definition: dict[str, Any]) -> str:
-        """The ARN of a revision with this content: the newest, if a cut left it unused, or a new one."""
+        """The ARN of a revision with this content: the newest revision, if an interrupted run registered it, or a new
+        one."""
         try:
             newest = self.ecs.describe_task_definition(taskDefinition=self.family)["taskDefinition"][
                 "taskDefinitionArn"
@@ -78,7 +79,7 @@ class TaskDefinitions:
         request = {key: value for key, value in definition.items() if key != "tags" or value}
         answer = self.ecs.register_task_definition(family=self.family, **request)
         revision = str(answer["taskDefinition"]["taskDefinitionArn"])
-        if not self.same(revision, definition):  # else each look would register another, for ever
+        if not self.same(revision, definition):  # otherwise every look would register another one
             raise RuntimeError(f"ECS registered {short(revision)} with another content than the template has")
         return revision
 
@@ -88,7 +89,7 @@ class TaskDefinitions:
         return next((str(c["image"]) for c in containers if c["name"] == self.container), "")
 
     def settings(self, task_definition: str) -> dict[str, Any]:
-        """All of a task definition but the image of the released container."""
+        """A task definition without the image of the released container."""
         definition = self.read(task_definition)
         containers = [
             {**c, "image": None} if c["name"] == self.container else c for c in definition["containerDefinitions"]
@@ -98,12 +99,12 @@ class TaskDefinitions:
 
 
 def content(definition: dict[str, Any]) -> dict[str, Any]:
-    """What a task definition says, without what ECS knows of it."""
+    """The content of a task definition, without the properties that ECS adds."""
     return {key: definition[key] for key in REGISTERED if definition.get(key) is not None}
 
 
 def canonical(value: Any) -> Any:
-    """A part of a task definition as it can be compared: ECS reorders named lists, and fills in what is empty."""
+    """A part of a task definition in comparable form: ECS reorders named lists, and adds empty values."""
     if isinstance(value, dict):
         inner = {key: canonical(item) for key, item in value.items()}
         return {key: item for key, item in inner.items() if item not in (None, [], {})}
@@ -121,5 +122,5 @@ def named(value: Any) -> str:
 
 
 def short(arn: str) -> str:
-    """`family:revision` of a task definition's ARN."""
+    """`family:revision` from a task definition's ARN."""
     return arn.rpartition("/")[2]
