@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 
 FORMS = {
-    "an access key of AWS": r"\b(AKIA|ASIA)[A-Z0-9]{16}\b",
+    "an AWS access key": r"\b(AKIA|ASIA)[A-Z0-9]{16}\b",
     "a private key": r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY",
-    "a token of GitHub": r"\b(gh[opsur]_[A-Za-z0-9]{20,}|github_pat_\w{20,})",
-    "a token of GitLab": r"\bglpat-[\w-]{20,}",
-    "a token of Slack": r"\bxox[a-z]-[\w-]{10,}",
+    "a GitHub token": r"\b(gh[opsur]_[A-Za-z0-9]{20,}|github_pat_\w{20,})",
+    "a GitLab token": r"\bglpat-[\w-]{20,}",
+    "a Slack token": r"\bxox[a-z]-[\w-]{10,}",
     # Not a placeholder such as ${PASSWORD}, {password} or <password>.
     "a URL with a password": r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@]*:(?![$<{*])[^\s/@]+@",
 }

@@ -34,7 +34,7 @@ VariableName = Annotated[str, match(r"[^\s=]+", "be a name without = and spaces"
 
 def names_twice(environment: Mapping[str, object], secrets: Mapping[str, object]) -> Iterator[tuple[bool, str]]:
     twice = sorted(set(environment) & set(secrets))
-    yield bool(twice), f"environment must not have the names that secrets has, got {twice} in both"
+    yield bool(twice), f"environment must not have names that are also in secrets, got {twice}"
 
 
 def secret_statements(
@@ -72,7 +72,7 @@ def plaintext_rules(
         kind = credential(value) if isinstance(value, str) and key not in not_secret else None
         yield kind is not None, _plaintext(name, key, str(kind), instead)
     unknown = [key for key in not_secret if key not in values]
-    yield bool(unknown), f"not_secret must be names that {name} has, got {unknown}"
+    yield bool(unknown), f"not_secret must contain only names in {name}, got {unknown}"
 
 
 def plaintext_values(
@@ -99,6 +99,6 @@ def plaintext_values(
 
 def _plaintext(name: str, key: str, kind: str, instead: str) -> str:
     return (
-        f"{name}[{key!r}] must not be a secret, and is {kind}: whoever may describe the resource reads it; {instead}, "
-        "or name it in not_secret if it is none"
+        f"{name}[{key!r}] must not be a secret, but is {kind}: anyone who can describe the resource can read it; "
+        f"{instead}, or add its name to not_secret if it is not a secret"
     )

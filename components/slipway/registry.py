@@ -219,7 +219,7 @@ def kept_encryption(name: str, key: pulumi.Input[str] | None, opts: pulumi.Invok
         return pulumi.RunError(
             f"kms_key_arn of the repository {name} must stay {found.kms_key or None!r}, got {known!r}: ECR cannot "
             "change the encryption of a repository, so Pulumi would delete it with all its images, also those that are "
-            "live or verified in any environment. Take the change back. To delete the images all the same, set "
+            "live or verified in any environment. Revert the change. To delete the images anyway, set "
             "force_delete (slipway:registry.forceDelete in a stack file), run `pulumi up`, and then make this change"
         )
 

@@ -155,9 +155,9 @@ class BlueGreen:
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
         yield (
             self.total_minutes > LONGEST_MINUTES,
-            f"bake_minutes, deadline_minutes and the other timers must be at most {LONGEST_MINUTES} together, "
-            f"got {self.total_minutes}: the action that waits for the deployment, and for the one that puts the "
-            "last image back if it fails, ends after 24 hours",
+            f"bake_minutes, deadline_minutes and the other timers must be at most {LONGEST_MINUTES} in total, "
+            f"got {self.total_minutes}: CodePipeline ends an action after 24 hours, in which a deployment and a "
+            "rollback must fit",
         )
 
     @property
@@ -279,8 +279,8 @@ class CodeDeployBlueGreen:
         )
         yield (
             self.total_minutes > LONGEST_MINUTES,
-            f"deadline_minutes, wait_minutes, termination_minutes and the shift must be at most {LONGEST_MINUTES} "
-            f"together, got {self.total_minutes}: the action that waits for a deployment ends after 24 hours",
+            f"deadline_minutes, wait_minutes, termination_minutes and the shift must be at most {LONGEST_MINUTES} in "
+            f"total, got {self.total_minutes}: CodePipeline ends an action after 24 hours",
         )
 
     @property

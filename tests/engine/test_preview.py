@@ -27,7 +27,7 @@ FILES: dict[str, tuple[str | None, list[str]]] = {
             "slipway:Registry is not a key (did you mean registry?)",
             "slipway:service.port must be between 1 and 65535, got 99999",
             "slipway:stages must have different names, got ['a', 'a']",
-            "slipway:build must not be given with an image as source",
+            "slipway:build must not be set if the source is an image",
         ],
     ),
     "a part that is blank": (

@@ -440,7 +440,7 @@ def test_a_build_ends_with_its_first_failed_test_command(account: Account) -> No
         "slipway: test: echo broken >&2; exit 3\n"
         "broken\n"
         "slipway: the test command 'echo broken >&2; exit 3' failed with exit status 3: "
-        "nothing was pushed; what it printed is above.\n"
+        "nothing was pushed; its output is above.\n"
     )
     assert run.calls == ["BatchGetImage"]
     assert account.tags("tested") == {}

@@ -147,7 +147,7 @@ def test_failing_unit_tests_push_nothing_and_release_nothing(stack: Make) -> Non
     assert ended(failed) == until("Build", "Failed")
     assert failed.action("Build").message == (
         "Build terminated with state: FAILED. slipway: the test command 'cd app && python3 -m unittest' failed with "
-        "exit status 1: nothing was pushed; what it printed is above."
+        "exit status 1: nothing was pushed; its output is above."
     )
     assert dev.tags() == {}
     assert (dev.image, dev.counts) == (UNRELEASED, (0, 0))

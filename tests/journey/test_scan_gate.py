@@ -27,8 +27,8 @@ def test_a_finding_blocks_the_release_and_is_named(stack: Make) -> None:
     stopped = dev.push()
     assert ended(stopped) == until("Image", "Failed")
     assert stopped.action("Image").message == (
-        f"findings of HIGH or more stop the release of {stopped.digest}: CVE-2026-0001 (HIGH). "
-        "Fix them, or allow them for a time in slipway:scanGate.allow"
+        f"scan gate: blocked {stopped.digest}: findings of HIGH or higher: CVE-2026-0001 (HIGH). "
+        "Fix them, or allow them for a limited time in slipway:scanGate.allow"
     )
     assert (dev.image, dev.counts, dev.state("claim")) == (":unreleased", (0, 0), None)
 
@@ -41,7 +41,7 @@ def test_an_allowed_finding_passes_until_its_day_and_blocks_after_it(stack: Make
     passed = dev.push()
     assert ended(passed) == RELEASED
     assert passed.action("Image").message == (
-        "no finding of HIGH or more among 1, but for what is allowed for now: CVE-2026-0001 (HIGH; until 2026-01-02: "
+        "no findings of HIGH or higher (1 in total), except allowed ones: CVE-2026-0001 (HIGH; until 2026-01-02: "
         "not reachable: no shell in the image)"
     )
     dev.account.clock.sleep(2 * 86_400)

@@ -56,7 +56,7 @@ def test_a_new_connection_is_pending_and_up_says_where_to_complete_it(stack: Mak
     output = dev.workspace.up().text
     arn = dev.account.aws.find("aws:codeconnections/connection:Connection").outputs["arn"]
     assert (
-        f"the connection {arn} is PENDING, and the pipeline storefront-dev cannot start: finish its handshake at "
+        f"the connection {arn} is PENDING, and the pipeline storefront-dev cannot start: complete it at "
         "https://eu-west-1.console.aws.amazon.com/codesuite/settings/connections, then start the pipeline"
     ) in output
     # Somebody has completed it.
@@ -116,6 +116,6 @@ def test_a_pull_request_is_built_into_its_own_repository_and_deployed_nowhere(st
 def test_pull_requests_cannot_start_a_pipeline_that_deploys(stack: Make, account: World) -> None:
     with pytest.raises(CommandError) as refused:
         by_connection(stack, pullRequests=[{"branches": {"includes": ["main"]}}])
-    message = "slipway:stages must be none when pull requests start the pipeline, got ['dev']"
+    message = "slipway:stages must be empty if pull requests start the pipeline, got ['dev']"
     assert message in str(refused.value)
     assert account.aws.resources == {}

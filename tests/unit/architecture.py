@@ -33,7 +33,7 @@ RULES = {
 
 def phases() -> str:
     """The table of phases and transitions, from the code."""
-    rows = ["| phase | what is seen | next phase |", "| --- | --- | --- |"]
+    rows = ["| phase | observation | next phase |", "| --- | --- | --- |"]
     rows += [f"| {phase} | {seen} | {to} |" for (phase, seen), to in TRANSITIONS.items()]
     final = [phase for phase in Phase if phase not in {start for start, _ in TRANSITIONS}]
     return "\n".join([*rows, "", f"{' and '.join(final).capitalize()} are final."])

@@ -251,13 +251,13 @@ def test_settings_at_the_limits_are_accepted(args: dict[str, Any]) -> None:
 
 
 TOO_LONG = (
-    "test_commands, build_args, context, dockerfile and builder_image must have at most 4500 characters together, "
+    "test_commands, build_args, context, dockerfile and builder_image must have at most 4500 characters in total, "
     "got 4501: put the commands into a script in the repository"
 )
-OWN = "buildspec must not be given beside test_commands or build_args, got 'b.yml': put them into that file"
+OWN = "buildspec must not be combined with test_commands or build_args, got 'b.yml': put them into the buildspec"
 SECRET = (
-    "build_args['TOKEN'] must not be a secret, and is a token of GitHub: whoever may describe the resource reads it; "
-    "let a buildspec of your own read it from Secrets Manager, or name it in not_secret if it is none"
+    "build_args['TOKEN'] must not be a secret, but is a GitHub token: anyone who can describe the resource can read "
+    "it; read it from Secrets Manager in your own buildspec, or add its name to not_secret if it is not a secret"
 )
 TOKEN = "ghp_" + "a" * 36
 
@@ -273,7 +273,10 @@ TOKEN = "ghp_" + "a" * 36
         ({"buildspec": "b.yml", "test_commands": ["make"]}, OWN),
         ({"buildspec": "b.yml", "build_args": {"A": "1"}}, OWN),
         ({"build_args": {"TOKEN": TOKEN, "A": "1"}}, SECRET),
-        ({"build_args": {"A": "1"}, "not_secret": ["B"]}, "not_secret must be names that build_args has, got ['B']"),
+        (
+            {"build_args": {"A": "1"}, "not_secret": ["B"]},
+            "not_secret must contain only names in build_args, got ['B']",
+        ),
     ],
 )
 def test_invalid_combinations_of_settings_are_rejected(args: dict[str, Any], message: str) -> None:

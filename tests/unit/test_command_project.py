@@ -285,7 +285,7 @@ def test_tests_of_a_stage_run_outside_the_vpc_by_default() -> None:
     assert (for_stage().in_vpc, for_stage(in_vpc=True).in_vpc) == (False, True)
 
 
-TOO_LONG = "environment and secrets must have at most 4500 characters together, got {}: put long values into a file of "
+TOO_LONG = "environment and secrets must have at most 4500 characters in total, got {}: put long values into a file of "
 TOO_LONG += "the repository"
 TOKEN = "ghp_" + "a" * 36
 
@@ -296,18 +296,18 @@ TOKEN = "ghp_" + "a" * 36
     [
         (
             {"environment": {"B": "1", "A": "1", "C": "1"}, "secrets": {"B": SECRET, "A": SECRET}},
-            ["environment must not have the names that secrets has, got ['A', 'B'] in both"],
+            ["environment must not have names that are also in secrets, got ['A', 'B']"],
         ),
         (
             {"environment": {"TOKEN": TOKEN}},
             [
-                "environment['TOKEN'] must not be a secret, and is a token of GitHub: whoever may describe the "
-                "resource reads it; put it into secrets, or name it in not_secret if it is none"
+                "environment['TOKEN'] must not be a secret, but is a GitHub token: anyone who can describe the "
+                "resource can read it; put it into secrets, or add its name to not_secret if it is not a secret"
             ],
         ),
         (
             {"environment": {"A": "1"}, "not_secret": ["A", "B"]},
-            ["not_secret must be names that environment has, got ['B']"],
+            ["not_secret must contain only names in environment, got ['B']"],
         ),
         ({"environment": {"A": "x" * 4500}}, [TOO_LONG.format(4501)]),
         ({"environment": {"A": "x" * 4490}, "secrets": {"B": SECRET}}, [TOO_LONG.format(4492 + len(SECRET))]),

@@ -62,7 +62,7 @@ def test_a_deployment_is_requested_with_its_appspec(codedeploy: Any) -> None:
     revision = {"revisionType": "AppSpecContent", "appSpecContent": {"content": content}}
     codedeploy.add_response("create_deployment", {"deploymentId": "d-1"}, {**GROUP, "revision": revision})
     deployments = service()
-    assert deployments._create(REVISION, BALANCED) == Waiting("asked CodeDeploy to deploy shop-dev:7")
+    assert deployments._create(REVISION, BALANCED) == Waiting("deploying with CodeDeploy: shop-dev:7")
     assert deployments.deployed is True
 
 

@@ -423,7 +423,7 @@ def test_a_service_is_live_when_the_desired_number_of_tasks_runs() -> None:
     assert counts(ecs, KeptTable()) == Live(f"shop-dev:7 is running {DIGEST} (2 tasks)")
     ecs.service["runningCount"] = 1
     assert counts(ecs, KeptTable()) == Waiting("1 of 2 tasks running")
-    assert counts(ecs, KeptTable(), minimum=3, maximum=3) == Waiting("asked ECS for 3 tasks")
+    assert counts(ecs, KeptTable(), minimum=3, maximum=3) == Waiting("scaling to 3 tasks")
     assert (ecs.updates, ecs.targets) == ([{"desiredCount": 3}], [])
 
 

@@ -436,7 +436,7 @@ BEFORE = "2023-11-14T22:13:20+00:00"
 @pytest.mark.parametrize(
     ("state", "newer", "message"),
     [
-        (STATE, False, "a release is in progress, whose tasks are new"),
+        (STATE, False, "a release is in progress, and its tasks are new"),
         (replace(QUIET, verified=None), False, "nothing is released, so there are no tasks to restart"),
         (QUIET, True, f"the tasks are newer than {BEFORE}"),
         (QUIET, False, LIVE.message),
@@ -504,7 +504,7 @@ def test_an_inspection_compares_the_image_with_the_verified_one(
     ("step", "message"),
     [
         ("destroy", "This function has no step 'destroy'."),
-        ("prepare", "CodeDeploy does not deploy this service (any more); run `pulumi up`."),
+        ("prepare", "CodeDeploy does not deploy this service; run `pulumi up`."),
     ],
 )
 def test_an_unsupported_step_is_a_failure(

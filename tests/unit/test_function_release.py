@@ -536,7 +536,7 @@ def test_an_earlier_claim_is_replaced_and_has_failed(world: World, phase: Phase)
     assert state is not None
     assert state.claim is not None
     assert state.claim.action == "action-1"
-    reason = "The execution execution-1 took its place."
+    reason = "The execution execution-1 replaced it."
     assert world.table.history == [replace(older, phase=Phase.FAILED, reason=reason)]
 
 

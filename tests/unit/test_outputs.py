@@ -199,8 +199,8 @@ def test_a_function_in_another_region_is_rejected(late: bool) -> None:
 def test_a_credential_in_the_environment_is_rejected_unless_it_is_listed_as_not_secret(late: bool) -> None:
     url = "postgres://shop:" + "hunter2@db.example.com/shop"
     assert failure(lambda: service("api", environment={"URL": either(late)(url)})) == (
-        "environment['URL'] must not be a secret, and is a URL with a password: whoever may describe the resource "
-        "reads it; put it into secrets, or name it in not_secret if it is none"
+        "environment['URL'] must not be a secret, but is a URL with a password: anyone who can describe the resource "
+        "can read it; put it into secrets, or add its name to not_secret if it is not a secret"
     )
     deploy(lambda: service("api", environment={"URL": either(late)(url)}, not_secret=["URL"]))
 
@@ -212,7 +212,7 @@ def test_the_variables_must_fit_in_a_task_definition() -> None:
     # JSON encodes each of these in six bytes.
     for value, got in (("x" * (61_440 - around + 1), 61_441), ("ä" * 11_000, 66_000 + around)):
         assert failure(partial(service, "api", environment={"A": value})) == (
-            f"environment and secrets must have at most 61440 bytes together as JSON, got {got}: "
+            f"environment and secrets must have at most 61440 bytes in total as JSON, got {got}: "
             "a task definition has 64 KiB"
         )
     late = failure(lambda: service("api", environment={"A": pulumi.Output.from_input("x" * 70_000)}))
@@ -226,21 +226,22 @@ def test_the_variables_must_fit_in_a_task_definition() -> None:
         (
             build,
             lambda late: {"build_args": {"TOKEN": late("ghp_" + "a" * 36)}},
-            "build_args['TOKEN'] must not be a secret, and is a token of GitHub: whoever may describe the resource "
-            "reads it; let a buildspec of your own read it from Secrets Manager, or name it in not_secret if it is "
-            "none",
+            "build_args['TOKEN'] must not be a secret, but is a GitHub token: anyone who can describe the resource "
+            "can read it; read it from Secrets Manager in your own buildspec, or add its name to not_secret if it "
+            "is not a secret",
         ),
         (
             command_project,
             lambda late: scan(environment={"TOKEN": late("ghp_" + "a" * 36)}),
-            "environment['TOKEN'] must not be a secret, and is a token of GitHub: whoever may describe the resource "
-            "reads it; put it into secrets, or name it in not_secret if it is none",
+            "environment['TOKEN'] must not be a secret, but is a GitHub token: anyone who can describe the resource "
+            "can read it; put it into secrets, or add its name to not_secret if it is not a secret",
         ),
         (
             with_source,
             lambda late: {"variables": {"TOKEN": late("ghp_" + "a" * 36)}},
-            "variables['TOKEN'] must not be a secret, and is a token of GitHub: whoever may describe the resource "
-            "reads it; let the commands read it from Secrets Manager, or name it in not_secret if it is none",
+            "variables['TOKEN'] must not be a secret, but is a GitHub token: anyone who can describe the resource "
+            "can read it; read it from Secrets Manager in the commands, or add its name to not_secret if it is not a "
+            "secret",
         ),
     ],
     ids=["build", "commands", "pipeline"],

@@ -393,7 +393,7 @@ def test_a_new_connection_is_created_and_a_warning_says_where_to_complete_it(
     assert (recording.read, recording.warnings) == (
         [],
         [
-            f"the connection {NEW} is PENDING, and the pipeline web cannot start: finish its handshake at "
+            f"the connection {NEW} is PENDING, and the pipeline web cannot start: complete it at "
             f"{CONSOLE}/codesuite/settings/connections, then start the pipeline"
         ],
     )
@@ -423,7 +423,7 @@ def test_an_available_connection_is_looked_up_without_a_warning() -> None:
 def test_a_pending_connection_that_exists_causes_a_warning() -> None:
     recording = recorded(connection(arn=f"{GITHUB}-pending"))
     assert recording.warnings == [
-        f"the connection {GITHUB}-pending is PENDING, and the pipeline web cannot start: finish its handshake at "
+        f"the connection {GITHUB}-pending is PENDING, and the pipeline web cannot start: complete it at "
         f"{CONSOLE}/codesuite/settings/connections, then start the pipeline"
     ]
 
@@ -1151,7 +1151,7 @@ REQUESTED = Connection(arn=GITHUB, repository="a/b", pull_requests=[PullRequest(
 @pytest.mark.parametrize(
     ("source", "builds", "strategies", "scans", "message"),
     [
-        (IMAGE, True, {"dev": Rolling()}, (), "build must not be given with an image as source: it is built already"),
+        (IMAGE, True, {"dev": Rolling()}, (), "build must not be set if the source is an image: it is built already"),
         (COMMIT, False, {"dev": Rolling()}, (), "build must be given, unless the source is an image"),
         *(
             (
@@ -1164,14 +1164,14 @@ REQUESTED = Connection(arn=GITHUB, repository="a/b", pull_requests=[PullRequest(
             )
             for tag in ("verified-dev", "live-p.d", "verified-dev-0")
         ),
-        (IMAGE, False, {}, (), "stages must be one or more with an image as source, got none"),
+        (IMAGE, False, {}, (), "stages must not be empty if the source is an image"),
         (
             REQUESTED,
             True,
             {"dev": Rolling(), "prod": Canary()},
             (),
-            "stages must be none when pull requests start the pipeline, got ['dev', 'prod']: what a pull request "
-            "brings was not reviewed",
+            "stages must be empty if pull requests start the pipeline, got ['dev', 'prod']: pull requests have not "
+            "been reviewed",
         ),
         (
             IMAGE,
@@ -1186,7 +1186,7 @@ REQUESTED = Connection(arn=GITHUB, repository="a/b", pull_requests=[PullRequest(
             False,
             {"dev": Rolling()},
             ("lint",),
-            "code_scans must be none with an image as source, got ['lint']: there is no code",
+            "code_scans must be empty if the source is an image, got ['lint']: there is no code",
         ),
         (
             COMMIT,
@@ -1243,7 +1243,7 @@ def test_a_variable_that_would_override_one_of_a_scan_is_rejected(where: dict[st
     scan = CodeScan(name="lint", commands=["true"], **args)
     assert refusal(code_scans=[scan], variables={"LEVEL": "info", "A": "1", "OTHER": "1"}) == [
         "variables must not have the names that code_scans have in environment or secrets, got ['A', 'LEVEL']: the "
-        "scan would see the variable instead"
+        "scan would get the variable instead"
     ]
 
 
@@ -1260,8 +1260,8 @@ def test_a_scan_cannot_override_what_its_variables_are_read_with(where: dict[str
 
 def test_all_invalid_combinations_are_reported_at_once_before_the_pipeline_is_created() -> None:
     assert refusal(IMAGE, stages={}, code_scans=[CodeScan(name="lint", commands=["true"])]) == [
-        "stages must be one or more with an image as source, got none",
-        "code_scans must be none with an image as source, got ['lint']: there is no code",
+        "stages must not be empty if the source is an image",
+        "code_scans must be empty if the source is an image, got ['lint']: there is no code",
     ]
 
 
@@ -1311,18 +1311,19 @@ TAKEN = [
     [
         (
             {"variables": {name: "1" for name in [*TAKEN, "MINE"]}},
-            f"variables must not have names that Slipway's own build reads, got {TAKEN}",
+            f"variables must not have names that Slipway's build uses, got {TAKEN}",
         ),
         (
             {"variables": {letter * 128: "1" for letter in "STUVWXY"}},
-            "variables must be fewer, or have shorter names: they take 1190 of 800 characters",
+            "variables must have names of at most 800 characters in total, got 1190: use fewer or shorter names",
         ),
         (
             {"variables": {"TOKEN": "ghp_" + "a" * 36}},
-            "variables['TOKEN'] must not be a secret, and is a token of GitHub: whoever may describe the resource "
-            "reads it; let the commands read it from Secrets Manager, or name it in not_secret if it is none",
+            "variables['TOKEN'] must not be a secret, but is a GitHub token: anyone who can describe the resource "
+            "can read it; read it from Secrets Manager in the commands, or add its name to not_secret if it is not a "
+            "secret",
         ),
-        ({"not_secret": ["A"]}, "not_secret must be names that variables has, got ['A']"),
+        ({"not_secret": ["A"]}, "not_secret must contain only names in variables, got ['A']"),
     ],
     ids=["taken", "length", "a secret", "no variable"],
 )
@@ -1340,5 +1341,5 @@ def build_reads() -> set[str]:
 
 def test_no_variable_of_the_pipeline_can_override_one_of_the_build() -> None:
     for name in sorted(build_reads()):
-        with pytest.raises(ValueError, match="must not have names that Slipway's own build reads"):
+        with pytest.raises(ValueError, match="must not have names that Slipway's build uses"):
             PipelineSettings(variables={name: "1"})

@@ -423,8 +423,8 @@ def basic(*findings: tuple[str, str]) -> dict[str, Any]:
     return {"findings": [{"name": name, "severity": severity} for name, severity in findings]}
 
 
-CLEAN = passed("no finding of HIGH or more among 0")
-MEND = ". Fix them, or allow them for a time in slipway:scanGate.allow"
+CLEAN = passed("no findings of HIGH or higher (0 in total)")
+MEND = ". Fix them, or allow them for a limited time in slipway:scanGate.allow"
 
 
 @pytest.mark.parametrize("status", ["COMPLETE", "ACTIVE"])
@@ -436,26 +436,26 @@ def test_an_image_passes_when_its_scan_is_complete_and_clean(world: World, statu
 
 def test_findings_below_the_threshold_do_not_block(world: World) -> None:
     world.ecr.findings[DIGEST] = [basic(("CVE-1", "LOW"), ("CVE-2", "MEDIUM"))]
-    assert world.look() == passed("no finding of HIGH or more among 2")
+    assert world.look() == passed("no findings of HIGH or higher (2 in total)")
 
 
 def test_findings_at_the_threshold_block_the_release_by_name(world: World) -> None:
     world.ecr.findings[DIGEST] = [basic(("CVE-1", "LOW"), ("CVE-2", "HIGH"), ("CVE-3", "CRITICAL"))]
     assert world.look() == stopped(
-        f"findings of HIGH or more stop the release of {DIGEST}: CVE-3 (CRITICAL); CVE-2 (HIGH){MEND}"
+        f"scan gate: blocked {DIGEST}: findings of HIGH or higher: CVE-3 (CRITICAL); CVE-2 (HIGH){MEND}"
     )
 
 
 def test_findings_on_every_page_count(world: World) -> None:
     world.ecr.findings[DIGEST] = [basic(("CVE-1", "LOW")), {}, basic(("CVE-2", "HIGH"))]
-    assert world.look() == stopped(f"findings of HIGH or more stop the release of {DIGEST}: CVE-2 (HIGH){MEND}")
+    assert world.look() == stopped(f"scan gate: blocked {DIGEST}: findings of HIGH or higher: CVE-2 (HIGH){MEND}")
 
 
 def test_a_finding_without_a_severity_is_unassessed(world: World) -> None:
     world.policy = policy("MEDIUM")
     world.ecr.findings[DIGEST] = [{"findings": [{"name": "CVE-1"}], "enhancedFindings": [{"title": "CVE-2"}]}]
     assert world.look() == stopped(
-        f"findings of MEDIUM or more stop the release of {DIGEST}: CVE-1 (UNDEFINED); CVE-2 (UNDEFINED){MEND}"
+        f"scan gate: blocked {DIGEST}: findings of MEDIUM or higher: CVE-1 (UNDEFINED); CVE-2 (UNDEFINED){MEND}"
     )
 
 
@@ -471,7 +471,7 @@ def test_enhanced_findings_count_while_they_are_active(world: World) -> None:
             ]
         }
     ]
-    assert world.look() == stopped(f"findings of HIGH or more stop the release of {DIGEST}: CVE-1 (HIGH){MEND}")
+    assert world.look() == stopped(f"scan gate: blocked {DIGEST}: findings of HIGH or higher: CVE-1 (HIGH){MEND}")
 
 
 def test_enhanced_findings_without_an_id_are_reported_by_their_title_or_arn(world: World) -> None:
@@ -484,7 +484,7 @@ def test_enhanced_findings_without_an_id_are_reported_by_their_title_or_arn(worl
         }
     ]
     assert world.look() == stopped(
-        f"findings of HIGH or more stop the release of {DIGEST}: A key in a layer (HIGH); arn:f (HIGH){MEND}"
+        f"scan gate: blocked {DIGEST}: findings of HIGH or higher: A key in a layer (HIGH); arn:f (HIGH){MEND}"
     )
 
 
@@ -492,7 +492,7 @@ def test_allowed_findings_do_not_block_and_are_reported(world: World) -> None:
     world.policy = policy("HIGH", allowed())
     world.ecr.findings[DIGEST] = [basic(("CVE-2026-1", "CRITICAL"), ("CVE-2", "LOW"))]
     assert world.look() == passed(
-        "no finding of HIGH or more among 2, but for what is allowed for now: "
+        "no findings of HIGH or higher (2 in total), except allowed ones: "
         "CVE-2026-1 (CRITICAL; until 2026-03-31: not reachable here)",
         allowed=1,
     )
@@ -517,7 +517,7 @@ def test_the_last_day_of_an_allowed_finding_ends_at_midnight_utc(world: World) -
     assert world.look()[0] == "success"
     world.clock.now = midnight
     assert world.look() == stopped(
-        f"findings of HIGH or more stop the release of {DIGEST}: "
+        f"scan gate: blocked {DIGEST}: findings of HIGH or higher: "
         f"CVE-2026-1 (CRITICAL; allowed until 2026-03-31, which is over){MEND}"
     )
 
@@ -599,9 +599,9 @@ def test_the_images_of_an_index_are_checked_and_its_attestations_are_not(world: 
     # The index itself and attestations have no scan.
     world.ecr.statuses = {AMD: ["COMPLETE"], ARM: ["COMPLETE"]}
     world.ecr.findings = {AMD: [basic(("CVE-1", "LOW"))], ARM: [basic(("CVE-2", "HIGH"))]}
-    assert world.look() == stopped(f"findings of HIGH or more stop the release of {DIGEST}: CVE-2 (HIGH){MEND}")
+    assert world.look() == stopped(f"scan gate: blocked {DIGEST}: findings of HIGH or higher: CVE-2 (HIGH){MEND}")
     world.ecr.findings[ARM] = [basic(("CVE-2", "LOW"))]
-    assert world.look() == passed("no finding of HIGH or more among 2")
+    assert world.look() == passed("no findings of HIGH or higher (2 in total)")
 
 
 def test_an_image_of_an_index_without_a_platform_is_checked(world: World) -> None:
@@ -670,5 +670,5 @@ def test_lambda_runs_it_with_the_policy_in_its_archive(
     world.ecr.findings[DIGEST] = [basic(("CVE-1", "LOW"))]
     runtime.handler({"CodePipeline.job": world.job(None)}, SimpleNamespace(function_name="shop-scan-gate"))
     assert world.codepipeline.answers == [
-        stopped(f"findings of LOW or more stop the release of {DIGEST}: CVE-1 (LOW){MEND}")
+        stopped(f"scan gate: blocked {DIGEST}: findings of LOW or higher: CVE-1 (LOW){MEND}")
     ]

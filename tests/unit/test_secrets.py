@@ -18,11 +18,11 @@ A_SECRET = f"arn:aws:secretsmanager:{WHERE}:secret:db-a1b2c3"
 A_PARAMETER = f"arn:aws:ssm:{WHERE}:parameter/token"
 # Assembled here, so that scanners for credentials find none in this repository.
 CREDENTIALS = {
-    "an access key of AWS": "AKIA" + "IOSFODNN7EXAMPLE",
+    "an AWS access key": "AKIA" + "IOSFODNN7EXAMPLE",
     "a private key": "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE",
-    "a token of GitHub": "ghp_" + "a1" * 18,
-    "a token of GitLab": "glpat-" + "a1" * 10,
-    "a token of Slack": "xoxb-" + "1" * 12,
+    "a GitHub token": "ghp_" + "a1" * 18,
+    "a GitLab token": "glpat-" + "a1" * 10,
+    "a Slack token": "xoxb-" + "1" * 12,
     "a URL with a password": "postgres://shop:" + "hunter2@db.example.com/shop",
 }
 
@@ -63,14 +63,14 @@ def broken(values: dict[str, Any], not_secret: list[str]) -> list[str]:
 @pytest.mark.parametrize(("kind", "value"), CREDENTIALS.items())
 def test_a_plain_credential_is_rejected_unless_it_is_listed_as_not_secret(kind: str, value: str) -> None:
     assert broken({"A": value, "B": "b"}, []) == [
-        f"environment['A'] must not be a secret, and is {kind}: whoever may describe the resource reads it; move it, "
-        "or name it in not_secret if it is none"
+        f"environment['A'] must not be a secret, but is {kind}: anyone who can describe the resource can read it; "
+        "move it, or add its name to not_secret if it is not a secret"
     ]
     assert broken({"A": value, "B": "b"}, ["A"]) == []
 
 
 def test_names_listed_as_not_secret_must_exist() -> None:
-    assert broken({"A": "a"}, ["A", "B"]) == ["not_secret must be names that environment has, got ['B']"]
+    assert broken({"A": "a"}, ["A", "B"]) == ["not_secret must contain only names in environment, got ['B']"]
 
 
 def exported(values: Callable[[], dict[str, Any]], not_secret: list[str]) -> Callable[[], Any]:
@@ -86,7 +86,7 @@ def test_plain_outputs_resolve_to_the_same_value() -> None:
 @pytest.mark.parametrize(
     ("value", "kind"),
     [
-        (lambda: pulumi.Output.from_input(CREDENTIALS["a token of GitHub"]), "a token of GitHub"),
+        (lambda: pulumi.Output.from_input(CREDENTIALS["a GitHub token"]), "a GitHub token"),
         (lambda: pulumi.Output.secret("hunter2"), "a secret Output"),
         (lambda: pulumi.Output.concat("prefix-", pulumi.Output.secret("hunter2")), "a secret Output"),
     ],
@@ -95,14 +95,14 @@ def test_a_plain_output_fails_if_it_is_a_credential(value: Callable[[], Any], ki
     with pytest.raises(Exception) as error:
         deploy(lambda: pulumi.export("it", exported(lambda: {"A": value()}, [])()))
     assert str(error.value) == (
-        f"environment['A'] must not be a secret, and is {kind}: whoever may describe the resource reads it; move it, "
-        "or name it in not_secret if it is none"
+        f"environment['A'] must not be a secret, but is {kind}: anyone who can describe the resource can read it; "
+        "move it, or add its name to not_secret if it is not a secret"
     )
 
 
 def test_a_name_cannot_be_both_a_variable_and_a_secret() -> None:
     assert [message for wrong, message in names_twice({"A": "", "B": ""}, {"B": "", "C": ""}) if wrong] == [
-        "environment must not have the names that secrets has, got ['B'] in both"
+        "environment must not have names that are also in secrets, got ['B']"
     ]
 
 

@@ -700,7 +700,7 @@ def test_a_worker_cannot_have_a_strategy_that_shifts_traffic(strategy: Strategy,
 def test_a_port_requires_a_load_balancer_and_the_other_way_round(args: dict[str, Any], got: int | None) -> None:
     with pytest.raises(ValueError) as error:
         deployed(**args)
-    assert str(error.value) == f"load_balancer must be given with a port, and only then, got port={got}"
+    assert str(error.value) == f"load_balancer must be set if, and only if, port is set, got port={got}"
 
 
 @every_shift
@@ -907,7 +907,7 @@ def test_a_rule_can_have_five_wildcards(paths: list[str], wildcards: int) -> Non
         return
     with pytest.raises(ValueError) as error:
         deployed(paths=paths)
-    assert str(error.value) == f"paths must have at most 5 wildcards together, got {wildcards}"
+    assert str(error.value) == f"paths must have at most 5 wildcards in total, got {wildcards}"
 
 
 def test_invalid_names_of_services_are_rejected() -> None:

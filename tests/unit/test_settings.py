@@ -739,13 +739,13 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a connection exists or is made": (
         source(arn=None),
-        "source.connection.arn, providerType or hostArn must be given, and only one: a connection that exists, or "
-        "what to make one to, got 0",
+        "source.connection.arn, providerType or hostArn must be set, but only one of them: an existing connection, "
+        "or the provider or host of a new one, got 0",
     ),
     "a connection does not both exist and be made": (
         source(providerType="GitHub"),
-        "source.connection.arn, providerType or hostArn must be given, and only one: a connection that exists, or "
-        "what to make one to, got 2",
+        "source.connection.arn, providerType or hostArn must be set, but only one of them: an existing connection, "
+        "or the provider or host of a new one, got 2",
     ),
     "there are providers": (
         source(arn=None, providerType="Gitea"),
@@ -787,8 +787,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "pull requests are not released": (
         {"source": REQUESTED},
-        "stages must be none when pull requests start the pipeline, got ['dev']: what a pull request brings was not "
-        "reviewed",
+        "stages must be empty if pull requests start the pipeline, got ['dev']: pull requests have not been reviewed",
     ),
     "an archive is a zip": (
         {"source": {"s3": {"bucket": "sources", "key": "web.tar"}}},
@@ -840,7 +839,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a variable is set once": (
         {"service": {"environment": {"TOKEN": "x"}, "secrets": {"TOKEN": SECRET}}},
-        "service.environment must not have the names that secrets has, got ['TOKEN'] in both",
+        "service.environment must not have names that are also in secrets, got ['TOKEN']",
     ),
     "a secret is a reference and the value is not repeated": (
         {"service": {"secrets": {"TOKEN": "hunter2"}}},
@@ -879,7 +878,8 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an address has no path": (
         {"service": {"url": "https://example.com/shop"}},
-        "service.url must be an address such as https://shop.example.com, without a path, got 'https://example.com/shop'",
+        "service.url must be an address such as https://shop.example.com, without a path, got "
+        "'https://example.com/shop'",
     ),
     "an alarm goes off at some share of the requests": (
         {"service": {"errorAlarm": {"percent": 100}}},
@@ -1029,9 +1029,8 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an action waits for a deployment and for its rollback": (
         strategy("blueGreen", bakeMinutes=651),
-        "stages[0].strategy.blueGreen.bakeMinutes, deadlineMinutes and the other timers must be at most 660 together, "
-        "got 661: the action that waits for the deployment, and for the one that puts the last image back if it fails, "
-        "ends after 24 hours",
+        "stages[0].strategy.blueGreen.bakeMinutes, deadlineMinutes and the other timers must be at most 660 in total, "
+        "got 661: CodePipeline ends an action after 24 hours, in which a deployment and a rollback must fit",
     ),
     "a hook has a stage of a deployment": (
         strategy("canary", hooks=[{"stages": ["AFTER"]}]),
@@ -1071,12 +1070,12 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "commands and arguments fit into the environment of a build": (
         {"build": {"testCommands": ["x" * 4400], "buildArgs": {"A": "y" * 58}}},
-        "build.testCommands, buildArgs, context, dockerfile and builderImage must have at most 4500 characters "
-        "together, got 4501: put the commands into a script in the repository",
+        "build.testCommands, buildArgs, context, dockerfile and builderImage must have at most 4500 characters in "
+        "total, got 4501: put the commands into a script in the repository",
     ),
     "a buildspec stands alone": (
         {"build": {"buildspec": "b.yml", "testCommands": ["true"]}},
-        "build.buildspec must not be given beside testCommands or buildArgs, got 'b.yml': put them into that file",
+        "build.buildspec must not be combined with testCommands or buildArgs, got 'b.yml': put them into the buildspec",
     ),
     "a buildspec is inside the repository": (
         {"build": {"buildspec": "/buildspec.yml"}},
@@ -1180,7 +1179,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a variable of the pipeline overrides none of the build": (
         {"pipeline": {"variables": {"COMMIT_ID": "x"}}},
-        "pipeline.variables must not have names that Slipway's own build reads, got ['COMMIT_ID']",
+        "pipeline.variables must not have names that Slipway's build uses, got ['COMMIT_ID']",
     ),
     "a variable of the pipeline overrides none of a scan": (
         {
@@ -1188,27 +1187,27 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
             "pipeline": {"variables": {"LEVEL": "info"}},
         },
         "pipeline.variables must not have the names that codeScans have in environment or secrets, got ['LEVEL']: the "
-        "scan would see the variable instead",
+        "scan would get the variable instead",
     ),
     # what tests of a stage can reach, and how long they may take
     "tests reach a name that the certificate is for": (
         {"loadBalancer": {"certificateArn": CERTIFICATE}, "stages": [{}, {"name": "b", "tests": SMOKE}]},
-        "stages[1].tests need service.url with a certificate, got none: it is made out to a name of yours, and not to "
-        "the load balancer's",
+        "stages[1].tests need service.url with a certificate, got none: the certificate is for your domain name, not "
+        "for the load balancer's",
     ),
     "tests of what is internal run in the VPC": (
         {"loadBalancer": {"internal": True}, "stages": [{"tests": SMOKE}]},
-        "stages[0].tests must have inVpc with an internal load balancer, which only the VPC reaches",
+        "stages[0].tests must set inVpc with an internal load balancer, which can be reached only from the VPC",
     ),
     "tests of a load balancer without access from the internet run in the VPC": (
         {"loadBalancer": {"ingressCidrs": ["192.0.2.0/24"]}, "stages": [{"tests": SMOKE}]},
-        "stages[0].tests must have inVpc with loadBalancer.ingressCidrs that leave the internet out: CodeBuild "
-        "connects from addresses of AWS's own; in the VPC, add those of its NAT gateways to ingressCidrs",
+        "stages[0].tests must set inVpc if loadBalancer.ingressCidrs excludes the internet: CodeBuild connects from "
+        "AWS's addresses; with inVpc, add the addresses of the NAT gateways to ingressCidrs",
     ),
     "a release with its tests and its rollback takes at most a day": (
         {"stages": [{"strategy": {"canary": {"bakeMinutes": 580}}, "tests": {**SMOKE, "timeoutMinutes": 201}}]},
-        "stages[0].tests must fit, with twice the strategy's 600 minutes, into 1400 minutes, got 1401: the action of "
-        "the pipeline ends after a day, and a rollback must end in it",
+        "stages[0].tests must end, with a deployment and a rollback of 600 minutes each, within 1400 minutes, got "
+        "1401: CodePipeline ends an action after 24 hours",
     ),
     # featureBranch
     "images of a feature branch are kept for at least a day": (
@@ -1318,15 +1317,15 @@ def test_an_image_is_that_of_a_stack_or_of_a_repository(image: dict[str, Any], r
 
 
 OF_IMAGES: dict[str, tuple[dict[str, Any], str]] = {
-    "it is built already": ({"build": {}}, "build must not be given with an image as source"),
+    "it is built already": ({"build": {}}, "build must not be set if the source is an image"),
     "its repository is there already": (
         {"registry": {}},
-        "registry must not be given with an image as source: the repository is another stack's",
+        "registry must not be set if the source is an image: the repository is another stack's",
     ),
-    "it is released": ({"stages": []}, "stages must be one or more with an image as source, got none"),
+    "it is released": ({"stages": []}, "stages must not be empty if the source is an image"),
     "it has no code": (
         {"codeScans": [{"name": "lint", "commands": ["true"]}]},
-        "codeScans must be none with an image as source, got ['lint']: there is no code",
+        "codeScans must be empty if the source is an image, got ['lint']: there is no code",
     ),
     "no build wrote what the ECS action takes": (
         {"stages": [{"name": "a"}, {"strategy": {"rolling": {"ecsAction": True}}}]},
@@ -1403,9 +1402,9 @@ def test_all_mistakes_are_reported_at_once() -> None:
         "  slipway:stages[0].strategy.canary.percent must be between 0.1 and 100, with at most one decimal, got 0",
         "  slipway:stages[0].tests.commands is required",
         "  slipway:stages[1].name must be 1 to 30 characters of a-z 0-9 -, got 'EU'",
-        "  slipway:stages[1].window.cron must have 6 or 7 fields with a space between: seconds (always *), minutes "
+        "  slipway:stages[1].window.cron must have 6 or 7 fields separated by spaces: seconds (always *), minutes "
         "0-59, hours 0-23, day of the month 1-31, month 1-12 or JAN-DEC, day of the week 1-7 or SUN-SAT, and "
-        "perhaps the year, got 'x'",
+        "optionally the year, got 'x'",
         "  slipway:token must not be secure: it would reach the state; put the value into Secrets Manager or Parameter "
         "Store and refer to it by ARN in slipway:service.secrets",
     ]
@@ -1424,8 +1423,8 @@ def test_all_invalid_combinations_are_reported_at_once() -> None:
         ],
     }
     assert args(overrides) == [
-        "slipway:stages must be none when pull requests start the pipeline, got ['a']: what a pull request brings was "
-        "not reviewed",
+        "slipway:stages must be empty if pull requests start the pipeline, got ['a']: pull requests have not been "
+        "reviewed",
         "slipway:codeScans must have different names, got ['lint', 'lint']",
         "slipway:stages must have different names, got ['a', 'a']",
         "slipway:registry.expireDays must not be given with featureBranch: its imageDays say when images expire",
@@ -1549,7 +1548,7 @@ def test_rules_between_parts_are_checked_together_with_other_mistakes() -> None:
     ) == [
         "slipway:service.port must be between 1 and 65535, got 99999",
         "slipway:stages must have different names, got ['a', 'a']",
-        "slipway:build must not be given with an image as source",
+        "slipway:build must not be set if the source is an image",
     ]
 
 

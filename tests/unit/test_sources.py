@@ -247,7 +247,8 @@ def test_up_to_three_pushes_and_three_pull_requests_are_accepted() -> None:
 
 
 WAYS = (
-    "arn, provider_type or host_arn must be given, and only one: a connection that exists, or what to make one to, got "
+    "arn, provider_type or host_arn must be set, but only one of them: an existing connection, or the provider or "
+    "host of a new one, got "
 )
 
 

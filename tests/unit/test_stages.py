@@ -38,7 +38,7 @@ def test_a_window_is_in_utc_by_default() -> None:
     assert window().time_zone == "UTC"
 
 
-EITHER = "cron must have a ? for either the day of the month or the day of the week, whichever is not given, got "
+EITHER = "cron must have a ? in exactly one of day of the month and day of the week, got "
 
 
 @pytest.mark.parametrize("cron", ["* * 9-16 * * MON-FRI", "* * 9-16 ? * ?"])
@@ -66,8 +66,8 @@ def lasting(minutes: int) -> Any:
 
 def too_long(strategy: int, minutes: int) -> str:
     return (
-        f"tests must fit, with twice the strategy's {strategy} minutes, into 1400 minutes, got {minutes}: the action "
-        "of the pipeline ends after a day, and a rollback must end in it"
+        f"tests must end, with a deployment and a rollback of {strategy} minutes each, within 1400 minutes, got "
+        f"{minutes}: CodePipeline ends an action after 24 hours"
     )
 
 

@@ -186,8 +186,8 @@ def test_an_invalid_hook_is_rejected_with_the_rule(args: dict[str, Any], message
 
 
 TOGETHER = (
-    "bake_minutes, deadline_minutes and the other timers must be at most 660 together, got {}: the action that waits "
-    "for the deployment, and for the one that puts the last image back if it fails, ends after 24 hours"
+    "bake_minutes, deadline_minutes and the other timers must be at most 660 in total, got {}: CodePipeline ends an "
+    "action after 24 hours, in which a deployment and a rollback must fit"
 )
 
 
@@ -241,8 +241,8 @@ def test_an_invalid_shift_is_rejected_with_the_rules(strategy: Any, args: dict[s
 
 
 CODEDEPLOY_TOGETHER = (
-    "deadline_minutes, wait_minutes, termination_minutes and the shift must be at most 660 together, got {}: "
-    "the action that waits for a deployment ends after 24 hours"
+    "deadline_minutes, wait_minutes, termination_minutes and the shift must be at most 660 in total, got {}: "
+    "CodePipeline ends an action after 24 hours"
 )
 
 

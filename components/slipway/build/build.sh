@@ -78,7 +78,7 @@ else
     [ -n "$command" ] || continue
     say "test: $command"
     bash -c "$command" </dev/null ||
-      fail "the test command '$command' failed with exit status $?: nothing was pushed; what it printed is above."
+      fail "the test command '$command' failed with exit status $?: nothing was pushed; its output is above."
   done <<<"${TEST_COMMANDS:-}"
 
   aws ecr get-login-password | docker login --username AWS --password-stdin "$registry" ||

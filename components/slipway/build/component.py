@@ -21,7 +21,7 @@ from slipway.iam import Scope, Statement
 from slipway.registry import Repository
 from slipway.service.args import ContainerName
 
-INSTEAD = "let a buildspec of your own read it from Secrets Manager"
+INSTEAD = "read it from Secrets Manager in your own buildspec"
 # Commands and arguments are passed in one environment variable each, one per line.
 TestCommand = Annotated[
     str, match(r"[^\S\r\n]*\S[^\r\n]*", "be a command of one line", "make test", [" ", "make\ntest", "make\r"])
@@ -89,8 +89,8 @@ class BuildSettings:
         yield too_long(self, self.build_args)
         yield (
             self.buildspec is not None and bool(self.test_commands or self.build_args),
-            f"buildspec must not be given beside test_commands or build_args, got {self.buildspec!r}: "
-            "put them into that file",
+            f"buildspec must not be combined with test_commands or build_args, got {self.buildspec!r}: "
+            "put them into the buildspec",
         )
 
 
@@ -103,7 +103,7 @@ def too_long(settings: BuildSettings, build_args: Mapping[str, pulumi.Input[str]
     return (
         length > VARIABLES_LIMIT,
         "test_commands, build_args, context, dockerfile and builder_image must have at most "
-        f"{VARIABLES_LIMIT} characters together, got {length}: put the commands into a script in the repository",
+        f"{VARIABLES_LIMIT} characters in total, got {length}: put the commands into a script in the repository",
     )
 
 

@@ -96,10 +96,10 @@ def names_of_stages(given: Given) -> Rules:
 
 
 def with_an_image(given: Given) -> Rules:
-    yield given.is_image and "build" in given.keys, "build must not be given with an image as source"
+    yield given.is_image and "build" in given.keys, "build must not be set if the source is an image"
     yield (
         given.is_image and "registry" in given.keys,
-        "registry must not be given with an image as source: the repository is another stack's",
+        "registry must not be set if the source is an image: the repository is another stack's",
     )
 
 
@@ -145,17 +145,17 @@ def of_the_tests(given: Given, stage: Stage) -> Rules:
         return
     yield (
         balancer.certificate_arn is not None and service.url is None,
-        "tests need service.url with a certificate, got none: it is made out to a name of yours, and not to "
-        "the load balancer's",
+        "tests need service.url with a certificate, got none: the certificate is for your domain name, not for the "
+        "load balancer's",
     )
     yield (
         balancer.internal and not tests.in_vpc,
-        "tests must have in_vpc with an internal load balancer, which only the VPC reaches",
+        "tests must set in_vpc with an internal load balancer, which can be reached only from the VPC",
     )
     yield (
         not balancer.internal and "0.0.0.0/0" not in balancer.ingress_cidrs and not tests.in_vpc,
-        "tests must have in_vpc with load_balancer.ingress_cidrs that leave the internet out: CodeBuild connects "
-        "from addresses of AWS's own; in the VPC, add those of its NAT gateways to ingress_cidrs",
+        "tests must set in_vpc if load_balancer.ingress_cidrs excludes the internet: CodeBuild connects from AWS's "
+        "addresses; with in_vpc, add the addresses of the NAT gateways to ingress_cidrs",
     )
 
 

@@ -106,7 +106,7 @@ def too_long(settings: CommandSettings, environment: Mapping[str, pulumi.Input[s
     length = codebuild.characters(environment) + codebuild.characters(settings.secrets)
     return (
         length > VARIABLES_LIMIT,
-        f"environment and secrets must have at most {VARIABLES_LIMIT} characters together, got {length}: put long "
+        f"environment and secrets must have at most {VARIABLES_LIMIT} characters in total, got {length}: put long "
         "values into a file of the repository",
     )
 

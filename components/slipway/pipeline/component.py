@@ -55,7 +55,7 @@ RESERVED_VARIABLES = (
 # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-Lambda.html
 LIST_FUNCTIONS = allow("lambda:ListFunctions", on="*")
 
-INSTEAD = "let the commands read it from Secrets Manager"
+INSTEAD = "read it from Secrets Manager in the commands"
 VariableName = Annotated[
     str,
     match(
@@ -106,13 +106,14 @@ class PipelineSettings:
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
         taken = [name for name in self.variables if name in RESERVED_VARIABLES]
-        yield bool(taken), f"variables must not have names that Slipway's own build reads, got {taken}"
+        yield bool(taken), f"variables must not have names that Slipway's build uses, got {taken}"
         settings = _actions.environment({"COMMIT_ID": "", **_actions.variable_names("", self.variables)})
         # CodePipeline limits a value of an action's configuration to 1,000 characters, of which the build needs some.
         # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
         yield (
             len(settings) > 800,
-            f"variables must be fewer, or have shorter names: they take {len(settings)} of 800 characters",
+            f"variables must have names of at most 800 characters in total, got {len(settings)}: use fewer or "
+            "shorter names",
         )
         yield from plaintext_rules("variables", self.variables, self.not_secret, INSTEAD)
 
@@ -168,13 +169,13 @@ def composition_rules(
 ) -> Iterator[tuple[bool, str]]:
     """Rules for combinations of a pipeline's arguments; `strategies` are those of its environments."""
     is_image, environments = source.image_repository is not None, list(strategies)
-    yield is_image and builds, "build must not be given with an image as source: it is built already"
+    yield is_image and builds, "build must not be set if the source is an image: it is built already"
     yield not is_image and not builds, "build must be given, unless the source is an image"
-    yield is_image and not environments, "stages must be one or more with an image as source, got none"
+    yield is_image and not environments, "stages must not be empty if the source is an image"
     yield (
         not source.reviewed and bool(environments),
-        f"stages must be none when pull requests start the pipeline, got {environments}: what a pull request "
-        "brings was not reviewed",
+        f"stages must be empty if pull requests start the pipeline, got {environments}: pull requests have not been "
+        "reviewed",
     )
     by_action = [name for name, strategy in strategies.items() if isinstance(strategy, Rolling) and strategy.ecs_action]
     yield (
@@ -188,14 +189,14 @@ def composition_rules(
         f"source must not be the tag {tag}, which the releases of this pipeline move: each would start it again",
     )
     names = [scan.name for scan in scans]
-    yield is_image and bool(names), f"code_scans must be none with an image as source, got {names}: there is no code"
+    yield is_image and bool(names), f"code_scans must be empty if the source is an image, got {names}: there is no code"
     yield len(set(names)) < len(names), f"code_scans must have different names, got {names}"
     of_scans = {name for scan in scans for name in (*scan.environment, *scan.secrets)}
     hidden, taken = sorted(set(variables) & of_scans), sorted(set(_actions.VARIABLES_OF) & of_scans)
     yield (
         bool(hidden),
         f"variables must not have the names that code_scans have in environment or secrets, got {hidden}: the "
-        "scan would see the variable instead",
+        "scan would get the variable instead",
     )
     yield (
         bool(variables and taken),

@@ -357,8 +357,8 @@ class Connection:
         ways = [way for way in (self.arn, self.provider_type, self.host_arn) if way is not None]
         yield (
             len(ways) != 1,
-            "arn, provider_type or host_arn must be given, and only one: a connection that exists, or what to make one "
-            f"to, got {len(ways)}",
+            "arn, provider_type or host_arn must be set, but only one of them: an existing connection, or the "
+            f"provider or host of a new one, got {len(ways)}",
         )
         grouped = isinstance(self.repository, str) and self.repository.count("/") > 1
         yield (
@@ -401,7 +401,7 @@ class Connection:
             status, arn, region = known
             if status == "PENDING":
                 pulumi.log.warn(
-                    f"the connection {arn} is PENDING, and the pipeline {name} cannot start: finish its handshake at "
+                    f"the connection {arn} is PENDING, and the pipeline {name} cannot start: complete it at "
                     f"https://{region}.console.aws.amazon.com/codesuite/settings/connections, then start the pipeline",
                     connection,
                 )

@@ -83,8 +83,8 @@ def _is_cron_field(text: str, field: tuple[int, int, tuple[str, ...], str]) -> b
 Cron = Annotated[
     str,
     Must(
-        "have 6 or 7 fields with a space between: seconds (always *), minutes 0-59, hours 0-23, day of the month 1-31, "
-        "month 1-12 or JAN-DEC, day of the week 1-7 or SUN-SAT, and perhaps the year",
+        "have 6 or 7 fields separated by spaces: seconds (always *), minutes 0-59, hours 0-23, day of the month 1-31, "
+        "month 1-12 or JAN-DEC, day of the week 1-7 or SUN-SAT, and optionally the year",
         is_cron,
         {"pattern": r"^\* [^ ]+ [^ ]+ [^ ]+ [^ ]+ [^ ]+( [^ ]+)?$"},
         good=[
@@ -176,8 +176,7 @@ class Window:
         fields = self.cron.split()
         yield (
             len(fields) in (6, 7) and (fields[3] == "?") == (fields[5] == "?"),
-            "cron must have a ? for either the day of the month or the day of the week, whichever is not given, "
-            f"got {self.cron!r}",
+            f"cron must have a ? in exactly one of day of the month and day of the week, got {self.cron!r}",
         )
 
 
@@ -186,8 +185,8 @@ def stage_rules(strategy: Strategy, tests: StageTests | None) -> Iterator[tuple[
     minutes = 2 * strategy.total_minutes + (tests.timeout_minutes if tests else 0)
     yield (
         minutes > 1400,
-        f"tests must fit, with twice the strategy's {strategy.total_minutes} minutes, into 1400 minutes, got "
-        f"{minutes}: the action of the pipeline ends after a day, and a rollback must end in it",
+        f"tests must end, with a deployment and a rollback of {strategy.total_minutes} minutes each, within 1400 "
+        f"minutes, got {minutes}: CodePipeline ends an action after 24 hours",
     )
 
 

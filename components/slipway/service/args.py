@@ -211,12 +211,12 @@ class ServiceSettings:
         length = variables_bytes(self)
         yield (
             length > VARIABLES_BYTES,
-            f"environment and secrets must have at most {VARIABLES_BYTES} bytes together as JSON, got {length}: a task "
+            f"environment and secrets must have at most {VARIABLES_BYTES} bytes in total as JSON, got {length}: a task "
             "definition has 64 KiB",
         )
         wildcards = sum(path.count("*") + path.count("?") for path in self.paths)
         # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-condition-types.html
-        yield wildcards > 5, f"paths must have at most 5 wildcards together, got {wildcards}"
+        yield wildcards > 5, f"paths must have at most 5 wildcards in total, got {wildcards}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,7 +256,7 @@ class ServiceArgs(ServiceSettings):
         yield from super().cross_checks()
         yield (
             (self.load_balancer is None) != (self.port is None),
-            f"load_balancer must be given with a port, and only then, got port={self.port}",
+            f"load_balancer must be set if, and only if, port is set, got port={self.port}",
         )
         yield from strategy_rules(self, self.strategy)
 

@@ -94,7 +94,7 @@ class CodeDeployDeployments(Service):
             )
         except self.codedeploy.exceptions.DeploymentLimitExceededException:
             return Waiting("waiting for another deployment of CodeDeploy")
-        return Waiting(f"asked CodeDeploy to deploy {short(revision)}")
+        return Waiting(f"deploying with CodeDeploy: {short(revision)}")
 
     def restart(self, state: State, before: float) -> bool:
         """Start new tasks of the running revision if the current ones were started before that time. Returns whether it

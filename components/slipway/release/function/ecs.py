@@ -161,7 +161,7 @@ class EcsDeployments(Service):
                 else {"loadBalancers": self._load_balancers(service, settings, newest)}
             ),
         )
-        return Waiting(f"asked ECS to deploy {short(revision)}")
+        return Waiting(f"deploying {short(revision)}")
 
     def _deploy(self, newest: dict[str, Any] | None, **changes: Any) -> None:
         self._asked = newest["serviceDeploymentArn"] if newest else "", time.time()
@@ -200,7 +200,7 @@ class EcsDeployments(Service):
         if newest is not None and failed and self._is_attached_in(newest, settings):
             return self._failure(newest, settings, None)
         self._deploy(newest, loadBalancers=self._load_balancers(service, settings, newest))
-        return Waiting("asked ECS to prepare the load balancer for a strategy that shifts traffic")
+        return Waiting("preparing the load balancer for a strategy that shifts traffic")
 
     def _is_attached_in(self, deployment: dict[str, Any], settings: Settings) -> bool:
         return self._is_attached(self._service_revision(deployment["targetServiceRevision"]["arn"]), settings)

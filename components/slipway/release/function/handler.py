@@ -258,7 +258,7 @@ class Function:
         at = datetime.fromisoformat(before).timestamp()
         state = self.resolve(self.table.read())
         if state.claim is not None and state.claim.active:
-            return "a release is in progress, whose tasks are new"
+            return "a release is in progress, and its tasks are new"
         if state.verified is None:
             return "nothing is released, so there are no tasks to restart"
         if not self.service.restart(state, at):
@@ -321,10 +321,10 @@ class Function:
         """The stage claims the image, which CodePipeline's own action deploys next. For CodeDeploy, the files for that
         action are created from the newest settings."""
         if job.output is not None and not isinstance(self.service, CodeDeployDeployments):
-            raise RuntimeError("CodeDeploy does not deploy this service (any more); run `pulumi up`")
+            raise RuntimeError("CodeDeploy does not deploy this service; run `pulumi up`")
         state = release.claim(stage=job.stage)
         if state is None or state.claim is None:
-            raise RuntimeError("a release that began later took the place of this one")
+            raise RuntimeError("a newer release replaced this one")
         if isinstance(self.service, CodeDeployDeployments):
             pipeline_job.put(job, self.service.artifact(self.table.settings(state), state.claim.image))
         answer.succeeded(f"{self.environment.environment}: {state.claim.image} is ready to be deployed", {})

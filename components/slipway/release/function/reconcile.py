@@ -141,7 +141,7 @@ class Service:
         count = desired_count(service, settings, state)
         if service["desiredCount"] != count:
             self._update_service(desiredCount=count)
-            return Waiting(f"asked ECS for {tasks(count)}")
+            return Waiting(f"scaling to {tasks(count)}")
         if service["runningCount"] < count:
             return Waiting(f"{service['runningCount']} of {tasks(count)} running")
         return Live(f"{short(task_definition)} is running {image.digest} ({tasks(count)})")

@@ -41,13 +41,13 @@ REASON_LIMIT = 3000
 class Seen(StrEnum):
     """An observation that ends the current phase of a release."""
 
-    RUNS = "what should run is running"
+    RUNS = "the image that should run is running"
     BROKEN = "its deployment failed"
     LATE = "it takes longer than three deadlines"
     PASSED = "the tests passed, or there are none"
     TESTS_FAILED = "the tests failed"
-    ENDED = "its action is not in progress any more"
-    ERROR = "an error that does not pass"
+    ENDED = "its action is no longer in progress"
+    ERROR = "a permanent error"
 
 
 TRANSITIONS: Mapping[tuple[Phase, Seen], Phase] = {
@@ -132,7 +132,7 @@ class Release:
                     # The previous action of this stage claimed the image; this action continues the release.
                     claim = replace(claim, after=found.after, fallback=found.fallback, replaced=found.replaced)
                 else:
-                    why = f"The execution {claim.execution} took its place."
+                    why = f"The execution {claim.execution} replaced it."
                     ended = [replace(found, phase=Phase.FAILED, reason=why)]
             written = self.table.write(state, replace(state, claim=claim), *ended)
             if written is not None:

@@ -126,13 +126,13 @@ class ScanGate:
             print(line)
         if stops:
             answer.failed(
-                f"findings of {self.policy.threshold} or more stop the release of {digest}: "
-                f"{'; '.join(stops)}. Fix them, or allow them for a time in slipway:scanGate.allow"
+                f"scan gate: blocked {digest}: findings of {self.policy.threshold} or higher: "
+                f"{'; '.join(stops)}. Fix them, or allow them for a limited time in slipway:scanGate.allow"
             )
             return
-        allowed = f", but for what is allowed for now: {'; '.join(passes)}" if passes else ""
+        allowed = f", except allowed ones: {'; '.join(passes)}" if passes else ""
         answer.succeeded(
-            f"no finding of {self.policy.threshold} or more among {len(findings)}{allowed}",
+            f"no findings of {self.policy.threshold} or higher ({len(findings)} in total){allowed}",
             {Exported.IMAGE_DIGEST: digest, "ALLOWED": str(len(passes))},
         )
 
