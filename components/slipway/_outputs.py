@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 
 def answered(value: str | None) -> pulumi.Input[str]:
-    """The answer of a data source: unknown in a preview where its provider depends on a resource that does not exist."""
+    """The answer of a data source; unknown in a preview if its provider depends on a resource that does not exist."""
     if value is None and pulumi.runtime.is_dry_run():
         return pulumi.Output.from_input(cast(str, pulumi.UNKNOWN))
     return cast(str, value)
