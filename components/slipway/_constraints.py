@@ -69,14 +69,15 @@ def match(
 
     If a length is given, `like` must still match when it is repeated.
     """
-    form = re.compile(pattern)
+    # Digits and letters are those of ASCII, as AWS has them, but a space is any space.
+    forms = re.compile(pattern), re.compile(pattern, re.ASCII)
     limit = {"maxLength": longest} if longest else {}
     repeated = like * (longest // len(like) + 1) if longest else ""
     return Must(
         f"{text} of at most {longest} characters" if longest else text,
-        lambda value: form.fullmatch(value) is not None and len(value) <= (longest or len(value)),
+        lambda value: all(form.fullmatch(value) for form in forms) and len(value) <= (longest or len(value)),
         {"pattern": f"^(?:{pattern})$", **limit},
-        good=[like, *([repeated[:longest]] if longest and form.fullmatch(repeated[:longest]) else [])],
+        good=[like, *([repeated[:longest]] if longest and forms[0].fullmatch(repeated[:longest]) else [])],
         bad=["", f"{like}\n", *but, *([repeated[: longest + 1]] if longest else [])],
         shown=shown,
     )
@@ -222,7 +223,7 @@ def _checked(hint: Any, value: Any, path: str, found: _Found, marks: Sequence[Mu
     ]
     fitting = [kind for kind in kinds if _is_a(value, kind)]
     if not fitting:
-        possible = " or ".join(dict.fromkeys(_called(kind) for kind in kinds))
+        possible = " or ".join(dict.fromkeys(called(kind) for kind in kinds))
         hidden = any(not mark.shown for mark in [*marks, *_marks(hint)])
         found.wrong_types.append(f"{path} must be {possible}{'' if hidden else _got(value, found)}")
         return value
@@ -302,9 +303,13 @@ def _is_a(value: Any, hint: Any) -> bool:
     if kind in (typing.Union, types.UnionType):
         return any(_is_a(value, each) for each in get_args(hint)) or is_output(value)
     if typing.is_typeddict(kind):
-        return isinstance(value, Mapping)
+        written = typing.get_type_hints(kind, include_extras=True).items()
+        needed = {key for key, hint in written if get_origin(hint) is not typing.NotRequired}
+        return isinstance(value, Mapping) and needed <= value.keys()
     if getattr(kind, "_is_protocol", False):
-        return not getattr(kind, "_is_runtime_protocol", False) or isinstance(value, kind)
+        # A class has the members of its instances.
+        is_one = not isinstance(value, type) and isinstance(value, kind)
+        return is_one or not getattr(kind, "_is_runtime_protocol", False)
     if kind is Any or kind is Callable:
         return True
     if kind is datetime.date:
@@ -329,15 +334,15 @@ CALLED = {
 }
 
 
-def _called(hint: Any) -> str:
+def called(hint: Any) -> str:
     kind = get_origin(hint) or hint
     if kind is Annotated:
-        return _called(get_args(hint)[0])
+        return called(get_args(hint)[0])
     if kind in (typing.Union, types.UnionType):
         kinds = [
             k for k in get_args(hint) if get_origin(k) not in (pulumi.Output, Awaitable) and k is not types.NoneType
         ]
-        return " or ".join(dict.fromkeys(_called(each) for each in kinds))
+        return " or ".join(dict.fromkeys(called(each) for each in kinds))
     return CALLED.get(kind) or f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
 
 

@@ -6,6 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway._outputs import concat
+from slipway._rules import check_name
 from slipway.iam import Condition, Scope, Statement, allow, document
 
 KEEP_DAYS = 30
@@ -24,6 +25,7 @@ class ArtifactStore(pulumi.ComponentResource):
     key_arn: pulumi.Output[str]
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        check_name("store", name, longest=55)
         super().__init__("slipway:index:ArtifactStore", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         self._scope = Scope.of(self)

@@ -12,7 +12,7 @@ import pulumi_aws as aws
 
 from slipway._constraints import Must, arn, between, check, either, items, match
 from slipway._outputs import concat
-from slipway._rules import check_name
+from slipway._rules import check_args, check_name
 from slipway.iam import in_region
 
 # TLS 1.3 and 1.2.
@@ -150,6 +150,7 @@ class LoadBalancer(pulumi.ComponentResource):
         Raises ValueError if `name` is not a valid load balancer name, or if the certificate is in another Region.
         """
         check_name("load balancer", name, longest=32)
+        check_args(args, LoadBalancerArgs)
         if name.startswith("internal-"):
             raise ValueError(f"a load balancer's name must not start with internal-, got {name!r}")
         super().__init__("slipway:index:LoadBalancer", name, None, opts)

@@ -12,6 +12,7 @@ import pulumi_aws as aws
 
 from slipway._constraints import arn, between, check, either, items
 from slipway._outputs import answered
+from slipway._rules import check_args
 from slipway.iam import Statement, allow, canonical, document
 
 NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
@@ -121,8 +122,9 @@ class Registry(pulumi.ComponentResource, Repository):
         Raises ValueError if `name` is not a valid repository name, and pulumi.RunError if the repository exists with
         another encryption, since it would be deleted with its images.
         """
-        args = args or RegistryArgs()
-        if not NAME.fullmatch(name) or not 2 <= len(name) <= 256:
+        args = RegistryArgs() if args is None else args
+        check_args(args, RegistryArgs)
+        if not isinstance(name, str) or not NAME.fullmatch(name) or not 2 <= len(name) <= 256:
             raise ValueError(
                 f"a registry's name must be 2 to 256 characters of a-z, 0-9 and . _ - / between them, got {name!r}"
             )

@@ -90,7 +90,7 @@ def service(name: str, opts: Opts = None, **overrides: Any) -> Service:
     return Service(name, service_args(name, **overrides), opts)
 
 
-def release_function(name: str, opts: Opts = None, **overrides: Any) -> ReleaseFunction:
+def release_function_args(name: str, **overrides: Any) -> ReleaseFunctionArgs:
     args: dict[str, Any] = {
         "cluster": aws.ecs.Cluster(f"given-{name}", name=f"given-{name}"),
         "service": aws.ecs.Service(f"given-{name}", name=f"given-{name}"),
@@ -121,10 +121,14 @@ def release_function(name: str, opts: Opts = None, **overrides: Any) -> ReleaseF
         "alarm_minutes": 0,
         "retain_state": True,
     }
-    return ReleaseFunction(name, ReleaseFunctionArgs(**{**args, **overrides}), opts)
+    return ReleaseFunctionArgs(**{**args, **overrides})
 
 
-def code_deploy(name: str, opts: Opts = None, **overrides: Any) -> CodeDeploy:
+def release_function(name: str, opts: Opts = None, **overrides: Any) -> ReleaseFunction:
+    return ReleaseFunction(name, release_function_args(name, **overrides), opts)
+
+
+def code_deploy_args(name: str, **overrides: Any) -> CodeDeployArgs:
     group: dict[str, Any] = {"vpc_id": "vpc-1", "target_type": "ip", "port": 80, "protocol": "HTTP"}
     args: dict[str, Any] = {
         "cluster": aws.ecs.Cluster(f"given-{name}", name=f"given-{name}"),
@@ -137,7 +141,11 @@ def code_deploy(name: str, opts: Opts = None, **overrides: Any) -> CodeDeploy:
         "alarm_arns": ["arn:aws:cloudwatch:eu-west-1:123456789012:alarm:errors"],
         "role_arns": ["arn:aws:iam::123456789012:role/execution", "arn:aws:iam::123456789012:role/task"],
     }
-    return CodeDeploy(name, CodeDeployArgs(**{**args, **overrides}), opts)
+    return CodeDeployArgs(**{**args, **overrides})
+
+
+def code_deploy(name: str, opts: Opts = None, **overrides: Any) -> CodeDeploy:
+    return CodeDeploy(name, code_deploy_args(name, **overrides), opts)
 
 
 def command_project_args(name: str, **overrides: Any) -> CommandProjectArgs:
@@ -165,14 +173,18 @@ def scan_gate(name: str, opts: Opts = None, **overrides: Any) -> ScanGateFunctio
     return ScanGateFunction(name, scan_gate_args(name, **overrides), opts)
 
 
-def notifier(name: str, opts: Opts = None, **overrides: Any) -> Notifier:
+def notifier_args(name: str, **overrides: Any) -> NotifierArgs:
     slack = Slack(team_id="T0", channel_id="C0")
     args: dict[str, Any] = {
         "notifications": Notifications(emails=["ops@example.com"], slack=slack),
         "pipeline_name": "given",
         "pipeline_arn": PIPELINE,
     }
-    return Notifier(name, NotifierArgs(**{**args, **overrides}), opts)
+    return NotifierArgs(**{**args, **overrides})
+
+
+def notifier(name: str, opts: Opts = None, **overrides: Any) -> Notifier:
+    return Notifier(name, notifier_args(name, **overrides), opts)
 
 
 def pipeline_args(name: str, **overrides: Any) -> PipelineArgs:
@@ -286,12 +298,16 @@ VARIANTS: list[tuple[type[pulumi.ComponentResource], str, Factory]] = [
 """Further forms of components, with resources or outputs that the examples do not have."""
 
 CHECKED: list[tuple[type[pulumi.ComponentResource], Callable[[str], Any]]] = [
+    (ArtifactStore, lambda name: None),
     (Build, build_args),
+    (CodeDeploy, code_deploy_args),
     (CommandProject, command_project_args),
     (LoadBalancer, lambda name: load_balancer_args(test_listener=TEST_LISTENER)),
+    (Notifier, notifier_args),
     (Pipeline, pipeline_args),
     (Pipeline, complete_pipeline_args),
     (Registry, lambda name: RegistryArgs()),
+    (ReleaseFunction, release_function_args),
     (ScanGateFunction, scan_gate_args),
     (Service, complete_service_args),
     (Service, by_codedeploy_args),

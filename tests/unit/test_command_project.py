@@ -4,10 +4,10 @@ from typing import Any
 
 import pulumi
 import pytest
-from slipway import CodeScan, StageTests
+from slipway import CodeScan, CommandProject, StageTests
 from slipway.build.component import export_variables
 from slipway.pipeline.commands import buildspec
-from unit.examples import VPC
+from unit.examples import VPC, command_project_args
 from unit.examples import command_project as made
 from unit.harness import Resource, deploy, granted, named, only, resolved, rights, trusted
 
@@ -369,7 +369,7 @@ def test_a_scan_cannot_have_the_name_of_a_stages_tests() -> None:
 @pytest.mark.parametrize("name", ["a", "-api", "Api", "a_b", "a" * 52])
 def test_invalid_project_names_are_rejected(name: str) -> None:
     with pytest.raises(ValueError) as error:
-        deploy(lambda: made(name))
+        deploy(lambda: CommandProject(name, command_project_args("given")))
     assert str(error.value) == (
         "a project's name must be 2 to 51 characters of a-z 0-9 and single - between them, starting with a letter, "
         f"got {name!r}"

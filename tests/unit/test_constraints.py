@@ -104,6 +104,7 @@ def wrong(**args: Any) -> list[str]:
             "day must be a day, such as 2026-12-31, got datetime.datetime(2026, 12, 31, 0, 0)",
         ),
         ({"statements": [1]}, "statements[0] must be a Statement, got 1"),
+        ({"statements": [{"Action": ["sqs:SendMessage"]}]}, "statements[0] must be a Statement, got a map"),
         ({"name": "x" * 300}, f"name must be a word of at most 8 characters, got '{'x' * 199}… (302 characters)"),
         ({"number": 9, "choice": "B"}, "number must not be 9 with choice=B"),
     ],
@@ -238,6 +239,14 @@ def test_the_samples_of_a_constraint_are_at_its_limits(mark: Must) -> None:
     assert mark.good and mark.bad
     assert [value for value in mark.good if not mark.holds(value)] == []
     assert [value for value in mark.bad if mark.holds(value)] == []
+
+
+def test_digits_and_letters_are_those_of_ascii_and_spaces_are_all() -> None:
+    name, line = match(r"[\w-]+\d", "be a name", "a1"), match(r"[^\s]+", "be one word", "a-1")
+    assert [value for value in ("a1", "a-1", "ü1", "a\u0661", "a\u00b2") if name.holds(value)] == ["a1", "a-1"]
+    assert [value for value in ("a-1", "ü", "a\u00a0b", "a\u2028", "a b") if line.holds(value)] == ["a-1", "ü"]
+    key = arn("a KMS key", "kms", r"key/[\w-]+", "key/k")
+    assert not key.holds(KEY.replace("123456789012", "\u0661" * 12)) and not key.holds(KEY + "ü")
 
 
 def test_an_arn_has_all_its_parts_and_is_of_its_service() -> None:

@@ -202,6 +202,24 @@ def test_an_accepted_name_fits_everything_that_is_named_after_it(component: Any,
     assert misfits([r for r in deploy(program) if not r.name.startswith("given")]) == []
 
 
+@pytest.mark.parametrize("component", [c for c in EXAMPLES if c is not slipway.ArtifactStore], ids=lambda c: c.__name__)
+@pytest.mark.parametrize("args", [{"port": 80}, 5, slipway.Rolling(), slipway.ServiceArgs], ids=lambda args: str(args))
+def test_what_is_no_arguments_of_a_component_is_named(component: Any, args: Any) -> None:
+    with pytest.raises(ValueError, match=rf"^args must be an? {component.__name__}Args, got (a map|5|Rolling|<class)"):
+        deploy(lambda: component("shop", args))
+
+
+@pytest.mark.parametrize(("component", "args"), CHECKED, ids=[f"{c.__name__}-{a.__name__}" for c, a in CHECKED])
+def test_what_is_no_name_of_a_component_is_refused(component: Any, args: Any) -> None:
+    def program() -> None:
+        overrides = args("short")
+        for name in (None, 5, "", "a b", "Shop", "shop\n", "sh\u00f6p", "s" * 300):
+            with pytest.raises(ValueError, match=r"^a [\w ]+'s name must be [23] to \d+ characters of a-z"):
+                component(name, overrides)
+
+    deploy(program)
+
+
 @every_component
 def test_every_component_and_its_arguments_have_a_docstring(component: Component) -> None:
     module = sys.modules[component.__module__]

@@ -545,7 +545,7 @@ def test_a_change_of_one_argument_changes_one_setting_of_the_rollout(
     arguments: dict[str, Any], changed: dict[str, Any]
 ) -> None:
     def sent(**arguments: Any) -> dict[str, Any]:
-        run = only(deploy(lambda: release_function("fn", **arguments)), INVOCATION)
+        run = only(deploy(lambda: release_function("web", **arguments)), INVOCATION)
         return dict(run.json("input")["rollout"]["settings"])
 
     before, after = sent(), sent(**arguments)
@@ -556,7 +556,7 @@ def test_a_change_of_one_argument_changes_one_setting_of_the_rollout(
 def test_the_rollout_runs_again_when_the_template_changes() -> None:
     def program(family: str) -> ReleaseFunction:
         template = aws.ecs.TaskDefinition("given", family=family, container_definitions="[]")
-        return release_function("fn", template=template)
+        return release_function("web", template=template)
 
     sent = [
         only(deploy(partial(program, family)), INVOCATION).json("input")["rollout"]["settings"]
@@ -594,20 +594,21 @@ def test_the_same_settings_are_the_same_rollout() -> None:
     ids=lambda value: type(value).__name__ if not isinstance(value, int) else str(value),
 )
 def test_a_rollout_has_as_many_invocations_as_its_deadline_needs_in_sequence(strategy: Strategy, parts: int) -> None:
-    runs = of_type(deploy(lambda: release_function("fn", strategy=strategy)), INVOCATION)
+    runs = of_type(deploy(lambda: release_function("web", strategy=strategy)), INVOCATION)
     by_part = {json.loads(run.inputs["input"])["part"]: run for run in runs}
     assert sorted(by_part) == list(range(1, parts + 1))
     assert {json.loads(run.inputs["input"])["parts"] for run in runs} == {parts}
-    assert [by_part[part].name for part in range(1, parts + 1)] == [f"fn-rollout-{part + 1}" for part in range(parts)]
+    assert [by_part[part].name for part in range(1, parts + 1)] == [f"web-rollout-{part + 1}" for part in range(parts)]
     for part in range(2, parts + 1):
-        assert by_part[part].depends_on >= {f"fn-rollout-{part - 1}"}
+        assert by_part[part].depends_on >= {f"web-rollout-{part - 1}"}
     assert parts * 14 > strategy.total_minutes
 
 
 @pytest.mark.parametrize(("minutes", "parts"), [(3, 1), (4, 2), (17, 2), (18, 3)])
 def test_a_rollout_also_waits_while_ecs_monitors_the_alarm(minutes: int, parts: int) -> None:
     runs = of_type(
-        deploy(lambda: release_function("fn", strategy=Rolling(deadline_minutes=10), alarm_minutes=minutes)), INVOCATION
+        deploy(lambda: release_function("web", strategy=Rolling(deadline_minutes=10), alarm_minutes=minutes)),
+        INVOCATION,
     )
     assert len(runs) == parts
     assert parts * 14 > 10 + minutes

@@ -13,7 +13,7 @@ import pulumi_aws as aws
 
 from slipway import codebuild, iam
 from slipway._constraints import Must, between, check, is_output, match, one_of
-from slipway._rules import check_name
+from slipway._rules import check_args, check_name
 from slipway._secrets import plaintext_rules, plaintext_values
 from slipway.artifacts import ArtifactStore
 from slipway.codebuild import IMAGES, VARIABLES_LIMIT, ComputeType, ImageReference, LogDays, path_inside
@@ -141,6 +141,7 @@ class Build(pulumi.ComponentResource):
         Raises ValueError if `name` is not a valid project name.
         """
         check_name("build", name)
+        check_args(args, BuildArgs)
         super().__init__("slipway:index:Build", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         environment_type, image = IMAGES[args.cpu_architecture]

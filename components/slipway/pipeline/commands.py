@@ -14,7 +14,7 @@ import pulumi_aws as aws
 from slipway import codebuild, iam
 from slipway._constraints import Must, between, check, items, match
 from slipway._outputs import made_of
-from slipway._rules import check_name
+from slipway._rules import check_args, check_name
 from slipway._secrets import (
     SECRET,
     KmsKeyArn,
@@ -193,6 +193,7 @@ class CommandProject(pulumi.ComponentResource):
         Raises ValueError if `name` is not a valid project name, or if a secret is in another Region.
         """
         check_name("project", name, longest=51)
+        check_args(args, CommandProjectArgs)
         super().__init__("slipway:index:CommandProject", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         scope, settings = Scope.of(self), args.settings

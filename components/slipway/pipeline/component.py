@@ -13,7 +13,7 @@ import pulumi_aws as aws
 from slipway import iam
 from slipway._constraints import Must, check, items, match, one_of
 from slipway._outputs import concat
-from slipway._rules import check_name
+from slipway._rules import check_args, check_name
 from slipway._secrets import plaintext_rules, plaintext_values
 from slipway.artifacts import ArtifactStore
 from slipway.build.component import Build
@@ -225,6 +225,7 @@ class Pipeline(pulumi.ComponentResource):
         Raises ValueError if `name` is not a valid pipeline name.
         """
         check_name("pipeline", name)
+        check_args(args, PipelineArgs)
         super().__init__("slipway:index:Pipeline", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         scope = Scope.of(self)

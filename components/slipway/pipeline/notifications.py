@@ -12,6 +12,7 @@ import pulumi_aws as aws
 from slipway import iam
 from slipway._constraints import arn, check, items, match
 from slipway._outputs import concat
+from slipway._rules import check_args, check_name
 from slipway.codebuild import LogDays
 from slipway.iam import Scope, allow, document
 from slipway.release.lambda_function import function, invoke_on_event
@@ -149,6 +150,8 @@ class Notifier(pulumi.ComponentResource):
     topic_arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: NotifierArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        check_name("notifier", name, longest=45)
+        check_args(args, NotifierArgs)
         super().__init__("slipway:index:Notifier", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         scope = Scope.of(self)

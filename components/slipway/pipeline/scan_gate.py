@@ -11,7 +11,7 @@ from typing import Annotated
 import pulumi
 
 from slipway._constraints import Must, between, check, match, one_of
-from slipway._rules import check_name
+from slipway._rules import check_args, check_name
 from slipway.codebuild import LogDays
 from slipway.iam import Statement, allow
 from slipway.pipeline.notifications import PipelineArn
@@ -118,6 +118,7 @@ class ScanGateFunction(pulumi.ComponentResource):
         Raises ValueError if `name` is not a valid function name.
         """
         check_name("scan gate", name, longest=51)
+        check_args(args, ScanGateFunctionArgs)
         super().__init__("slipway:index:ScanGateFunction", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         made = function(

@@ -11,6 +11,7 @@ import pulumi_aws as aws
 from slipway import iam
 from slipway._constraints import check
 from slipway._outputs import concat, made_of
+from slipway._rules import check_args, check_name
 from slipway.iam import Scope, Statement, allow
 from slipway.strategies import CodeDeployBlueGreen
 
@@ -47,6 +48,8 @@ class CodeDeploy(pulumi.ComponentResource):
     deployment_config: str
 
     def __init__(self, name: str, args: CodeDeployArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        check_name("CodeDeploy", name)
+        check_args(args, CodeDeployArgs)
         super().__init__("slipway:index:CodeDeploy", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         self._scope = scope = Scope.of(self)

@@ -13,6 +13,7 @@ import pulumi_aws as aws
 from slipway import iam
 from slipway._constraints import between, check
 from slipway._outputs import concat
+from slipway._rules import check_args, check_name
 from slipway.codebuild import LogDays
 from slipway.iam import Scope, Statement, allow
 from slipway.registry import Repository
@@ -81,6 +82,8 @@ class ReleaseFunction(pulumi.ComponentResource):
     """DynamoDB table with the release state and the history of releases."""
 
     def __init__(self, name: str, args: ReleaseFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        check_name("release function", name, longest=49, shortest=3)  # a table takes 3 characters
+        check_args(args, ReleaseFunctionArgs)
         super().__init__("slipway:index:ReleaseFunction", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         scope = Scope.of(self)

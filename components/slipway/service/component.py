@@ -11,7 +11,7 @@ import pulumi_aws as aws
 
 from slipway import iam
 from slipway._outputs import concat
-from slipway._rules import check_name
+from slipway._rules import check_args, check_name
 from slipway.iam import Scope, Statement, allow, in_region
 from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
 from slipway.release.component import ReleaseFunction, ReleaseFunctionArgs, register_statements
@@ -57,6 +57,7 @@ class Service(pulumi.ComponentResource):
         of the load balancer has its priority, or if something it refers to is in another Region.
         """
         check_name("service", name)
+        check_args(args, ServiceArgs)
         environment_name = args.environment_name or stack_environment()
         if args.load_balancer is not None:
             args.load_balancer.give_priority(args.listener_priority, name)
