@@ -7,6 +7,7 @@ used, with its reason next to it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
@@ -19,6 +20,8 @@ from pulumi.runtime import settings
 from slipway._outputs import answered, concat, filled
 
 Condition = Mapping[str, Mapping[str, Any]]
+ACTION = re.compile(r"\*|[a-z0-9-]+:[A-Za-z0-9*?]+")
+"""https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_action.html"""
 
 
 class Statement(TypedDict):
@@ -31,7 +34,13 @@ class Statement(TypedDict):
 
 
 def allow(*actions: str, on: Any, when: Condition | None = None) -> Statement:
-    """Allow `actions` on the resource or resources `on`, optionally under a condition."""
+    """Allow `actions`, such as `sqs:SendMessage`, on the resource or resources `on`, optionally under a condition.
+
+    Raises ValueError if an action is none, or if there is no action.
+    """
+    wrong = [action for action in actions if not isinstance(action, str) or not ACTION.fullmatch(action)]
+    if wrong or not actions:
+        raise ValueError(f"actions must be one or more such as sqs:SendMessage, got {wrong or 'none'}")
     statement: Statement = {"Effect": "Allow", "Action": list(actions), "Resource": on}
     if when is not None:
         statement["Condition"] = when

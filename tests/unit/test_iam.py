@@ -1,8 +1,10 @@
 import json
 from collections import Counter
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
+import pytest
 from slipway import iam, testing
 from slipway.iam import Scope
 from slipway.testing import ACCOUNT, REGION
@@ -115,3 +117,20 @@ def test_each_provider_is_asked_once_where_it_works_and_arns_of_plain_names_are_
 
     calls = Counter(token.rpartition(":")[2] for token, _ in testing.deploy(program).calls)
     assert calls == {"getPartition": 2, "getRegion": 2, "getCallerIdentity": 2}
+
+
+@pytest.mark.parametrize(
+    ("actions", "got"),
+    [
+        ([], "none"),
+        (["ReceiveMessage"], "['ReceiveMessage']"),
+        ([["sqs:ReceiveMessage"]], "[['sqs:ReceiveMessage']]"),
+        (["sqs:SendMessage", "sqs:", "sqs:Send Message"], "['sqs:', 'sqs:Send Message']"),
+    ],
+)
+def test_what_is_no_action_is_refused(actions: list[Any], got: str) -> None:
+    with pytest.raises(ValueError) as error:
+        iam.allow(*actions, on="arn:x")
+    assert str(error.value) == f"actions must be one or more such as sqs:SendMessage, got {got}"
+    for action in ("*", "s3:*", "s3:Get*", "elasticloadbalancing:Describe?ules"):
+        iam.allow(action, on="arn:x")
