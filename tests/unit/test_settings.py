@@ -1375,6 +1375,18 @@ def test_invalid_combinations_with_an_image_are_reported(overrides: dict[str, An
     assert args({"source": IMAGE, **overrides}, "prod") == [f"slipway:{line}"]
 
 
+def test_a_file_has_as_many_stages_and_scans_as_a_pipeline_takes() -> None:
+    def given(stages: int, scans: int) -> dict[str, Any]:
+        named = [{"name": f"s{number}"} for number in range(stages)]
+        return {"stages": named, "codeScans": [{"name": f"c{n}", "commands": ["x"]} for n in range(scans)]}
+
+    assert len(settings({**LEAST, **given(47, 49)}).stages) == 47
+    assert args(given(48, 50)) == [
+        "slipway:stages must have at most 47 items, got a list of 48",
+        "slipway:codeScans must have at most 49 items, got a list of 50",
+    ]
+
+
 def test_all_mistakes_are_reported_at_once() -> None:
     message, made = refuse_stack_file(
         "prod",
@@ -1595,6 +1607,20 @@ def test_consequences_of_a_mistake_are_not_reported(parts: dict[str, Any], line:
         ),
         ("slipways:service", "slipways:service is not read; did you mean slipway:service?"),
         ("Slipway:stages", "Slipway:stages is not read; did you mean slipway:stages?"),
+        ("pulumi-slipway:stages", "pulumi-slipway:stages is not read; did you mean slipway:stages?"),
+        (
+            "storefront:scan_gate",
+            "storefront:scan_gate is not read; did you mean slipway:scanGate? A key without a namespace has that of "
+            "the project",
+        ),
+        (
+            "storefront:slipway",
+            "slipway is not read; write each key in it with the namespace, such as slipway:service",
+        ),
+        (
+            "storefront:slipway.service",
+            "slipway.service is not read; write each key in it with the namespace, such as slipway:service",
+        ),
     ],
 )
 def test_a_key_outside_the_namespace_is_a_mistake(key: str, line: str) -> None:
@@ -1607,6 +1633,11 @@ def test_a_key_outside_the_namespace_is_a_mistake(key: str, line: str) -> None:
 def test_a_key_with_other_capitalization_is_reported_with_the_right_one(key: str, meant: str) -> None:
     [line] = args({key: {}})
     assert line.startswith(f"slipway:{key} is not a key (did you mean {meant}?); possible here: ")
+
+
+def test_a_project_with_a_name_like_the_namespace_has_keys_of_its_own() -> None:
+    key = {"slipways:owner": "x", "slipways:services": "x"}
+    assert read("slipways", "dev", {"slipway:source": json.dumps(LEAST["source"]), **key}, set()).name == "slipways-dev"
 
 
 @pytest.mark.parametrize(

@@ -150,17 +150,26 @@ def read(app: str, stack: str, configuration: Mapping[str, Any], secret: set[str
 def misplaced(app: str, configuration: Iterable[str]) -> Iterator[str]:
     """Keys of another namespace that are probably meant for Slipway. Keys of providers and other packages are
     ignored."""
-    possible = keys(StackFile)
+    possible = {folded(each): each for each in keys(StackFile)}
     for full in sorted(configuration):
         space, _, name = full.partition(":")
-        [meant] = nearest(name, possible) or [name]
         if space == NAMESPACE:
             continue
-        if nearest(space, [NAMESPACE]):
-            yield f"{full} is not read; did you mean {key(meant)}?"
-        elif space == app and name.lower() == meant.lower() and meant in possible:
+        if space == app:
             # Only exact names: a program may have its own keys that are similar to ours.
-            yield f"{full} is not read; did you mean {key(meant)}? A key without a namespace has that of the project"
+            if re.split(r"[.\[]", name)[0] == NAMESPACE:
+                yield f"{name} is not read; write each key in it with the namespace, such as {key('service')}"
+            elif folded(name) in possible:
+                meant = key(possible[folded(name)])
+                yield f"{full} is not read; did you mean {meant}? A key without a namespace has that of the project"
+        elif nearest(space, [NAMESPACE, f"pulumi-{NAMESPACE}"]):
+            [meant] = nearest(name, possible.values()) or [name]
+            yield f"{full} is not read; did you mean {key(meant)}?"
+
+
+def folded(name: str) -> str:
+    """A key without the separators and capitals of its words."""
+    return re.sub("[-_]", "", name).lower()
 
 
 def stage_settings(app: str, stack: str, file: StackFile, stage: Stage) -> StageSettings:

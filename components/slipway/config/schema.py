@@ -19,7 +19,7 @@ from slipway._constraints import Must, between, check, hints, items, match, one_
 from slipway.build.component import BuildSettings
 from slipway.load_balancer import LoadBalancerSettings, SubnetId, VpcId, is_ipv4_range
 from slipway.pipeline.commands import CodeScan, StageTests
-from slipway.pipeline.component import PipelineSettings
+from slipway.pipeline.component import MOST_SCANS, MOST_STAGES, PipelineSettings
 from slipway.pipeline.notifications import Notifications
 from slipway.pipeline.scan_gate import ScanGate
 from slipway.pipeline.sources import CodeCommit, Connection, EcrImage, S3Object, Source
@@ -192,7 +192,7 @@ class StackFile:
     service: ServiceSettings = ServiceSettings()
     """The ECS service that runs the image, in each stage."""
 
-    stages: Sequence[Stage] = (Stage(),)
+    stages: Annotated[Sequence[Stage], items(most=MOST_STAGES)] = (Stage(),)
     """The deploy stages, in order. Each has its own service and load balancer. Without stages (`[]`), the image is only
     built."""
 
@@ -214,7 +214,7 @@ class StackFile:
     scan_gate: ScanGate | None = None
     """Blocks images with known vulnerabilities before the first deployment."""
 
-    code_scans: Sequence[CodeScan] = ()
+    code_scans: Annotated[Sequence[CodeScan], items(most=MOST_SCANS)] = ()
     """Checks of the source before the first deployment."""
 
     notifications: Notifications | None = None
@@ -225,6 +225,9 @@ class StackFile:
 
     feature_branch: FeatureBranch | None = None
     """Marks the stack as one for feature branches."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 STAGES_OWN = ("service", "load_balancer")

@@ -55,6 +55,9 @@ RESERVED_VARIABLES = (
 # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-Lambda.html
 LIST_FUNCTIONS = allow("lambda:ListFunctions", on="*")
 
+# A pipeline allows 50 stages, three of which are Source, Build and Scan; a stage allows 50 actions, one of which is the
+# scan gate. https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
+MOST_STAGES, MOST_SCANS = 47, 49
 INSTEAD = "read it from Secrets Manager in the commands"
 VariableName = Annotated[
     str,
@@ -128,16 +131,13 @@ class PipelineArgs(PipelineSettings):
     build: Build | None = None
     """Build that creates the image; none if the source is an image."""
 
-    # A pipeline allows 50 stages, three of which are Source, Build and Scan.
-    # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
-    stages: Annotated[Sequence[DeployStage], items(most=47)] = ()
+    stages: Annotated[Sequence[DeployStage], items(most=MOST_STAGES)] = ()
     """Deploy stages, in order. Without any, the image is only built."""
 
     scan_gate: ScanGate | None = None
     """Blocks images with known vulnerabilities before the first deployment."""
 
-    # A stage allows 50 actions, one of which is the scan gate.
-    code_scans: Annotated[Sequence[CodeScan], items(most=49)] = ()
+    code_scans: Annotated[Sequence[CodeScan], items(most=MOST_SCANS)] = ()
     """Checks of the source before the first deployment."""
 
     notifications: Notifications | None = None
