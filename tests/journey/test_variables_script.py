@@ -65,7 +65,7 @@ def run(folder: Path, answer: Any, names: str, path: str = "") -> tuple[int, str
 
 
 def test_each_value_arrives_unchanged_and_sets_nothing_else(tmp_path: Path) -> None:
-    variables = {f"V{number}": value for number, value in enumerate(VALUES)}
+    variables = {f"V{number}": value for number, value in enumerate(VALUES)} | {"name": "a", "value": "b"}
     status, log, seen = run(tmp_path, {**variables, "OTHER": "not requested"}, " ".join(variables))
     assert (status, log) == (0, "")
     assert {name: seen.get(name) for name in variables} == variables

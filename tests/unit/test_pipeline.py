@@ -1289,20 +1289,33 @@ def test_a_service_with_images_of_another_repository_is_rejected(source: Source)
 
 
 TAKEN = [
+    "BASHOPTS",
     "BASH_ENV",
+    "BASH_VERSINFO",
+    "BUILDKIT_HOST",
+    "BUILDX_CONFIG",
     "BUILD_ARGS",
     "COMMIT_ID",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_HOST",
+    "EUID",
     "HOME",
     "IFS",
     "IMAGE_DIGEST",
+    "LD_AUDIT",
     "LD_LIBRARY_PATH",
     "LD_PRELOAD",
     "PATH",
     "PIPELINE_EXECUTION_ID",
     "PIPELINE_NAME",
     "PIPELINE_VARIABLES",
+    "PPID",
+    "PS4",
     "REPOSITORY_URL",
+    "SHELLOPTS",
     "TMPDIR",
+    "UID",
 ]
 
 

@@ -23,7 +23,8 @@ slipway_export_variables() {
       continue
     fi
     value=${value%$'\n.'}
-    export "$name=$value"
+    # Beyond this function, also one that is called as its own variables are.
+    declare -gx "$name=$value"
   done
 }
 slipway_export_variables

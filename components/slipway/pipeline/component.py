@@ -42,15 +42,30 @@ RESERVED_VARIABLES = (
     "BUILD_ARGS",
     "BUILDER_IMAGE",
     "BUILDX_BUILDER",
+    "BUILDX_CONFIG",
+    "BUILDKIT_HOST",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_HOST",
     "PATH",
     "HOME",
     "TMPDIR",
     "BASH_ENV",
     "IFS",
+    "LD_AUDIT",
     "LD_LIBRARY_PATH",
     "LD_PRELOAD",
+    "PS4",
+    # A shell does not let these be set.
+    "BASHOPTS",
+    "BASH_VERSINFO",
+    "EUID",
+    "PPID",
+    "SHELLOPTS",
+    "UID",
 )
-"""Variables that the pipeline and its build define themselves, or that would change how a shell runs commands."""
+"""Variables that the pipeline and its build define themselves, or that would change how a shell runs commands, or
+which builder it uses."""
 # The Lambda action requires this; it supports no resource.
 # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-Lambda.html
 LIST_FUNCTIONS = allow("lambda:ListFunctions", on="*")
