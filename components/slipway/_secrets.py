@@ -28,8 +28,12 @@ KmsKeyArn = Annotated[pulumi.Input[str], arn("a KMS key", "kms", r"key/[\w-]+", 
 """A key, not an alias: a policy that names an alias grants no access.
 
 https://docs.aws.amazon.com/kms/latest/developerguide/cmks-in-iam-policies.html"""
-VariableName = Annotated[str, match(r"[^\s=]+", "be a name without = and spaces", "NAME", but=["A=B", " A", "A B"])]
+VariableName = Annotated[
+    str, match(r"[^\s=\x00-\x1f\x7f]+", "be a name without = and spaces", "NAME", but=["A=B", " A", "A B", "A\0"])
+]
 """Name of an environment variable of a container."""
+COMMANDS = "commands"
+"""Name for all commands in `not_secret`."""
 
 
 def names_twice(environment: Mapping[str, object], secrets: Mapping[str, object]) -> Iterator[tuple[bool, str]]:
@@ -65,13 +69,26 @@ def _service(arn: str) -> str:
 
 
 def plaintext_rules(
-    name: str, values: Mapping[str, pulumi.Input[str]], not_secret: Sequence[str], instead: str
+    name: str,
+    values: Mapping[str, pulumi.Input[str]],
+    not_secret: Sequence[str],
+    instead: str,
+    commands: Sequence[str] | None = None,
+    commands_name: str = COMMANDS,
 ) -> Iterator[tuple[bool, str]]:
-    """The values in the field `name`, which anyone who can describe the resource can read, must not be credentials."""
+    """Anyone who can describe the resource can read the values in the field `name` and its commands, if there are any:
+    they must not be or contain credentials."""
     for key, value in values.items():
         kind = credential(value) if isinstance(value, str) and key not in not_secret else None
         yield kind is not None, _plaintext(name, key, str(kind), instead)
-    unknown = [key for key in not_secret if key not in values]
+    for number, command in enumerate(commands or ()):
+        kind = credential(command) if COMMANDS not in not_secret else None
+        yield (
+            kind is not None,
+            f"{commands_name}[{number}] must not contain a secret, but contains {kind}: anyone who can describe "
+            f"the resource can read it; {instead}, or add {COMMANDS} to not_secret if it is not a secret",
+        )
+    unknown = [key for key in not_secret if key not in values and not (key == COMMANDS and commands)]
     yield bool(unknown), f"not_secret must contain only names in {name}, got {unknown}"
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pulumi
 import pytest
+from slipway import CodeScan, StageTests
 from slipway._credentials import credential
 from slipway._secrets import PARAMETER, SECRET, names_twice, plaintext_rules, plaintext_values, secret_statements
+from slipway.build.component import BuildSettings
 from slipway.iam import document
 from unit.harness import deploy, resolved
 
@@ -23,6 +25,13 @@ CREDENTIALS = {
     "a GitHub token": "ghp_" + "a1" * 18,
     "a GitLab token": "glpat-" + "a1" * 10,
     "a Slack token": "xoxb-" + "1" * 12,
+    "an npm token": "npm_" + "a1B2" * 9,
+    "a PyPI token": "pypi-" + "AgEIcHlwaS5vcmc" + "a1" * 25,
+    "a Stripe key": "sk_" + "live_" + "a1B2" * 6,
+    "a Google API key": "AIza" + "Sy" + "a1B" * 11,
+    "a SendGrid key": "SG." + "a1B2" * 5 + "." + "a1B2" * 10,
+    "a JSON Web Token": "eyJ" + "hbGciOiJI" + ".eyJ" + "zdWIiOiIx" + ".a1-_B2c3",
+    "an AWS secret key": "wJalrXUtnFEMI/K7MDENG/" + "bPxRfiCYEXAMPLEKEY",
     "a URL with a password": "postgres://shop:" + "hunter2@db.example.com/shop",
 }
 
@@ -48,6 +57,14 @@ def test_a_credential_is_recognized_by_its_format(kind: str, value: str) -> None
         "redis://db.example.com:6379/0",
         "-----BEGIN PUBLIC KEY-----",
         "-----BEGIN CERTIFICATE-----",
+        # A commit's id, a path and a name of 40 characters.
+        "3f786850e387550fdab836ed7e6dc881de23001b",
+        "src/components/storefront/checkout/index",
+        "src/Components/StoreFront2/Checkout/Icon",
+        "arn:aws:sns:eu-west-1:123456789012:storefrontOrders",
+        "https://sqs.eu-west-1.amazonaws.com/123456789012/Storefront0Orders",
+        "A" * 40,
+        "aB3/" * 11,
         "MAKIA" + "IOSFODNN7EXAMPLE",
         "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     ],
@@ -67,6 +84,25 @@ def test_a_plain_credential_is_rejected_unless_it_is_listed_as_not_secret(kind: 
         "move it, or add its name to not_secret if it is not a secret"
     ]
     assert broken({"A": value, "B": "b"}, ["A"]) == []
+
+
+def test_a_credential_in_a_command_is_rejected_unless_it_is_listed_as_not_secret() -> None:
+    commands = ["make", "curl -H 'Authorization: Bearer " + CREDENTIALS["a GitHub token"] + "' https://x"]
+    for made, field, instead in (
+        (lambda **args: BuildSettings(test_commands=commands, **args), "test_commands", "read it from Secrets Manager in your own"),
+        (lambda **args: StageTests(commands=commands, **args), "commands", "put it into secrets"),
+        (lambda **args: CodeScan(name="a", commands=commands, **args), "commands", "put it into secrets"),
+    ):
+        with pytest.raises(ValueError) as error:
+            made()
+        assert str(error.value).startswith(
+            f"{field}[1] must not contain a secret, but contains a GitHub token: anyone who can describe the "
+            f"resource can read it; {instead}"
+        )
+        assert str(error.value).endswith(", or add commands to not_secret if it is not a secret")
+        made(not_secret=["commands"])
+    with pytest.raises(ValueError, match="not_secret must contain only names in build_args, got \\['commands'\\]"):
+        BuildSettings(not_secret=["commands"])
 
 
 def test_names_listed_as_not_secret_must_exist() -> None:

@@ -887,8 +887,8 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "alarms have names": (
         {"service": {"alarmNames": ["latency,errors"]}},
-        "service.alarmNames[0] must be the name of an alarm in CloudWatch, without spaces and commas, of at most 255 "
-        "characters, got 'latency,errors'",
+        "service.alarmNames[0] must be the name of an alarm in CloudWatch, not its ARN, without spaces and commas, of "
+        "at most 255 characters, got 'latency,errors'",
     ),
     "alarms are different": (
         {"service": {"alarmNames": ["latency", "errors", "latency"]}},

@@ -61,7 +61,8 @@ class BuildSettings:
     """Build arguments of the Dockerfile. Anyone who can read the project can read them: do not put secrets here."""
 
     not_secret: Sequence[str] = ()
-    """Names of `build_args` whose values look like credentials but are not."""
+    """Names of `build_args` whose values look like credentials but are not; `commands` for the contents of
+    `test_commands`."""
 
     buildspec: Annotated[str, path_inside("the repository")] | None = None
     """Path of a buildspec in the repository to run instead of Slipway's build. It must push the image and write
@@ -85,7 +86,8 @@ class BuildSettings:
         check(self)
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
-        yield from plaintext_rules("build_args", self.build_args, self.not_secret, INSTEAD)
+        commands = self.test_commands, "test_commands"
+        yield from plaintext_rules("build_args", self.build_args, self.not_secret, INSTEAD, *commands)
         yield too_long(self, self.build_args)
         yield (
             self.buildspec is not None and bool(self.test_commands or self.build_args),

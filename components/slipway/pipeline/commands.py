@@ -66,7 +66,8 @@ class CommandSettings:
     """Environment variables. Anyone who can read the project can read them: put secrets into `secrets`."""
 
     not_secret: Sequence[str] = ()
-    """Names of `environment` variables whose values look like credentials but are not."""
+    """Names of `environment` variables whose values look like credentials but are not; `commands` for the contents of
+    `commands`."""
 
     secrets: Mapping[VariableName, SecretReference] = field(default_factory=dict)
     """Environment variables by reference: the ARN of a secret in Secrets Manager, optionally followed by `:<json
@@ -97,7 +98,7 @@ class CommandSettings:
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
         yield from names_twice(self.environment, self.secrets)
-        yield from plaintext_rules("environment", self.environment, self.not_secret, INSTEAD)
+        yield from plaintext_rules("environment", self.environment, self.not_secret, INSTEAD, self.commands)
         yield too_long(self, self.environment)
 
 

@@ -20,13 +20,14 @@ Link = Annotated[
     pulumi.Input[str],
     match(
         # Printable characters, and braces only for these.
-        r"https://([!-z|~]|\{(commit|live_commit|digest)\})+",
+        r"https://(?![^/]*@)([!-z|~]|\{(commit|live_commit|digest)\})+",
         "start with https:// and may have {commit}, {live_commit} and {digest} in it, without spaces,",
         "https://example.com/compare/{live_commit}...{commit}?image={digest}",
         [
             "http://example.com",
             "https://",
             "https://example.com/a b",
+            "https://user:word@example.com/",
             "https://example.com/{branch}",
             "https://example.com/{commit.x}",
             "https://example.com/{commit!r}",

@@ -55,19 +55,29 @@ PathPattern = Annotated[
 Url = Annotated[
     pulumi.Input[str],
     match(
-        r"https?://[A-Za-z0-9.-]+(:\d{1,5})?",
+        r"https?://(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*\.?"
+        r"(:([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5]))?",
         "be an address such as https://shop.example.com, without a path",
         "https://shop.example.com",
-        ["shop.example.com", "https://shop.example.com/", "https://user@shop.example.com", "ftp://shop.example.com"],
+        [
+            "shop.example.com",
+            "https://shop.example.com/",
+            "https://user@shop.example.com",
+            "ftp://shop.example.com",
+            "https://shop.example.com:0",
+            "https://shop.example.com:65536",
+            "https://shop..example.com",
+            "https://-shop.example.com",
+        ],
     ),
 ]
 AlarmName = Annotated[
     pulumi.Input[str],
     match(
-        r"[^\s,]+",
-        "be the name of an alarm in CloudWatch, without spaces and commas,",
+        r"(?!arn:)[^\s,\x00-\x1f\x7f]+",
+        "be the name of an alarm in CloudWatch, not its ARN, without spaces and commas,",
         "latency",
-        ["a b", "a,b"],
+        ["a b", "a,b", "a\0", "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:latency"],
         longest=255,
     ),
 ]
