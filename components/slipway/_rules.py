@@ -1,5 +1,6 @@
 """The rules for the names of components, and for their arguments."""
 
+import hashlib
 import re
 
 from slipway._constraints import called, got
@@ -25,3 +26,9 @@ def check_args(args: object, kind: type) -> None:
     """Raise ValueError if `args` is not of the component's class of arguments, but a map or None, for example."""
     if not isinstance(args, kind):
         raise ValueError(f"args must be {called(kind)}{got(args)}")
+
+
+def shortened(name: str, longest: int) -> str:
+    """A name that is cut where it must be, and then told apart from others with the same start."""
+    digest = hashlib.sha256(name.encode()).hexdigest()[:6]
+    return name if len(name) <= longest else f"{name[: longest - 7].rstrip('-')}-{digest}"

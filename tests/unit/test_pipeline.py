@@ -402,12 +402,16 @@ def test_a_new_connection_is_created_and_a_warning_says_where_to_complete_it(
     assert only(resources, "slipway:index:Pipeline").outputs["connection_arn"] == NEW
 
 
-def test_the_name_of_a_new_connection_is_shortened_to_the_limit() -> None:
-    def long() -> Pipeline:
+def test_the_name_of_a_new_connection_is_shortened_to_the_limit_and_told_apart() -> None:
+    def named(name: str) -> str:
         source = Connection(provider_type="GitHub", repository="a/b")
-        return pipeline("a" * 31 + "-b", source=source, build=build("web"), stages=[])
+        resources = deploy(lambda: pipeline(name, source=source, build=build("web"), stages=[]))
+        return str(only(resources, CONNECTION).inputs["name"])
 
-    assert only(deploy(long), CONNECTION).inputs["name"] == "a" * 31
+    assert named("a" * 32) == "a" * 32
+    long = [named("a" * 24 + "-" + "b" * 8 + end) for end in ("", "-c", "-d")]
+    assert [name[:-6] for name in long] == ["a" * 24 + "-"] * 3
+    assert len(set(long)) == 3 and max(map(len, long)) == 31
 
 
 def test_an_available_connection_is_looked_up_without_a_warning() -> None:

@@ -12,6 +12,7 @@ import pulumi_aws as aws
 from slipway import registry
 from slipway._constraints import Must, arn, check, either, items, match, one_of
 from slipway._outputs import concat
+from slipway._rules import shortened
 from slipway._secrets import KmsKeyArn
 from slipway.artifacts import ArtifactStore
 from slipway.iam import Scope, Statement, allow
@@ -390,8 +391,8 @@ class Connection:
         else:
             connection = aws.codeconnections.Connection(
                 f"{name}-connection",
-                # A connection's name is limited to 32 characters.
-                name=name[:32].rstrip("-"),
+                # A connection's name is limited to 32 characters, and unique in the account.
+                name=shortened(name, 32),
                 provider_type=self.provider_type,
                 host_arn=self.host_arn,
                 opts=opts,
