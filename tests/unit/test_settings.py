@@ -1544,6 +1544,17 @@ def test_false_turns_off_optional_parts_and_nothing_else() -> None:
     ]
 
 
+def test_a_stage_removes_a_variable_that_the_file_says_is_no_secret() -> None:
+    url = "postgres://shop:" + "hunter2@localhost/shop"
+    general = {"environment": {"A": url, "B": url}, "notSecret": ["A", "B"]}
+    [stage] = settings({**LEAST, "service": general, "stages": [{"service": {"environment": {"A": False}}}]}).stages
+    assert (stage.service.environment, stage.service.not_secret) == ({"B": url}, ["B"])
+    own = {"environment": {"A": False}, "notSecret": ["A"]}
+    assert args({"service": general, "stages": [{"service": own}]})[-1] == (
+        "slipway:stages[0].service.notSecret must be names that environment has, got ['A']"
+    )
+
+
 def test_a_stage_removes_a_variable_of_the_file() -> None:
     service = {"environment": {"LEVEL": "info", "COLOR": "blue"}, "secrets": {"TOKEN": SECRET}}
     own = {"environment": {"LEVEL": False, "SIZE": "1"}, "secrets": {"TOKEN": False}}

@@ -188,6 +188,8 @@ def stage_settings(app: str, stack: str, file: StackFile, stage: Stage) -> Stage
     )
 
 
+NOT_SECRET = "notSecret"
+"""Field beside a map whose names it has."""
 UNREADABLE: Any = object()
 """Replaces a value whose mistake is already reported."""
 
@@ -370,7 +372,7 @@ def with_settings_of_all_stages(data: dict[str, Any]) -> dict[str, Any]:
 
 def overlaid(general: Any, own: Any, part: str) -> Any:
     """The settings of a stage merged over those for all stages. Each setting replaces the general one, but entries are
-    added to a map, or removed with `false`."""
+    added to a map, or removed with `false`, and then from `notSecret` too."""
     if not isinstance(general, dict):
         return general  # its mistakes are reported once
     if not isinstance(own, dict):
@@ -387,7 +389,10 @@ def overlaid(general: Any, own: Any, part: str) -> Any:
         for each in merged
         if isinstance(general.get(each), dict) and isinstance(own.get(each), dict)
     }
-    return {**general, **own, **both}
+    gone = {name for each in both for name in general[each] if name not in both[each]}
+    named = general.get(NOT_SECRET)
+    left = {NOT_SECRET: [name for name in named if name not in gone]} if isinstance(named, list) else {}
+    return {**general, **left, **own, **both}
 
 
 def without_repeats(mistakes: Sequence[str]) -> list[str]:
