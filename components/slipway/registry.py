@@ -13,7 +13,7 @@ import pulumi_aws as aws
 from slipway._constraints import arn, between, check, either, items
 from slipway._outputs import answered
 from slipway._rules import check_args
-from slipway.iam import Statement, allow, canonical, document
+from slipway.iam import Statement, allow, canonical, document, in_region
 
 NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 MOVING_TAGS = ("live-*", "verified-*", "cache*")
@@ -119,8 +119,8 @@ class Registry(pulumi.ComponentResource, Repository):
     def __init__(self, name: str, args: RegistryArgs | None = None, opts: pulumi.ResourceOptions | None = None) -> None:
         """Create the repository.
 
-        Raises ValueError if `name` is not a valid repository name, and pulumi.RunError if the repository exists with
-        another encryption, since it would be deleted with its images.
+        Raises ValueError if `name` is not a valid repository name or the key is in another Region, and pulumi.RunError
+        if the repository exists with another encryption, since it would be deleted with its images.
         """
         args = RegistryArgs() if args is None else args
         check_args(args, RegistryArgs)
@@ -130,7 +130,8 @@ class Registry(pulumi.ComponentResource, Repository):
             )
         super().__init__("slipway:index:Registry", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        key = args.kms_key_arn
+        keys = {} if args.kms_key_arn is None else {"kms_key_arn": args.kms_key_arn}
+        key = in_region(self, "kms", keys, "ECR takes a key of its own Region").get("kms_key_arn")
         if not args.force_delete:
             key = kept_encryption(name, key, pulumi.InvokeOptions(parent=self))
 

@@ -182,6 +182,15 @@ def test_a_secret_in_another_region_is_rejected(late: bool) -> None:
 
 
 @either_way
+def test_a_key_in_another_region_is_rejected(late: bool) -> None:
+    key = KEY.replace("eu-west-1", "us-east-1")
+    message = "kms_key_arn must be in eu-west-1, got one in us-east-1: "
+    assert failure(lambda: registry("web", kms_key_arn=either(late)(key))) == message + (
+        "ECR takes a key of its own Region"
+    )
+
+
+@either_way
 def test_a_function_in_another_region_is_rejected(late: bool) -> None:
     function = f"arn:aws:lambda:{WHERE}:function:f".replace("eu-west-1", "us-east-1")
 
