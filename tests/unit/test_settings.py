@@ -1233,7 +1233,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a network has a range": (
         {"network": {"new": {"cidr": "10.0.0.0/99"}}},
-        "network.new.cidr must be an IPv4 range of /16 to /28 such as 10.0.0.0/16, got '10.0.0.0/99'",
+        "network.new.cidr must be an IPv4 range of /16 to /25 such as 10.0.0.0/16, got '10.0.0.0/99'",
     ),
     "tasks need outbound access": (
         {"network": {"new": {"natGateways": "None"}}},
@@ -1373,6 +1373,15 @@ OF_IMAGES: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("overrides", "line"), OF_IMAGES.values(), ids=OF_IMAGES)
 def test_invalid_combinations_with_an_image_are_reported(overrides: dict[str, Any], line: str) -> None:
     assert args({"source": IMAGE, **overrides}, "prod") == [f"slipway:{line}"]
+
+
+@pytest.mark.parametrize(("zones", "smallest"), [(2, 25), (3, 24), (4, 24)])
+def test_each_zone_has_room_for_its_subnets(zones: int, smallest: int) -> None:
+    def network(length: int) -> dict[str, Any]:
+        return {"network": {"new": {"cidr": f"10.0.0.0/{length}", "zones": zones}}}
+
+    settings({**LEAST, **network(smallest)})
+    assert args(network(smallest + 1))[-1].startswith("slipway:network.new.cidr must be ")
 
 
 def test_a_file_has_as_many_stages_and_scans_as_a_pipeline_takes() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 import re
 import types
 import typing
@@ -38,17 +39,27 @@ class Choice:
     kinds: Mapping[str, type]
 
 
+SMALLEST_SUBNET = 28
+"""Prefix length of the smallest subnet: https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html"""
+
+
+def prefix_length(text: str) -> int:
+    return int(text.partition("/")[2])
+
+
 VpcRange = Annotated[
     str,
     Must(
-        "be an IPv4 range of /16 to /28 such as 10.0.0.0/16",
-        lambda text: is_ipv4_range(text) and 16 <= int(text.partition("/")[2]) <= 28,
-        {"pattern": r"^\d{1,3}(\.\d{1,3}){3}/(1[6-9]|2[0-8])$"},
-        good=["10.0.0.0/16", "192.168.0.0/28"],
-        bad=["", "0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/15", "10.0.0.0/29", "10.0.0.1/16", "fd00::/16"],
+        "be an IPv4 range of /16 to /25 such as 10.0.0.0/16",
+        lambda text: is_ipv4_range(text) and 16 <= prefix_length(text) <= SMALLEST_SUBNET - 3,
+        {"pattern": r"^\d{1,3}(\.\d{1,3}){3}/(1[6-9]|2[0-5])$"},
+        good=["10.0.0.0/16", "192.168.0.0/25"],
+        bad=["", "0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/15", "10.0.0.0/26", "10.0.0.0/28", "10.0.0.1/16", "fd00::/16"],
     ),
 ]
-"""https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html"""
+"""A VPC may be as small as a subnet, but this one has eight parts or more, of which each zone takes two subnets.
+
+https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +77,14 @@ class NewNetwork:
 
     def __post_init__(self) -> None:
         check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        # awsx gives half of a zone to its private subnet, and a quarter to the public one.
+        longest = SMALLEST_SUBNET - 2 - math.ceil(math.log2(self.zones))
+        yield (
+            is_ipv4_range(self.cidr) and prefix_length(self.cidr) > longest,
+            f"cidr must be /{longest} or larger with zones={self.zones}, got {self.cidr!r}: a subnet is /28 or larger",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
