@@ -116,7 +116,7 @@ def project(
     made = aws.codebuild.Project(
         name,
         name=name,
-        description=description,
+        description=description[:255],  # a repository's name in it may have 256 characters
         service_role=role.arn,
         build_timeout=timeout_minutes,
         encryption_key=artifacts.key_arn,

@@ -33,7 +33,7 @@ from slipway.pipeline.component import PipelineSettings, composition_rules
 from slipway.pipeline.sources import Source
 from slipway.strategies import Strategy
 from unit import shapes
-from unit.examples import build, pipeline, pipeline_args, service
+from unit.examples import build, pipeline, pipeline_args, registry, service
 from unit.harness import (
     Recorder,
     Resource,
@@ -1360,3 +1360,19 @@ def test_no_variable_of_the_pipeline_can_override_one_of_the_build() -> None:
     for name in sorted(build_reads()):
         with pytest.raises(ValueError, match="must not have names that Slipway's build uses"):
             PipelineSettings(variables={name: "1"})
+
+
+def test_a_description_is_as_short_as_it_must_be() -> None:
+    def program() -> None:
+        given = registry("r" * 256)
+        source = S3Object(bucket="sources", key="k" * 996 + ".zip")
+        pipeline("web", source=source, build=build("app", registry=given), stages=[], scan_gate=ScanGate())
+
+    resources = deploy(program)
+    longest = {
+        "aws:codebuild/project:Project": 255,
+        "aws:lambda/function:Function": 256,
+        "aws:cloudwatch/eventRule:EventRule": 512,
+    }
+    for type_, length in longest.items():
+        assert len(only(resources, type_).inputs["description"]) == length

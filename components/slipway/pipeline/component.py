@@ -560,7 +560,8 @@ def start_by_event(
         return
     rule = aws.cloudwatch.EventRule(
         f"{name}-push",
-        description=source.change,
+        # The key of an archive may have 1000 characters.
+        description=pulumi.Output.from_input(source.change).apply(lambda change: change[:512]),
         event_pattern=pulumi.Output.json_dumps(source.event_pattern, sort_keys=True),
         opts=child,
     )

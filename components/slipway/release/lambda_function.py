@@ -51,7 +51,7 @@ def function(
     made = aws.lambda_.Function(
         name,
         name=name,
-        description=description,
+        description=description[:256],  # as it has a repository's name in it
         runtime="python3.13",
         architectures=["arm64"],
         handler=f"release.{module}.handler",
