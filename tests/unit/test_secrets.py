@@ -89,7 +89,11 @@ def test_a_plain_credential_is_rejected_unless_it_is_listed_as_not_secret(kind: 
 def test_a_credential_in_a_command_is_rejected_unless_it_is_listed_as_not_secret() -> None:
     commands = ["make", "curl -H 'Authorization: Bearer " + CREDENTIALS["a GitHub token"] + "' https://x"]
     for made, field, instead in (
-        (lambda **args: BuildSettings(test_commands=commands, **args), "test_commands", "read it from Secrets Manager in your own"),
+        (
+            lambda **args: BuildSettings(test_commands=commands, **args),
+            "test_commands",
+            "read it from Secrets Manager in your own",
+        ),
         (lambda **args: StageTests(commands=commands, **args), "commands", "put it into secrets"),
         (lambda **args: CodeScan(name="a", commands=commands, **args), "commands", "put it into secrets"),
     ):

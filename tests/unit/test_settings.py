@@ -1560,7 +1560,7 @@ def test_a_stage_removes_a_variable_that_the_file_says_is_no_secret() -> None:
     assert (stage.service.environment, stage.service.not_secret) == ({"B": url}, ["B"])
     own = {"environment": {"A": False}, "notSecret": ["A"]}
     assert args({"service": general, "stages": [{"service": own}]})[-1] == (
-        "slipway:stages[0].service.notSecret must be names that environment has, got ['A']"
+        "slipway:stages[0].service.notSecret must contain only names in environment, got ['A']"
     )
 
 
