@@ -17,6 +17,11 @@ if [ -n "$constraints" ]; then
 else
   touch "$folder/constraints.txt"
   pythons=(python3.11 python3.12 python3.13)
+  # pyenv runs only versions that are selected.
+  if command -v pyenv >/dev/null && [ -z "${PYENV_VERSION:-}" ]; then
+    PYENV_VERSION=$(pyenv versions --bare | grep -E '^3\.1[123]\.' | paste -sd: - || true)
+    [ -z "$PYENV_VERSION" ] || export PYENV_VERSION
+  fi
 fi
 checker=$(realpath -s "$python")
 cd "$folder"
