@@ -88,7 +88,7 @@ def test_a_stack_of_a_clone_can_be_previewed(clone: Path, engine: Path, stack: s
 
 @pytest.mark.long
 def test_the_unit_tests_of_a_clone_pass(clone: Path) -> None:
-    output = made(clone, sys.executable, "-m", "pytest", "tests/unit", "-q", "-n", "2", "-p", "no:cacheprovider")
+    output = made(clone, sys.executable, "-m", "pytest", "tests/unit", "--quick", "-q", "-n", "2")
     assert " passed" in output
     assert " failed" not in output
 
