@@ -1564,6 +1564,13 @@ def test_a_stage_removes_a_variable_that_the_file_says_is_no_secret() -> None:
     )
 
 
+@pytest.mark.parametrize("wrong", [[], {}, [["A"]], 1, 1.5, True], ids=str)
+def test_a_wrong_name_in_not_secret_is_reported_beside_a_stage_with_settings_of_its_own(wrong: Any) -> None:
+    general = {"environment": {"A": "1"}, "notSecret": [wrong]}
+    found = args({"service": general, "stages": [{"service": {"environment": {"A": False}}}]})
+    assert [line.partition("notSecret")[0] for line in found] == ["slipway:service."]
+
+
 def test_a_stage_removes_a_variable_of_the_file() -> None:
     service = {"environment": {"LEVEL": "info", "COLOR": "blue"}, "secrets": {"TOKEN": SECRET}}
     own = {"environment": {"LEVEL": False, "SIZE": "1"}, "secrets": {"TOKEN": False}}

@@ -389,7 +389,8 @@ def overlaid(general: Any, own: Any, part: str) -> Any:
         for each in merged
         if isinstance(general.get(each), dict) and isinstance(own.get(each), dict)
     }
-    gone = {name for each in both for name in general[each] if name not in both[each]}
+    # A list, since what a file has in place of a name may not be hashable.
+    gone = [name for each in both for name in general[each] if name not in both[each]]
     named = general.get(NOT_SECRET)
     left = {NOT_SECRET: [name for name in named if name not in gone]} if isinstance(named, list) else {}
     return {**general, **left, **own, **both}
