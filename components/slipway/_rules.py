@@ -29,6 +29,6 @@ def check_args(args: object, kind: type) -> None:
 
 
 def shortened(name: str, longest: int) -> str:
-    """A name that is cut where it must be, and then told apart from others with the same start."""
+    """The name, cut if it is too long and then with a hash, so that names with the same start stay different."""
     digest = hashlib.sha256(name.encode()).hexdigest()[:6]
     return name if len(name) <= longest else f"{name[: longest - 7].rstrip('-')}-{digest}"

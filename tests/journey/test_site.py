@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from standin import snapshots
 from standin.world import Workshop, World
 
 from .conftest import RELEASED, Site, Stack, ended, maker
@@ -16,7 +17,7 @@ BEGINNING = (":unreleased", (0, 0))
 @pytest.fixture(autouse=True)
 def can_be_restored(account: World) -> None:
     if not account.can_be_restored:
-        pytest.skip("tests of restored accounts: the image registry runs in a container, which cannot be restored")
+        pytest.skip(snapshots.NOT_RESTORABLE)
 
 
 def seen(stack: Stack) -> dict[str, Any]:

@@ -23,7 +23,7 @@ MANIFEST: dict[str, Any] = {
 def account() -> Iterator[World]:
     with tools.registry() as address:
         if address.images is None:
-            pytest.skip("tests of restored accounts: the image registry runs in a container, which cannot be restored")
+            pytest.skip(snapshots.NOT_RESTORABLE)
         with World(address, {}, Path("pulumi")) as made:
             yield made
 

@@ -25,6 +25,9 @@ from werkzeug.serving import BaseWSGIServer
 
 from standin.workspace import Workspace
 
+NOT_RESTORABLE = "tests of restored accounts: the image registry runs in a container, which cannot be restored"
+"""Why tests are skipped where a container engine runs the registry; its images are in no folder."""
+
 Scope = tuple[str, str, str]
 """Of one of moto's backends, which are created anew after each reset: service, account, Region."""
 

@@ -171,7 +171,7 @@ class Notifier(pulumi.ComponentResource):
             # Without this policy, nothing is delivered.
             opts=child.merge(pulumi.ResourceOptions(depends_on=[policy])),
         )
-        tell_of_recovery(f"{name}-again", args, topic, scope, child)
+        notify_of_recovery(f"{name}-again", args, topic, scope, child)
 
         self.topic_arn = topic.arn
         self.register_outputs({"topic_arn": self.topic_arn})
@@ -234,7 +234,7 @@ def chat(name: str, settings: Notifications, topic: aws.sns.Topic, scope: Scope,
         )
 
 
-def tell_of_recovery(
+def notify_of_recovery(
     name: str, args: NotifierArgs, topic: aws.sns.Topic, scope: Scope, child: pulumi.ResourceOptions
 ) -> None:
     """A function that runs on each success, and sends a message only if the previous execution failed.
