@@ -37,10 +37,12 @@ test-app: $(VENV)/ready
 test-schedules: $(VENV)/ready
 	@$(PYTEST) tests/schedules $(PYTEST_ARGS)
 
-# With exactly the lowest versions that are allowed of all that the components and the program need.
+# With exactly the lowest versions that are allowed of all that the components and the program need. What the components cost is
+# not compared with these: pulumi 3.231 searches a queue of all outputs whenever one of them is resolved.
 LOWEST := $(VENV)/lowest
+COST := tests/unit/test_bench.py::test_fifty_services_cost_no_more_than_the_same_plain_resources
 test-lowest: $(LOWEST)/ready $(VENV)/ready
-	@PYTHONPATH=tests $(LOWEST)/bin/python -m pytest --numprocesses 2 --dist worksteal tests/unit $(PYTEST_ARGS)
+	@PYTHONPATH=tests $(LOWEST)/bin/python -m pytest --numprocesses 2 --dist worksteal tests/unit --deselect $(COST) $(PYTEST_ARGS)
 	@tests/wheel.sh $(LOWEST)/bin/python $(LOWEST)/constraints.txt
 
 $(LOWEST)/ready: requirements.txt components/pyproject.toml tests/lowest.py $(VENV)/ready
