@@ -9,6 +9,7 @@ import http.client
 import io
 import json
 import os
+import platform
 import secrets
 import shutil
 import subprocess
@@ -55,6 +56,15 @@ NOT_BUILT = (
 
 def commit(text: str) -> str:
     return hashlib.sha1(text.encode()).hexdigest()
+
+
+def tag(commit: str, **build: Any) -> str:
+    """The tag of an image that is built with these settings: a hash of what it is built with follows the commit."""
+    given = {"context": ".", "dockerfile": "Dockerfile", "target": "", "build_args": {}, **build}
+    arguments = "\n".join(f"{name}={value}" for name, value in sorted(given["build_args"].items()))
+    settings = given["context"], given["dockerfile"], given["target"], arguments, platform.machine()
+    known = "".join(f"{each}\0" for each in settings)
+    return f"{commit}-{hashlib.sha256(known.encode()).hexdigest()[:12]}"
 
 
 class Door(ThreadingHTTPServer):
@@ -236,7 +246,7 @@ class Account:
         for layer in self.manifest(repository, tag)["layers"]:
             with tarfile.open(fileobj=io.BytesIO(self.blob(repository, layer["digest"]))) as archive:
                 for member in archive:
-                    if file := archive.extractfile(member):
+                    if member.isreg() and (file := archive.extractfile(member)):
                         found[member.name] = file.read()
         return found
 
@@ -307,6 +317,9 @@ def first(account: Account) -> Run:
     return account.build("storefront", FIRST, large(account, "first"), **LARGE, test_commands=TESTS)
 
 
+FIRST_TAG = tag(FIRST, **LARGE)
+
+
 def uri(account: Account, repository: str, tag: str) -> str:
     return f"{account.url(repository)}@{account.tags(repository)[tag]}"
 
@@ -319,25 +332,26 @@ def released(account: Account, repository: str, tag: str, container: str = "app"
     return 0, artifact, exported
 
 
-def test_an_image_is_pushed_with_the_commits_id_as_tag_and_passed_on_by_the_registrys_digest(
+def test_an_image_is_tagged_with_its_commit_and_a_hash_of_its_settings_and_passed_on_by_the_registrys_digest(
     account: Account, first: Run
 ) -> None:
-    assert first.released == released(account, "storefront", FIRST, "web")
-    assert json.loads(first.artifact or "") == [{"name": "web", "imageUri": uri(account, "storefront", FIRST)}]
-    assert first.last_line == f"slipway: image {uri(account, 'storefront', FIRST)} (commit {FIRST})"
+    assert {*account.tags("storefront")} == {FIRST_TAG, "cache"}
+    assert first.released == released(account, "storefront", FIRST_TAG, "web")
+    assert json.loads(first.artifact or "") == [{"name": "web", "imageUri": uri(account, "storefront", FIRST_TAG)}]
+    assert first.last_line == f"slipway: image {uri(account, 'storefront', FIRST_TAG)}, tag {FIRST_TAG}"
 
 
 def test_the_pushed_manifest_is_an_image_and_not_an_index(account: Account, first: Run) -> None:
-    manifest = account.manifest("storefront", FIRST)
+    manifest = account.manifest("storefront", FIRST_TAG)
     assert manifest["mediaType"] in (
         "application/vnd.oci.image.manifest.v1+json",
         "application/vnd.docker.distribution.manifest.v2+json",
     )
-    assert account.config("storefront", FIRST)["os"] == "linux"
+    assert account.config("storefront", FIRST_TAG)["os"] == "linux"
 
 
 def test_the_image_has_the_commit_as_a_label_and_gets_build_arguments_unchanged(account: Account, first: Run) -> None:
-    assert account.config("storefront", FIRST)["config"]["Labels"] == {
+    assert account.config("storefront", FIRST_TAG)["config"]["Labels"] == {
         "org.opencontainers.image.revision": FIRST,
         "commit": FIRST,
         "greeting": ARGUMENTS["GREETING"],
@@ -361,15 +375,15 @@ SRC
 
 
 def test_no_credential_is_in_the_image_the_outputs_or_the_log(account: Account, first: Run) -> None:
-    texts = {"log": first.log.encode(), "environment of RUN": account.files("storefront", FIRST)["environment"]}
+    texts = {"log": first.log.encode(), "environment of RUN": account.files("storefront", FIRST_TAG)["environment"]}
     for file in first.folder.rglob("*"):
         if file.is_file() and file.name != "exported":  # CodeBuild's own
             texts[file.name] = file.read_bytes()
-    for tag in (FIRST, "cache"):
-        manifest = account.manifest("storefront", tag)
-        texts[f"manifest {tag}"] = json.dumps(manifest).encode()
+    for name in (FIRST_TAG, "cache"):
+        manifest = account.manifest("storefront", name)
+        texts[f"manifest {name}"] = json.dumps(manifest).encode()
         for blob in (manifest["config"], *manifest["layers"]):
-            texts[f"{tag} {blob['digest']}"] = account.blob("storefront", blob["digest"])
+            texts[f"{name} {blob['digest']}"] = account.blob("storefront", blob["digest"])
     leaked = {
         name for name, text in texts.items() for value in (PASSWORD, LOGIN, SECRET, TOKEN) if value.encode() in text
     }
@@ -377,19 +391,66 @@ def test_no_credential_is_in_the_image_the_outputs_or_the_log(account: Account, 
     assert {"imagedefinitions.json", "slipway.env", "slipway-build.sh"} <= {*texts}
 
 
-def test_a_commit_that_was_built_before_gets_the_same_image_without_tests_or_a_build(
-    account: Account, first: Run
-) -> None:
+def test_a_commit_that_was_built_before_is_tested_again_and_keeps_its_image(account: Account, first: Run) -> None:
     before = account.tags("storefront")
-    again = account.build("storefront", FIRST, {"Dockerfile": "RUN false"}, test_commands=["echo tested; exit 1"])
-    assert again.released == released(account, "storefront", FIRST)
-    assert again.exported == first.exported
+    again = account.build("storefront", FIRST, {"my service/docker/Dockerfile": "RUN false"}, **LARGE)
+    tested = account.build("storefront", FIRST, large(account, "first"), **LARGE, test_commands=["echo tested; exit 1"])
+    assert again.released == first.released
     assert again.log == (
-        f"slipway: commit {FIRST} was tested and built before; its image is used again.\n"
-        f"slipway: image {uri(account, 'storefront', FIRST)} (commit {FIRST})\n"
+        "slipway: nothing is built: the image of this commit with these settings exists.\n"
+        f"slipway: image {uri(account, 'storefront', FIRST_TAG)}, tag {FIRST_TAG}\n"
     )
     assert again.calls == ["BatchGetImage"]
+    assert tested.released == NOTHING_RELEASED
+    assert tested.log.splitlines()[1] == "tested"
     assert account.tags("storefront") == before
+
+
+SHOWS = {
+    "Dockerfile": "FROM scratch AS a\nARG X\nLABEL x=$X\nFROM a\nLABEL last=1\n",
+    "ci/D": "FROM scratch\nLABEL d=1\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("settings", "labels"),
+    [
+        ({}, {"x": "", "last": "1"}),
+        ({"build_args": {"X": "1"}}, {"x": "1", "last": "1"}),
+        ({"build_args": {"X": "2"}}, {"x": "2", "last": "1"}),
+        ({"target": "a"}, {"x": ""}),
+        ({"dockerfile": "ci/D"}, {"d": "1"}),
+        ({"context": "ci", "dockerfile": "../Dockerfile"}, {"x": "", "last": "1"}),
+    ],
+)
+def test_a_commit_has_another_image_for_other_settings(
+    account: Account, settings: dict[str, Any], labels: dict[str, str]
+) -> None:
+    run = account.build("settings", FIRST, SHOWS, **settings)
+    assert run.released == released(account, "settings", tag(FIRST, **settings))
+    found = account.config("settings", tag(FIRST, **settings))["config"]["Labels"]
+    assert found == {"org.opencontainers.image.revision": FIRST, **labels}
+
+
+def test_an_image_that_is_built_again_takes_nothing_from_the_cache_and_has_a_tag_of_its_execution(
+    account: Account,
+) -> None:
+    source = {"Dockerfile": f"FROM {account.workshop.base_image}\nRUN head -c 16 /dev/urandom >/made\n"}
+    account.build("again", FIRST, source)
+    home, variables = account.prepare("again", FIRST, source)
+    rebuilt = account.run(home, {**variables, "REBUILD": "true", "PIPELINE_EXECUTION_ID": "0a1b2c3d-4e5f-6789"})
+    retried = account.run(home, {**variables, "REBUILD": "true", "PIPELINE_EXECUTION_ID": "0a1b2c3d-4e5f-6789"})
+    second = f"{tag(FIRST)}-0a1b2c3d"
+    assert rebuilt.released == retried.released == released(account, "again", second)
+    assert {*account.tags("again")} == {tag(FIRST), second, "cache"}
+    assert account.files("again", second)["made"] != account.files("again", tag(FIRST))["made"]
+
+
+def test_rebuild_has_two_values(account: Account) -> None:
+    home, variables = account.prepare("again", FIRST, SMALL)
+    run = account.run(home, {**variables, "REBUILD": "yes"})
+    assert (run.released, run.calls) == (NOTHING_RELEASED, [])
+    assert run.log == "slipway: REBUILD must be true or false, got 'yes'.\n"
 
 
 def test_a_second_commit_uses_the_registrys_cache_for_unchanged_layers(account: Account, first: Run) -> None:
@@ -397,8 +458,8 @@ def test_a_second_commit_uses_the_registrys_cache_for_unchanged_layers(account: 
     account.forget_local_cache()
     # `text` comes after RUN in a stage that is not part of the image: only a cache of all stages contains it.
     run = account.build("storefront", second, large(account, "second"), **LARGE)
-    assert run.released == released(account, "storefront", second, "web")
-    old, new = account.files("storefront", FIRST), account.files("storefront", second)
+    assert run.released == released(account, "storefront", tag(second, **LARGE), "web")
+    old, new = account.files("storefront", FIRST_TAG), account.files("storefront", tag(second, **LARGE))
     assert (old["text"], new["text"]) == (b"first", b"second")
     assert new["made"] == old["made"]
 
@@ -408,26 +469,26 @@ def test_a_cache_that_can_be_neither_read_nor_written_does_not_fail_the_build(
 ) -> None:
     monkeypatch.setattr(account.door, "caches", False)
     run = account.build("cacheless", FIRST, SMALL)
-    assert run.released == released(account, "cacheless", FIRST)
-    assert {*account.tags("cacheless")} == {FIRST}
+    assert run.released == released(account, "cacheless", tag(FIRST))
+    assert {*account.tags("cacheless")} == {tag(FIRST)}
     assert "ERROR: failed to solve" not in run.log
 
 
 def test_two_concurrent_builds_of_a_commit_both_release_the_image_that_was_pushed_first(
     account: Account, tmp_path: Path
 ) -> None:
-    tag = hashlib.sha256(b"a commit of a repository with SHA-256").hexdigest()
+    long = hashlib.sha256(b"a commit of a repository with SHA-256").hexdigest()
     looked, pushed = tmp_path / "looked", tmp_path / "pushed"
     until = "timeout 30 sh -c 'until test -e {}; do sleep 0.05; done'"
     slow = [f"touch {looked}; {until.format(pushed)}", "echo slow >text"]
     with ThreadPoolExecutor() as pool:
-        second = pool.submit(account.build, "race", tag, SMALL, test_commands=slow)
-        first = account.build("race", tag, SMALL, test_commands=[until.format(looked)])
+        second = pool.submit(account.build, "race", long, SMALL, test_commands=slow)
+        first = account.build("race", long, SMALL, test_commands=[until.format(looked)])
         pushed.touch()
     assert "ERROR: failed to solve: failed to push" in second.result().log
-    assert first.released == second.result().released == released(account, "race", tag)
-    assert {*account.tags("race")} == {tag, "cache"}
-    assert {*account.files("race", tag)} == {"Dockerfile"}
+    assert first.released == second.result().released == released(account, "race", tag(long))
+    assert {*account.tags("race")} == {tag(long), "cache"}
+    assert {*account.files("race", tag(long))} == {"Dockerfile"}
 
 
 def test_a_build_ends_with_its_first_failed_test_command(account: Account) -> None:
@@ -540,8 +601,8 @@ def test_if_the_builder_cannot_start_dockers_own_one_builds_without_a_cache(acco
     del variables["BUILDX_BUILDER"]
     changed = {"BUILDX_CONFIG": str(home / "buildx"), "PATH": f"{shim.parent}:{variables['PATH']}"}
     run = account.run(home, {**variables, **changed})
-    assert run.released == released(account, "uncached", FIRST)
-    assert {*account.tags("uncached")} == {FIRST}
+    assert run.released == released(account, "uncached", tag(FIRST))
+    assert {*account.tags("uncached")} == {tag(FIRST)}
     assert (
         "slipway: the builder could not start from 127.0.0.1:1/buildkit, so this build keeps no layer cache: the error "
         "is above; if its registry limits pulls, set build.builderImage to a copy in your own registry."
@@ -555,5 +616,5 @@ def test_a_pushed_image_that_the_repository_does_not_show_is_not_released(
     run = account.build("lost", FIRST, SMALL)
     assert run.released == NOTHING_RELEASED
     assert run.last_line == (
-        f"slipway: the image was pushed, but lost does not show it under the tag {FIRST}: run the build again."
+        f"slipway: the image was pushed, but lost does not show it under the tag {tag(FIRST)}: run the build again."
     )

@@ -45,6 +45,7 @@ def test_the_project_builds_the_artifact_of_its_pipeline_with_docker() -> None:
                 {"name": "CONTEXT", "value": ".", "type": "PLAINTEXT"},
                 {"name": "DOCKERFILE", "value": "Dockerfile", "type": "PLAINTEXT"},
                 {"name": "REPOSITORY_URL", "value": URL, "type": "PLAINTEXT"},
+                {"name": "TARGET", "value": "", "type": "PLAINTEXT"},
                 {"name": "TEST_COMMANDS", "value": "", "type": "PLAINTEXT"},
             ],
         },
@@ -99,7 +100,8 @@ def test_the_script_gets_test_commands_and_build_arguments_as_variables() -> Non
             BuildArgs(
                 registry=registry("api"),
                 context="app",
-                dockerfile="docker/Dockerfile",
+                dockerfile="../docker/Dockerfile",
+                target="release",
                 test_commands=["make lint", "make test"],
                 build_args={"VERSION": "1.2", "BASE": "alpine=3"},
                 builder_image="example/buildkit:1",
@@ -111,7 +113,8 @@ def test_the_script_gets_test_commands_and_build_arguments_as_variables() -> Non
         "REPOSITORY_URL": URL,
         "CONTAINER_NAME": "web",
         "CONTEXT": "app",
-        "DOCKERFILE": "docker/Dockerfile",
+        "DOCKERFILE": "../docker/Dockerfile",
+        "TARGET": "release",
         "TEST_COMMANDS": "make lint\nmake test",
         "BUILD_ARGS": "BASE=alpine=3\nVERSION=1.2",
         "BUILDER_IMAGE": "example/buildkit:1",
@@ -243,6 +246,8 @@ ROOM = 4500 - len(".") - len("Dockerfile") - len("moby/buildkit:buildx-stable-1"
         {"test_commands": ["x" * 2000, "x" * 2000], "build_args": {"A": "x" * (ROOM - 4004)}},
         {"test_commands": ["x" * (ROOM - 8)], "dockerfile": "dev/Dockerfile.dev"},
         {"buildspec": "ci/buildspec.yml"},
+        {"context": "app/web", "dockerfile": "../../Dockerfile"},
+        {"context": "app", "dockerfile": "docker/../../Dockerfile"},
     ],
 )
 def test_settings_at_the_limits_are_accepted(args: dict[str, Any]) -> None:
@@ -251,10 +256,10 @@ def test_settings_at_the_limits_are_accepted(args: dict[str, Any]) -> None:
 
 
 TOO_LONG = (
-    "test_commands, build_args, context, dockerfile and builder_image must have at most 4500 characters in total, "
+    "test_commands, build_args and the build's other settings must have at most 4500 characters in total, "
     "got 4501: put the commands into a script in the repository"
 )
-OWN = "buildspec must not be combined with test_commands or build_args, got 'b.yml': put them into the buildspec"
+OWN = "buildspec must not be combined with {}, got 'b.yml': put that into the buildspec"
 SECRET = (
     "build_args['TOKEN'] must not be a secret, but is a GitHub token: anyone who can describe the resource can read "
     "it; read it from Secrets Manager in your own buildspec, or add its name to not_secret if it is not a secret"
@@ -270,8 +275,20 @@ TOKEN = "ghp_" + "a" * 36
         ({"test_commands": ["x" * ROOM], "context": "./"}, TOO_LONG),
         ({"test_commands": ["x" * ROOM], "dockerfile": "Dockerfile2"}, TOO_LONG),
         ({"test_commands": ["x" * ROOM], "builder_image": "x" * 30}, TOO_LONG),
-        ({"buildspec": "b.yml", "test_commands": ["make"]}, OWN),
-        ({"buildspec": "b.yml", "build_args": {"A": "1"}}, OWN),
+        ({"buildspec": "b.yml", "test_commands": ["make"]}, OWN.format("test_commands")),
+        (
+            {"buildspec": "b.yml", "build_args": {"A": "1"}, "target": "a"},
+            OWN.format("build_args and target"),
+        ),
+        ({"test_commands": ["x" * ROOM], "target": "a"}, TOO_LONG),
+        (
+            {"context": "app", "dockerfile": "../../Dockerfile"},
+            "dockerfile must be in the repository, got '../../Dockerfile', which is relative to the context 'app'",
+        ),
+        (
+            {"dockerfile": "docker/../../Dockerfile"},
+            "dockerfile must be in the repository, got 'docker/../../Dockerfile', which is relative to the context '.'",
+        ),
         ({"build_args": {"TOKEN": TOKEN, "A": "1"}}, SECRET),
         (
             {"build_args": {"A": "1"}, "not_secret": ["B"]},

@@ -38,6 +38,16 @@ def test_an_image_of_another_pipeline_was_built_from_the_revision_in_its_own_tag
     assert revision(["verified-dev", COMMIT, "verified-dev-3"], DIGEST) == COMMIT
 
 
+SETTINGS = "0123456789ab"
+
+
+def test_an_image_was_built_from_the_commit_at_the_start_of_its_tag() -> None:
+    assert revision([f"{COMMIT}-{SETTINGS}", "live-dev", f"{OLDER}-{SETTINGS}"], COMMIT) == COMMIT
+    assert revision([f"{OLDER}-{SETTINGS}-0a1b2c3d"], COMMIT) == OLDER
+    assert revision([f"s3-V2.-x-{SETTINGS}", f"s3-V1-{SETTINGS}-0a1b2c3d"], "s3-V2.-x") == "s3-V2.-x"
+    assert revision([f"s3-V1-{SETTINGS}-0a1b2c3d"], COMMIT) == "s3-V1"
+
+
 @pytest.mark.parametrize("tag", ["a" * 40, "0123456789abcdef" * 4, "s3-3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY"])
 def test_commit_ids_and_versions_of_archives_are_revisions(tag: str) -> None:
     assert revision(["live-dev", tag], DIGEST) == tag
@@ -49,7 +59,7 @@ def test_commit_ids_and_versions_of_archives_are_revisions(tag: str) -> None:
         None,
         [],
         ["live-dev", "verified-dev", "verified-dev-0", "cache", "latest"],
-        ["a" * 39, "a" * 41, "a" * 63, "a" * 65],
+        ["a" * 39, "a" * 41, "a" * 63, "a" * 65, f"{OLDER}-{SETTINGS[1:]}", f"{OLDER}-{SETTINGS}-0a1b", f"{OLDER}-"],
         ["C0FFEE" + "0" * 34, "g" * 40, "s3-", "xs3-1"],
     ],
 )

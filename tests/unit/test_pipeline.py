@@ -149,7 +149,7 @@ def test_a_newer_commit_replaces_those_that_wait() -> None:
         "artifactStores": [
             {"type": "S3", "location": "web-artifacts", "encryptionKey": {"type": "KMS", "id": KEY}},
         ],
-        "variables": [RELEASE],
+        "variables": [RELEASE, REBUILD],
     }
 
 
@@ -157,6 +157,11 @@ RELEASE = {
     "name": "IMAGE_DIGEST",
     "defaultValue": "none",
     "description": "Digest of an image in the repository, to release it again instead of building one",
+}
+REBUILD = {
+    "name": "REBUILD",
+    "defaultValue": "false",
+    "description": "true to build an image that exists again, without the layer cache: for a new base image",
 }
 
 
@@ -464,7 +469,7 @@ def test_the_build_gets_the_commit_or_the_image_to_release_again(source: Source,
             "version": "1",
             "configuration": {
                 "ProjectName": "web",
-                "EnvironmentVariables": plaintext(COMMIT_ID=revision, **read("IMAGE_DIGEST")),
+                "EnvironmentVariables": plaintext(COMMIT_ID=revision, **read("IMAGE_DIGEST REBUILD")),
             },
             "inputArtifacts": ["SourceArtifact"],
             "outputArtifacts": ["BuildArtifact"],
@@ -481,10 +486,11 @@ def test_the_pipelines_own_variables_reach_the_build_and_the_code_scans() -> Non
         {"name": "LEVEL", "defaultValue": "info"},
         {"name": "REGION", "defaultValue": "eu"},
         RELEASE,
+        REBUILD,
     ]
     [built] = stages(resources)["Build"]
     assert built["configuration"]["EnvironmentVariables"] == plaintext(
-        COMMIT_ID="#{Source.CommitId}", **read("IMAGE_DIGEST LEVEL REGION")
+        COMMIT_ID="#{Source.CommitId}", **read("IMAGE_DIGEST LEVEL REBUILD REGION")
     )
     [scanned] = stages(resources)["Scan"]
     assert scanned["configuration"] == {
@@ -1113,9 +1119,9 @@ def test_the_longest_variables_fit_in_an_action() -> None:
 
 
 def test_a_pipeline_can_have_as_many_variables_as_codepipeline_allows() -> None:
-    variables = {f"V{number}": "x" for number in range(49)}
+    variables = {f"V{number}": "x" for number in range(48)}
     assert len(only(deployed(stages={}, variables=variables), PIPELINE).inputs["variables"]) == 50
-    with pytest.raises(ValueError, match=r"^variables must have at most 49 items, got "):
+    with pytest.raises(ValueError, match=r"^variables must have at most 48 items, got "):
         PipelineSettings(variables={**variables, "ONE_MORE": "x"})
 
 
@@ -1313,6 +1319,8 @@ TAKEN = [
     "PATH",
     "PIPELINE_EXECUTION_ID",
     "PIPELINE_NAME",
+    "REBUILD",
+    "TARGET",
     "PIPELINE_VARIABLES",
     "PPID",
     "PS4",

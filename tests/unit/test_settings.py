@@ -122,6 +122,7 @@ FULL: dict[str, Any] = {
     "build": {
         "context": "app",
         "dockerfile": "docker/Dockerfile",
+        "target": "release",
         "testCommands": ["make test"],
         "buildArgs": {"VERSION": "1"},
         "notSecret": ["VERSION"],
@@ -282,6 +283,7 @@ def test_every_key_reaches_its_argument() -> None:
         build=BuildSettings(
             context="app",
             dockerfile="docker/Dockerfile",
+            target="release",
             test_commands=["make test"],
             build_args={"VERSION": "1"},
             not_secret=["VERSION"],
@@ -540,7 +542,7 @@ def test_the_program_passes_on_every_setting_of_a_stack_file() -> None:
         ("staging", ["Inspect", "Approve", "Deploy"]),
     ]
     assert pipeline["executionMode"] == "QUEUED"
-    assert [variable["name"] for variable in pipeline["variables"]] == ["LEVEL", "IMAGE_DIGEST"]
+    assert [variable["name"] for variable in pipeline["variables"]] == ["LEVEL", "IMAGE_DIGEST", "REBUILD"]
     assert [sorted(push) for push in pipeline["triggers"][0]["gitConfiguration"]["pushes"]] == [
         ["branches", "filePaths"],
         ["tags"],
@@ -1052,9 +1054,9 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"build": {"context": "../app"}},
         "build.context must be a path inside the repository, got '../app'",
     ),
-    "the Dockerfile is inside the context": (
-        {"build": {"dockerfile": "/Dockerfile"}},
-        "build.dockerfile must be a path inside the context, got '/Dockerfile'",
+    "the Dockerfile is inside the repository": (
+        {"build": {"context": "app", "dockerfile": "../../Dockerfile"}},
+        "build.dockerfile must be in the repository, got '../../Dockerfile', which is relative to the context 'app'",
     ),
     "a test command is one line": (
         {"build": {"testCommands": ["true", " "]}},
@@ -1070,12 +1072,12 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "commands and arguments fit into the environment of a build": (
         {"build": {"testCommands": ["x" * 4400], "buildArgs": {"A": "y" * 58}}},
-        "build.testCommands, buildArgs, context, dockerfile and builderImage must have at most 4500 characters in "
+        "build.testCommands, buildArgs and the build's other settings must have at most 4500 characters in "
         "total, got 4501: put the commands into a script in the repository",
     ),
     "a buildspec stands alone": (
         {"build": {"buildspec": "b.yml", "testCommands": ["true"]}},
-        "build.buildspec must not be combined with testCommands or buildArgs, got 'b.yml': put them into the buildspec",
+        "build.buildspec must not be combined with testCommands, got 'b.yml': put that into the buildspec",
     ),
     "a buildspec is inside the repository": (
         {"build": {"buildspec": "/buildspec.yml"}},

@@ -1,16 +1,21 @@
 #!/usr/bin/env bash
-# Tests a commit, builds its image, pushes it under the commit's id, and says by digest which image to release.
+# Tests a commit, builds its image if it does not exist yet, pushes it, and says by digest which image to release.
 #
-# Reads    COMMIT_ID         the commit, in full, or s3-<version> of an archive in S3; the image's tag
+# An image is identified by its commit and by the settings that it is built with; its tag is <commit>-<hash of the settings>.
+#
+# Reads    COMMIT_ID         the commit, in full, or s3-<version> of an archive in S3
 #          IMAGE_DIGEST      digest of an image that is there already, to release it again; none for a build
+#          REBUILD           true to build an image that exists again, without the layer cache; false otherwise
+#          PIPELINE_EXECUTION_ID  the execution, for the tag of an image that is built again
 #          REPOSITORY_URL    the ECR repository
 #          CONTAINER_NAME    the container that the image is for
 #          CONTEXT           folder to build, relative to the source
 #          DOCKERFILE        path of the Dockerfile, relative to CONTEXT
+#          TARGET            stage of the Dockerfile to build; none for the last one
 #          TEST_COMMANDS     commands to run first, one a line; each must succeed
 #          BUILD_ARGS        NAME=value build arguments, one a line
 #          BUILDER_IMAGE     the BuildKit image that builds, unless BUILDX_BUILDER names a builder that exists
-# Writes   imagedefinitions.json, and slipway.env with IMAGE_URI, IMAGE_DIGEST and IMAGE_TAG, what it was built from
+# Writes   imagedefinitions.json, and slipway.env with IMAGE_URI, IMAGE_DIGEST and IMAGE_TAG
 #
 # Everything happens in one script, so that nothing runs after a step that failed: CodeBuild runs post_build even then.
 # https://docs.aws.amazon.com/codebuild/latest/userguide/view-build-details-phases.html
@@ -43,7 +48,7 @@ unreadable="the repository $repository could not be read: the error is above; ch
 finish() { # digest, tag
   printf '[{"name":"%s","imageUri":"%s@%s"}]\n' "$CONTAINER_NAME" "$REPOSITORY_URL" "$1" >imagedefinitions.json
   printf 'IMAGE_URI=%s@%s\nIMAGE_DIGEST=%s\nIMAGE_TAG=%s\n' "$REPOSITORY_URL" "$1" "$1" "$2" >slipway.env
-  say "image $REPOSITORY_URL@$1 (commit $2)"
+  say "image $REPOSITORY_URL@$1, tag $2"
   exit 0
 }
 
@@ -57,30 +62,39 @@ if [ "${IMAGE_DIGEST:-none}" != none ]; then
     --query 'imageDetails[0].imageTags' --output text) || fail "$unreadable"
   say "nothing is built: the image $IMAGE_DIGEST is released again."
   for tag in $tags; do
-    if [[ $tag =~ ^([0-9a-f]{40}|[0-9a-f]{64}|s3-.*)$ ]]; then finish "$digest" "$tag"; fi
+    if [[ $tag =~ ^([0-9a-f]{40}|[0-9a-f]{64}|s3-.*)(-[0-9a-f]{12}(-[0-9a-f]{8})?)?$ ]]; then finish "$digest" "$tag"; fi
   done
   finish "$digest" unknown
 fi
 
-[[ ${COMMIT_ID:-} =~ ^([0-9a-f]{40}|[0-9a-f]{64}|s3-[A-Za-z0-9._-]{1,120})$ ]] ||
+[[ ${COMMIT_ID:-} =~ ^([0-9a-f]{40}|[0-9a-f]{64}|s3-[A-Za-z0-9._-]{1,100})$ ]] ||
   fail "COMMIT_ID must be the full id of a commit, got '${COMMIT_ID:-}': start the build from the pipeline, which passes it on."
 [ "$COMMIT_ID" != s3-null ] ||
   fail "the archive in S3 has no version: turn on versioning of its bucket, and upload it again."
 [ -f "$CONTEXT/$DOCKERFILE" ] ||
   fail "there is no Dockerfile at '$CONTEXT/$DOCKERFILE' in this commit: add it, or set build.context and build.dockerfile to where it is."
 
-digest=$(digest_of "imageTag=$COMMIT_ID") || fail "$unreadable"
+settings=$(printf '%s\0' "$CONTEXT" "$DOCKERFILE" "${TARGET:-}" "${BUILD_ARGS:-}" "$(uname -m)" | sha256sum)
+tag=$COMMIT_ID-${settings:0:12}
+fresh=()
+case ${REBUILD:-false} in
+  false) ;;
+  true) fresh=(--no-cache) tag+=-${PIPELINE_EXECUTION_ID:0:8} ;;
+  *) fail "REBUILD must be true or false, got '$REBUILD'." ;;
+esac
+
+digest=$(digest_of "imageTag=$tag") || fail "$unreadable"
+
+while IFS= read -r command; do
+  [ -n "$command" ] || continue
+  say "test: $command"
+  bash -c "$command" </dev/null ||
+    fail "the test command '$command' failed with exit status $?: nothing was pushed; its output is above."
+done <<<"${TEST_COMMANDS:-}"
 
 if [ -n "$digest" ]; then
-  say "commit $COMMIT_ID was tested and built before; its image is used again."
+  say "nothing is built: the image of this commit with these settings exists."
 else
-  while IFS= read -r command; do
-    [ -n "$command" ] || continue
-    say "test: $command"
-    bash -c "$command" </dev/null ||
-      fail "the test command '$command' failed with exit status $?: nothing was pushed; its output is above."
-  done <<<"${TEST_COMMANDS:-}"
-
   aws ecr get-login-password | docker login --username AWS --password-stdin "$registry" ||
     fail "signing in to $registry failed: the error is above; the build's role needs ecr:GetAuthorizationToken."
 
@@ -105,17 +119,17 @@ else
 
   # Without attestations the digest is that of one image, not of an index which differs with each build.
   # The cache is a tag of the repository itself; losing it costs time, never the build.
-  docker buildx build "$CONTEXT" --file "$CONTEXT/$DOCKERFILE" --tag "$REPOSITORY_URL:$COMMIT_ID" --push \
-    --provenance=false --sbom=false "${arguments[@]}" \
+  docker buildx build "$CONTEXT" --file "$CONTEXT/$DOCKERFILE" --target "${TARGET:-}" --tag "$REPOSITORY_URL:$tag" --push \
+    --provenance=false --sbom=false "${arguments[@]}" ${fresh[@]+"${fresh[@]}"} \
     --cache-from "type=registry,ref=$REPOSITORY_URL:cache" \
     ${cache[@]+"${cache[@]}"} ||
-    # A second build of the same commit may have pushed it meanwhile; the tag is immutable, and the same commit is in it.
-    [ -n "$(digest_of "imageTag=$COMMIT_ID" || true)" ] ||
+    # A second build of the same image may have pushed it meanwhile; the tag is immutable.
+    [ -n "$(digest_of "imageTag=$tag" || true)" ] ||
     fail "the image could not be built or pushed: the error is above, beside the step of the Dockerfile or the push that failed."
 
-  digest=$(digest_of "imageTag=$COMMIT_ID" || true)
+  digest=$(digest_of "imageTag=$tag" || true)
   [ -n "$digest" ] ||
-    fail "the image was pushed, but $repository does not show it under the tag $COMMIT_ID: run the build again."
+    fail "the image was pushed, but $repository does not show it under the tag $tag: run the build again."
 fi
 
-finish "$digest" "$COMMIT_ID"
+finish "$digest" "$tag"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -43,6 +44,22 @@ ArgumentValue = Annotated[
 ]
 
 
+DockerfilePath = Annotated[
+    str,
+    Must(
+        "be a relative path of a file",
+        lambda path: path not in ("", "..") and path[0] != "/" and path[-1] != "/" and path.isprintable(),
+        {"pattern": r"^(?!/)(?!\.\.$).*[^/]$"},
+        good=["Dockerfile", "../docker/api.Dockerfile"],
+        bad=["", "/Dockerfile", "docker/", "..", "a\nb"],
+    ),
+]
+StageName = Annotated[
+    str, match(r"[a-z][a-z0-9._-]*", "be the name of a stage of a Dockerfile", "release-2.1", ["1", "a b", "-x", "Ä"])
+]
+"""https://docs.docker.com/build/building/multi-stage/"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BuildSettings:
     """Settings of a Build that can also be set in a stack file."""
@@ -50,12 +67,15 @@ class BuildSettings:
     context: Annotated[str, path_inside("the repository")] = "."
     """Folder of the repository that is the build context."""
 
-    dockerfile: Annotated[str, path_inside("the context")] = "Dockerfile"
-    """Path of the Dockerfile, relative to `context`."""
+    dockerfile: DockerfilePath = "Dockerfile"
+    """Path of the Dockerfile, relative to `context`. It may begin with `../`, but not leave the repository."""
+
+    target: StageName | None = None
+    """Stage of the Dockerfile to build; by default, the last one."""
 
     test_commands: Sequence[TestCommand] = ()
-    """Commands that run before the image is built, each with bash in the root of the source. If one fails, nothing is
-    pushed."""
+    """Commands that run in each execution before the image is built, each with bash in the root of the source. If one
+    fails, nothing is pushed."""
 
     build_args: Mapping[ArgumentName, ArgumentValue] = field(default_factory=dict)
     """Build arguments of the Dockerfile. Anyone who can read the project can read them: do not put secrets here."""
@@ -89,23 +109,30 @@ class BuildSettings:
         commands = self.test_commands, "test_commands"
         yield from plaintext_rules("build_args", self.build_args, self.not_secret, INSTEAD, *commands)
         yield too_long(self, self.build_args)
+        ignored = [name for name in ("test_commands", "build_args", "target") if getattr(self, name)]
         yield (
-            self.buildspec is not None and bool(self.test_commands or self.build_args),
-            f"buildspec must not be combined with test_commands or build_args, got {self.buildspec!r}: "
-            "put them into the buildspec",
+            self.buildspec is not None and bool(ignored),
+            f"buildspec must not be combined with {' and '.join(ignored)}, got {self.buildspec!r}: "
+            "put that into the buildspec",
+        )
+        path = posixpath.normpath(posixpath.join(self.context, self.dockerfile))
+        yield (
+            path.split("/")[0] == "..",
+            f"dockerfile must be in the repository, got {self.dockerfile!r}, which is relative to the context "
+            f"{self.context!r}",
         )
 
 
 def too_long(settings: BuildSettings, build_args: Mapping[str, pulumi.Input[str]]) -> tuple[bool, str]:
     """Whether the settings with these build arguments are too long together, with the message for it."""
-    known = [settings.context, settings.dockerfile, "\n".join(settings.test_commands)]
+    known = [settings.context, settings.dockerfile, settings.target or "", "\n".join(settings.test_commands)]
     known += [settings.builder_image] if isinstance(settings.builder_image, str) else []
     # Each argument also has an equals sign and a line break.
     length = sum(map(len, known)) + codebuild.characters(build_args) + 2 * len(build_args)
     return (
         length > VARIABLES_LIMIT,
-        "test_commands, build_args, context, dockerfile and builder_image must have at most "
-        f"{VARIABLES_LIMIT} characters in total, got {length}: put the commands into a script in the repository",
+        f"test_commands, build_args and the build's other settings must have at most {VARIABLES_LIMIT} characters in "
+        f"total, got {length}: put the commands into a script in the repository",
     )
 
 
@@ -204,6 +231,7 @@ def environment(args: BuildArgs) -> dict[str, pulumi.Input[str]]:
         "CONTAINER_NAME": args.container_name,
         "CONTEXT": args.context,
         "DOCKERFILE": args.dockerfile,
+        "TARGET": args.target or "",
         "TEST_COMMANDS": "\n".join(args.test_commands),
         "BUILD_ARGS": build_arguments(args),
         "BUILDER_IMAGE": args.builder_image,

@@ -27,6 +27,8 @@ Action = aws.codepipeline.PipelineStageActionArgs
 SOURCE, BUILD, SCAN = "SourceArtifact", "BuildArtifact", "Scan"
 RELEASE_DIGEST = "IMAGE_DIGEST"
 """The pipeline variable with the digest of an image to release again."""
+REBUILD = "REBUILD"
+"""The pipeline variable with which an image that exists is built again."""
 NO_DIGEST = "none"
 """A variable cannot be empty."""
 EXECUTION = "#{codepipeline.PipelineExecutionId}"

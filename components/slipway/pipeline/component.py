@@ -32,12 +32,14 @@ from slipway.strategies import Rolling, Strategy
 
 RESERVED_VARIABLES = (
     _actions.RELEASE_DIGEST,
+    _actions.REBUILD,
     *_actions.VARIABLES_OF,
     "COMMIT_ID",
     "REPOSITORY_URL",
     "CONTAINER_NAME",
     "CONTEXT",
     "DOCKERFILE",
+    "TARGET",
     "TEST_COMMANDS",
     "BUILD_ARGS",
     "BUILDER_IMAGE",
@@ -105,9 +107,9 @@ class PipelineSettings:
     """How waiting executions are handled: SUPERSEDED (only the newest runs) or QUEUED (all run, in order). PARALLEL is
     not supported, because it could release an older commit after a newer one."""
 
-    # A pipeline allows 50 variables, one of which is the digest of an image.
+    # A pipeline allows 50 variables, two of which are IMAGE_DIGEST and REBUILD.
     # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
-    variables: Annotated[Mapping[VariableName, VariableDefault], items(most=49)] = field(default_factory=dict)
+    variables: Annotated[Mapping[VariableName, VariableDefault], items(most=48)] = field(default_factory=dict)
     """Variables that can be set when the pipeline is started, with their defaults. The build and the code scans have
     them as environment variables. They are read with the AWS CLI, which the `image` of a code scan must contain. Your
     own buildspec reads them itself, with PIPELINE_NAME and PIPELINE_EXECUTION_ID."""
@@ -548,6 +550,11 @@ def variables(args: PipelineArgs) -> dict[str, aws.codepipeline.PipelineVariable
             name=_actions.RELEASE_DIGEST,
             default_value=_actions.NO_DIGEST,
             description="Digest of an image in the repository, to release it again instead of building one",
+        )
+        declared[_actions.REBUILD] = aws.codepipeline.PipelineVariableArgs(
+            name=_actions.REBUILD,
+            default_value="false",
+            description="true to build an image that exists again, without the layer cache: for a new base image",
         )
     return declared
 

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-REVISION = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}|s3-[\w.-]+")
-"""Tags that show what an image was built from: a commit ID, or the version of an archive in S3."""
+BUILT = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64}|s3-[\w.-]+?)(-[0-9a-f]{12}(-[0-9a-f]{8})?)?")
+"""Tags of builds: a commit ID, or the version of an archive in S3, with a hash of the build's settings and, if the
+image was built again, the start of the execution's ID. Earlier versions of Slipway used only the first part."""
 INDEXES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -48,10 +49,9 @@ class Images:
         again, or was built by another pipeline.
         """
         answer = self.ecr.describe_images(repositoryName=self.repository, imageIds=[{"imageDigest": digest}])
-        tags = answer["imageDetails"][0].get("imageTags", [])
-        if source_revision in tags:
-            return source_revision
-        return next((tag for tag in sorted(tags) if REVISION.fullmatch(tag)), source_revision)
+        tags = sorted(answer["imageDetails"][0].get("imageTags", []))
+        built_from = [match[1] for match in map(BUILT.fullmatch, tags) if match]
+        return source_revision if source_revision in built_from else next(iter(built_from), source_revision)
 
     def tagged(self, tags: Iterable[str]) -> dict[str, str]:
         """The digests that existing tags point to."""
