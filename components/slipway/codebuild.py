@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, cast
 
 import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
 from slipway._constraints import Must, match, one_of
+from slipway._secrets import SECRET
 from slipway.artifacts import ArtifactStore
-from slipway.iam import Scope, Statement
+from slipway.iam import Scope, Statement, in_region
 
 IMAGES = {
     "X86_64": ("LINUX_CONTAINER", "aws/codebuild/amazonlinux-x86_64-standard:6.0"),
@@ -80,6 +81,48 @@ def variables(
         aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs(name=name, value=value, type="PLAINTEXT")
         for name, value in sorted(values.items())
     ]
+
+
+def in_this_region(
+    component: pulumi.ComponentResource, field: str, secrets: Mapping[str, pulumi.Input[str]]
+) -> dict[str, pulumi.Input[str]]:
+    """References to secrets and parameters in a field, checked to be in the same Region."""
+    found = {f"{field}[{name!r}]": arn for name, arn in secrets.items()}
+    for service in ("secretsmanager", "ssm"):
+        found = in_region(component, service, found, "CodeBuild reads secrets and parameters of its own Region")
+    return dict(zip(secrets, found.values(), strict=True))
+
+
+def references(
+    secrets: Mapping[str, pulumi.Input[str]],
+) -> list[aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs]:
+    """Secrets and parameters as environment variables. Which of the two one is may be known only later."""
+    return [
+        aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs(
+            name=name, value=now_or_later(reference, arn), type=now_or_later(reference_type, arn)
+        )
+        for name, arn in sorted(secrets.items())
+    ]
+
+
+def now_or_later(function: Callable[[str], str], value: pulumi.Input[str]) -> pulumi.Input[str]:
+    return function(value) if isinstance(value, str) else pulumi.Output.from_input(cast(Any, value)).apply(function)
+
+
+def reference_type(arn: str) -> str:
+    """CodeBuild's type for a secret or a parameter.
+
+    https://docs.aws.amazon.com/codebuild/latest/APIReference/API_EnvironmentVariable.html
+    """
+    return "SECRETS_MANAGER" if SECRET.fullmatch(arn) else "PARAMETER_STORE"
+
+
+def reference(arn: str) -> str:
+    """The ARN of a secret, or the name of a parameter."""
+    if SECRET.fullmatch(arn):
+        return arn
+    name = arn.split(":parameter/", 1)[1]
+    return f"/{name}" if "/" in name else name
 
 
 def project(

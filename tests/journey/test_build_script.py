@@ -38,7 +38,7 @@ from standin.world import Workshop
 
 ROLE = "arn:aws:iam::123456789012:role/storefront-build-role"
 # Of this run only, so that they can be found wherever they end up.
-PASSWORD, SECRET, TOKEN = (secrets.token_hex(20) for _ in range(3))
+PASSWORD, SECRET, TOKEN, NPM, PIP = (secrets.token_hex(20) for _ in range(5))
 LOGIN = base64.b64encode(f"AWS:{PASSWORD}".encode()).decode()
 
 SMALL = {"Dockerfile": "FROM scratch\nCOPY . /\n"}
@@ -375,20 +375,7 @@ SRC
 
 
 def test_no_credential_is_in_the_image_the_outputs_or_the_log(account: Account, first: Run) -> None:
-    texts = {"log": first.log.encode(), "environment of RUN": account.files("storefront", FIRST_TAG)["environment"]}
-    for file in first.folder.rglob("*"):
-        if file.is_file() and file.name != "exported":  # CodeBuild's own
-            texts[file.name] = file.read_bytes()
-    for name in (FIRST_TAG, "cache"):
-        manifest = account.manifest("storefront", name)
-        texts[f"manifest {name}"] = json.dumps(manifest).encode()
-        for blob in (manifest["config"], *manifest["layers"]):
-            texts[f"{name} {blob['digest']}"] = account.blob("storefront", blob["digest"])
-    leaked = {
-        name for name, text in texts.items() for value in (PASSWORD, LOGIN, SECRET, TOKEN) if value.encode() in text
-    }
-    assert leaked == set()
-    assert {"imagedefinitions.json", "slipway.env", "slipway-build.sh"} <= {*texts}
+    assert places(account, "storefront", first, PASSWORD, LOGIN, SECRET, TOKEN) == set()
 
 
 def test_a_commit_that_was_built_before_is_tested_again_and_keeps_its_image(account: Account, first: Run) -> None:
@@ -451,6 +438,85 @@ def test_rebuild_has_two_values(account: Account) -> None:
     run = account.run(home, {**variables, "REBUILD": "yes"})
     assert (run.released, run.calls) == (NOTHING_RELEASED, [])
     assert run.log == "slipway: REBUILD must be true or false, got 'yes'.\n"
+
+
+SECRETS = {
+    "npmrc": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:npm-a1b2c3",
+    "pip.conf": "arn:aws:ssm:eu-west-1:123456789012:parameter/pip",
+}
+
+
+def with_secrets(account: Account, repository: str, dockerfile: str, **build: Any) -> tuple[Path, Params]:
+    home, variables = account.prepare(repository, FIRST, {"Dockerfile": dockerfile}, secrets=SECRETS, **build)
+    return home, {**variables, "BUILD_SECRET_0": NPM, "BUILD_SECRET_1": PIP}
+
+
+def test_secrets_are_in_their_mounts_and_nowhere_else(account: Account) -> None:
+    dockerfile = f"""
+FROM {account.workshop.base_image} AS made
+RUN --mount=type=secret,id=npmrc,required=true --mount=id=pip.conf,target=/etc/pip.conf,type=secret \\
+    cat /run/secrets/npmrc /etc/pip.conf | sha256sum >/sum && env >/environment
+RUN --mount=type=secret,id=npmrc,env=NPM printf %s "$NPM" | sha256sum >/variable
+FROM scratch
+COPY --from=made /sum /variable /environment /
+COPY . /source
+"""
+    home, variables = with_secrets(account, "mounts", dockerfile, test_commands=["env; declare -p"])
+    run = account.run(home, variables)
+    assert run.released == released(account, "mounts", tag(FIRST))
+    files = account.files("mounts", tag(FIRST))
+    sums = [hashlib.sha256(value.encode()).hexdigest().encode() for value in (NPM + PIP, NPM)]
+    assert [files["sum"].split()[0], files["variable"].split()[0]] == sums
+    assert places(account, "mounts", run, NPM, PIP) == set()
+
+
+def places(account: Account, repository: str, run: Run, *values: str) -> set[str]:
+    """Where any of these values is: in the log, in a file of the build, or in a layer of its image or of the cache."""
+    texts = {"log": run.log.encode()}
+    texts |= {file.name: file.read_bytes() for file in run.folder.rglob("*") if file.is_file()}
+    texts.pop("exported")  # CodeBuild's own
+    for name in account.tags(repository):
+        manifest = account.manifest(repository, name)
+        texts[f"manifest {name}"] = json.dumps(manifest).encode()
+        for blob in (manifest["config"], *manifest["layers"]):
+            texts[f"{name} {blob['digest']}"] = account.blob(repository, blob["digest"])
+    assert {"imagedefinitions.json", "slipway.env", "slipway-build.sh", "manifest cache"} <= {*texts}
+    return {name for name, text in texts.items() for value in values if value.encode() in text}
+
+
+@pytest.mark.parametrize(
+    ("mount", "message"),
+    [
+        (
+            "type=secret,id=token",
+            "the Dockerfile mounts the secret 'token', and build.secrets has npmrc pip.conf: add it there, or remove "
+            "the mount.",
+        ),
+        (
+            "type=secret,target=/root/.netrc",
+            "the Dockerfile mounts the secret '.netrc', and build.secrets has npmrc pip.conf: add it there, or remove "
+            "the mount.",
+        ),
+        (
+            "type=ssh",
+            "the Dockerfile mounts an SSH agent, which a build does not have: use a token in build.secrets instead.",
+        ),
+    ],
+)
+def test_a_mount_that_nobody_gives_fails_the_build(account: Account, mount: str, message: str) -> None:
+    dockerfile = f"FROM {account.workshop.base_image} AS a\nRUN --mount={mount} true\nFROM a\nRUN true\n"
+    home, variables = with_secrets(account, "unmounted", dockerfile)
+    run = account.run(home, variables)
+    assert run.released == NOTHING_RELEASED
+    assert run.last_line == f"slipway: {message}"
+    assert account.tags("unmounted") == {}
+
+
+def test_a_mount_in_a_stage_that_is_not_built_needs_no_secret(account: Account) -> None:
+    base = account.workshop.base_image
+    dockerfile = f"FROM {base} AS dev\nRUN --mount=type=secret,id=token true\nFROM {base}\nRUN echo type=ssh >/x\n"
+    run = account.build("staged", FIRST, {"Dockerfile": dockerfile})
+    assert run.released == released(account, "staged", tag(FIRST))
 
 
 def test_a_second_commit_uses_the_registrys_cache_for_unchanged_layers(account: Account, first: Run) -> None:

@@ -234,6 +234,40 @@ def test_a_build_passes_the_container_and_registry_of_its_image_to_its_pipeline(
     assert resolved(args) == ["web", "shop"]
 
 
+SECRETS: dict[str, Any] = {
+    "npmrc": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:npm-a1b2c3:rc::",
+    "a.pip": "arn:aws:ssm:eu-west-1:123456789012:parameter/pip/conf",
+}
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd"
+
+
+def test_secrets_of_a_build_are_variables_by_reference_that_only_its_role_can_read() -> None:
+    resources = deployed(secrets=SECRETS, secrets_kms_key_arns=[KEY])
+    variables = only(resources, PROJECT).inputs["environment"]["environmentVariables"]
+    assert [each for each in variables if "SECRET" in each["name"]] == [
+        {"name": "BUILD_SECRETS", "value": "a.pip npmrc", "type": "PLAINTEXT"},
+        {"name": "BUILD_SECRET_0", "value": "/pip/conf", "type": "PARAMETER_STORE"},
+        {"name": "BUILD_SECRET_1", "value": SECRETS["npmrc"], "type": "SECRETS_MANAGER"},
+    ]
+    assert rights(resources, "api-build-policy") - rights(deployed(), "api-build-policy") == granted(
+        [
+            {"Effect": "Allow", "Action": ["secretsmanager:GetSecretValue"], "Resource": SECRETS["npmrc"][:-5]},
+            {"Effect": "Allow", "Action": ["ssm:GetParameters"], "Resource": SECRETS["a.pip"]},
+            {"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": KEY},
+        ]
+    )
+
+
+def test_a_secret_of_a_build_is_in_the_region_of_its_project() -> None:
+    far = SECRETS["npmrc"].replace("eu-west-1", "us-east-1")
+    with pytest.raises(ValueError) as error:
+        deploy(lambda: build("api", registry=registry("api"), secrets={"npmrc": far}))
+    assert str(error.value) == (
+        "secrets['npmrc'] must be in eu-west-1, got one in us-east-1: CodeBuild reads secrets and parameters of its "
+        "own Region"
+    )
+
+
 # In addition to commands and arguments: two paths and an image, by default.
 ROOM = 4500 - len(".") - len("Dockerfile") - len("moby/buildkit:buildx-stable-1")
 
@@ -262,7 +296,7 @@ TOO_LONG = (
 OWN = "buildspec must not be combined with {}, got 'b.yml': put that into the buildspec"
 SECRET = (
     "build_args['TOKEN'] must not be a secret, but is a GitHub token: anyone who can describe the resource can read "
-    "it; read it from Secrets Manager in your own buildspec, or add its name to not_secret if it is not a secret"
+    "it; put it into secrets and mount it in the Dockerfile, or add its name to not_secret if it is not a secret"
 )
 TOKEN = "ghp_" + "a" * 36
 

@@ -236,7 +236,7 @@ def test_the_variables_must_fit_in_a_task_definition() -> None:
             build,
             lambda late: {"build_args": {"TOKEN": late("ghp_" + "a" * 36)}},
             "build_args['TOKEN'] must not be a secret, but is a GitHub token: anyone who can describe the resource "
-            "can read it; read it from Secrets Manager in your own buildspec, or add its name to not_secret if it "
+            "can read it; put it into secrets and mount it in the Dockerfile, or add its name to not_secret if it "
             "is not a secret",
         ),
         (

@@ -92,7 +92,7 @@ def test_a_credential_in_a_command_is_rejected_unless_it_is_listed_as_not_secret
         (
             lambda **args: BuildSettings(test_commands=commands, **args),
             "test_commands",
-            "read it from Secrets Manager in your own",
+            "put it into secrets and mount",
         ),
         (lambda **args: StageTests(commands=commands, **args), "commands", "put it into secrets"),
         (lambda **args: CodeScan(name="a", commands=commands, **args), "commands", "put it into secrets"),

@@ -47,6 +47,7 @@ from unit.harness import deploy_stack_file, named, of_type, only, refuse_stack_f
 STACK = ["pulumi:pulumi:Stack"]
 GITHUB = "arn:aws:codeconnections:eu-west-1:123456789012:connection/0f-1"
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-a1b2c3"
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/k"
 FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:check"
 LEAST: dict[str, Any] = {"source": {"codecommit": {"repository": "storefront"}}}
 IMAGE = {"image": {"repository": "storefront-dev", "tag": "verified-dev"}}
@@ -62,7 +63,7 @@ COMMANDS: dict[str, Any] = {
     "environment": {"A": "1"},
     "notSecret": ["A"],
     "secrets": {"TOKEN": SECRET},
-    "secretsKmsKeyArns": ["arn:aws:kms:eu-west-1:123456789012:key/k"],
+    "secretsKmsKeyArns": [KEY],
     "image": "example/tools:1",
     "computeType": "BUILD_GENERAL1_MEDIUM",
     "privileged": True,
@@ -91,7 +92,7 @@ FULL: dict[str, Any] = {
         "environment": {"LOG_LEVEL": "debug"},
         "notSecret": ["LOG_LEVEL"],
         "secrets": {"PASSWORD": f"{SECRET}:password::"},
-        "secretsKmsKeyArns": ["arn:aws:kms:eu-west-1:123456789012:key/k"],
+        "secretsKmsKeyArns": [KEY],
         "readOnlyRootFilesystem": False,
         "healthCheckGraceSeconds": 90,
         "stopTimeoutSeconds": 20,
@@ -123,6 +124,8 @@ FULL: dict[str, Any] = {
         "context": "app",
         "dockerfile": "docker/Dockerfile",
         "target": "release",
+        "secrets": {"npmrc": SECRET},
+        "secretsKmsKeyArns": [KEY],
         "testCommands": ["make test"],
         "buildArgs": {"VERSION": "1"},
         "notSecret": ["VERSION"],
@@ -134,7 +137,7 @@ FULL: dict[str, Any] = {
     "registry": {
         "keepImages": 50,
         "untaggedDays": 3,
-        "kmsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/k",
+        "kmsKeyArn": KEY,
         "pullPrincipals": ["arn:aws:iam::111122223333:role/x"],
         "expireDays": 90,
         "forceDelete": True,
@@ -234,7 +237,7 @@ def test_every_key_reaches_its_argument() -> None:
         environment={"LOG_LEVEL": "debug"},
         not_secret=["LOG_LEVEL"],
         secrets={"PASSWORD": f"{SECRET}:password::"},
-        secrets_kms_key_arns=["arn:aws:kms:eu-west-1:123456789012:key/k"],
+        secrets_kms_key_arns=[KEY],
         read_only_root_filesystem=False,
         health_check_grace_seconds=90,
         stop_timeout_seconds=20,
@@ -260,7 +263,7 @@ def test_every_key_reaches_its_argument() -> None:
         "environment": {"A": "1"},
         "not_secret": ["A"],
         "secrets": {"TOKEN": SECRET},
-        "secrets_kms_key_arns": ["arn:aws:kms:eu-west-1:123456789012:key/k"],
+        "secrets_kms_key_arns": [KEY],
         "image": "example/tools:1",
         "compute_type": "BUILD_GENERAL1_MEDIUM",
         "privileged": True,
@@ -284,6 +287,8 @@ def test_every_key_reaches_its_argument() -> None:
             context="app",
             dockerfile="docker/Dockerfile",
             target="release",
+            secrets={"npmrc": SECRET},
+            secrets_kms_key_arns=[KEY],
             test_commands=["make test"],
             build_args={"VERSION": "1"},
             not_secret=["VERSION"],
@@ -295,7 +300,7 @@ def test_every_key_reaches_its_argument() -> None:
         registry=RegistryArgs(
             keep_images=50,
             untagged_days=3,
-            kms_key_arn="arn:aws:kms:eu-west-1:123456789012:key/k",
+            kms_key_arn=KEY,
             pull_principals=["arn:aws:iam::111122223333:role/x"],
             expire_days=90,
             force_delete=True,
@@ -368,7 +373,6 @@ def test_the_complete_file_omits_no_key() -> None:
 
 
 HOST = "arn:aws:codeconnections:eu-west-1:123456789012:host/ghes/1"
-KEY = "arn:aws:kms:eu-west-1:123456789012:key/k"
 
 
 @pytest.mark.parametrize(

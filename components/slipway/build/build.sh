@@ -14,6 +14,8 @@
 #          TARGET            stage of the Dockerfile to build; none for the last one
 #          TEST_COMMANDS     commands to run first, one a line; each must succeed
 #          BUILD_ARGS        NAME=value build arguments, one a line
+#          BUILD_SECRETS     ids of the secrets for the Dockerfile's mounts, separated by spaces; their values are in
+#                            BUILD_SECRET_0, BUILD_SECRET_1, ...; none by default
 #          BUILDER_IMAGE     the BuildKit image that builds, unless BUILDX_BUILDER names a builder that exists
 # Writes   imagedefinitions.json, and slipway.env with IMAGE_URI, IMAGE_DIGEST and IMAGE_TAG
 #
@@ -88,7 +90,7 @@ digest=$(digest_of "imageTag=$tag") || fail "$unreadable"
 while IFS= read -r command; do
   [ -n "$command" ] || continue
   say "test: $command"
-  bash -c "$command" </dev/null ||
+  (unset "${!BUILD_SECRET_@}" && exec bash -c "$command") </dev/null ||
     fail "the test command '$command' failed with exit status $?: nothing was pushed; its output is above."
 done <<<"${TEST_COMMANDS:-}"
 
@@ -112,14 +114,33 @@ else
 
   # What the image is made of: the standard label, and an argument for Dockerfiles that want it.
   # https://github.com/opencontainers/image-spec/blob/main/annotations.md
+  number=0
   arguments=(--label "org.opencontainers.image.revision=$COMMIT_ID" --build-arg "COMMIT_ID=$COMMIT_ID")
   while IFS= read -r argument; do
     [ -z "$argument" ] || arguments+=(--build-arg "$argument")
   done <<<"${BUILD_ARGS:-}"
 
+  dockerfile=("$CONTEXT" --file "$CONTEXT/$DOCKERFILE" --target "${TARGET:-}")
+  for id in ${BUILD_SECRETS:-}; do
+    arguments+=(--secret "id=$id,env=BUILD_SECRET_$((number++))")
+  done
+  # BuildKit runs a step without the secrets and the SSH agent that it is not given.
+  # https://docs.docker.com/reference/dockerfile/#run---mounttypesecret
+  if grep -qE 'type=["'\'']?(secret|ssh)' "$CONTEXT/$DOCKERFILE"; then
+    mounts=$(docker buildx build "${dockerfile[@]}" "${arguments[@]}" --call=outline) ||
+      fail "the secrets that the Dockerfile mounts could not be listed: the error is above, or the Dockerfile's '# syntax' is too old."
+    for id in $(awk '$1 == "SECRET" { on = 1; next } NF == 0 { on = 0 } on { print $1 }' <<<"$mounts"); do
+      [[ " ${BUILD_SECRETS:-} " == *" $id "* ]] ||
+        fail "the Dockerfile mounts the secret '$id', and build.secrets has ${BUILD_SECRETS:-none}: add it there, or remove the mount."
+    done
+    if grep -q '^SSH ' <<<"$mounts"; then
+      fail "the Dockerfile mounts an SSH agent, which a build does not have: use a token in build.secrets instead."
+    fi
+  fi
+
   # Without attestations the digest is that of one image, not of an index which differs with each build.
   # The cache is a tag of the repository itself; losing it costs time, never the build.
-  docker buildx build "$CONTEXT" --file "$CONTEXT/$DOCKERFILE" --target "${TARGET:-}" --tag "$REPOSITORY_URL:$tag" --push \
+  docker buildx build "${dockerfile[@]}" --tag "$REPOSITORY_URL:$tag" --push \
     --provenance=false --sbom=false "${arguments[@]}" ${fresh[@]+"${fresh[@]}"} \
     --cache-from "type=registry,ref=$REPOSITORY_URL:cache" \
     ${cache[@]+"${cache[@]}"} ||

@@ -13,16 +13,16 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway import codebuild, iam
-from slipway._constraints import Must, between, check, is_output, match, one_of
+from slipway._constraints import Must, between, check, is_output, items, match, one_of
 from slipway._rules import check_args, check_name
-from slipway._secrets import plaintext_rules, plaintext_values
+from slipway._secrets import KmsKeyArn, SecretReference, plaintext_rules, plaintext_values, secret_statements
 from slipway.artifacts import ArtifactStore
 from slipway.codebuild import IMAGES, VARIABLES_LIMIT, ComputeType, ImageReference, LogDays, path_inside
 from slipway.iam import Scope, Statement
 from slipway.registry import Repository
 from slipway.service.args import ContainerName
 
-INSTEAD = "read it from Secrets Manager in your own buildspec"
+INSTEAD = "put it into secrets and mount it in the Dockerfile"
 # Commands and arguments are passed in one environment variable each, one per line.
 TestCommand = Annotated[
     str, match(r"[^\S\r\n]*\S[^\r\n]*", "be a command of one line", "make test", [" ", "make\ntest", "make\r"])
@@ -44,6 +44,11 @@ ArgumentValue = Annotated[
 ]
 
 
+SecretId = Annotated[
+    str,
+    match(r"[A-Za-z0-9_][A-Za-z0-9._-]*", "be an id of A-Z a-z 0-9 . _ -", "npmrc", ["a b", "-a", "a=b", "a,b", "Ä"]),
+]
+"""https://docs.docker.com/build/building/secrets/"""
 DockerfilePath = Annotated[
     str,
     Must(
@@ -80,6 +85,14 @@ class BuildSettings:
     build_args: Mapping[ArgumentName, ArgumentValue] = field(default_factory=dict)
     """Build arguments of the Dockerfile. Anyone who can read the project can read them: do not put secrets here."""
 
+    secrets: Mapping[SecretId, SecretReference] = field(default_factory=dict)
+    """Secrets that the Dockerfile mounts, by id: the ARN of a secret in Secrets Manager, optionally followed by
+    `:<json key>::` for one of its keys, or of a parameter in Parameter Store; in the same Region. They are neither in
+    the image nor in the layer cache. A mount whose id is missing here fails the build."""
+
+    secrets_kms_key_arns: Annotated[Sequence[KmsKeyArn], items(distinct=True)] = ()
+    """Customer managed KMS keys that `secrets` are encrypted with."""
+
     not_secret: Sequence[str] = ()
     """Names of `build_args` whose values look like credentials but are not; `commands` for the contents of
     `test_commands`."""
@@ -109,7 +122,7 @@ class BuildSettings:
         commands = self.test_commands, "test_commands"
         yield from plaintext_rules("build_args", self.build_args, self.not_secret, INSTEAD, *commands)
         yield too_long(self, self.build_args)
-        ignored = [name for name in ("test_commands", "build_args", "target") if getattr(self, name)]
+        ignored = [name for name in ("test_commands", "build_args", "target", "secrets") if getattr(self, name)]
         yield (
             self.buildspec is not None and bool(ignored),
             f"buildspec must not be combined with {' and '.join(ignored)}, got {self.buildspec!r}: "
@@ -127,8 +140,10 @@ def too_long(settings: BuildSettings, build_args: Mapping[str, pulumi.Input[str]
     """Whether the settings with these build arguments are too long together, with the message for it."""
     known = [settings.context, settings.dockerfile, settings.target or "", "\n".join(settings.test_commands)]
     known += [settings.builder_image] if isinstance(settings.builder_image, str) else []
+    known.append(" ".join(settings.secrets))
     # Each argument also has an equals sign and a line break.
     length = sum(map(len, known)) + codebuild.characters(build_args) + 2 * len(build_args)
+    length += codebuild.characters(secret_variables(settings.secrets))
     return (
         length > VARIABLES_LIMIT,
         f"test_commands, build_args and the build's other settings must have at most {VARIABLES_LIMIT} characters in "
@@ -174,6 +189,7 @@ class Build(pulumi.ComponentResource):
         super().__init__("slipway:index:Build", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         environment_type, image = IMAGES[args.cpu_architecture]
+        secrets = codebuild.in_this_region(self, "secrets", args.secrets)
 
         self.artifacts = ArtifactStore(f"{name}-artifacts", opts=child)
         project, role = codebuild.project(
@@ -189,10 +205,17 @@ class Build(pulumi.ComponentResource):
                 # Docker's daemon runs inside the build container.
                 # https://docs.aws.amazon.com/codebuild/latest/userguide/sample-docker.html
                 privileged_mode=True,
-                environment_variables=codebuild.variables(environment(args)),
+                environment_variables=[
+                    *codebuild.variables(environment(args)),
+                    *codebuild.references(secret_variables(secrets)),
+                ],
             ),
             artifacts=self.artifacts,
-            statements=[*self.artifacts.statements(), *args.registry.push_statements()],
+            statements=[
+                *self.artifacts.statements(),
+                *args.registry.push_statements(),
+                *secret_statements(secrets, args.secrets_kms_key_arns),
+            ],
             timeout_minutes=args.timeout_minutes,
             log_retention_days=args.log_retention_days,
             scope=Scope.of(self),
@@ -235,7 +258,13 @@ def environment(args: BuildArgs) -> dict[str, pulumi.Input[str]]:
         "TEST_COMMANDS": "\n".join(args.test_commands),
         "BUILD_ARGS": build_arguments(args),
         "BUILDER_IMAGE": args.builder_image,
+        **({"BUILD_SECRETS": " ".join(sorted(args.secrets))} if args.secrets else {}),
     }
+
+
+def secret_variables(secrets: Mapping[str, pulumi.Input[str]]) -> dict[str, pulumi.Input[str]]:
+    """BUILD_SECRET_0 and so on, in the order of BUILD_SECRETS: an id may have characters that a variable may not."""
+    return {f"BUILD_SECRET_{number}": arn for number, (_, arn) in enumerate(sorted(secrets.items()))}
 
 
 def build_arguments(args: BuildSettings) -> pulumi.Input[str]:

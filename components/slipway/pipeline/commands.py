@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, cast
@@ -16,7 +16,6 @@ from slipway._constraints import Must, between, check, items, match
 from slipway._outputs import made_of
 from slipway._rules import check_args, check_name
 from slipway._secrets import (
-    SECRET,
     KmsKeyArn,
     SecretReference,
     names_twice,
@@ -27,11 +26,10 @@ from slipway._secrets import (
 from slipway.artifacts import ArtifactStore
 from slipway.build.component import export_variables
 from slipway.codebuild import IMAGES, VARIABLES_LIMIT, ComputeType, ImageReference, LogDays, VariableName
-from slipway.iam import Scope, Statement, allow, in_region
+from slipway.iam import Scope, Statement, allow
 from slipway.release.function.contract import TEST_VARIABLES
 
 INSTEAD = "put it into secrets"
-SECRETS_REGION = "CodeBuild reads secrets and parameters of its own Region"
 Command = Annotated[
     str,
     Must(
@@ -198,7 +196,7 @@ class CommandProject(pulumi.ComponentResource):
         super().__init__("slipway:index:CommandProject", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         scope, settings = Scope.of(self), args.settings
-        secrets = in_this_region(self, settings.secrets)
+        secrets = codebuild.in_this_region(self, "secrets", settings.secrets)
         statements = [*args.artifacts.read_statements(), *secret_statements(secrets, settings.secrets_kms_key_arns)]
         if args.read_variables is not None:
             statements.append(args.read_variables)
@@ -243,16 +241,6 @@ def buildspec(settings: CommandSettings, variables: bool) -> str:
     return json.dumps({"version": 0.2, "env": {"shell": "bash"}, "phases": phases}, indent=1)
 
 
-def in_this_region(
-    component: pulumi.ComponentResource, secrets: Mapping[str, pulumi.Input[str]]
-) -> dict[str, pulumi.Input[str]]:
-    """References to secrets and parameters, checked to be in the same Region."""
-    found = {f"secrets[{name!r}]": arn for name, arn in secrets.items()}
-    for service in ("secretsmanager", "ssm"):
-        found = in_region(component, service, found, SECRETS_REGION)
-    return dict(zip(secrets, found.values(), strict=True))
-
-
 def environment(
     settings: CommandSettings, secrets: Mapping[str, pulumi.Input[str]]
 ) -> aws.codebuild.ProjectEnvironmentArgs:
@@ -261,14 +249,14 @@ def environment(
     https://docs.aws.amazon.com/codebuild/latest/APIReference/API_ProjectEnvironment.html
     """
     return aws.codebuild.ProjectEnvironmentArgs(
-        type=now_or_later(environment_type, settings.image),
+        type=codebuild.now_or_later(environment_type, settings.image),
         image=settings.image,
         compute_type=settings.compute_type,
-        image_pull_credentials_type=now_or_later(pull_credentials, settings.image),
+        image_pull_credentials_type=codebuild.now_or_later(pull_credentials, settings.image),
         privileged_mode=settings.privileged,
         environment_variables=[
             *codebuild.variables(plain_variables(settings)),
-            *(by_reference(name, arn) for name, arn in sorted(secrets.items())),
+            *codebuild.references(secrets),
         ],
     )
 
@@ -289,36 +277,12 @@ def plain_variables(settings: CommandSettings) -> dict[str, pulumi.Input[str]]:
     return {name: known.apply(partial(look, name)) for name in values}
 
 
-def by_reference(name: str, arn: pulumi.Input[str]) -> aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs:
-    """A secret or parameter as an environment variable. Which of the two it is may be known only later."""
-    return aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs(
-        name=name, value=now_or_later(reference, arn), type=now_or_later(reference_type, arn)
-    )
-
-
-def now_or_later(function: Callable[[str], str], value: pulumi.Input[str]) -> pulumi.Input[str]:
-    return function(value) if isinstance(value, str) else pulumi.Output.from_input(cast(Any, value)).apply(function)
-
-
 def environment_type(image: str) -> str:
     return "ARM_CONTAINER" if "aarch64" in image else "LINUX_CONTAINER"
 
 
 def pull_credentials(image: str) -> str:
     return "CODEBUILD" if image.startswith("aws/codebuild/") else "SERVICE_ROLE"
-
-
-def reference_type(arn: str) -> str:
-    """https://docs.aws.amazon.com/codebuild/latest/APIReference/API_EnvironmentVariable.html"""
-    return "SECRETS_MANAGER" if SECRET.fullmatch(arn) else "PARAMETER_STORE"
-
-
-def reference(arn: str) -> str:
-    """CodeBuild's type for a secret or a parameter."""
-    if SECRET.fullmatch(arn):
-        return arn
-    name = arn.split(":parameter/", 1)[1]
-    return f"/{name}" if "/" in name else name
 
 
 def vpc_config(vpc: VpcConfig) -> aws.codebuild.ProjectVpcConfigArgs:

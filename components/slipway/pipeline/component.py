@@ -42,6 +42,7 @@ RESERVED_VARIABLES = (
     "TARGET",
     "TEST_COMMANDS",
     "BUILD_ARGS",
+    "BUILD_SECRETS",
     "BUILDER_IMAGE",
     "BUILDX_BUILDER",
     "BUILDX_CONFIG",
@@ -125,7 +126,7 @@ class PipelineSettings:
         check(self)
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
-        taken = [name for name in self.variables if name in RESERVED_VARIABLES]
+        taken = [name for name in self.variables if name in RESERVED_VARIABLES or name.startswith("BUILD_SECRET_")]
         yield bool(taken), f"variables must not have names that Slipway's build uses, got {taken}"
         settings = _actions.environment({"COMMIT_ID": "", **_actions.variable_names("", self.variables)})
         # CodePipeline limits a value of an action's configuration to 1,000 characters, of which the build needs some.
