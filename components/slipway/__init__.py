@@ -2,7 +2,7 @@
 
 from slipway.artifacts import ArtifactStore
 from slipway.build.component import Build, BuildArgs
-from slipway.iam import Statement, allow
+from slipway.iam import Permission, Statement, allow
 from slipway.load_balancer import LoadBalancer, LoadBalancerArgs, TestListener
 from slipway.pipeline.commands import CodeScan, CommandProject, CommandProjectArgs, StageTests, VpcConfig
 from slipway.pipeline.component import Pipeline, PipelineArgs
@@ -56,6 +56,7 @@ __all__ = [
     "Notifications",
     "Notifier",
     "NotifierArgs",
+    "Permission",
     "Pipeline",
     "PipelineArgs",
     "PullRequest",

@@ -10,16 +10,26 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 from weakref import WeakKeyDictionary
 
 import pulumi
 import pulumi_aws as aws
 from pulumi.runtime import settings
 
+from slipway._constraints import check, items, match
 from slipway._outputs import answered, concat, filled
 
 Condition = Mapping[str, Mapping[str, Any]]
+ActionName = Annotated[
+    str,
+    match(
+        r"[a-z0-9-]+:(?!\*$)[A-Za-z0-9*?]+",
+        "be an action of one service, such as sqs:SendMessage",
+        "s3:Get*",
+        ["*", "s3:*", "s3", "S3:Get", "s3:", "s3:Get Object"],
+    ),
+]
 ACTION = re.compile(r"\*|[a-z0-9-]+:[A-Za-z0-9*?]+")
 """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_action.html"""
 
@@ -45,6 +55,24 @@ def allow(*actions: str, on: Any, when: Condition | None = None) -> Statement:
     if when is not None:
         statement["Condition"] = when
     return statement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Permission:
+    """Permissions that a role gets in addition: actions on resources."""
+
+    actions: Annotated[Sequence[ActionName], items(1)]
+    """Actions, such as `sqs:SendMessage`. Each belongs to one service; a wildcard may be in its name, but not be all of
+    it."""
+
+    resources: Annotated[Sequence[pulumi.Input[str]], items(1)]
+    """ARNs of the resources; `*` only for actions that take no resource."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def statement(self) -> Statement:
+        return allow(*self.actions, on=list(self.resources))
 
 
 def pass_roles(*roles: pulumi.Input[str], to: str) -> Statement:

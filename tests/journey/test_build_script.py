@@ -196,7 +196,8 @@ class Account:
 
     def run(self, home: Path, variables: Params) -> Run:
         before, exported = len(self.api.calls), home / "exported"
-        buildspec = yaml.safe_load(own_buildspec())
+        signs_in = not {"PULL_REGISTRIES", "REGISTRY_LOGINS", "DOCKER_HUB_MIRROR"}.isdisjoint(variables)
+        buildspec = yaml.safe_load(own_buildspec(signs_in))
         done = subprocess.run(
             ["bash", "-c", script(buildspec, exported)],
             cwd=home / "src",
@@ -517,6 +518,76 @@ def test_a_mount_in_a_stage_that_is_not_built_needs_no_secret(account: Account) 
     dockerfile = f"FROM {base} AS dev\nRUN --mount=type=secret,id=token true\nFROM {base}\nRUN echo type=ssh >/x\n"
     run = account.build("staged", FIRST, {"Dockerfile": dockerfile})
     assert run.released == released(account, "staged", tag(FIRST))
+
+
+@pytest.fixture(scope="module")
+def private(account: Account) -> Iterator[str]:
+    """The base image in a registry that requires a password."""
+    registry, _, path = account.workshop.base_image.partition("/")
+    with Door(registry) as door, serving(door):
+        yield f"{door.address}/{path}"
+
+
+def private_build(account: Account, private: str, **variables: str) -> Run:
+    files = {"Dockerfile": f"FROM {private}\nRUN echo made >/made\n"}
+    home, given = account.prepare("derived", FIRST, files, test_commands=["env"])
+    account.forget_local_cache()
+    return account.run(home, {**given, **variables})
+
+
+def test_a_private_base_image_needs_its_registry_among_those_that_the_build_signs_in_to(
+    account: Account, private: str
+) -> None:
+    host = private.partition("/")[0]
+    run = private_build(account, private)
+    assert run.released == NOTHING_RELEASED
+    assert "401 Unauthorized" in run.log
+    run = private_build(account, private, PULL_REGISTRIES=f"{REGION}/{host}")
+    assert run.released == released(account, "derived", tag(FIRST))
+    assert run.calls.count("GetAuthorizationToken") == 2  # also its own registry
+    assert places(account, "derived", run, PASSWORD) <= {"config.json"}
+
+
+def test_a_build_signs_in_to_other_registries_with_a_secret_that_the_tests_do_not_see(
+    account: Account, private: str
+) -> None:
+    login = {"REGISTRY_LOGIN_0_USERNAME": "AWS", "REGISTRY_LOGIN_0_PASSWORD": PASSWORD}
+    run = private_build(account, private, REGISTRY_LOGINS=private.partition("/")[0], **login)
+    assert run.released == released(account, "derived", tag(FIRST))
+    assert places(account, "derived", run, PASSWORD) <= {"config.json"}
+
+
+def test_a_registry_that_refuses_the_password_stops_the_build_before_its_tests(account: Account, private: str) -> None:
+    host = private.partition("/")[0]
+    login = {"REGISTRY_LOGIN_0_USERNAME": "AWS", "REGISTRY_LOGIN_0_PASSWORD": "wrong"}
+    run = private_build(account, private, REGISTRY_LOGINS=host, **login)
+    assert run.released == NOTHING_RELEASED
+    assert run.last_line == f"slipway: signing in to {host} failed: the error is above; see build.registryLogins."
+    run = private_build(account, private, PULL_REGISTRIES=f"{REGION}/127.0.0.1:1")
+    assert run.released == NOTHING_RELEASED
+    assert run.last_line == (
+        "slipway: signing in to 127.0.0.1:1 failed: the error is above; see build.pullRepositories."
+    )
+
+
+HUB = (
+    "slipway: Docker Hub limits anonymous pulls, and this build pulls docker.io/library/nothing:1 from it: set "
+    "build.dockerHubMirror, for example to public.ecr.aws/docker, or sign in to docker.io with build.registryLogins."
+)
+
+
+@pytest.mark.parametrize(
+    "dockerfile", ["FROM nothing:1\n", "ARG B=nothing:1\nFROM $B\n", "COPY --from=nothing:1 / /\n"]
+)
+def test_an_anonymous_pull_from_docker_hub_is_named_with_the_way_out(account: Account, dockerfile: str) -> None:
+    files = {"Dockerfile": dockerfile if "FROM" in dockerfile else f"FROM scratch\n{dockerfile}"}
+    home, variables = account.prepare("hub", FIRST, files)
+    # Without a network the pull fails, which is what it does at the limit.
+    run = account.run(home, variables)
+    assert run.released == NOTHING_RELEASED
+    assert run.log.splitlines()[-2:] == [HUB, NOT_BUILT]
+    mirrored = account.run(home, {**variables, "DOCKER_HUB_MIRROR": "public.ecr.aws/docker"})
+    assert HUB not in mirrored.log.splitlines()
 
 
 def test_a_second_commit_uses_the_registrys_cache_for_unchanged_layers(account: Account, first: Run) -> None:

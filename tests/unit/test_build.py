@@ -5,7 +5,7 @@ from typing import Any
 import pulumi
 import pytest
 import yaml
-from slipway import Build, BuildArgs, ExistingRegistry
+from slipway import Build, BuildArgs, ExistingRegistry, Permission
 from slipway.build.component import BuildSettings, environment, own_buildspec
 from unit.examples import build, build_args, registry
 from unit.harness import Resource, deploy, granted, named, of_type, only, resolved, rights, statements, trusted
@@ -128,7 +128,12 @@ def test_the_buildspec_runs_the_script_and_outputs_its_results() -> None:
         "version": 0.2,
         "env": {"shell": "bash", "exported-variables": ["IMAGE_URI", "IMAGE_DIGEST", "IMAGE_TAG"]},
         "phases": {
-            "pre_build": {"commands": [files.files("slipway.build").joinpath("variables.sh").read_text()]},
+            "pre_build": {
+                "commands": [
+                    "rm -f imagedefinitions.json slipway.env",
+                    files.files("slipway.build").joinpath("variables.sh").read_text(),
+                ]
+            },
             "build": {
                 "commands": [
                     f"cat >{path} <<'SLIPWAY_BUILD_SCRIPT'\n{script}SLIPWAY_BUILD_SCRIPT",
@@ -255,6 +260,77 @@ def test_secrets_of_a_build_are_variables_by_reference_that_only_its_role_can_re
             {"Effect": "Allow", "Action": ["ssm:GetParameters"], "Resource": SECRETS["a.pip"]},
             {"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": KEY},
         ]
+    )
+
+
+BASES = [
+    "arn:aws:ecr:eu-west-1:210987654321:repository/base/python",
+    "arn:aws:ecr:eu-west-1:210987654321:repository/base/node",
+    "arn:aws:ecr:us-east-1:123456789012:repository/docker-hub/*",
+]
+HUB = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:hub-a1b2c3"
+
+
+def variables(resources: list[Resource]) -> dict[str, tuple[str, str]]:
+    found = only(resources, PROJECT).inputs["environment"]["environmentVariables"]
+    return {each["name"]: (each["type"], each["value"]) for each in found}
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_build_signs_in_to_the_registries_that_it_may_pull_from(later: bool) -> None:
+    def program() -> None:
+        bases: Any = [pulumi.Output.from_input(each) for each in BASES] if later else BASES
+        build("api", registry=registry("api"), pull_repositories=bases)
+
+    resources = deploy(program)
+    assert variables(resources)["PULL_REGISTRIES"] == (
+        "PLAINTEXT",
+        "eu-west-1/210987654321.dkr.ecr.eu-west-1.amazonaws.com us-east-1/123456789012.dkr.ecr.us-east-1.amazonaws.com",
+    )
+    sign_in = files.files("slipway.build").joinpath("registries.sh").read_text()
+    buildspec = yaml.safe_load(only(resources, PROJECT).inputs["source"]["buildspec"])
+    assert buildspec["phases"]["pre_build"]["commands"][-1] == sign_in
+    assert rights(resources, "api-build-policy") - rights(deployed(), "api-build-policy") == granted(
+        [
+            {
+                "Effect": "Allow",
+                "Action": ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+                "Resource": BASES,
+            },
+            {
+                "Effect": "Allow",
+                "Action": ["ecr:BatchImportUpstreamImage", "ecr:CreateRepository"],
+                "Resource": BASES[2],
+            },
+        ]
+    )
+
+
+def test_a_registry_in_china_has_the_domain_of_its_partition() -> None:
+    [base] = [each.replace("arn:aws:ecr:eu-west-1", "arn:aws-cn:ecr:cn-north-1") for each in BASES[:1]]
+    resources = deployed(pull_repositories=[base])
+    assert variables(resources)["PULL_REGISTRIES"][1] == ("cn-north-1/210987654321.dkr.ecr.cn-north-1.amazonaws.com.cn")
+
+
+def test_a_build_signs_in_to_other_registries_with_keys_of_a_secret() -> None:
+    resources = deployed(registry_logins={"docker.io": HUB}, docker_hub_mirror="public.ecr.aws/docker")
+    found = variables(resources)
+    assert {name: value for name, value in found.items() if name not in variables(deployed())} == {
+        "REGISTRY_LOGINS": ("PLAINTEXT", "docker.io"),
+        "REGISTRY_LOGIN_0_PASSWORD": ("SECRETS_MANAGER", f"{HUB}:password::"),
+        "REGISTRY_LOGIN_0_USERNAME": ("SECRETS_MANAGER", f"{HUB}:username::"),
+        "DOCKER_HUB_MIRROR": ("PLAINTEXT", "public.ecr.aws/docker"),
+    }
+    assert rights(resources, "api-build-policy") - rights(deployed(), "api-build-policy") == granted(
+        [{"Effect": "Allow", "Action": ["secretsmanager:GetSecretValue"], "Resource": HUB}]
+    )
+
+
+def test_a_build_gets_the_permissions_that_its_buildspec_needs() -> None:
+    queue = "arn:aws:sqs:eu-west-1:123456789012:orders"
+    resources = deployed(buildspec="b.yml", permissions=[Permission(actions=["sqs:Get*"], resources=[queue])])
+    assert rights(resources, "api-build-policy") - rights(deployed(), "api-build-policy") == granted(
+        [{"Effect": "Allow", "Action": ["sqs:Get*"], "Resource": queue}]
     )
 
 

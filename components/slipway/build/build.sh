@@ -16,6 +16,7 @@
 #          BUILD_ARGS        NAME=value build arguments, one a line
 #          BUILD_SECRETS     ids of the secrets for the Dockerfile's mounts, separated by spaces; their values are in
 #                            BUILD_SECRET_0, BUILD_SECRET_1, ...; none by default
+#          BUILDKITD_CONFIG, DOCKER_HUB_MIRROR, REGISTRY_LOGINS  of registries.sh, where it runs first
 #          BUILDER_IMAGE     the BuildKit image that builds, unless BUILDX_BUILDER names a builder that exists
 # Writes   imagedefinitions.json, and slipway.env with IMAGE_URI, IMAGE_DIGEST and IMAGE_TAG
 #
@@ -39,9 +40,6 @@ digest_of() {
     --query 'images[0].imageId.imageDigest' --output text) || return 1
   [ "$digest" = None ] || printf '%s' "$digest"
 }
-
-# One that was committed by mistake would be taken for this build's: CodeBuild uploads it even after a failure.
-rm -f imagedefinitions.json slipway.env
 
 registry=${REPOSITORY_URL%%/*}
 repository=${REPOSITORY_URL#*/}
@@ -105,7 +103,8 @@ else
   cache=(--cache-to "type=registry,ref=$REPOSITORY_URL:cache,mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true")
   if [ -z "${BUILDX_BUILDER:-}" ]; then
     export BUILDX_BUILDER=slipway
-    if ! docker buildx create --name "$BUILDX_BUILDER" --driver docker-container --driver-opt "image=$BUILDER_IMAGE" --bootstrap; then
+    if ! docker buildx create --name "$BUILDX_BUILDER" --driver docker-container --driver-opt "image=$BUILDER_IMAGE" \
+      ${BUILDKITD_CONFIG:+--buildkitd-config "$BUILDKITD_CONFIG"} --bootstrap; then
       say "the builder could not start from $BUILDER_IMAGE, so this build keeps no layer cache: the error is above; if its registry limits pulls, set build.builderImage to a copy in your own registry."
       BUILDX_BUILDER=default
       cache=()
@@ -138,14 +137,19 @@ else
     fi
   fi
 
+  log=${TMPDIR:-/tmp}/slipway-build.log built=0
   # Without attestations the digest is that of one image, not of an index which differs with each build.
   # The cache is a tag of the repository itself; losing it costs time, never the build.
   docker buildx build "${dockerfile[@]}" --tag "$REPOSITORY_URL:$tag" --push \
     --provenance=false --sbom=false "${arguments[@]}" ${fresh[@]+"${fresh[@]}"} \
     --cache-from "type=registry,ref=$REPOSITORY_URL:cache" \
-    ${cache[@]+"${cache[@]}"} ||
-    # A second build of the same image may have pushed it meanwhile; the tag is immutable.
-    [ -n "$(digest_of "imageTag=$tag" || true)" ] ||
+    ${cache[@]+"${cache[@]}"} 2>&1 | tee "$log" || built=$?
+  hub=$(grep -oE '[ /]docker\.io/[a-z0-9._/:-]+[a-z0-9]' "$log" | cut -c2- | sort -u | tr '\n' ' ') || true
+  if [ -n "$hub" ] && [ -z "${DOCKER_HUB_MIRROR:-}" ] && [[ " ${REGISTRY_LOGINS:-} " != *" docker.io "* ]]; then
+    say "Docker Hub limits anonymous pulls, and this build pulls ${hub}from it: set build.dockerHubMirror, for example to public.ecr.aws/docker, or sign in to docker.io with build.registryLogins."
+  fi
+  # A second build of the same image may have pushed it meanwhile; the tag is immutable.
+  [ $built = 0 ] || [ -n "$(digest_of "imageTag=$tag" || true)" ] ||
     fail "the image could not be built or pushed: the error is above, beside the step of the Dockerfile or the push that failed."
 
   digest=$(digest_of "imageTag=$tag" || true)

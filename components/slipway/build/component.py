@@ -13,13 +13,14 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway import codebuild, iam
-from slipway._constraints import Must, between, check, is_output, items, match, one_of
+from slipway._constraints import Must, arn, between, check, is_output, items, match, one_of
+from slipway._outputs import concat, filled
 from slipway._rules import check_args, check_name
 from slipway._secrets import KmsKeyArn, SecretReference, plaintext_rules, plaintext_values, secret_statements
 from slipway.artifacts import ArtifactStore
 from slipway.codebuild import IMAGES, VARIABLES_LIMIT, ComputeType, ImageReference, LogDays, path_inside
-from slipway.iam import Scope, Statement
-from slipway.registry import Repository
+from slipway.iam import Permission, Scope, Statement, allow
+from slipway.registry import PULL, Repository
 from slipway.service.args import ContainerName
 
 INSTEAD = "put it into secrets and mount it in the Dockerfile"
@@ -49,6 +50,32 @@ SecretId = Annotated[
     match(r"[A-Za-z0-9_][A-Za-z0-9._-]*", "be an id of A-Z a-z 0-9 . _ -", "npmrc", ["a b", "-a", "a=b", "a,b", "Ä"]),
 ]
 """https://docs.docker.com/build/building/secrets/"""
+RepositoryArn = Annotated[
+    pulumi.Input[str],
+    arn("an ECR repository", "ecr", r"repository/[a-z0-9._/-]*([a-z0-9]|[a-z0-9]/\*)", "repository/base/*"),
+]
+RegistryHost = Annotated[
+    str,
+    match(
+        r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d+)?",
+        "be the host of a registry, such as docker.io",
+        "registry.example.com:5000",
+        ["https://x", "a/b", "a b", "A.io"],
+    ),
+]
+SecretsManagerArn = Annotated[
+    pulumi.Input[str],
+    arn("a secret in Secrets Manager", "secretsmanager", r"secret:[\w/+=.@-]+", "secret:hub-a1b2c3", shown=False),
+]
+MirrorPrefix = Annotated[
+    str,
+    match(
+        r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*",
+        "be a registry with or without a prefix, such as public.ecr.aws/docker",
+        "123456789012.dkr.ecr.eu-west-1.amazonaws.com/docker-hub",
+        ["https://x", "a/", "a b", "A.io"],
+    ),
+]
 DockerfilePath = Annotated[
     str,
     Must(
@@ -93,6 +120,23 @@ class BuildSettings:
     secrets_kms_key_arns: Annotated[Sequence[KmsKeyArn], items(distinct=True)] = ()
     """Customer managed KMS keys that `secrets` are encrypted with."""
 
+    pull_repositories: Annotated[Sequence[RepositoryArn], items(distinct=True)] = ()
+    """Other ECR repositories that the build may pull from, such as those of private base images or of `builder_image`:
+    their ARNs, in any account and Region. An ARN that ends with `/*` stands for the repositories of a pull-through
+    cache, which it may also fill. The build is signed in to each registry."""
+
+    registry_logins: Mapping[RegistryHost, SecretsManagerArn] = field(default_factory=dict)
+    """Registries outside ECR that the build signs in to, by host, such as `docker.io`: the ARN of a secret in Secrets
+    Manager with the keys `username` and `password`, in the same Region."""
+
+    docker_hub_mirror: MirrorPrefix | None = None
+    """Registry that images of Docker Hub are pulled from, which limits anonymous pulls: `public.ecr.aws/docker` for
+    Docker's official images, or the prefix of a pull-through cache in ECR, whose repositories must be in
+    `pull_repositories`. Images that it does not have still come from Docker Hub."""
+
+    permissions: Sequence[Permission] = ()
+    """Other permissions of the build's role, for `test_commands` and for your own buildspec."""
+
     not_secret: Sequence[str] = ()
     """Names of `build_args` whose values look like credentials but are not; `commands` for the contents of
     `test_commands`."""
@@ -122,7 +166,8 @@ class BuildSettings:
         commands = self.test_commands, "test_commands"
         yield from plaintext_rules("build_args", self.build_args, self.not_secret, INSTEAD, *commands)
         yield too_long(self, self.build_args)
-        ignored = [name for name in ("test_commands", "build_args", "target", "secrets") if getattr(self, name)]
+        own = ("test_commands", "build_args", "target", "secrets", "registry_logins", "docker_hub_mirror")
+        ignored = [name for name in own if getattr(self, name)]
         yield (
             self.buildspec is not None and bool(ignored),
             f"buildspec must not be combined with {' and '.join(ignored)}, got {self.buildspec!r}: "
@@ -140,10 +185,13 @@ def too_long(settings: BuildSettings, build_args: Mapping[str, pulumi.Input[str]
     """Whether the settings with these build arguments are too long together, with the message for it."""
     known = [settings.context, settings.dockerfile, settings.target or "", "\n".join(settings.test_commands)]
     known += [settings.builder_image] if isinstance(settings.builder_image, str) else []
-    known.append(" ".join(settings.secrets))
+    known += [" ".join(settings.secrets), " ".join(settings.registry_logins), settings.docker_hub_mirror or ""]
+    # The variable has their registries, which are about as long.
+    known += [each for each in settings.pull_repositories if isinstance(each, str)]
     # Each argument also has an equals sign and a line break.
     length = sum(map(len, known)) + codebuild.characters(build_args) + 2 * len(build_args)
-    length += codebuild.characters(secret_variables(settings.secrets))
+    references = secret_variables(settings.secrets) | login_variables(settings.registry_logins)
+    length += codebuild.characters(references)
     return (
         length > VARIABLES_LIMIT,
         f"test_commands, build_args and the build's other settings must have at most {VARIABLES_LIMIT} characters in "
@@ -189,7 +237,9 @@ class Build(pulumi.ComponentResource):
         super().__init__("slipway:index:Build", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         environment_type, image = IMAGES[args.cpu_architecture]
+        scope = Scope.of(self)
         secrets = codebuild.in_this_region(self, "secrets", args.secrets)
+        logins = codebuild.in_this_region(self, "registry_logins", args.registry_logins)
 
         self.artifacts = ArtifactStore(f"{name}-artifacts", opts=child)
         project, role = codebuild.project(
@@ -197,7 +247,7 @@ class Build(pulumi.ComponentResource):
             role_name=f"{name}-build",
             description=f"Tests a commit, builds its image and pushes it to {args.registry.repository_name}",
             in_pipeline=True,
-            buildspec=args.buildspec or own_buildspec(),
+            buildspec=args.buildspec or own_buildspec(signs_in(args)),
             environment=aws.codebuild.ProjectEnvironmentArgs(
                 type=environment_type,
                 image=image,
@@ -207,18 +257,20 @@ class Build(pulumi.ComponentResource):
                 privileged_mode=True,
                 environment_variables=[
                     *codebuild.variables(environment(args)),
-                    *codebuild.references(secret_variables(secrets)),
+                    *codebuild.references(secret_variables(secrets) | login_variables(logins)),
                 ],
             ),
             artifacts=self.artifacts,
             statements=[
                 *self.artifacts.statements(),
                 *args.registry.push_statements(),
-                *secret_statements(secrets, args.secrets_kms_key_arns),
+                *secret_statements({**secrets, **logins}, args.secrets_kms_key_arns),
+                *pull_statements(args.pull_repositories),
+                *(permission.statement() for permission in args.permissions),
             ],
             timeout_minutes=args.timeout_minutes,
             log_retention_days=args.log_retention_days,
-            scope=Scope.of(self),
+            scope=scope,
             opts=child,
         )
 
@@ -248,7 +300,14 @@ EXPORTED = ("IMAGE_URI", "IMAGE_DIGEST", "IMAGE_TAG")
 
 
 def environment(args: BuildArgs) -> dict[str, pulumi.Input[str]]:
-    """The variables that build.sh reads, except the commit ID, which the pipeline passes to each build."""
+    """The variables that build.sh and registries.sh read, except the commit ID, which the pipeline passes to each
+    build."""
+    optional: dict[str, pulumi.Input[str]] = {
+        "BUILD_SECRETS": " ".join(sorted(args.secrets)),
+        "PULL_REGISTRIES": registries(args.pull_repositories),
+        "REGISTRY_LOGINS": " ".join(sorted(args.registry_logins)),
+        "DOCKER_HUB_MIRROR": args.docker_hub_mirror or "",
+    }
     return {
         "REPOSITORY_URL": args.registry.url,
         "CONTAINER_NAME": args.container_name,
@@ -258,13 +317,53 @@ def environment(args: BuildArgs) -> dict[str, pulumi.Input[str]]:
         "TEST_COMMANDS": "\n".join(args.test_commands),
         "BUILD_ARGS": build_arguments(args),
         "BUILDER_IMAGE": args.builder_image,
-        **({"BUILD_SECRETS": " ".join(sorted(args.secrets))} if args.secrets else {}),
+        **{name: value for name, value in optional.items() if value},
     }
 
 
 def secret_variables(secrets: Mapping[str, pulumi.Input[str]]) -> dict[str, pulumi.Input[str]]:
     """BUILD_SECRET_0 and so on, in the order of BUILD_SECRETS: an id may have characters that a variable may not."""
     return {f"BUILD_SECRET_{number}": arn for number, (_, arn) in enumerate(sorted(secrets.items()))}
+
+
+def login_variables(logins: Mapping[str, pulumi.Input[str]]) -> dict[str, pulumi.Input[str]]:
+    """REGISTRY_LOGIN_0_USERNAME and so on, in the order of REGISTRY_LOGINS."""
+    return {
+        f"REGISTRY_LOGIN_{number}_{key.upper()}": concat(arn, f":{key}::")
+        for number, (_, arn) in enumerate(sorted(logins.items()))
+        for key in ("username", "password")
+    }
+
+
+def registries(repositories: Sequence[pulumi.Input[str]]) -> pulumi.Input[str]:
+    """The registries of these repositories, as `<region>/<host>`, separated by spaces."""
+
+    def hosts(arns: Sequence[str]) -> str:
+        return " ".join(sorted({registry(*arn.split(":")[1:5]) for arn in arns}))
+
+    def registry(partition: str, _: str, region: str, account: str) -> str:
+        return f"{region}/{account}.dkr.ecr.{region}.{domain(partition)}"
+
+    return filled(repositories, hosts)
+
+
+def domain(partition: str) -> str:
+    """https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html"""
+    return "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
+
+
+def pull_statements(repositories: Sequence[pulumi.Input[str]]) -> list[Statement]:
+    """Pull images of other repositories. Those of a pull-through cache are created, and filled, by the first pull.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/pull-through-cache-iam.html
+    """
+    if not repositories:
+        return []
+    caches = filled(repositories, lambda arns: [arn for arn in arns if arn.endswith("/*")])
+    return [
+        allow(*PULL, on=list(repositories)),
+        allow("ecr:BatchImportUpstreamImage", "ecr:CreateRepository", on=caches),
+    ]
 
 
 def build_arguments(args: BuildSettings) -> pulumi.Input[str]:
@@ -282,18 +381,26 @@ def build_arguments(args: BuildSettings) -> pulumi.Input[str]:
     return lines(values)
 
 
-def own_buildspec() -> str:
-    """The buildspec that runs build.sh, as JSON, which is also YAML.
+def signs_in(args: BuildSettings) -> bool:
+    """Whether a build needs registries.sh."""
+    return bool(args.pull_repositories or args.registry_logins or args.docker_hub_mirror)
+
+
+def own_buildspec(with_registries: bool = False) -> str:
+    """The buildspec that runs build.sh, after registries.sh if asked for, as JSON, which is also YAML.
 
     The script runs in a separate shell, so that its options do not affect CodeBuild's shell, and returns its results in
     a file. The pipeline's variables are exported first.
     """
-    script = resources.files("slipway.build").joinpath("build.sh").read_text()
+    script = text_of("build.sh")
+    # One that was committed by mistake would be taken for this build's: CodeBuild uploads it even after a failure.
+    remove = "rm -f imagedefinitions.json slipway.env"
+    sign_in = [text_of("registries.sh")] if with_registries else []
     buildspec: dict[str, Any] = {
         "version": 0.2,
         "env": {"shell": "bash", "exported-variables": list(EXPORTED)},
         "phases": {
-            "pre_build": {"commands": [export_variables()]},
+            "pre_build": {"commands": [remove, export_variables(), *sign_in]},
             "build": {
                 "commands": [
                     f"cat >{SCRIPT} <<'SLIPWAY_BUILD_SCRIPT'\n{script}SLIPWAY_BUILD_SCRIPT",
@@ -309,4 +416,8 @@ def own_buildspec() -> str:
 
 def export_variables() -> str:
     """The command that exports the pipeline's variables in CodeBuild's shell."""
-    return resources.files("slipway.build").joinpath("variables.sh").read_text()
+    return text_of("variables.sh")
+
+
+def text_of(script: str) -> str:
+    return resources.files("slipway.build").joinpath(script).read_text()

@@ -43,6 +43,10 @@ RESERVED_VARIABLES = (
     "TEST_COMMANDS",
     "BUILD_ARGS",
     "BUILD_SECRETS",
+    "PULL_REGISTRIES",
+    "REGISTRY_LOGINS",
+    "DOCKER_HUB_MIRROR",
+    "BUILDKITD_CONFIG",
     "BUILDER_IMAGE",
     "BUILDX_BUILDER",
     "BUILDX_CONFIG",
@@ -69,6 +73,7 @@ RESERVED_VARIABLES = (
 )
 """Variables that the pipeline and its build define themselves, or that would change how a shell runs commands, or
 which builder it uses."""
+RESERVED_PREFIXES = ("BUILD_SECRET_", "REGISTRY_LOGIN_")
 # The Lambda action requires this; it supports no resource.
 # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-Lambda.html
 LIST_FUNCTIONS = allow("lambda:ListFunctions", on="*")
@@ -126,7 +131,7 @@ class PipelineSettings:
         check(self)
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
-        taken = [name for name in self.variables if name in RESERVED_VARIABLES or name.startswith("BUILD_SECRET_")]
+        taken = [name for name in self.variables if name in RESERVED_VARIABLES or name.startswith(RESERVED_PREFIXES)]
         yield bool(taken), f"variables must not have names that Slipway's build uses, got {taken}"
         settings = _actions.environment({"COMMIT_ID": "", **_actions.variable_names("", self.variables)})
         # CodePipeline limits a value of an action's configuration to 1,000 characters, of which the build needs some.
