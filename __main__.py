@@ -35,6 +35,7 @@ if settings.stages:
     cluster = aws.ecs.Cluster(settings.name, name=settings.name)
     stages = [config.deploy_stage(stage, registry, cluster, vpc) for stage in settings.stages]
 pipeline = config.pipeline(settings, build, stages)
+config.pull_request_checks(settings, pipeline)
 
 pulumi.export("pipeline", pipeline.console_url)
 pulumi.export("repository", registry.url)

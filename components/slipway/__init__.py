@@ -13,13 +13,13 @@ from slipway.pipeline.sources import (
     Connection,
     EcrImage,
     Filter,
-    PullRequest,
     Push,
     S3Object,
     Source,
     SourceParts,
 )
 from slipway.pipeline.stages import Approval, DeployStage, Window
+from slipway.pull_requests import PullRequestChecks, PullRequestChecksArgs
 from slipway.registry import ExistingRegistry, Registry, RegistryArgs, Repository
 from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
 from slipway.release.component import ReleaseFunction, ReleaseFunctionArgs
@@ -59,7 +59,8 @@ __all__ = [
     "Permission",
     "Pipeline",
     "PipelineArgs",
-    "PullRequest",
+    "PullRequestChecks",
+    "PullRequestChecksArgs",
     "Push",
     "Registry",
     "RegistryArgs",

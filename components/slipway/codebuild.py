@@ -125,15 +125,19 @@ def reference(arn: str) -> str:
     return f"/{name}" if "/" in name else name
 
 
+def source(in_pipeline: bool, buildspec: str) -> aws.codebuild.ProjectSourceArgs:
+    """The source of a project that a pipeline action runs, or that has none."""
+    return aws.codebuild.ProjectSourceArgs(type="CODEPIPELINE" if in_pipeline else "NO_SOURCE", buildspec=buildspec)
+
+
 def project(
     name: str,
     *,
     role_name: str,
     description: str,
-    in_pipeline: bool,
-    buildspec: str,
+    source: aws.codebuild.ProjectSourceArgs,
     environment: aws.codebuild.ProjectEnvironmentArgs,
-    artifacts: ArtifactStore,
+    artifacts: ArtifactStore | None,
     statements: Iterable[Statement],
     timeout_minutes: int,
     log_retention_days: int,
@@ -143,7 +147,7 @@ def project(
 ) -> tuple[aws.codebuild.Project, aws.iam.Role]:
     """A project with its log group and its role, which may write to that log and has the permissions in `statements`.
 
-    The source and the artifact come from a pipeline action, or there are none.
+    Its artifact goes where the source comes from: to a pipeline action, or nowhere.
     https://docs.aws.amazon.com/codebuild/latest/userguide/create-project.html
     """
     logs = aws.cloudwatch.LogGroup(
@@ -162,11 +166,11 @@ def project(
         description=description[:255],  # a repository's name in it may have 256 characters
         service_role=role.arn,
         build_timeout=timeout_minutes,
-        encryption_key=artifacts.key_arn,
-        source=aws.codebuild.ProjectSourceArgs(
-            type="CODEPIPELINE" if in_pipeline else "NO_SOURCE", buildspec=buildspec
+        encryption_key=artifacts.key_arn if artifacts else None,
+        source=source,
+        artifacts=aws.codebuild.ProjectArtifactsArgs(
+            type="CODEPIPELINE" if source.type == "CODEPIPELINE" else "NO_ARTIFACTS"
         ),
-        artifacts=aws.codebuild.ProjectArtifactsArgs(type="CODEPIPELINE" if in_pipeline else "NO_ARTIFACTS"),
         environment=environment,
         vpc_config=vpc,
         logs_config=aws.codebuild.ProjectLogsConfigArgs(

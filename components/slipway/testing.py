@@ -414,7 +414,8 @@ def of_aws(type_: str, name: str, id: str | None) -> dict[str, Any]:
         case "aws:codeconnections/connection:Connection":
             # A new connection is pending, and an existing one is not, unless its ID says so.
             ready = id and not id.endswith("pending")
-            return {"connectionStatus": "AVAILABLE" if ready else "PENDING"} | ({"arn": id} if id else {})
+            state = {"connectionStatus": "AVAILABLE" if ready else "PENDING"}
+            return state | ({"arn": id, "providerType": "GitHub"} if id else {})
         case "aws:lb/targetGroup:TargetGroup":
             return {"arnSuffix": f"targetgroup/{name}/1"}
         case "aws:lb/loadBalancer:LoadBalancer":

@@ -1,18 +1,14 @@
-"""What starts a pipeline: tags, the files that a push changes, archives in S3, and pull requests."""
+"""What starts a pipeline: tags, the files that a push changes, and archives in S3."""
 
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-import yaml
-from pulumi.automation import CommandError
 from standin.provider import Resource
-from standin.world import ROOT, World, sample_app
+from standin.world import World, sample_app
 
 from .conftest import RELEASED, Stack, ended, failures
 
@@ -59,7 +55,7 @@ def test_a_new_connection_is_pending_and_up_says_where_to_complete_it(stack: Mak
         f"the connection {arn} is PENDING, and the pipeline storefront-dev cannot start: complete it at "
         "https://eu-west-1.console.aws.amazon.com/codesuite/settings/connections, then start the pipeline"
     ) in output
-    # Somebody has completed it.
+    dev.account.connections.complete()
     assert "PENDING" not in dev.workspace.up(refresh=True).text
     assert dev.workspace.preview(refresh=True).changes == []
 
@@ -84,38 +80,3 @@ def test_an_upload_to_s3_is_built_with_its_version_as_tag_and_released(stack: Ma
     assert (ended(execution), dev.image) == (RELEASED, f"@{execution.digest}")
     assert [digest for tag, digest in dev.tags().items() if tag.startswith(f"s3-{version}-")] == [execution.digest]
     assert dev.state("verified")["commit"] == f"s3-{version}"
-
-
-def test_a_pull_request_is_built_into_its_own_repository_and_deployed_nowhere(stack: Make) -> None:
-    dev = stack()
-    live = dev.push()
-    tags = dev.tags()
-    example: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "pull-requests.yaml").read_text())["config"]
-    scans = [{"name": "semgrep", "commands": ["test -f app/server.py"]}]
-    config = {key: value for key, value in example.items() if key != "slipway:build"}
-    feature = stack("feature", config={**config, "slipway:codeScans": scans})
-    feature.account.codepipeline.repositories["acme/shop"] = feature.repository.folder
-    feature.commit("Not reviewed")
-
-    assert feature.account.codepipeline.pull_request("acme/shop", "CLOSED") == []
-    [built] = feature.account.codepipeline.pull_request("acme/shop", "OPEN", source="main")
-    assert built.pipeline == "storefront-feature"
-    assert (list(ended(built)), failures(built)) == (["Source", "Build", "semgrep", "Image"], [])
-    images = feature.account.ecr.describe_images({"repositoryName": "storefront-feature"})["imageDetails"]
-    assert built.digest in [image["imageDigest"] for image in images]
-    assert (dev.image, dev.tags()) == (f"@{live.digest}", tags)
-
-    # Principals of the feature stack change nothing of dev's.
-    mine = [call for call in feature.account.api.calls if "storefront-feature" in call.principal]
-    assert mine != []
-    assert [call for call in mine if "storefront-dev" in json.dumps(call.params)] == []
-    pushes = {str(c.params.get("repositoryName")) for c in mine if c.service == "ecr" and "repositoryName" in c.params}
-    assert pushes == {"storefront-feature"}
-
-
-def test_pull_requests_cannot_start_a_pipeline_that_deploys(stack: Make, account: World) -> None:
-    with pytest.raises(CommandError) as refused:
-        by_connection(stack, pullRequests=[{"branches": {"includes": ["main"]}}])
-    message = "slipway:stages must be empty if pull requests start the pipeline, got ['dev']"
-    assert message in str(refused.value)
-    assert account.aws.resources == {}

@@ -311,24 +311,6 @@ def test_a_tag_starts_triggers_for_tags_and_none_for_branches(shop: Account) -> 
     assert len(shop.pipelines.push("me/shop")) == 1
 
 
-def test_a_pull_request_starts_triggers_for_its_event_and_its_destination(shop: Account) -> None:
-    trigger(shop, pullRequests=[{"events": ["OPEN"], "branches": {"includes": ["main"]}}])
-    [execution] = shop.pipelines.pull_request("me/shop", "OPEN", source="feature/x")
-    assert execution.variables == {
-        "Source.BranchName": "feature/x",
-        "Source.CommitId": execution.variables["Source.CommitId"],
-        "Source.CommitMessage": "Second",
-        "Source.DestinationBranchName": "main",
-        "Source.FullRepositoryName": "me/shop",
-        "Source.PullRequestId": "1",
-        "Source.PullRequestTitle": "feature/x into main",
-        "Source.SourceBranchName": "feature/x",
-    }
-    assert shop.pipelines.pull_request("me/shop", "CLOSED", source="feature/x") == []
-    assert shop.pipelines.pull_request("me/shop", "OPEN", branch="other", source="feature/x") == []
-    assert shop.pipelines.push("me/shop") == []
-
-
 def test_a_connection_is_used_with_the_role_of_the_pipeline(shop: Account) -> None:
     shop.pipeline([connection()])
     assert shop.run().variables["Source.BranchName"] == "main"

@@ -181,7 +181,7 @@ class Actions:
             return done.stdout
 
         variables = execution.event or {"BranchName": action.configuration["BranchName"]}
-        ref = variables.get("TagName") or variables.get("SourceBranchName") or variables["BranchName"]
+        ref = variables.get("TagName") or variables["BranchName"]
         commit = git("rev-parse", f"{execution.commit or ref}^{{commit}}").decode().strip()
         # CP troubleshooting, "File permissions are not retained on source files from GitHub when ZIP does not preserve
         # external attributes": no file is executable, and a symbolic link is a file with its target in it. UNCONFIRMED:

@@ -35,6 +35,22 @@ PROJECT = "aws:codebuild/project:Project"
 PHASES = ("install", "pre_build", "build", "post_build")
 
 
+@dataclass(frozen=True)
+class Clone:
+    """A source that CodeBuild clones with git."""
+
+    folder: Path
+    """The repository."""
+    commit: str
+
+    def check_out(self, work: Path) -> None:
+        for command in (
+            ["clone", "--quiet", "--no-checkout", str(self.folder), "."],
+            ["checkout", "--quiet", self.commit],
+        ):
+            subprocess.run(["git", *command], cwd=work, check=True, capture_output=True)
+
+
 @dataclass
 class Built:
     succeeded: bool
@@ -74,8 +90,8 @@ class CodeBuild:
         """Builds started with StartBuild, by id."""
         return {build.shown["id"]: build.shown for build in self._builds}
 
-    def run(self, project: str, source: bytes, overrides: list[Params]) -> Built:
-        """Runs a build for a pipeline, as `_run` does, if the quota has room for it."""
+    def run(self, project: str, source: bytes | Clone, overrides: list[Params]) -> Built:
+        """Runs a build for a pipeline or a webhook, as `_run` does, if the quota has room for it."""
         with self._counting:
             self._check_quota()
             self._running += 1
@@ -92,14 +108,16 @@ class CodeBuild:
             message = f"Cannot have more than {self.quota} builds in queue for the account"
             raise AwsError("AccountLimitExceededException", message)
 
-    def _run(self, project: str, source: bytes, overrides: list[Params], id: str = "") -> Built:
-        """Runs the build of a source (a zip, or none), with environment variables that override the project's."""
+    def _run(self, project: str, source: bytes | Clone, overrides: list[Params], id: str = "") -> Built:
+        """Runs the build of a zip, a clone or nothing, with environment variables that override the project's."""
         given = self._project(project)
         with tempfile.TemporaryDirectory(prefix="slipway-build-") as folder:
             work, temporary = Path(folder, "src"), Path(folder, "tmp")
             work.mkdir()
             temporary.mkdir()
-            if source:
+            if isinstance(source, Clone):
+                source.check_out(work)
+            elif source:
                 unpack(source, work)
             buildspec = yaml.safe_load(_buildspec(given["source"].get("buildspec", "buildspec.yml"), work))
             # CB build-spec-ref, env: StartBuild's value wins, then the project's, then the buildspec's.

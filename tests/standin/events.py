@@ -243,21 +243,19 @@ def glob(pattern: str, text: str) -> bool:
     return bool(re.fullmatch(made, text))
 
 
-def triggered(definition: Params, events: str, facts: Params) -> bool:
-    """Whether the triggers of a pipeline match a git event. `events`: `pushes` or `pullRequests`.
+def triggered(definition: Params, facts: Params) -> bool:
+    """Whether the triggers of a pipeline match a push.
 
     CP pipelines-filter: OR between the filters, AND inside one; an exclusion overrides every inclusion.
     """
     return any(
         _filtered(entry, facts)
         for trigger in definition.get("triggers", [])
-        for entry in trigger["gitConfiguration"].get(events, [])
+        for entry in trigger["gitConfiguration"].get("pushes", [])
     )
 
 
 def _filtered(entry: Params, facts: Params) -> bool:
-    if "event" in facts and facts["event"] not in entry.get("events", ["OPEN", "UPDATED", "CLOSED"]):
-        return False
     # A tag is not a branch: each filter is for one or the other.
     kind = "tags" if "tags" in facts else "branches"
     if bool(entry.get("tags")) != (kind == "tags"):

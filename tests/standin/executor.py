@@ -55,7 +55,7 @@ class CodePipeline(Actions):
         detail = {"event": "referenceUpdated", "referenceType": "branch", "referenceName": branch}
         resource = f"arn:aws:codecommit:{REGION}:{ACCOUNT}:{repository}"
         started = self._happened("aws.codecommit", "CodeCommit Repository State Change", detail, resource)
-        started += self._triggered(repository, "pushes", {"branches": branch, "files": files}, {"BranchName": branch})
+        started += self._triggered(repository, {"branches": branch, "files": files}, {"BranchName": branch})
         # A source that polls or detects changes, which are the defaults, also starts the pipeline.
         # CP action-reference-CodeCommit, action-reference-CodestarConnectionSource
         for pipeline, source in self._sources(repository):
@@ -66,19 +66,7 @@ class CodePipeline(Actions):
 
     def push_tag(self, repository: str, tag: str) -> list[Execution]:
         """Runs the executions that the push of a git tag starts: only triggers can match tags."""
-        return [self._run(e, 0) for e in self._triggered(repository, "pushes", {"tags": tag}, {"TagName": tag})]
-
-    def pull_request(
-        self, repository: str, event: str, branch: str = "main", source: str = "main", files: list[str] | None = None
-    ) -> list[Execution]:
-        """Runs the executions that a pull request from `source` into `branch` starts, once OPEN, UPDATED or CLOSED.
-
-        CP pipelines-filter, reference-variables. The commit is the one at the tip of the source branch.
-        """
-        facts = {"event": event, "branches": branch, "files": files}
-        variables = {"BranchName": source, "SourceBranchName": source, "DestinationBranchName": branch}
-        variables |= {"PullRequestId": "1", "PullRequestTitle": f"{source} into {branch}"}
-        return [self._run(e, 0) for e in self._triggered(repository, "pullRequests", facts, variables)]
+        return [self._run(e, 0) for e in self._triggered(repository, {"tags": tag}, {"TagName": tag})]
 
     def pushed(self, repository: str, tag: str, digest: str) -> None:
         """Reports a new image in ECR: CP create-cwe-ecr-source. UNCONFIRMED: that a new tag of an old image counts."""
@@ -158,11 +146,11 @@ class CodePipeline(Actions):
                 started.append(self._begin(name, trigger=trigger, **given))
         return started
 
-    def _triggered(self, repository: str, events: str, facts: Params, variables: dict[str, str]) -> list[Execution]:
+    def _triggered(self, repository: str, facts: Params, variables: dict[str, str]) -> list[Execution]:
         return [
             self._begin(pipeline, trigger=("WebhookV2", repository), event=variables)
             for pipeline, _ in self._sources(repository)
-            if triggered(self._pipeline(pipeline).inputs, events, facts)
+            if triggered(self._pipeline(pipeline).inputs, facts)
         ]
 
     def _sources(self, repository: str) -> Iterable[tuple[str, Params]]:

@@ -4,9 +4,10 @@ import json
 import math
 import secrets
 import threading
+import uuid
 from typing import Any
 
-from standin.api import Api, AwsError
+from standin.api import ACCOUNT, REGION, Api, AwsError
 from standin.clock import Clock
 from standin.ecr import Ecr
 from standin.ecs import Autoscaling, Ecs
@@ -163,9 +164,22 @@ class Connection(Live):
     def __init__(self) -> None:
         self.status: dict[str, str] = {}
         """By ARN, where it is not AVAILABLE."""
+        self._providers: dict[str, str] = {}
+
+    def state(self, arn: str) -> str:
+        return self.status.get(arn, "AVAILABLE")
+
+    def complete(self) -> None:
+        """Completes all of them."""
+        self.status.clear()
+
+    def create(self, name: str, inputs: Props) -> tuple[str, Props]:
+        arn = f"arn:aws:codeconnections:{REGION}:{ACCOUNT}:connection/{uuid.uuid4()}"
+        self.status[arn], self._providers[arn] = "PENDING", inputs.get("providerType", "GitHubEnterpriseServer")
+        return arn, {"arn": arn, "connectionStatus": "PENDING", "providerType": self._providers[arn]}
 
     def read(self, id: str, inputs: Props) -> Props | None:
-        return {"arn": id, "connectionStatus": self.status.get(id, "AVAILABLE")}
+        return {"arn": id, "providerType": self._providers.get(id, "GitHub"), "connectionStatus": self.state(id)}
 
 
 class LoadBalancer(Live):

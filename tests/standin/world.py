@@ -29,6 +29,7 @@ from standin.executor import CodePipeline
 from standin.functions import Functions
 from standin.lambdas import Lambdas
 from standin.provider import Aws, Live, Props
+from standin.webhooks import WEBHOOK, Webhook, Webhooks
 from standin.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +65,7 @@ class World:
         self.ecs.emit, self.events.live = self.events.deployment, self.ecs.live
         self.api.web = self._web
         self.connections = live.Connection()
+        self.webhooks = Webhooks(self.codebuild, self.events)
         self.ecr.pushed, self.ecr.deployed = self.codepipeline.pushed, self._repository
         self._registry = registry
         self._parts: list[object] = []
@@ -87,6 +89,7 @@ class World:
             "aws:iam/role:Role": self.roles,
             NOTIFICATIONS: self.notification_rules,
             "aws:codeconnections/connection:Connection": self.connections,
+            WEBHOOK: Webhook(self.aws, self.connections),
             "aws:lb/loadBalancer:LoadBalancer": live.LoadBalancer(self.api),
             "aws:lb/listenerRule:ListenerRule": live.ListenerRule(self.ecs),
             "aws:ecr/repository:Repository": live.Repository(self.ecr),

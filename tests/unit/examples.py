@@ -27,6 +27,8 @@ from slipway import (
     Notifier,
     Pipeline,
     PipelineArgs,
+    PullRequestChecks,
+    PullRequestChecksArgs,
     Registry,
     RegistryArgs,
     ReleaseFunction,
@@ -254,6 +256,19 @@ def by_codedeploy_args(name: str) -> ServiceArgs:
     return service_args(name, strategy=CodeDeployBlueGreen())
 
 
+def pull_request_checks_args(name: str, **overrides: Any) -> PullRequestChecksArgs:
+    args: dict[str, Any] = {
+        "source": Connection(arn=GITHUB, repository="acme/storefront"),
+        "connection_arn": GITHUB,
+        "commands": ["make test"],
+    }
+    return PullRequestChecksArgs(**{**args, **overrides})
+
+
+def pull_request_checks(name: str, opts: Opts = None, **overrides: Any) -> PullRequestChecks:
+    return PullRequestChecks(name, pull_request_checks_args(name, **overrides), opts)
+
+
 Factory = Callable[..., pulumi.ComponentResource]
 
 EXAMPLES: dict[type[pulumi.ComponentResource], Factory] = {
@@ -264,6 +279,7 @@ EXAMPLES: dict[type[pulumi.ComponentResource], Factory] = {
     LoadBalancer: load_balancer,
     Notifier: notifier,
     Pipeline: pipeline,
+    PullRequestChecks: pull_request_checks,
     Registry: registry,
     ReleaseFunction: release_function,
     ScanGateFunction: scan_gate,
@@ -306,6 +322,7 @@ CHECKED: list[tuple[type[pulumi.ComponentResource], Callable[[str], Any]]] = [
     (Notifier, notifier_args),
     (Pipeline, pipeline_args),
     (Pipeline, complete_pipeline_args),
+    (PullRequestChecks, pull_request_checks_args),
     (Registry, lambda name: RegistryArgs()),
     (ReleaseFunction, release_function_args),
     (ScanGateFunction, scan_gate_args),

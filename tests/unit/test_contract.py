@@ -37,7 +37,10 @@ NOT_EXPORTED = {
     "CommandSettings",
     "LoadBalancerSettings",
     "PipelineSettings",
+    "PullRequestSettings",
     "ServiceSettings",
+    # How CodeBuild names a repository provider.
+    "Provider",
     # Where a component is deployed, which it looks up itself.
     "Scope",
 }

@@ -20,7 +20,6 @@ from slipway import (
     Filter,
     Linear,
     Pipeline,
-    PullRequest,
     Push,
     Registry,
     Rolling,
@@ -361,19 +360,6 @@ def test_pushes_of_branches_files_and_tags_have_a_trigger_each() -> None:
             },
             {"tags": {"includes": ["v*"]}},
             {"branches": {"excludes": ["wip/*"]}, "filePaths": {"excludes": ["docs/**"]}},
-        ]
-    }
-
-
-def test_pull_requests_start_a_pipeline_that_only_builds() -> None:
-    requests = [
-        PullRequest(branches=Filter(includes=["main"])),
-        PullRequest(events=["CLOSED"], branches=Filter(excludes=["wip/*"]), file_paths=Filter(excludes=["docs/**"])),
-    ]
-    assert git(connection(pull_requests=requests), stages={}) == {
-        "pullRequests": [
-            {"events": ["OPEN", "UPDATED"], "branches": {"includes": ["main"]}},
-            {"events": ["CLOSED"], "branches": {"excludes": ["wip/*"]}, "filePaths": {"excludes": ["docs/**"]}},
         ]
     }
 
@@ -1081,7 +1067,6 @@ def test_codepipeline_accepts_every_pipeline() -> None:
         Push(branches=Filter(includes=["main"]), file_paths=Filter(excludes=["docs/**"])),
         Push(tags=Filter(includes=["v*"])),
     ]
-    request = PullRequest(events=["OPEN", "CLOSED"], branches=Filter(includes=["main"]))
     everything = {
         "scan_gate": ScanGate(),
         "code_scans": [CodeScan(name="lint", commands=["true"])],
@@ -1092,7 +1077,6 @@ def test_codepipeline_accepts_every_pipeline() -> None:
     }
     for resources in (
         deployed(connection(push=push), **everything),
-        deployed(connection(push=push, pull_requests=[request]), stages={}),
         deployed(ARCHIVE, stages={}),
         deployed(IMAGE, stages={"dev": stage}),
     ):
@@ -1155,9 +1139,6 @@ def broken(source: Source, builds: bool, strategies: Mapping[str, Strategy], *sc
     return [message for wrong, message in composition_rules(source, builds, strategies, args, {}) if wrong]
 
 
-REQUESTED = Connection(arn=GITHUB, repository="a/b", pull_requests=[PullRequest(branches=Filter(includes=["main"]))])
-
-
 @pytest.mark.parametrize(
     ("source", "builds", "strategies", "scans", "message"),
     [
@@ -1175,14 +1156,6 @@ REQUESTED = Connection(arn=GITHUB, repository="a/b", pull_requests=[PullRequest(
             for tag in ("verified-dev", "live-p.d", "verified-dev-0")
         ),
         (IMAGE, False, {}, (), "stages must not be empty if the source is an image"),
-        (
-            REQUESTED,
-            True,
-            {"dev": Rolling(), "prod": Canary()},
-            (),
-            "stages must be empty if pull requests start the pipeline, got ['dev', 'prod']: pull requests have not "
-            "been reviewed",
-        ),
         (
             IMAGE,
             False,
@@ -1213,7 +1186,6 @@ REQUESTED = Connection(arn=GITHUB, repository="a/b", pull_requests=[PullRequest(
         "live moves",
         "earlier verified ones move",
         "an image is released",
-        "a pull request is not released",
         "the ECS action reads a build's file",
         "an image has no code",
         "a scan has a name of its own",
@@ -1233,7 +1205,6 @@ def test_invalid_combinations_in_a_pipeline_are_rejected(
         (IMAGE, False, {"prod": Rolling()}, ()),
         (EcrImage(repository="web", tag="live-dev-0"), False, {"dev": Rolling()}, ()),
         (EcrImage(repository="web", tag="verified-pxd"), False, {"p.d": Rolling()}, ()),
-        (REQUESTED, True, {}, ("lint",)),
         (EXISTING, True, {"dev": Rolling(ecs_action=True)}, ()),
         (IMAGE, False, {"prod": CodeDeployBlueGreen()}, ()),
     ],

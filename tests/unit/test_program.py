@@ -120,11 +120,11 @@ def two_stages() -> list[Resource]:
 
 @cache
 def pull_requests() -> list[Resource]:
-    """A stack that builds pull requests, and deploys nothing."""
+    """A stack that checks pull requests, and deploys nothing."""
     github = "arn:aws:codeconnections:eu-west-1:123456789012:connection/0f-1"
-    requests = [{"events": ["OPEN", "UPDATED"], "branches": {"includes": ["main"]}}]
-    source = {"arn": github, "repository": "acme/storefront", "pullRequests": requests}
-    return deploy_stack_file("dev", {"slipway:source": {"connection": source}, "slipway:stages": []})
+    source = {"connection": {"arn": github, "repository": "acme/storefront"}}
+    parts = {"slipway:source": source, "slipway:stages": [], "slipway:pullRequests": {"commands": ["make test"]}}
+    return deploy_stack_file("dev", parts)
 
 
 def programs() -> dict[str, list[Resource]]:
@@ -408,10 +408,13 @@ def test_a_stack_of_several_stages_exports_where_each_of_them_is() -> None:
     }
 
 
-def test_a_stack_for_pull_requests_has_no_environment() -> None:
+def test_a_stack_without_stages_has_no_environment_and_can_check_pull_requests() -> None:
     types = Counter(resource.type for resource in pull_requests())
     assert [t for t in types if t.startswith(("aws:ecs/", "aws:lb/", "aws:lambda/invocation", "awsx:"))] == []
     assert [stage["name"] for stage in only(pull_requests(), PIPELINE).inputs["stages"]] == ["Source", "Build", "Scan"]
+    assert (
+        only(pull_requests(), "aws:codebuild/webhook:Webhook").inputs["projectName"] == "storefront-dev-pull-requests"
+    )
 
 
 # Feature branches
@@ -731,7 +734,11 @@ PERMISSIONS = {
     "codecommit:CancelUploadArchive",
     "codecommit:GetUploadArchiveStatus",
     "codecommit:UploadArchive",
+    "codeconnections:GetConnectionToken",
     "codeconnections:UseConnection",
+    # Those of the former service's API, which boto3 has too, are not looked up.
+    "codestar-connections:GetConnection",
+    "codestar-connections:GetConnectionToken",
     "codestar-connections:UseConnection",
     "iam:PassRole",
     "lambda:InvokeFunction",

@@ -20,7 +20,6 @@ from slipway import (
     Linear,
     Notifications,
     Permission,
-    PullRequest,
     Push,
     RegistryArgs,
     Rolling,
@@ -41,6 +40,7 @@ from slipway.config.load import Settings, StageSettings, read
 from slipway.config.schema import ExistingNetwork, FeatureBranch, NewNetwork, to_camel
 from slipway.load_balancer import LoadBalancerSettings
 from slipway.pipeline.component import PipelineSettings
+from slipway.pull_requests import PullRequestSettings
 from slipway.service.args import ServiceSettings
 from unit.examples import UUID
 from unit.harness import deploy_stack_file, named, of_type, only, refuse_stack_file
@@ -52,13 +52,6 @@ KEY = "arn:aws:kms:eu-west-1:123456789012:key/k"
 FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:check"
 LEAST: dict[str, Any] = {"source": {"codecommit": {"repository": "storefront"}}}
 IMAGE = {"image": {"repository": "storefront-dev", "tag": "verified-dev"}}
-REQUESTED = {
-    "connection": {
-        "arn": GITHUB,
-        "repository": "acme/storefront",
-        "pullRequests": [{"branches": {"includes": ["main"]}}],
-    }
-}
 COMMANDS: dict[str, Any] = {
     "commands": ["make smoke"],
     "environment": {"A": "1"},
@@ -168,7 +161,16 @@ FULL: dict[str, Any] = {
         "timeoutMinutes": 40,
         "enhanced": True,
     },
-    "codeScans": [{**COMMANDS, "name": "lint"}],
+    "codeScans": [
+        {**COMMANDS, "name": "lint"},
+        {"name": "style", "commands": ["make style"], "image": "example/tools:1"},
+    ],
+    "pullRequests": {
+        **{key: value for key, value in COMMANDS.items() if not key.startswith("secrets")},
+        "scans": ["style"],
+        "branches": ["main", "release"],
+        "approval": "ALL_PULL_REQUESTS",
+    },
     "notifications": {
         "emails": ["ops@example.com"],
         "slack": {"teamId": "T0123ABC4", "channelId": "C0123ABC4"},
@@ -226,6 +228,7 @@ def test_a_minimal_stack_file_has_only_a_source() -> None:
         network=NewNetwork(),
         scan_gate=None,
         code_scans=(),
+        pull_requests=None,
         notifications=None,
         pipeline=PipelineSettings(),
     )
@@ -340,7 +343,16 @@ def test_every_key_reaches_its_argument() -> None:
             timeout_minutes=40,
             enhanced=True,
         ),
-        code_scans=[CodeScan(**commands, name="lint")],
+        code_scans=[
+            CodeScan(**commands, name="lint"),
+            CodeScan(name="style", commands=["make style"], image="example/tools:1"),
+        ],
+        pull_requests=PullRequestSettings(
+            **{key: value for key, value in commands.items() if not key.startswith("secrets")},
+            scans=["style"],
+            branches=["main", "release"],
+            approval="ALL_PULL_REQUESTS",
+        ),
         notifications=Notifications(
             emails=["ops@example.com"],
             slack=Slack(team_id="T0123ABC4", channel_id="C0123ABC4"),
@@ -362,8 +374,8 @@ def test_the_complete_file_omits_no_key() -> None:
     assert keys(RegistryArgs) == FULL["registry"].keys()
     assert keys(LoadBalancerSettings) == FULL["loadBalancer"].keys()
     assert keys(Listener) == FULL["loadBalancer"]["testListener"].keys()
-    # A connection is an existing one or a new one, and pull requests are rejected together with stages.
-    assert keys(Connection) == FULL["source"]["connection"].keys() | {"providerType", "hostArn", "pullRequests"}
+    # A connection is an existing one or a new one.
+    assert keys(Connection) == FULL["source"]["connection"].keys() | {"providerType", "hostArn"}
     assert keys(Push) == {key for push in FULL["source"]["connection"]["push"] for key in push}
     # The function that finishes has no more settings than the one that deploys.
     assert keys(Rolling) == stage["strategy"]["rolling"].keys() | {"ecsAction"}
@@ -374,6 +386,7 @@ def test_the_complete_file_omits_no_key() -> None:
     assert keys(ScanGate) == gate.keys()
     assert keys(AllowedFinding) == gate["allow"][0].keys()
     assert keys(CodeScan) == FULL["codeScans"][0].keys()
+    assert keys(PullRequestSettings) == FULL["pullRequests"].keys()
     assert (keys(Notifications), keys(Slack), keys(Teams)) == (
         channels.keys(),
         channels["slack"].keys(),
@@ -412,24 +425,12 @@ def test_an_image_as_source_is_built_by_another_stack() -> None:
     assert read.image_repository == "storefront-dev"
 
 
-def test_pull_requests_start_a_pipeline_without_stages() -> None:
-    source = {
-        "connection": {
-            **REQUESTED["connection"],
-            "pullRequests": [
-                {"events": ["OPEN"], "branches": {"includes": ["main"]}, "filePaths": {"excludes": ["*.md"]}}
-            ],
-        }
-    }
-    read = settings({"source": source, "stages": []})
-    assert read.stages == []
-    assert read.source == Connection(
-        arn=GITHUB,
-        repository="acme/storefront",
-        pull_requests=[
-            PullRequest(events=["OPEN"], branches=Filter(includes=["main"]), file_paths=Filter(excludes=["*.md"]))
-        ],
-    )
+def test_pull_requests_that_started_the_pipeline_have_a_key_of_their_own() -> None:
+    requests = [{"events": ["OPEN"], "branches": {"includes": ["main"]}}]
+    assert args(source(pullRequests=requests)) == [
+        "slipway:source.connection.pullRequests is not a key any more: write slipway:pullRequests, which checks them "
+        "in a project without rights: the pipeline, which can push images, does not build them any more"
+    ]
 
 
 HOOK = {"stages": ["PRE_SCALE_UP"], "functionArn": FUNCTION, "timeoutMinutes": 5, "onTimeout": "CONTINUE"}
@@ -553,7 +554,7 @@ def test_the_program_passes_on_every_setting_of_a_stack_file() -> None:
     assert stages == [
         ("Source", ["Source"]),
         ("Build", ["Build"]),
-        ("Scan", ["lint", "Image"]),
+        ("Scan", ["lint", "style", "Image"]),
         ("staging", ["Inspect", "Approve", "Deploy"]),
     ]
     assert pipeline["executionMode"] == "QUEUED"
@@ -794,17 +795,31 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         source(push=[{"tags": {"includes": [f"v{number}"]}} for number in range(4)]),
         "source.connection.push must have at most 3 items, all different, got a list of 4",
     ),
-    "a pull request has events": (
-        {**source(pullRequests=[{"events": ["MERGED"], "branches": {"includes": ["main"]}}]), "stages": []},
-        "source.connection.pullRequests[0].events[0] must be one of ['OPEN', 'UPDATED', 'CLOSED'], got 'MERGED'",
+    "pull requests are those of a connection": (
+        {"build": {"testCommands": ["make test"]}, "pullRequests": {}},
+        "source must be a connection with pull requests, got CodeCommit",
     ),
-    "a pull request has a filter": (
-        {**source(pullRequests=[{"events": ["OPEN"]}]), "stages": []},
-        "source.connection.pullRequests[0].branches is required",
+    "CodeBuild has no webhooks of Azure DevOps": (
+        {**source(arn=None, providerType="AzureDevOps"), "pullRequests": {"commands": ["make test"]}},
+        "source must be a repository of GitHub, GitLab, Bitbucket with pull requests, got AzureDevOps: CodeBuild has "
+        "no other webhooks through a connection",
     ),
-    "pull requests are not released": (
-        {"source": REQUESTED},
-        "stages must be empty if pull requests start the pipeline, got ['dev']: pull requests have not been reviewed",
+    "a pull request is checked by something": (
+        {**source(), "build": {}, "pullRequests": {}},
+        "pullRequests.commands or scans must be given, unless the build has testCommands, got none",
+    ),
+    "the scans of pull requests exist": (
+        {**source(), "pullRequests": {"scans": ["lint"]}},
+        "pullRequests.scans must be names of codeScans, one of [], got ['lint']",
+    ),
+    "the scans of pull requests have no secrets": (
+        {
+            **source(),
+            "codeScans": [{"name": "lint", "commands": ["make lint"], "secrets": {"TOKEN": SECRET}}],
+            "pullRequests": {"scans": ["lint"]},
+        },
+        "pullRequests.scans must not have secrets, as ['lint'] have: the code in a pull request, which nobody has "
+        "reviewed, could read them",
     ),
     "an archive is a zip": (
         {"source": {"s3": {"bucket": "sources", "key": "web.tar"}}},
@@ -1272,7 +1287,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown part is reported with the possible ones": (
         {"sevice": {}},
         "sevice is not a key (did you mean service?); possible here: source, service, stages, build, registry, "
-        "loadBalancer, network, scanGate, codeScans, notifications, pipeline, featureBranch",
+        "loadBalancer, network, scanGate, codeScans, pullRequests, notifications, pipeline, featureBranch",
     ),
     "a string that is not JSON is reported as a string": (
         {"build": "{context: app"},
@@ -1451,7 +1466,7 @@ def test_all_mistakes_are_reported_at_once() -> None:
 
 def test_all_invalid_combinations_are_reported_at_once() -> None:
     overrides = {
-        "source": REQUESTED,
+        "pullRequests": {},
         "featureBranch": {},
         "registry": {"expireDays": 3},
         "codeScans": [{"name": "lint", "commands": ["true"]}] * 2,
@@ -1461,9 +1476,9 @@ def test_all_invalid_combinations_are_reported_at_once() -> None:
         ],
     }
     assert args(overrides) == [
-        "slipway:stages must be empty if pull requests start the pipeline, got ['a']: pull requests have not been "
-        "reviewed",
         "slipway:codeScans must have different names, got ['lint', 'lint']",
+        "slipway:source must be a connection with pull requests, got CodeCommit",
+        "slipway:pullRequests.commands or scans must be given, unless the build has testCommands, got none",
         "slipway:stages must have different names, got ['a', 'a']",
         "slipway:registry.expireDays must not be given with featureBranch: its imageDays say when images expire",
         "slipway:stages must have no name with featureBranch, got ['a', 'a']: it deploys to its own only",

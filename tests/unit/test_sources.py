@@ -2,8 +2,9 @@ from typing import Any
 
 import pulumi
 import pytest
-from slipway import CodeCommit, Connection, EcrImage, Filter, PullRequest, Push, S3Object
+from slipway import CodeCommit, Connection, EcrImage, Filter, Push, S3Object
 from slipway.iam import Scope
+from slipway.pipeline.sources import connection_statements
 from unit.harness import resolved
 
 GITHUB = "arn:aws:codeconnections:eu-west-1:123456789012:connection/0f-1"
@@ -109,7 +110,7 @@ def test_codecommit_needs_access_to_its_repository_only() -> None:
 @pytest.mark.parametrize("prefix", ["codeconnections", "codestar-connections"])
 def test_a_connection_may_be_used_with_either_prefix_and_no_other_connection_may(prefix: str) -> None:
     arn = f"arn:aws:{prefix}:eu-west-1:123456789012:connection/0f-1"
-    assert resolved(lambda: connection(arn=arn).statements(Here().place, arn)) == [
+    assert resolved(lambda: connection_statements(Here().place, arn, "UseConnection")) == [
         {"Effect": "Allow", "Action": ["codeconnections:UseConnection"], "Resource": GITHUB},
         {
             "Effect": "Allow",
@@ -181,24 +182,6 @@ def test_the_event_of_an_image_is_a_successful_push_of_that_tag_to_that_reposito
     }
 
 
-def test_pushes_to_its_branch_start_the_pipeline_of_a_connection() -> None:
-    assert connection(branch="release").starts() == ([Push(branches=Filter(includes=["release"]))], [])
-
-
-def test_given_pushes_start_the_pipeline_instead_of_those_to_the_branch() -> None:
-    push = [Push(tags=Filter(includes=["v*"])), Push(branches=Filter(excludes=["wip/*"]))]
-    assert connection(push=push).starts() == (push, ())
-
-
-def test_given_pull_requests_start_the_pipeline_instead_of_pushes() -> None:
-    requests = [PullRequest(branches=FILTER)]
-    assert connection(pull_requests=requests).starts() == ((), requests)
-
-
-def test_a_pull_request_counts_when_it_is_opened_and_when_it_is_updated() -> None:
-    assert PullRequest(branches=FILTER).events == ("OPEN", "UPDATED")
-
-
 def test_the_default_branch_of_a_source_is_main() -> None:
     assert (CodeCommit(repository="x").branch, connection().branch) == ("main", "main")
 
@@ -229,7 +212,6 @@ def test_a_new_connection_can_be_created_to_a_host() -> None:
         (S3Object, {"bucket": "a.b-" + "9" * 59, "key": "k" * 996 + ".zip"}),
         (EcrImage, {"repository": "team/" + "a" * 251, "tag": "_" + "a" * 127}),
         (Filter, {"includes": [str(number) for number in range(8)], "excludes": [str(number) for number in range(8)]}),
-        (PullRequest, {"events": ["OPEN", "UPDATED", "CLOSED"], "branches": FILTER, "file_paths": FILTER}),
         (Push, {"branches": FILTER, "file_paths": FILTER}),
         (Push, {"branches": FILTER}),
         (Push, {"tags": FILTER}),
@@ -238,12 +220,6 @@ def test_a_new_connection_can_be_created_to_a_host() -> None:
 def test_settings_at_the_limits_are_accepted(source: Any, args: dict[str, Any]) -> None:
     made = source(**args)
     assert {name: getattr(made, name) for name in args} == args
-
-
-def test_up_to_three_pushes_and_three_pull_requests_are_accepted() -> None:
-    filters = [Filter(includes=[name]) for name in "abc"]
-    push, requests = [Push(tags=each) for each in filters], [PullRequest(branches=each) for each in filters]
-    assert connection(push=push, pull_requests=requests).starts() == (push, requests)
 
 
 WAYS = (

@@ -246,8 +246,7 @@ class Build(pulumi.ComponentResource):
             name,
             role_name=f"{name}-build",
             description=f"Tests a commit, builds its image and pushes it to {args.registry.repository_name}",
-            in_pipeline=True,
-            buildspec=args.buildspec or own_buildspec(signs_in(args)),
+            source=codebuild.source(True, args.buildspec or own_buildspec(signs_in(args))),
             environment=aws.codebuild.ProjectEnvironmentArgs(
                 type=environment_type,
                 image=image,

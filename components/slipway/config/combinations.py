@@ -12,6 +12,7 @@ from slipway.config.schema import Image, StackFile, Stage
 from slipway.pipeline.component import composition_rules
 from slipway.pipeline.sources import EcrImage
 from slipway.pipeline.stages import stage_rules
+from slipway.pull_requests import check_rules
 from slipway.service.args import strategy_rules
 
 LONGEST_NAME = 32
@@ -85,6 +86,15 @@ def of_the_pipeline(given: Given) -> Rules:
     for is_broken, message in rules:
         # Of the keys concerned, only `variables` is not at the top level of the file.
         yield is_broken, re.sub(r"^variables\b", "pipeline.variables", message)
+
+
+def of_pull_requests(given: Given) -> Rules:
+    file = given.file
+    if file.pull_requests is None:
+        return
+    rules = check_rules(file.pull_requests, file.source, file.build.test_commands, file.code_scans)
+    for is_broken, message in rules:
+        yield is_broken, re.sub("^(?!source)", "pull_requests.", message)
 
 
 def names_of_stages(given: Given) -> Rules:
@@ -167,5 +177,12 @@ def of_the_architecture(given: Given, stage: Stage) -> Rules:
     )
 
 
-OF_THE_FILE = (of_the_pipeline, names_of_stages, with_an_image, without_a_circle, for_a_feature_branch)
+OF_THE_FILE = (
+    of_the_pipeline,
+    of_pull_requests,
+    names_of_stages,
+    with_an_image,
+    without_a_circle,
+    for_a_feature_branch,
+)
 OF_A_STAGE = (of_the_strategy, of_the_day, of_the_tests, of_the_architecture)

@@ -13,7 +13,9 @@ from slipway.build.component import Build, BuildArgs
 from slipway.config.load import Settings, StageSettings
 from slipway.load_balancer import LoadBalancer, LoadBalancerArgs
 from slipway.pipeline.component import Pipeline, PipelineArgs
+from slipway.pipeline.sources import Connection
 from slipway.pipeline.stages import DeployStage
+from slipway.pull_requests import PullRequestChecks, PullRequestChecksArgs
 from slipway.registry import ExistingRegistry, Registry, Repository
 from slipway.service.args import ServiceArgs
 from slipway.service.component import Service
@@ -84,6 +86,21 @@ def pipeline(settings: Settings, build: Build | None, stages: Sequence[DeploySta
         notifications=settings.notifications,
     )
     return Pipeline(settings.name, args)
+
+
+def pull_request_checks(settings: Settings, pipeline: Pipeline) -> PullRequestChecks | None:
+    """The checks of pull requests, if the stack file has them."""
+    if settings.pull_requests is None or not isinstance(settings.source, Connection):
+        return None
+    assert pipeline.connection_arn is not None
+    args = PullRequestChecksArgs(
+        **each(settings.pull_requests),
+        source=settings.source,
+        connection_arn=pipeline.connection_arn,
+        test_commands=settings.build.test_commands,
+        code_scans=settings.code_scans,
+    )
+    return PullRequestChecks(f"{settings.name}-pull-requests", args)
 
 
 def each(settings: Any) -> dict[str, Any]:

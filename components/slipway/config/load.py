@@ -29,6 +29,7 @@ from slipway.config.guesses import (
 )
 from slipway.config.schema import (
     NAMESPACE,
+    REMOVED,
     STAGES_OWN,
     ExistingNetwork,
     Image,
@@ -48,6 +49,7 @@ from slipway.pipeline.notifications import Notifications
 from slipway.pipeline.scan_gate import ScanGate
 from slipway.pipeline.sources import EcrImage, Source
 from slipway.pipeline.stages import Approval, Window
+from slipway.pull_requests import PullRequestSettings
 from slipway.registry import RegistryArgs
 from slipway.service.args import ServiceSettings
 from slipway.strategies import Strategy
@@ -86,6 +88,7 @@ class Settings:
     network: NewNetwork | ExistingNetwork
     scan_gate: ScanGate | None
     code_scans: Sequence[CodeScan]
+    pull_requests: PullRequestSettings | None
     notifications: Notifications | None
     pipeline: PipelineSettings
 
@@ -142,6 +145,7 @@ def read(app: str, stack: str, configuration: Mapping[str, Any], secret: set[str
         network=file.network,
         scan_gate=file.scan_gate,
         code_scans=file.code_scans,
+        pull_requests=file.pull_requests,
         notifications=file.notifications,
         pipeline=file.pipeline,
     )
@@ -206,6 +210,9 @@ class Reader:
             return self._none(path, f"must be a map{got(data)}")
         possible = keys(kind)
         for unknown in [each for each in data if each not in possible]:
+            if (kind, unknown) in REMOVED:
+                self._mistake(inside(path, unknown), f"is not a key any more: {REMOVED[kind, unknown]}")
+                continue
             close = suggestion(unknown, possible)
             self._mistake(inside(path, unknown), f"is not a key{close}; possible here: {', '.join(possible) or 'none'}")
         values: dict[str, Variants] = {}

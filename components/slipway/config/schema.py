@@ -25,6 +25,7 @@ from slipway.pipeline.notifications import Notifications
 from slipway.pipeline.scan_gate import ScanGate
 from slipway.pipeline.sources import CodeCommit, Connection, EcrImage, S3Object, Source
 from slipway.pipeline.stages import Approval, Window
+from slipway.pull_requests import PullRequestSettings
 from slipway.registry import RegistryArgs
 from slipway.service.args import ServiceSettings
 from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Linear, Rolling, Strategy
@@ -236,6 +237,10 @@ class StackFile:
     code_scans: Annotated[Sequence[CodeScan], items(most=MOST_SCANS)] = ()
     """Checks of the source before the first deployment."""
 
+    pull_requests: PullRequestSettings | None = None
+    """Checks of pull requests, by a CodeBuild project that has no secrets and can reach no image and no service. The
+    source must be a connection to GitHub, GitLab or Bitbucket. Without this, pull requests are not checked."""
+
     notifications: Notifications | None = None
     """Who is notified when the pipeline fails, recovers, or waits for an approval."""
 
@@ -249,6 +254,11 @@ class StackFile:
         check(self)
 
 
+REMOVED: Mapping[tuple[type, str], str] = {
+    (Connection, "pullRequests"): "write slipway:pullRequests, which checks them in a project without rights: the "
+    "pipeline, which can push images, does not build them any more",
+}
+"""Keys that a part had earlier, with what to do instead."""
 STAGES_OWN = ("service", "load_balancer")
 """Parts of the file that a stage can override."""
 

@@ -195,11 +195,6 @@ def composition_rules(
     yield is_image and builds, "build must not be set if the source is an image: it is built already"
     yield not is_image and not builds, "build must be given, unless the source is an image"
     yield is_image and not environments, "stages must not be empty if the source is an image"
-    yield (
-        not source.reviewed and bool(environments),
-        f"stages must be empty if pull requests start the pipeline, got {environments}: pull requests have not been "
-        "reviewed",
-    )
     by_action = [name for name, strategy in strategies.items() if isinstance(strategy, Rolling) and strategy.ecs_action]
     yield (
         is_image and bool(by_action),

@@ -23,7 +23,6 @@ PROVIDERS = ("Bitbucket", "GitHub", "GitLab", "AzureDevOps")
 https://docs.aws.amazon.com/codeconnections/latest/APIReference/API_CreateConnection.html"""
 OWNER_AND_NAME = ("Bitbucket", "GitHub")
 """Providers that do not nest repositories in groups."""
-EVENTS = ("OPEN", "UPDATED", "CLOSED")
 
 
 def connections(what: str, kind: str) -> Must:
@@ -167,11 +166,6 @@ class Source(Protocol):
         """Repository of the image; None for files, which are built."""
         ...
 
-    @property
-    def reviewed(self) -> bool:
-        """Whether the source is reviewed, so that it may be released."""
-        ...
-
     def parts(self, name: str, scope: Scope, artifacts: ArtifactStore, opts: pulumi.ResourceOptions) -> SourceParts:
         """The parts that this source adds to the pipeline `name`; any resources are created with `opts`."""
         ...
@@ -197,7 +191,6 @@ class CodeCommit:
     provider = "CodeCommit"
     revision = "#{Source.CommitId}"
     image_repository = None
-    reviewed = True
 
     def parts(self, name: str, scope: Scope, artifacts: ArtifactStore, opts: pulumi.ResourceOptions) -> SourceParts:
         return SourceParts(
@@ -298,26 +291,6 @@ class Push:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PullRequest:
-    """A pull request that starts the pipeline if it matches all of these filters.
-
-    https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-triggers.html
-    """
-
-    branches: Filter
-    """Target branches. CodePipeline requires this filter."""
-
-    events: Annotated[Sequence[Annotated[str, one_of(EVENTS)]], items(1, distinct=True)] = ("OPEN", "UPDATED")
-    """Events of the pull request: OPEN, UPDATED, CLOSED."""
-
-    file_paths: Filter | None = None
-    """Changed files."""
-
-    def __post_init__(self) -> None:
-        check(self)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Connection:
     """A repository on GitHub, GitHub Enterprise Server, GitLab, Bitbucket or Azure DevOps, accessed through
     CodeConnections.
@@ -344,12 +317,7 @@ class Connection:
 
     # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
     push: Annotated[Sequence[Push], items(most=3, distinct=True)] = ()
-    """Pushes that start the pipeline if they match one of these entries. By default, if there are no `pull_requests`
-    either, pushes to `branch`."""
-
-    pull_requests: Annotated[Sequence[PullRequest], items(most=3, distinct=True)] = ()
-    """Pull requests that start the pipeline if they match one of these entries. Because they have not been reviewed,
-    the pipeline must not have deploy stages."""
+    """Pushes that start the pipeline if they match one of these entries. By default, pushes to `branch`."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -371,15 +339,11 @@ class Connection:
     revision = "#{Source.CommitId}"
     image_repository = None
 
-    @property
-    def reviewed(self) -> bool:
-        return not self.pull_requests
-
     def parts(self, name: str, scope: Scope, artifacts: ArtifactStore, opts: pulumi.ResourceOptions) -> SourceParts:
         arn = self.connection(name, scope, opts).arn
         return SourceParts(
             configuration=self.configuration(arn),
-            statements=[*self.statements(scope, arn), artifacts.acl_statement()],
+            statements=[*connection_statements(scope, arn, "UseConnection"), artifacts.acl_statement()],
             triggers=self.triggers(),
             connection_arn=arn,
         )
@@ -410,22 +374,14 @@ class Connection:
         pulumi.Output.all(connection.connection_status, connection.arn, scope.region).apply(warn)
         return connection
 
-    def starts(self) -> tuple[Sequence[Push], Sequence[PullRequest]]:
-        """The pushes and the pull requests that start the pipeline."""
-        if self.push or self.pull_requests:
-            return self.push, self.pull_requests
-        return [Push(branches=Filter(includes=[self.branch]))], []
-
     def triggers(self) -> list[aws.codepipeline.PipelineTriggerArgs]:
         """https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-filter.html"""
-        pushes, requests = self.starts()
+        pushes = self.push or [Push(branches=Filter(includes=[self.branch]))]
         return [
             aws.codepipeline.PipelineTriggerArgs(
                 provider_type="CodeStarSourceConnection",
                 git_configuration=aws.codepipeline.PipelineTriggerGitConfigurationArgs(
-                    source_action_name="Source",
-                    pushes=[push_trigger(push) for push in pushes] or None,
-                    pull_requests=[request_trigger(request) for request in requests] or None,
+                    source_action_name="Source", pushes=[push_trigger(push) for push in pushes]
                 ),
             )
         ]
@@ -440,14 +396,14 @@ class Connection:
             "DetectChanges": "false",
         }
 
-    def statements(self, scope: Scope, connection_arn: pulumi.Input[str]) -> list[Statement]:
-        """Statements that the pipeline's role needs to read a commit. The service checks either prefix, depending on
-        the age of the ARN."""
-        rest = pulumi.Output.from_input(cast(Any, connection_arn)).apply(lambda arn: arn.split(":", 3)[3])
-        return [
-            allow(f"{prefix}:UseConnection", on=concat("arn:", scope.partition, f":{prefix}:", rest))
-            for prefix in ("codeconnections", "codestar-connections")
-        ]
+
+def connection_statements(scope: Scope, connection_arn: pulumi.Input[str], *actions: str) -> list[Statement]:
+    """Statements for actions on a connection. The service checks either prefix, depending on the age of the ARN."""
+    rest = pulumi.Output.from_input(cast(Any, connection_arn)).apply(lambda arn: arn.split(":", 3)[3])
+    return [
+        allow(*(f"{prefix}:{each}" for each in actions), on=concat("arn:", scope.partition, f":{prefix}:", rest))
+        for prefix in ("codeconnections", "codestar-connections")
+    ]
 
 
 def push_trigger(push: Push) -> aws.codepipeline.PipelineTriggerGitConfigurationPushArgs:
@@ -455,16 +411,6 @@ def push_trigger(push: Push) -> aws.codepipeline.PipelineTriggerGitConfiguration
         branches=filter_args(push.branches, aws.codepipeline.PipelineTriggerGitConfigurationPushBranchesArgs),
         file_paths=filter_args(push.file_paths, aws.codepipeline.PipelineTriggerGitConfigurationPushFilePathsArgs),
         tags=filter_args(push.tags, aws.codepipeline.PipelineTriggerGitConfigurationPushTagsArgs),
-    )
-
-
-def request_trigger(request: PullRequest) -> aws.codepipeline.PipelineTriggerGitConfigurationPullRequestArgs:
-    return aws.codepipeline.PipelineTriggerGitConfigurationPullRequestArgs(
-        events=list(request.events),
-        branches=filter_args(request.branches, aws.codepipeline.PipelineTriggerGitConfigurationPullRequestBranchesArgs),
-        file_paths=filter_args(
-            request.file_paths, aws.codepipeline.PipelineTriggerGitConfigurationPullRequestFilePathsArgs
-        ),
     )
 
 
@@ -499,7 +445,6 @@ class S3Object:
     # For other sources, the tag of an image is the commit ID.
     revision = "s3-#{Source.VersionId}"
     image_repository = None
-    reviewed = True
 
     def parts(self, name: str, scope: Scope, artifacts: ArtifactStore, opts: pulumi.ResourceOptions) -> SourceParts:
         return SourceParts(
@@ -558,7 +503,6 @@ class EcrImage:
 
     provider = "ECR"
     revision = "#{Source.ImageDigest}"
-    reviewed = True
 
     @property
     def image_repository(self) -> pulumi.Input[str]:
