@@ -29,11 +29,13 @@ REASONS = {
         "contract._decode_tuple",
         "contract._of_type",
         "contract.parse",
+        "errors.advice",
         "handler.handler",
         "images.platforms",
         "images.require",
         "images.tag",
         "pipeline_job.image",
+        "pipeline_job.image_uri",
         "pipeline_job.put",
         "pipeline_job.verify_with_codepipeline",
         "reconcile.describe",
@@ -45,7 +47,6 @@ REASONS = {
     "overridden for each strategy": ["reconcile._look", "reconcile.live_task_definition", "reconcile.newest_created"],
     "the pipeline here has no such action, and its tests no source (unit tests, journeys)": [
         "handler._inspect",
-        "images.revision",
         "stage_tests.start",
     ],
     "a temporary or permanent error at a point where similar ones are tried (unit tests)": [

@@ -318,9 +318,13 @@ def named(monkeypatch: pytest.MonkeyPatch, body: bytes, digest: str | None = Non
 
     monkeypatch.setattr(boto3, "client", s3)
     job = replace(JOB, parameters=replace(PARAMETERS, digest=digest))
-    found = pipeline_job.image(job, "app", URL)
+    images: Any = SimpleNamespace(tagged=lambda tags: {tag: TAGS[tag] for tag in tags if tag in TAGS})
+    found = pipeline_job.image(job, "app", images, URL)
     assert requests == [{"Bucket": "artifacts", "Key": "shop/Build/1"}]
     return found
+
+
+TAGS = {"latest": DIGEST, "1.2": OLD_DIGEST}
 
 
 def definitions(uri: str, container: str = "app") -> bytes:
@@ -334,6 +338,20 @@ def test_the_image_is_the_one_in_the_builds_image_definitions_for_the_container(
     assert named(monkeypatch, definitions(str(NEW)), digest) == NEW
 
 
+@pytest.mark.parametrize(
+    ("uri", "image"),
+    [(URL, NEW), (f"{URL}:latest", NEW), (f"{URL}:1.2", OLD), (f"{URL}:1.2@{DIGEST}", NEW)],
+)
+def test_an_image_is_named_as_codepipelines_own_actions_read_it(
+    monkeypatch: pytest.MonkeyPatch, uri: str, image: Any
+) -> None:
+    assert named(monkeypatch, definitions(uri)) == image
+    assert named(monkeypatch, zipped(imageDetail={"ImageURI": uri})) == image
+    # imageDetail.json is for CodeDeploy's action.
+    both = {"imagedefinitions": [{"name": "app", "imageUri": uri}], "imageDetail": {"ImageURI": "x"}}
+    assert named(monkeypatch, zipped(**both)) == image
+
+
 def test_the_image_of_an_ecr_source_is_the_one_in_its_image_detail(monkeypatch: pytest.MonkeyPatch) -> None:
     assert named(monkeypatch, zipped(imageDetail={"ImageURI": str(OLD), "ImageTags": ["verified-dev"]})) == OLD
 
@@ -341,17 +359,32 @@ def test_the_image_of_an_ecr_source_is_the_one_in_its_image_detail(monkeypatch: 
 @pytest.mark.parametrize(
     ("body", "digest", "message"),
     [
-        (b"no zip", None, "the build's artifact holds no valid imagedefinitions.json (File is not a zip file); "),
+        (b"no zip", None, "the build's artifact holds no valid imagedefinitions.json (File is not a zip file)"),
         (zipped(other={}), None, "the build's artifact holds no valid imagedefinitions.json ("),
         (zipped(imagedefinitions="{"), None, "the build's artifact holds no valid imagedefinitions.json ("),
-        (zipped(imagedefinitions=[{}]), None, "the build's artifact holds no valid imagedefinitions.json ('name'); "),
+        (zipped(imagedefinitions=[{}]), None, "the build's artifact holds no valid imagedefinitions.json ('name')"),
         (zipped(imagedefinitions=[1]), None, "the build's artifact holds no valid imagedefinitions.json ("),
         (
             definitions(str(NEW), "web"),
             None,
             "imagedefinitions.json names the containers ['sidecar', 'web'], and this service's is 'app'",
         ),
-        (definitions(f"{URL}:latest"), None, "imagedefinitions.json must name the image by digest: an image must be "),
+        (
+            definitions(f"{URL}:1.3"),
+            None,
+            f"imagedefinitions.json names '{URL}:1.3', and the repository has no image with this tag",
+        ),
+        (
+            definitions(f"{URL}@sha256:1"),
+            None,
+            "imagedefinitions.json must name an image by digest or tag: an image must be <repository>@sha256:",
+        ),
+        (
+            zipped(imageDetail={"ImageURI": f"registry:5000/{URL}"}),
+            None,
+            f"this service takes images from {URL}, and imageDetail.json names 'registry:5000/{URL}'",
+        ),
+        (zipped(imageDetail={"ImageUri": "x"}), None, "the build's artifact holds no valid imageDetail.json ('ImageU"),
         (
             definitions(f"{URL}-other@{DIGEST}"),
             None,
@@ -363,7 +396,20 @@ def test_the_image_of_an_ecr_source_is_the_one_in_its_image_detail(monkeypatch: 
             f"the digest {OLD_DIGEST} was approved, and imagedefinitions.json names {DIGEST}",
         ),
     ],
-    ids=["no zip", "no file", "no JSON", "no name", "no object", "container", "tag", "repository", "not approved"],
+    ids=[
+        "no zip",
+        "no file",
+        "no JSON",
+        "no name",
+        "no object",
+        "container",
+        "tag",
+        "digest",
+        "host",
+        "no URI",
+        "repository",
+        "not approved",
+    ],
 )
 def test_an_artifact_without_a_valid_image_for_the_service_is_rejected(
     monkeypatch: pytest.MonkeyPatch, body: bytes, digest: str | None, message: str

@@ -11,9 +11,10 @@ import pytest
 from slipway.release.function import pipeline_job
 from slipway.release.function import release as module
 from slipway.release.function.contract import Claim, Image, Phase, State, UserParameters, Verified
+from slipway.release.function.errors import sentence
 from slipway.release.function.pipeline_job import MESSAGE_LIMIT, ReleaseJob, Standing
 from slipway.release.function.reconcile import Broken, Goal, Live, Progress, Waiting
-from slipway.release.function.release import DEADLINES, TRANSITIONS, Release, Seen, sentence
+from slipway.release.function.release import DEADLINES, TRANSITIONS, Release, Seen
 from slipway.release.function.stage_tests import Outcome
 from slipway.release.function.stage_tests import Tests as Found
 from unit.releases import (
@@ -107,7 +108,7 @@ class World:
         monkeypatch.setattr(module, "time", self.clock)
         monkeypatch.setattr(module, "standing", lambda codepipeline, claim: (self.standing, ""))
         monkeypatch.setattr(module, "started_by", lambda codepipeline, parameters: "Webhook")
-        monkeypatch.setattr(pipeline_job, "image", lambda job, container, url: NEW)
+        monkeypatch.setattr(pipeline_job, "image", lambda job, container, images, url: NEW)
 
     def answer(self, kind: str, **details: Any) -> None:
         if self.over:

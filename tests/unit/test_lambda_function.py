@@ -29,7 +29,7 @@ ARCHIVES = {
         "tags",
         "task_definitions",
     },
-    "scan_gate": {"clients", "contract", "images", "pipeline_job", "scan_gate"},
+    "scan_gate": {"clients", "contract", "errors", "images", "pipeline_job", "scan_gate"},
     "recovery": {"clients", "recovery"},
 }
 every_function = pytest.mark.parametrize("entry", ARCHIVES)

@@ -9,6 +9,17 @@ NEW_RIGHTS_SECONDS = 180
 THROTTLES = ("Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown", "LimitExceededException")
 
 
+class BadArtifact(RuntimeError):
+    """The file of the build that names the image cannot be used."""
+
+
+def advice(error: Exception) -> str:
+    """What to do after a release that failed with this error."""
+    if isinstance(error, BadArtifact):
+        return "Correct what the build writes, and run a new build: a retry of the stage would get the same file."
+    return "Fix the cause, then retry the stage."
+
+
 def passes(error: Exception) -> bool:
     """Whether a call can be repeated because it was throttled, was interrupted, or met a fault in AWS."""
     if isinstance(error, ConnectionError | HTTPClientError):
@@ -31,3 +42,7 @@ def may_be_too_new(error: Exception) -> bool:
         return True
     # ECS reports this for a role that it cannot assume yet: hashicorp/terraform-provider-aws#38538.
     return code in ("InvalidParameterException", "ClientException") and "unable to assume" in message.lower()
+
+
+def sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".") + "."

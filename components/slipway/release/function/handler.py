@@ -28,11 +28,11 @@ from .contract import (
     sha256,
 )
 from .ecs import EcsDeployments
-from .errors import NEW_RIGHTS_SECONDS, may_be_too_new, passes
+from .errors import NEW_RIGHTS_SECONDS, advice, may_be_too_new, passes, sentence
 from .images import Images
 from .pipeline_job import Answer, ReleaseJob, Standing, standing, verify_with_codepipeline
 from .reconcile import Broken, Goal, Live, Names, Progress, Waiting
-from .release import POLL_SECONDS, Release, sentence
+from .release import POLL_SECONDS, Release
 from .stage_tests import StageTests
 from .state import StateTable
 from .tags import Tags
@@ -297,7 +297,7 @@ class Function:
                 raise  # Lambda retries the event
             # Without a response, the pipeline would wait until the action times out.
             traceback.print_exc()
-            answer.failed(f"the release stopped: {sentence(str(e))} Fix the cause, then retry the stage.")
+            answer.failed(f"the release stopped: {sentence(str(e))} {advice(e)}")
             if self.service.deployed:
                 with suppress(Exception):
                     self.settle()

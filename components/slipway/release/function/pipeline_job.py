@@ -16,6 +16,8 @@ from typing import Any
 import boto3
 
 from .contract import Claim, Image, UserParameters, decode
+from .errors import BadArtifact
+from .images import Images
 
 # CodePipeline's limits on the text of a job result.
 # https://docs.aws.amazon.com/codepipeline/latest/APIReference/API_FailureDetails.html
@@ -191,46 +193,51 @@ def seconds(at: Any) -> float:
 # Artifacts
 
 
-def image(job: ReleaseJob, container: str, repository_url: str) -> Image:
+def image(job: ReleaseJob, container: str, images: Images, repository_url: str) -> Image:
     """The image to release: the one that the build named for the container, or the one from an ECR source.
 
-    The file format is that of CodePipeline's own ECS actions.
+    As for CodePipeline's own ECS actions, imagedefinitions.json or imageDetail.json names it by digest or by tag. The
+    image that a tag points to now is released.
     https://docs.aws.amazon.com/codepipeline/latest/userguide/file-reference.html
     """
+    file, uri = image_uri(job, container)
+    name, _, digest = uri.partition("@")
+    path, colon, tag = name.rpartition(":")
+    # A colon before the last slash belongs to the host.
+    repository, tag = (path, tag) if colon and "/" not in tag else (name, "latest")
+    if repository != repository_url:
+        raise BadArtifact(f"this service takes images from {repository_url}, and {file} names {uri!r}")
+    if not digest:
+        digest = images.tagged([tag]).get(tag, "")
+        if not digest:
+            raise BadArtifact(f"{file} names {uri!r}, and the repository has no image with this tag")
+    try:
+        found = Image.parse(f"{repository}@{digest}")
+    except ValueError as e:
+        raise BadArtifact(f"{file} must name an image by digest or tag: {e}") from e
+    if job.parameters.digest not in (None, found.digest):
+        raise RuntimeError(f"the digest {job.parameters.digest} was approved, and {file} names {found.digest}")
+    return found
+
+
+def image_uri(job: ReleaseJob, container: str) -> tuple[str, str]:
+    """The name of the file that names the image of the container, and the image."""
     s3 = boto3.client("s3", **job.credentials)
     bucket, key = job.artifact
     body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    file = "imagedefinitions.json"
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as artifact:
-            if "imageDetail.json" in artifact.namelist():  # of an ECR source
-                images = {container: str(json.loads(artifact.read("imageDetail.json"))["ImageURI"])}
-            else:
-                images = {
-                    str(entry["name"]): str(entry["imageUri"])
-                    for entry in json.loads(artifact.read("imagedefinitions.json"))
-                }
+            # Of an ECR source, or of a build that writes it for CodeDeploy.
+            if file not in artifact.namelist() and "imageDetail.json" in artifact.namelist():
+                file = "imageDetail.json"
+                return file, str(json.loads(artifact.read(file))["ImageURI"])
+            found = {str(entry["name"]): str(entry["imageUri"]) for entry in json.loads(artifact.read(file))}
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as e:
-        raise RuntimeError(
-            f"the build's artifact holds no valid imagedefinitions.json ({e}); see what the build wrote, and run a new "
-            "build: a retry of this stage would get the same file"
-        ) from e
-    if container not in images:
-        raise RuntimeError(
-            f"imagedefinitions.json names the containers {sorted(images)}, and this service's is {container!r}"
-        )
-    try:
-        found = Image.parse(images[container])
-    except ValueError as e:
-        raise RuntimeError(f"imagedefinitions.json must name the image by digest: {e}") from e
-    if found.repository != repository_url:
-        raise RuntimeError(
-            f"this service takes images from {repository_url}, and imagedefinitions.json names {str(found)!r}"
-        )
-    if job.parameters.digest not in (None, found.digest):
-        raise RuntimeError(
-            f"the digest {job.parameters.digest} was approved, and imagedefinitions.json names {found.digest}"
-        )
-    return found
+        raise BadArtifact(f"the build's artifact holds no valid {file} ({e})") from e
+    if container not in found:
+        raise BadArtifact(f"{file} names the containers {sorted(found)}, and this service's is {container!r}")
+    return file, found[container]
 
 
 def put(job: ReleaseJob, body: bytes) -> None:

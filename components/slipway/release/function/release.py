@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from . import pipeline_job
 from .contract import Claim, Exported, Image, Phase, State, Verified
-from .errors import NEW_RIGHTS_SECONDS, may_be_too_new, passes
+from .errors import NEW_RIGHTS_SECONDS, advice, may_be_too_new, passes, sentence
 from .pipeline_job import Answer, ReleaseJob, Standing, standing, started_by
 from .reconcile import Broken, Goal, Live, Progress
 from .stage_tests import Outcome
@@ -89,7 +89,9 @@ class Release:
     def requested_image(self) -> tuple[Image, str]:
         """The image that the action names, which must exist, and what it was built from."""
         names = self.function.names
-        image = pipeline_job.image(self.job, names.container, self.function.environment.repository_url)
+        image = pipeline_job.image(
+            self.job, names.container, self.function.images, self.function.environment.repository_url
+        )
         self.function.images.require(image.digest)
         return image, self.function.images.revision(image.digest, self.job.parameters.commit)
 
@@ -192,7 +194,7 @@ class Release:
                     print("the job is over")
                 return None
             traceback.print_exc()
-            self._leave(f"the release could not begin: {sentence(str(e))} Fix the cause, then retry the stage.")
+            self._leave(f"the release could not begin: {sentence(str(e))} {advice(e)}")
             return None
         if state is None:
             self._leave(self._replaced(self.table.read()))
@@ -233,7 +235,7 @@ class Release:
             if passes(e) or (recent and may_be_too_new(e)):
                 return self._late(claim, state, f"waiting for AWS: {e}")
             traceback.print_exc()
-            return Look(Seen.ERROR, f"the release stopped: {sentence(str(e))} Fix the cause, then retry the stage.")
+            return Look(Seen.ERROR, f"the release stopped: {sentence(str(e))} {advice(e)}")
 
     def _deployed(self, progress: Progress, claim: Claim, state: State) -> Look:
         if isinstance(progress, Live):
@@ -370,7 +372,3 @@ class Release:
         newer = state.claim
         by = f"the execution {newer.execution}, which began later, releases {newer.image}" if newer else "nothing is"
         return f"This release was replaced: {by}. Nothing is rolled back."
-
-
-def sentence(text: str) -> str:
-    return text[:1].upper() + text[1:].rstrip(".") + "."

@@ -19,7 +19,8 @@ from typing import Any
 from . import pipeline_job
 from .clients import client
 from .contract import Exported
-from .images import INDEXES
+from .errors import BadArtifact, advice, sentence
+from .images import INDEXES, Images
 from .pipeline_job import Answer, verify_with_codepipeline
 
 POLL_SECONDS = 5
@@ -83,6 +84,7 @@ class ScanGate:
         self.repository = self.repository_url.partition("/")[2]
         self.policy = policy
         self.ecr, self.codepipeline = client("ecr"), client("codepipeline")
+        self.images = Images(self.ecr, self.repository)
 
     def look(self, job: dict[str, Any], name: str) -> None:
         """One run: watch the scan until it is complete, or let the next run continue."""
@@ -90,12 +92,13 @@ class ScanGate:
         # An unconfirmed event raises an error. Lambda retries a genuine one, when the history shows its action.
         confirmed = verify_with_codepipeline(self.codepipeline, job, name)
         try:
-            image = pipeline_job.image(confirmed, self.container, self.repository_url)
+            image = pipeline_job.image(confirmed, self.container, self.images, self.repository_url)
             self._wait(image.digest, confirmed.began, answer)
         except Exception as e:
             # On any error: without a response, the pipeline would wait until the action times out.
             traceback.print_exc()
-            answer.failed(f"scan gate: {e}")
+            why = f"{sentence(str(e))} {advice(e)}" if isinstance(e, BadArtifact) else str(e)
+            answer.failed(f"scan gate: {why}")
 
     def _wait(self, digest: str, began: float, answer: Answer) -> None:
         until = time.time() + RUN_SECONDS
