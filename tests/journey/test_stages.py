@@ -279,7 +279,9 @@ def test_notifications_are_sent_for_a_failure_and_the_recovery_and_nothing_else(
     dev.commit("Does not start")
     failed = dev.push()
     assert failed.status == "Failed"
-    assert notified() == 1
+    assert [message["subject"] for message in dev.account.codepipeline.published] == [
+        "The pipeline storefront-dev failed"
+    ]
     dev.account.ecs.fault = lambda definition: None
     recovered = dev.release("Starts again")
     assert notified() == 2
@@ -296,3 +298,18 @@ def test_notifications_are_sent_for_a_failure_and_the_recovery_and_nothing_else(
     }
     dev.release("And goes on")
     assert notified() == 2
+
+
+def test_a_notification_is_sent_while_an_approval_is_waited_for(stack: Make) -> None:
+    stages = [{"name": "staging"}, {"name": "production", "approval": {}}]
+    made = stack(config={"slipway:stages": stages, "slipway:notifications": {"emails": ["ops@example.com"]}})
+    seen: list[str] = []
+
+    def approve(execution: Any, action: Any) -> bool:
+        seen.extend(message["subject"] for message in made.account.codepipeline.published)
+        return True
+
+    made.account.codepipeline.approve = approve
+    assert failures(made.at("staging").push()) == []
+    assert seen == ["The pipeline storefront-dev waits for an approval in the stage production"]
+    assert len(made.account.codepipeline.published) == 1

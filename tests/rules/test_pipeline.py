@@ -24,7 +24,6 @@ from standin.world import World
 from .accounts import ROLE, STARTER, Account, action
 
 RULE, TARGET = "aws:cloudwatch/eventRule:EventRule", "aws:cloudwatch/eventTarget:EventTarget"
-NOTICES, POLICY = "aws:codestarnotifications/notificationRule:NotificationRule", "aws:sns/topicPolicy:TopicPolicy"
 BUILDER = "arn:aws:iam::123456789012:role/builder"
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:topic"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -944,52 +943,6 @@ def test_a_function_receives_events_of_executions_if_events_may_invoke_it(accoun
     account.pipelines.approve = lambda execution, action: True
     account.pipelines.retry(execution, "Stage0")
     assert heard(account) == {"STARTED", "FAILED", "RESUMED", "SUCCEEDED"}
-
-
-def notices(account: Account, **policy: Any) -> None:
-    needed = ["codepipeline-pipeline-pipeline-execution-failed", "codepipeline-pipeline-manual-approval-needed"]
-    targets = [{"address": TOPIC, "type": "SNS"}]
-    account.put(NOTICES, "notices", resource="arn:pipeline", eventTypeIds=needed, targets=targets)
-    service = {"Service": "codestar-notifications.amazonaws.com"}
-    statement = {"Effect": "Allow", "Principal": service, "Action": "sns:Publish", "Resource": TOPIC, **policy}
-    account.put(POLICY, "policy", arn=TOPIC, policy=json.dumps({"Statement": [statement]}))
-
-
-def test_a_notification_rule_publishes_the_events_that_it_includes(account: Account) -> None:
-    account.pipelines.approve = lambda execution, action: execution.number == 0
-    account.pipeline([action("Approve")])
-    notices(account)
-    executions = [account.run(), account.run()]
-    sent = [(notice["topic"], notice["message"]["detail"]) for notice in account.pipelines.published]
-    assert [(topic, detail["execution-id"], detail["state"]) for topic, detail in sent] == [
-        (TOPIC, executions[0].id, "STARTED"),
-        (TOPIC, executions[1].id, "STARTED"),
-        (TOPIC, executions[1].id, "FAILED"),
-    ]
-    assert sent[0][1]["actionName"] == "Approve"
-
-
-@pytest.mark.parametrize(
-    "policy", [{"Principal": {"Service": "events.amazonaws.com"}}, {"Action": "sns:Subscribe"}, {"Effect": "Deny"}]
-)
-def test_a_topic_whose_policy_does_not_allow_the_service_receives_nothing(
-    account: Account, policy: dict[str, Any]
-) -> None:
-    account.pipeline([action("Approve")])
-    notices(account, **policy)
-    account.run()
-    assert account.pipelines.published == []
-
-
-def test_a_notification_rule_that_is_off_or_of_another_pipeline_publishes_nothing(account: Account) -> None:
-    account.pipeline([action("Approve")])
-    notices(account)
-    rule = account.world.aws.resources["notices"].inputs
-    rule["status"] = "DISABLED"
-    account.run()
-    rule |= {"status": "ENABLED", "resource": "arn:other"}
-    account.run()
-    assert account.pipelines.published == []
 
 
 def test_a_topic_receives_what_a_function_publishes(account: Account) -> None:

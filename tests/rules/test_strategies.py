@@ -619,15 +619,6 @@ def test_a_role_exists_from_when_pulumi_creates_it(aws: Account) -> None:
     assert roles.made(INFRASTRUCTURE) == -math.inf
 
 
-def test_a_notification_rule_waits_for_its_service_linked_role(aws: Account) -> None:
-    rules = live.NotificationRule(aws.clock)
-    rules.linked_role_from = aws.clock.now() + 900
-    with pytest.raises(RuntimeError, match="^creating CodeStar Notification Rule: ConfigurationException: "):
-        rules.create("rule", {})
-    aws.clock.sleep(900)
-    assert rules.create("rule", {}) == ("", {})
-
-
 # Alarms
 
 

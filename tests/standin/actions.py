@@ -251,8 +251,6 @@ class Actions:
             message = {"region": REGION, "consoleLink": link, "approval": approval}
             publish = {"TopicArn": configuration["NotificationArn"], "Message": json.dumps(message)}
             self._events.note(role, "sns", "Publish", publish)
-        needed = "codepipeline-pipeline-manual-approval-needed"
-        self._events.notify(self._pipeline(pipeline), needed, self._detail(execution, "STARTED") | approval)
         answer = self.approve(execution, action)
         if answer is None:
             self._clock.sleep(max(expires - self._clock.now(), 0))

@@ -1,7 +1,7 @@
-"""Delivery of events: EventBridge, SNS, and the notification rules of the developer tools, as deployed.
+"""Delivery of events: EventBridge and SNS, as deployed.
 
-A rule names the AWS page it is based on (EB: eventbridge/latest/userguide, DT: dtconsole/latest/userguide, CP:
-codepipeline/latest/userguide); UNCONFIRMED marks what no page documents.
+A rule names the AWS page it is based on (EB: eventbridge/latest/userguide, CP: codepipeline/latest/userguide);
+UNCONFIRMED marks what no page documents.
 """
 
 import json
@@ -20,9 +20,6 @@ from standin.provider import Aws, Live, Props, Resource
 RULE = "aws:cloudwatch/eventRule:EventRule"
 TARGET = "aws:cloudwatch/eventTarget:EventTarget"
 PERMISSION = "aws:lambda/permission:Permission"
-NOTIFICATIONS = "aws:codestarnotifications/notificationRule:NotificationRule"
-POLICY = "aws:sns/topicPolicy:TopicPolicy"
-NOTIFIER = "codestar-notifications.amazonaws.com"
 
 
 class Events:
@@ -149,34 +146,6 @@ class Events:
                     break
                 self._clock.sleep(wait)
         return log
-
-    def notify(self, pipeline: Resource, event: str, detail: Params) -> None:
-        """Sends `event` to the topics of the notification rules that include it.
-
-        DT concepts, set-up-sns: a topic whose policy does not let the service publish gets nothing, and no error is
-        reported. UNCONFIRMED: what the message contains besides the detail of the EventBridge event.
-        """
-        for rule in self.all(NOTIFICATIONS):
-            given = rule.inputs
-            named = event in given["eventTypeIds"] and given["resource"] == pipeline.outputs["arn"]
-            if not named or given.get("status", "ENABLED") != "ENABLED":
-                continue
-            message: Params = {"account": ACCOUNT, "region": REGION, "source": "aws.codepipeline", "time": self.time()}
-            message |= {"notificationRuleArn": rule.outputs["arn"], "resources": [pipeline.outputs["arn"]]}
-            for target in given["targets"]:
-                if self._may_publish(NOTIFIER, target["address"]):
-                    text = json.dumps(message | {"detail": detail})
-                    self.note(NOTIFIER, "sns", "Publish", {"TopicArn": target["address"], "Message": text})
-
-    def _may_publish(self, service: str, topic: str) -> bool:
-        for policy in (p for p in self.all(POLICY) if p.inputs["arn"] == topic):
-            for statement in json.loads(policy.inputs["policy"])["Statement"]:
-                principals = statement["Principal"]
-                services = _several(principals.get("Service", [])) if isinstance(principals, dict) else []
-                actions = {action.lower() for action in _several(statement["Action"])}
-                if statement["Effect"] == "Allow" and service in services and actions & {"sns:publish", "sns:*"}:
-                    return True
-        return False
 
     def time(self) -> str:
         return stamp(self._clock.now(), "%Y-%m-%dT%H:%M:%SZ")

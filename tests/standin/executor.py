@@ -213,10 +213,8 @@ class CodePipeline(Actions):
         return execution
 
     def _tell(self, execution: Execution, state: str) -> None:
-        """CP detect-state-changes-cloudwatch-events; DT concepts for the names of notifications."""
-        pipeline, detail = self._pipeline(execution.pipeline), self._detail(execution, state)
-        self._post(execution, "Pipeline", detail)
-        self._events.notify(pipeline, f"codepipeline-pipeline-pipeline-execution-{state.lower()}", detail)
+        """CP detect-state-changes-cloudwatch-events."""
+        self._post(execution, "Pipeline", self._detail(execution, state))
 
     def _tell_stage(self, execution: Execution, stage: str, state: str) -> None:
         self._post(execution, "Stage", self._detail(execution, state) | {"stage": stage})

@@ -142,22 +142,6 @@ class Role(Live):
         return self._made.get(arn.rpartition("/")[2], -math.inf)
 
 
-class NotificationRule(Live):
-    """Needs the service-linked role of AWS CodeStar Notifications, which the account's first rule creates; until it is
-    usable, which may take 15 minutes, rules are refused: aws/aws-cdk 34406."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.linked_role_from = -math.inf
-
-    def create(self, name: str, inputs: Props) -> tuple[str, Props]:
-        if self._clock.now() < self.linked_role_from:
-            # UNCONFIRMED: the message after the code.
-            message = "AWS CodeStar Notifications could not create the AWS CloudWatch Events managed rule in your AWS"
-            raise RuntimeError(f"creating CodeStar Notification Rule: ConfigurationException: {message} account.")
-        return "", {}
-
-
 class Connection(Live):
     """PENDING until somebody completes its handshake in the console, unless it existed before."""
 

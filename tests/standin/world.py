@@ -24,7 +24,7 @@ from standin.dynamodb import DynamoDb
 from standin.ecr import Ecr
 from standin.ecs import Autoscaling, Ecs
 from standin.elb import Elb
-from standin.events import NOTIFICATIONS, Events, Topic
+from standin.events import Events, Topic
 from standin.executor import CodePipeline
 from standin.functions import Functions
 from standin.lambdas import Lambdas
@@ -47,7 +47,7 @@ class World:
         self.api = Api(self.clock)
         self.ecr = Ecr(registry, self.clock)
         self.elb = Elb(self.clock, self.api.calls)
-        self.roles, self.notification_rules = live.Role(self.clock), live.NotificationRule(self.clock)
+        self.roles = live.Role(self.clock)
         self.ecs = Ecs(self.clock, self.ecr.image_exists, self.elb, self._alarm_minutes, self.roles.made)
         self.autoscaling = Autoscaling(self.ecs)
         self.dynamodb = DynamoDb(self.clock)
@@ -87,7 +87,6 @@ class World:
             "aws:ecs/taskDefinition:TaskDefinition": live.TaskDefinition(self.ecs),
             "aws:ecs/service:Service": live.Service(self.ecs),
             "aws:iam/role:Role": self.roles,
-            NOTIFICATIONS: self.notification_rules,
             "aws:codeconnections/connection:Connection": self.connections,
             WEBHOOK: Webhook(self.aws, self.connections),
             "aws:lb/loadBalancer:LoadBalancer": live.LoadBalancer(self.api),

@@ -22,7 +22,6 @@ NAMES = {
     "aws:codedeploy/application:Application": r"[A-Za-z0-9+=,.@_-]{1,100}",
     "aws:codedeploy/deploymentGroup:DeploymentGroup": r"[A-Za-z0-9+=,.@_-]{1,100}",
     "aws:codepipeline/pipeline:Pipeline": r"[A-Za-z0-9.@\-_]{1,100}",
-    "aws:codestarnotifications/notificationRule:NotificationRule": r"[A-Za-z0-9\-_ ]{1,64}",
     "aws:dynamodb/table:Table": r"[a-zA-Z0-9_.-]{3,255}",
     "aws:ec2/securityGroup:SecurityGroup": r"[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{1,255}",
     "aws:ecr/repository:Repository": r"[a-z0-9][a-z0-9._/-]{0,254}[a-z0-9]",

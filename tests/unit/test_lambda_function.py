@@ -30,7 +30,7 @@ ARCHIVES = {
         "task_definitions",
     },
     "scan_gate": {"clients", "contract", "errors", "images", "pipeline_job", "scan_gate"},
-    "recovery": {"clients", "recovery"},
+    "notify": {"clients", "notify"},
 }
 every_function = pytest.mark.parametrize("entry", ARCHIVES)
 
@@ -70,8 +70,8 @@ def test_an_archive_runs_without_pulumi_and_contains_only_modules_that_are_impor
 
 
 def test_further_files_are_in_the_archive_too() -> None:
-    assets = code("recovery", {"policy.json": "{}"}).assets
-    assert assets.keys() == {f"release/{name}" for name in ("__init__.py", "clients.py", "recovery.py", "policy.json")}
+    assets = code("notify", {"policy.json": "{}"}).assets
+    assert assets.keys() == {f"release/{name}" for name in ("__init__.py", "clients.py", "notify.py", "policy.json")}
     policy = assets["release/policy.json"]
     assert isinstance(policy, pulumi.StringAsset)
     assert policy.text == "{}"

@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 import pytest
 from slipway import Notifications, Slack, Teams
-from slipway.release.function import recovery
+from slipway.release.function import notify
 from unit.examples import PIPELINE, UUID, notifier
 from unit.harness import Resource, deploy, granted, named, of_type, only, rights, trusted
 
@@ -16,7 +16,8 @@ PLACE = "eu-west-1:123456789012"
 TOPIC = f"arn:aws:sns:{PLACE}:shop-news"
 SLACK = Slack(team_id="T0", channel_id="C0")
 TEAMS = Teams(tenant_id=UUID, team_id=UUID, channel_id="19%3ab6ef%40thread.tacv2")
-RECOVERY = "shop-news-again"
+SENDER = "shop-news-again"
+APPROVAL = "shop-news-approval"
 
 
 def deployed(**args: Any) -> list[Resource]:
@@ -38,42 +39,18 @@ def refusal(settings: Any, **args: Any) -> str:
     return str(error.value)
 
 
-# Notifications that AWS itself sends.
+# The topic.
 
 
-def test_the_topic_is_not_encrypted_with_a_key_that_the_notification_service_cannot_use() -> None:
-    assert named(deployed(), "shop-news", "Topic").inputs == {}
+def test_only_the_account_may_publish_to_the_topic() -> None:
+    resources = deployed()
+    assert named(resources, "shop-news", "Topic").inputs == {}
+    assert of_type(resources, "aws:sns/topicPolicy:TopicPolicy") == []
 
 
-def test_only_the_notification_service_may_publish_to_the_topic() -> None:
-    policy = named(deployed(), "shop-news-policy", "TopicPolicy")
-    assert policy.inputs["arn"] == TOPIC
-    assert policy.json("policy") == {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Service": "codestar-notifications.amazonaws.com"},
-                "Action": "sns:Publish",
-                "Resource": TOPIC,
-            }
-        ],
-    }
-
-
-def test_notifications_are_sent_for_failures_and_approvals_only() -> None:
-    rule = only(deployed(), "aws:codestarnotifications/notificationRule:NotificationRule")
-    assert rule.inputs == {
-        "resource": PIPELINE,
-        "eventTypeIds": [
-            "codepipeline-pipeline-pipeline-execution-failed",
-            "codepipeline-pipeline-manual-approval-needed",
-        ],
-        "detailType": "BASIC",
-        "targets": [{"address": TOPIC, "type": "SNS"}],
-    }
-    # Without the policy, the first notification would be lost.
-    assert rule.depends_on == {"shop-news", "shop-news-policy"}
+def test_no_resource_needs_a_service_linked_role_that_a_new_account_does_not_have() -> None:
+    # https://github.com/aws/aws-cdk/issues/34406
+    assert [r.name for r in telling(emails=["ops@example.com"], slack=SLACK) if "codestarnotifications" in r.type] == []
 
 
 def test_the_topic_of_a_notifier_is_an_output() -> None:
@@ -134,7 +111,7 @@ def test_a_channel_shows_notifications_and_its_members_can_do_nothing_else(
     ]
     # The role has no policies at all.
     policies = of_type(resources, "aws:iam/rolePolicy:RolePolicy")
-    assert [policy.name for policy in policies] == [f"{RECOVERY}-policy"]
+    assert [policy.name for policy in policies] == [f"{SENDER}-policy"]
     assert of_type(resources, "aws:iam/rolePolicyAttachment:RolePolicyAttachment") == []
     assert of_type(resources, "aws:sns/topicSubscription:TopicSubscription") == []
 
@@ -142,49 +119,49 @@ def test_a_channel_shows_notifications_and_its_members_can_do_nothing_else(
 def test_without_a_channel_there_are_no_resources_for_one() -> None:
     resources = telling(emails=["ops@example.com"])
     assert chats(resources) == {}
-    assert [role.name for role in of_type(resources, "aws:iam/role:Role")] == [f"{RECOVERY}-role"]
+    assert [role.name for role in of_type(resources, "aws:iam/role:Role")] == [f"{SENDER}-role"]
 
 
 def test_notifications_need_a_recipient() -> None:
     assert refusal(Notifications) == "emails, slack or teams must be given, got none"
 
 
-# The function that reports recoveries.
+# The function that publishes.
 
 
 def test_the_function_publishes_to_the_topic() -> None:
     resources = deployed(log_retention_days=7)
     function = only(resources, FUNCTION)
     assert {key: value for key, value in function.inputs.items() if key != "code"} == {
-        "name": RECOVERY,
-        "description": "Tells of the first success of a pipeline after a failure",
+        "name": SENDER,
+        "description": "Notifies of failures, approvals and the first success after a failure of a pipeline",
         "runtime": "python3.13",
         "architectures": ["arm64"],
-        "handler": "release.recovery.handler",
-        "role": f"arn:aws:iam::123456789012:role/{RECOVERY}-role",
+        "handler": "release.notify.handler",
+        "role": f"arn:aws:iam::123456789012:role/{SENDER}-role",
         "timeout": 900,
         "memorySize": 256,
         "environment": {"variables": {"TOPIC": TOPIC}},
-        "loggingConfig": {"logFormat": "Text", "logGroup": f"/aws/lambda/{RECOVERY}"},
+        "loggingConfig": {"logFormat": "Text", "logGroup": f"/aws/lambda/{SENDER}"},
     }
     assert only(resources, "aws:cloudwatch/logGroup:LogGroup").inputs == {
-        "name": f"/aws/lambda/{RECOVERY}",
+        "name": f"/aws/lambda/{SENDER}",
         "retentionInDays": 7,
     }
 
 
 def test_the_function_may_read_its_pipeline_and_publish_to_its_topic_and_nothing_else() -> None:
     resources = deployed()
-    assert trusted(resources, f"{RECOVERY}-role") == [
+    assert trusted(resources, f"{SENDER}-role") == [
         {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
     ]
-    assert named(resources, f"{RECOVERY}-policy").inputs["role"] == f"{RECOVERY}-role"
-    assert rights(resources, f"{RECOVERY}-policy") == granted(
+    assert named(resources, f"{SENDER}-policy").inputs["role"] == f"{SENDER}-role"
+    assert rights(resources, f"{SENDER}-policy") == granted(
         [
             {
                 "Effect": "Allow",
                 "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-                "Resource": f"arn:aws:logs:{PLACE}:log-group:/aws/lambda/{RECOVERY}:*",
+                "Resource": f"arn:aws:logs:{PLACE}:log-group:/aws/lambda/{SENDER}:*",
             },
             {"Effect": "Allow", "Action": ["codepipeline:ListPipelineExecutions"], "Resource": PIPELINE},
             {"Effect": "Allow", "Action": ["sns:Publish"], "Resource": TOPIC},
@@ -192,28 +169,48 @@ def test_the_function_may_read_its_pipeline_and_publish_to_its_topic_and_nothing
     )
 
 
-def test_each_success_of_the_pipeline_starts_the_function() -> None:
+EXECUTIONS = {
+    "source": ["aws.codepipeline"],
+    "detail-type": ["CodePipeline Pipeline Execution State Change"],
+    "detail": {"pipeline": ["given"], "state": ["SUCCEEDED", "FAILED"]},
+}
+APPROVALS = {
+    "source": ["aws.codepipeline"],
+    "detail-type": ["CodePipeline Action Execution State Change"],
+    "detail": {"pipeline": ["given"], "type": {"category": ["Approval"]}, "state": ["STARTED"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "description", "pattern"),
+    [
+        (SENDER, "The pipeline succeeded or failed", EXECUTIONS),
+        (APPROVAL, "The pipeline waits for an approval", APPROVALS),
+    ],
+)
+def test_the_function_runs_on_each_end_and_each_approval_of_the_pipeline(
+    name: str, description: str, pattern: Any
+) -> None:
     resources = deployed()
-    rule = named(resources, RECOVERY, "EventRule")
+    rule = named(resources, name, "EventRule")
     assert rule.inputs.keys() == {"description", "eventPattern"}
-    assert rule.inputs["description"] == "The pipeline succeeded"
-    assert rule.json("eventPattern") == {
-        "source": ["aws.codepipeline"],
-        "detail-type": ["CodePipeline Pipeline Execution State Change"],
-        "detail": {"pipeline": ["given"], "state": ["SUCCEEDED"]},
-    }
-    target = named(resources, f"{RECOVERY}-target")
-    assert target.inputs == {"rule": RECOVERY, "arn": f"arn:aws:lambda:{PLACE}:function:{RECOVERY}"}
+    assert (rule.inputs["description"], rule.json("eventPattern")) == (description, pattern)
+    target = named(resources, f"{name}-target")
+    assert target.inputs == {"rule": name, "arn": f"arn:aws:lambda:{PLACE}:function:{SENDER}"}
     # An event before the permission would be lost.
-    assert f"{RECOVERY}-permission" in target.depends_on
+    assert f"{name}-permission" in target.depends_on
 
 
-def test_only_that_rule_may_invoke_the_function() -> None:
-    assert named(deployed(), f"{RECOVERY}-permission").inputs == {
-        "action": "lambda:InvokeFunction",
-        "function": RECOVERY,
-        "principal": "events.amazonaws.com",
-        "sourceArn": f"arn:aws:events:{PLACE}:rule/{RECOVERY}",
+def test_only_those_rules_may_invoke_the_function() -> None:
+    permissions = of_type(deployed(), "aws:lambda/permission:Permission")
+    assert {permission.name: permission.inputs for permission in permissions} == {
+        f"{name}-permission": {
+            "action": "lambda:InvokeFunction",
+            "function": SENDER,
+            "principal": "events.amazonaws.com",
+            "sourceArn": f"arn:aws:events:{PLACE}:rule/{name}",
+        }
+        for name in (SENDER, APPROVAL)
     }
 
 
@@ -242,7 +239,7 @@ class CodePipeline:
 
 
 def recovered(*pages: list[tuple[str, str]]) -> bool:
-    return recovery.recovered(CodePipeline(list(pages)), "shop", "now")
+    return notify.recovered(CodePipeline(list(pages)), "shop", "now")
 
 
 def test_the_first_success_after_a_failure_is_a_recovery() -> None:
@@ -279,10 +276,10 @@ def test_an_execution_that_the_history_does_not_show_is_not_a_recovery() -> None
 
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
-    """What the function publishes when an execution succeeds."""
+    """What the function publishes when an execution succeeds, or when the `detail` of an event says otherwise."""
 
     def publish(
-        status_before: str, region: str = "eu-west-1", partition: str = "aws", **detail: float
+        status_before: str, region: str = "eu-west-1", partition: str = "aws", **detail: Any
     ) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = []
         clients = {
@@ -296,7 +293,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, A
             "resources": [f"arn:{partition}:codepipeline:{region}:123456789012:shop"],
             "detail": {"pipeline": "shop", "execution-id": "now", "state": "SUCCEEDED", **detail},
         }
-        recovery.handler(event, None)
+        notify.handler(event, None)
         return messages
 
     return publish
@@ -328,9 +325,32 @@ def test_a_retried_execution_that_succeeds_is_a_recovery(published: Any) -> None
     assert published("Succeeded", **{"pipeline-execution-attempt": 1.0}) == []
 
 
-def test_the_link_is_to_the_console_of_the_partition(published: Any) -> None:
-    [message] = published("Failed", "cn-north-1", "aws-cn")
+@pytest.mark.parametrize("before", ["Succeeded", "Failed"])
+def test_each_failure_is_published(published: Any, before: str) -> None:
+    [message] = published(before, state="FAILED", **{"pipeline-execution-attempt": 2.0})
+    assert message["Subject"] == "The pipeline shop failed"
+    assert json.loads(message["Message"])["email"].startswith("The pipeline shop failed: https://eu-west-1.console.")
+
+
+def test_an_approval_is_published_with_its_stage_in_a_subject_that_sns_accepts(published: Any) -> None:
+    kind = {"owner": "AWS", "provider": "Manual", "category": "Approval", "version": "1"}
+    [message] = published("Succeeded", state="STARTED", stage="prod" * 25, action="Approve", type=kind)
+    title = f"The pipeline shop waits for an approval in the stage {'prod' * 25}"
+    assert message["Subject"] == title[:100]
+    args = json.loads(message["Message"])
+    assert args["email"].startswith(f"{title}: https://")
+    assert json.loads(args["default"])["content"]["title"] == title
+
+
+@pytest.mark.parametrize(
+    ("region", "partition", "host"),
+    [
+        ("cn-north-1", "aws-cn", "cn-north-1.console.amazonaws.cn"),
+        ("us-gov-west-1", "aws-us-gov", "us-gov-west-1.console.amazonaws-us-gov.com"),
+    ],
+)
+def test_the_link_is_to_the_console_of_the_partition(published: Any, region: str, partition: str, host: str) -> None:
+    [message] = published("Failed", region, partition)
     assert json.loads(message["Message"])["email"] == (
-        "The pipeline shop works again: "
-        "https://cn-north-1.console.amazonaws.cn/codesuite/codepipeline/pipelines/shop/executions/now/timeline"
+        f"The pipeline shop works again: https://{host}/codesuite/codepipeline/pipelines/shop/executions/now/timeline"
     )

@@ -14,7 +14,7 @@ from slipway._constraints import arn, check, items, match
 from slipway._outputs import concat
 from slipway._rules import check_args, check_name
 from slipway.codebuild import LogDays
-from slipway.iam import Scope, allow, document
+from slipway.iam import Scope, allow
 from slipway.release.lambda_function import function, invoke_on_event
 
 # Subscriptions are named after their address, so it must be known at preview.
@@ -60,10 +60,6 @@ CHAT_REGION = "us-east-2"
 """Channels are configured in one of the few Regions that offer the service, for topics in any Region.
 
 https://docs.aws.amazon.com/general/latest/gr/chatbot.html"""
-EVENTS = ("codepipeline-pipeline-pipeline-execution-failed", "codepipeline-pipeline-manual-approval-needed")
-"""Events for which AWS sends notifications itself.
-
-https://docs.aws.amazon.com/dtconsole/latest/userguide/concepts.html"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,10 +137,10 @@ class NotifierArgs:
 
 
 class Notifier(pulumi.ComponentResource):
-    """An SNS topic with its subscribers, a notification rule for failures and approvals, and a function that reports
-    the first success after a failure, for which AWS has no event.
+    """An SNS topic with its subscribers, and a function that publishes to it when EventBridge reports a failure, an
+    approval that is waited for, or the first success after a failure.
 
-    https://docs.aws.amazon.com/dtconsole/latest/userguide/notification-rule-create.html
+    https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-cloudwatch-events.html
     """
 
     topic_arn: pulumi.Output[str]
@@ -156,38 +152,15 @@ class Notifier(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         scope = Scope.of(self)
 
-        # Not encrypted by SNS: the notification service cannot use the AWS managed key, and a message contains only the
-        # name of a pipeline and its result.
+        # Not encrypted by SNS: a message contains only the name of a pipeline and what happened. Without a policy of
+        # its own, only this account may publish.
         topic = aws.sns.Topic(name, opts=child)
-        policy = aws.sns.TopicPolicy(f"{name}-policy", arn=topic.arn, policy=document(may_publish(topic)), opts=child)
         subscribe(name, args.notifications.emails, topic, child)
         chat(name, args.notifications, topic, scope, child)
-        aws.codestarnotifications.NotificationRule(
-            f"{name}-rule",
-            resource=args.pipeline_arn,
-            event_type_ids=list(EVENTS),
-            detail_type="BASIC",
-            targets=[aws.codestarnotifications.NotificationRuleTargetArgs(address=topic.arn, type="SNS")],
-            # Without this policy, nothing is delivered.
-            opts=child.merge(pulumi.ResourceOptions(depends_on=[policy])),
-        )
-        notify_of_recovery(f"{name}-again", args, topic, scope, child)
+        publish_events(name, args, topic, child)
 
         self.topic_arn = topic.arn
         self.register_outputs({"topic_arn": self.topic_arn})
-
-
-def may_publish(topic: aws.sns.Topic) -> dict[str, object]:
-    """The statement from AWS's guide, which has no condition.
-
-    https://docs.aws.amazon.com/dtconsole/latest/userguide/set-up-sns.html
-    """
-    return {
-        "Effect": "Allow",
-        "Principal": {"Service": "codestar-notifications.amazonaws.com"},
-        "Action": "sns:Publish",
-        "Resource": topic.arn,
-    }
 
 
 def subscribe(name: str, emails: Sequence[str], topic: aws.sns.Topic, child: pulumi.ResourceOptions) -> None:
@@ -234,17 +207,17 @@ def chat(name: str, settings: Notifications, topic: aws.sns.Topic, scope: Scope,
         )
 
 
-def notify_of_recovery(
-    name: str, args: NotifierArgs, topic: aws.sns.Topic, scope: Scope, child: pulumi.ResourceOptions
-) -> None:
-    """A function that runs on each success, and sends a message only if the previous execution failed.
+def publish_events(name: str, args: NotifierArgs, topic: aws.sns.Topic, child: pulumi.ResourceOptions) -> None:
+    """A function that publishes, and the rules that invoke it.
 
     https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-cloudwatch-events.html
     """
+    # The name that it had when it reported recoveries only: a new name would replace the function and lose its log.
+    function_name = f"{name}-again"
     made = function(
-        name,
-        "Tells of the first success of a pipeline after a failure",
-        "recovery",
+        function_name,
+        "Notifies of failures, approvals and the first success after a failure of a pipeline",
+        "notify",
         [
             allow("codepipeline:ListPipelineExecutions", on=args.pipeline_arn),
             allow("sns:Publish", on=topic.arn),
@@ -254,12 +227,24 @@ def notify_of_recovery(
         child,
     )
     invoke_on_event(
-        name,
-        "The pipeline succeeded",
+        function_name,
+        "The pipeline succeeded or failed",
         {
             "source": ["aws.codepipeline"],
             "detail-type": ["CodePipeline Pipeline Execution State Change"],
-            "detail": {"pipeline": [args.pipeline_name], "state": ["SUCCEEDED"]},
+            "detail": {"pipeline": [args.pipeline_name], "state": ["SUCCEEDED", "FAILED"]},
+        },
+        made.function.name,
+        made.function.arn,
+        child,
+    )
+    invoke_on_event(
+        f"{name}-approval",
+        "The pipeline waits for an approval",
+        {
+            "source": ["aws.codepipeline"],
+            "detail-type": ["CodePipeline Action Execution State Change"],
+            "detail": {"pipeline": [args.pipeline_name], "type": {"category": ["Approval"]}, "state": ["STARTED"]},
         },
         made.function.name,
         made.function.arn,
