@@ -9,7 +9,7 @@ import json
 import subprocess
 import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import boto3
 
 from standin.api import ACCOUNT, REGION, Api, AwsError, Params
 from standin.clock import Clock
-from standin.codebuild import CodeBuild
+from standin.codebuild import Clone, CodeBuild
 from standin.events import Events, stamp
 from standin.lambdas import Lambdas
 from standin.provider import Aws, Resource
@@ -117,6 +117,8 @@ class Actions:
         self.events: list[Params] = []
         """The events that functions received, the newest last."""
         self._jobs: dict[str, Job] = {}
+        self._clones: dict[bytes, tuple[str, Clone]] = {}
+        """By what the artifact of a full clone contains: the call that CodeBuild makes, and the clone."""
 
     def _pipeline(self, name: str) -> Resource:
         found = [r for r in self._events.all(PIPELINE) if r.inputs["name"] == name]
@@ -133,10 +135,14 @@ class Actions:
         # "The artifact's key begins with a shortened name of the pipeline."
         return f"{execution.pipeline[:20]}/{name[:10]}/{uuid.uuid4().hex[:7]}"
 
-    def _put(self, execution: Execution, action: Action, role: str, bucket: str, body: bytes) -> None:
+    def _put(
+        self, execution: Execution, action: Action, role: str, bucket: str, body: bytes | Mapping[str, bytes]
+    ) -> None:
+        """Stores the same body, or one by name, in the output artifacts."""
         for name in action.given.get("outputArtifacts", []):
             key = self._place(execution, name)
-            self._as(role, "s3").put_object(Bucket=bucket, Key=key, Body=body)
+            content = body if isinstance(body, bytes) else body[name]
+            self._as(role, "s3").put_object(Bucket=bucket, Key=key, Body=content)
             execution.artifacts[name] = key
 
     def _get(self, role: str, location: tuple[str, str]) -> bytes:
@@ -161,6 +167,8 @@ class Actions:
         name = action.configuration["RepositoryName"]
         for operation in ("GetBranch", "GetCommit", "UploadArchive", "GetUploadArchiveStatus"):
             self._events.note(role, "codecommit", operation, {"repositoryName": name})
+        if action.configuration.get("OutputArtifactFormat") == "CODEBUILD_CLONE_REF":
+            self._events.note(role, "codecommit", "GetRepository", {"repositoryName": name})
         return self._commit(execution, action, role, bucket, name) | {"RepositoryName": name}
 
     def _codestarsourceconnection(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
@@ -186,7 +194,12 @@ class Actions:
         # CP troubleshooting, "File permissions are not retained on source files from GitHub when ZIP does not preserve
         # external attributes": no file is executable, and a symbolic link is a file with its target in it. UNCONFIRMED:
         # that this is so for all providers.
-        self._put(execution, action, role, bucket, zipped(unzip(git("archive", "--format=zip", commit))))
+        body = zipped(unzip(git("archive", "--format=zip", commit)))
+        if action.configuration.get("OutputArtifactFormat") == "CODEBUILD_CLONE_REF":
+            # CP action-reference-CodestarConnectionSource: "can only be used by CodeBuild downstream actions".
+            body = f"a clone of {name} at {commit}".encode()
+            self._clones[body] = (action.given["provider"], Clone(self.repositories[name], commit))
+        self._put(execution, action, role, bucket, body)
         message = git("log", "-1", "--format=%B", commit).decode().strip()
         return {"CommitId": commit, "CommitMessage": message, **variables}
 
@@ -226,16 +239,34 @@ class Actions:
             variables = json.loads(action.configuration.get("EnvironmentVariables", "[]"))
         except ValueError as e:  # UNCONFIRMED: the message
             raise ActionFailed(f"EnvironmentVariables is not valid JSON: {e}") from None
+        body = self._get(role, *action.inputs.values())
+        source = self._cloned(name, body, execution) if body in self._clones else body
         try:
-            built = self._builds.run(name, self._get(role, *action.inputs.values()), variables)
+            built = self._builds.run(name, source, variables)
         except AwsError as e:  # the message as people quote it
             details = f"(Service: AWSCodeBuild; Status Code: 400; Error Code: {e.code})"
             raise ActionFailed(f"Error calling startBuild: {e.message} {details}") from None
         action.log = built.log
         if not built.succeeded:
             raise ActionFailed(f"Build terminated with state: FAILED. {built.log.strip().splitlines()[-1]}")
-        self._put(execution, action, role, bucket, built.artifact)
+        # CB sample-pipeline-multi-input-output: with several, each is the secondary artifact of its name.
+        outputs = action.given.get("outputArtifacts", [])
+        if missing := [name for name in outputs if len(outputs) > 1 and name not in built.secondary]:
+            raise ActionFailed(f"No artifact of the build has the name {missing[0]}")  # UNCONFIRMED: the message
+        self._put(execution, action, role, bucket, built.secondary if len(outputs) > 1 else built.artifact)
         return built.exported
+
+    def _cloned(self, project: str, body: bytes, execution: Execution) -> Clone:
+        """CP tutorials-github-gitclone, tutorials-codecommit-gitclone: the project's role reads the repository."""
+        provider, clone = self._clones[body]
+        source = next(a for a in execution.actions if a.given["provider"] == provider).configuration
+        role = self._builds.role(project)
+        if provider == "CodeCommit":
+            self._events.note(role, "codecommit", "GitPull", {"repositoryName": source["RepositoryName"]})
+        else:
+            connection = {"connectionArn": source["ConnectionArn"]}
+            self._events.note(role, "codestar-connections", "UseConnection", connection)
+        return clone
 
     def _manual(self, execution: Execution, action: Action, role: str, bucket: str) -> dict[str, str]:
         """CP approvals-action-add, approvals-json-format. UNCONFIRMED: the message of an approval that expired."""

@@ -58,6 +58,8 @@ class Built:
     exported: dict[str, str]
     artifact: bytes
     phases: list[Params] = field(default_factory=list)
+    secondary: dict[str, bytes] = field(default_factory=dict)
+    """Secondary artifacts, by identifier."""
 
 
 @dataclass
@@ -101,6 +103,10 @@ class CodeBuild:
             with self._counting:
                 self._running -= 1
 
+    def role(self, project: str) -> str:
+        """ARN of a project's role."""
+        return str(self._project(project)["serviceRole"])
+
     def _check_quota(self) -> None:
         """API_StartBuild: "An Amazon Web Services service limit was exceeded", and the message as people quote it."""
         running = self._running + sum(not build.shown["buildComplete"] for build in self._builds)
@@ -115,8 +121,12 @@ class CodeBuild:
             work, temporary = Path(folder, "src"), Path(folder, "tmp")
             work.mkdir()
             temporary.mkdir()
+            settings: dict[str, str] = {}
             if isinstance(source, Clone):
                 source.check_out(work)
+                # Repositories are folders here, and git fetches no submodules from folders by default.
+                settings = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "protocol.file.allow"}
+                settings["GIT_CONFIG_VALUE_0"] = "always"
             elif source:
                 unpack(source, work)
             buildspec = yaml.safe_load(_buildspec(given["source"].get("buildspec", "buildspec.yml"), work))
@@ -125,6 +135,7 @@ class CodeBuild:
             # https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html
             environment = {
                 **self._environment,
+                **settings,
                 "HOME": folder,
                 "TMPDIR": str(temporary),
                 "AWS_REGION": REGION,
@@ -151,12 +162,14 @@ class CodeBuild:
             values = dict(
                 pair.split("=", 1) for pair in (exported.read_text() if exported.exists() else "").split("\0") if pair
             )
+            artifacts = buildspec.get("artifacts", {})
             return Built(
                 done.returncode == 0,
                 done.stdout,
                 {name: values[name] for name in names if name in values},
-                _artifact(work, buildspec.get("artifacts", {})),
+                _artifact(work, artifacts),
                 _phases(buildspec, values.get("slipway_phases", "")),
+                {name: _artifact(work, each) for name, each in artifacts.get("secondary-artifacts", {}).items()},
             )
 
     def _project(self, name: str) -> Params:
@@ -345,7 +358,13 @@ def _artifact(work: Path, artifacts: Params) -> bytes:
     """
     wanted, base = artifacts.get("files") or [], work / artifacts.get("base-directory", ".")
     patterns = [wanted] if isinstance(wanted, str) else wanted
-    found = {path: None for pattern in patterns for path in sorted(base.glob(pattern)) if path.is_file()}
+    excluded = {path for pattern in artifacts.get("exclude-paths", []) for path in base.glob(pattern)}
+    found = {
+        path: None
+        for pattern in patterns
+        for path in sorted(base.glob(pattern))
+        if path.is_file() and path not in excluded
+    }
     body = io.BytesIO()
     with zipfile.ZipFile(body, "w") as archive:
         for path in found:

@@ -132,6 +132,7 @@ def test_the_buildspec_runs_the_script_and_outputs_its_results() -> None:
                 "commands": [
                     "rm -f imagedefinitions.json slipway.env",
                     files.files("slipway.build").joinpath("variables.sh").read_text(),
+                    files.files("slipway.build").joinpath("source.sh").read_text(),
                 ]
             },
             "build": {
@@ -146,6 +147,25 @@ def test_the_buildspec_runs_the_script_and_outputs_its_results() -> None:
     }
     assert "SLIPWAY_BUILD_SCRIPT" not in script
     assert script[-1] == "\n"
+
+
+def test_the_build_of_a_clone_also_outputs_the_files_of_the_commit() -> None:
+    buildspec, archive = yaml.safe_load(own_buildspec(full_clone=True)), yaml.safe_load(own_buildspec())
+    assert buildspec["env"] == {**archive["env"], "git-credential-helper": "yes"}
+    assert buildspec["phases"]["build"]["commands"] == [
+        *archive["phases"]["build"]["commands"],
+        "git clean -ffdxq --exclude=imagedefinitions.json --exclude=slipway.env && "
+        "git submodule --quiet foreach --recursive git clean -ffdxq",
+    ]
+    assert buildspec["artifacts"] == {
+        "files": ["imagedefinitions.json"],
+        "secondary-artifacts": {
+            "BuildArtifact": {"files": ["imagedefinitions.json"]},
+            "Checkout": {"files": ["**/*"], "exclude-paths": [".git/**/*"], "enable-symlinks": "yes"},
+        },
+    }
+    [project] = [r for r in deployed(full_clone=True) if r.type == PROJECT]
+    assert yaml.safe_load(project.inputs["source"]["buildspec"]) == buildspec
 
 
 def test_the_role_is_for_this_project_only() -> None:

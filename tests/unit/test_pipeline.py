@@ -82,7 +82,7 @@ def program(
     return pipeline(
         "web",
         source=source,
-        build=build("web", registry=registry, buildspec=buildspec) if builds else None,
+        build=build("web", registry=registry, buildspec=buildspec, full_clone=source.full_clone) if builds else None,
         stages=[stage(name, more) for name, more in ({"dev": {}} if stages is None else stages).items()],
         **args,
     )
@@ -1244,6 +1244,33 @@ def test_all_invalid_combinations_are_reported_at_once_before_the_pipeline_is_cr
         "stages must not be empty if the source is an image",
         "code_scans must be empty if the source is an image, got ['lint']: there is no code",
     ]
+
+
+def test_scans_and_tests_get_the_files_of_a_clone_from_the_build() -> None:
+    source = CodeCommit(repository="web", full_clone=True)
+    scan, tests = CodeScan(name="lint", commands=["true"]), StageTests(commands=["true"])
+    resources = deployed(source, code_scans=[scan], stages={"dev": {"tests": tests}})
+    actions = {action["name"]: action for each in stages(resources).values() for action in each}
+    assert actions["Build"]["outputArtifacts"] == ["BuildArtifact", "Checkout"]
+    assert actions["lint"]["inputArtifacts"] == ["Checkout"]
+    assert actions["Deploy"]["inputArtifacts"] == ["BuildArtifact", "Checkout"]
+    assert rights(resources, "web-build-clone") == granted(
+        [{"Effect": "Allow", "Action": ["codecommit:GitPull"], "Resource": f"arn:aws:codecommit:{PLACE}:web"}]
+    )
+
+
+@pytest.mark.parametrize("cloned", [True, False])
+def test_the_build_and_the_source_are_both_of_a_clone_or_of_an_archive(cloned: bool) -> None:
+    def differ() -> Pipeline:
+        registry = Registry("web")
+        made = build("web-build", registry=registry, full_clone=not cloned)
+        return pipeline("web", source=CodeCommit(repository="web", full_clone=cloned), build=made, stages=[])
+
+    with pytest.raises(ValueError) as error:
+        deploy(differ)
+    assert str(error.value) == (
+        f"build must have full_clone={cloned}, as source has: with it, it outputs the files of the commit too"
+    )
 
 
 def test_two_stages_of_one_environment_are_rejected() -> None:

@@ -74,6 +74,7 @@ FULL: dict[str, Any] = {
                 {"branches": {"includes": ["release"]}, "filePaths": {"excludes": ["docs/**"]}},
                 {"tags": {"includes": ["v*"], "excludes": ["*-rc*"]}},
             ],
+            "fullClone": True,
         }
     },
     "service": {
@@ -289,6 +290,7 @@ def test_every_key_reaches_its_argument() -> None:
                 Push(branches=Filter(includes=["release"]), file_paths=Filter(excludes=["docs/**"])),
                 Push(tags=Filter(includes=["v*"], excludes=["*-rc*"])),
             ],
+            full_clone=True,
         ),
         image_repository=None,
         build=BuildSettings(
@@ -402,7 +404,10 @@ HOST = "arn:aws:codeconnections:eu-west-1:123456789012:host/ghes/1"
 @pytest.mark.parametrize(
     ("source", "kind"),
     [
-        ({"codecommit": {"repository": "web", "branch": "next"}}, CodeCommit(repository="web", branch="next")),
+        (
+            {"codecommit": {"repository": "web", "branch": "next", "fullClone": True}},
+            CodeCommit(repository="web", branch="next", full_clone=True),
+        ),
         (
             {"connection": {"providerType": "GitHub", "repository": "a/b"}},
             Connection(provider_type="GitHub", repository="a/b"),

@@ -107,6 +107,39 @@ def test_codecommit_needs_access_to_its_repository_only() -> None:
     ]
 
 
+def test_a_full_clone_of_codecommit_is_pulled_by_the_build() -> None:
+    arn = "arn:aws:codecommit:eu-west-1:123456789012:storefront"
+    source = CodeCommit(repository="storefront", full_clone=True)
+    assert source.configuration()["OutputArtifactFormat"] == "CODEBUILD_CLONE_REF"
+    [statement] = resolved(lambda: source.statements(Here().place))
+    assert statement["Action"][-1] == "codecommit:GetRepository"
+    assert resolved(lambda: source.clone_statements(Here().place)) == [
+        {"Effect": "Allow", "Action": ["codecommit:GitPull"], "Resource": arn}
+    ]
+    assert resolved(lambda: CodeCommit(repository="storefront").clone_statements(Here().place)) == []
+
+
+def test_a_full_clone_through_a_connection_is_of_its_repository_only() -> None:
+    source = connection(full_clone=True)
+    assert source.configuration(GITHUB)["OutputArtifactFormat"] == "CODEBUILD_CLONE_REF"
+    former = GITHUB.replace("codeconnections", "codestar-connections")
+    assert resolved(lambda: source.clone_statements(Here().place, GITHUB)) == [
+        {
+            "Effect": "Allow",
+            "Action": ["codeconnections:UseConnection"],
+            "Resource": GITHUB,
+            "Condition": {"StringEquals": {"codeconnections:FullRepositoryId": source.repository}},
+        },
+        {
+            "Effect": "Allow",
+            "Action": ["codestar-connections:UseConnection"],
+            "Resource": former,
+            "Condition": {"StringEquals": {"codestar-connections:FullRepositoryId": source.repository}},
+        },
+    ]
+    assert resolved(lambda: connection().clone_statements(Here().place, GITHUB)) == []
+
+
 @pytest.mark.parametrize("prefix", ["codeconnections", "codestar-connections"])
 def test_a_connection_may_be_used_with_either_prefix_and_no_other_connection_may(prefix: str) -> None:
     arn = f"arn:aws:{prefix}:eu-west-1:123456789012:connection/0f-1"

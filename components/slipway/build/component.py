@@ -212,6 +212,10 @@ class BuildArgs(BuildSettings):
     cpu_architecture: Annotated[str, one_of(IMAGES)] = "X86_64"
     """CPU architecture of the build and of the image, X86_64 or ARM64. It must be that of the service."""
 
+    full_clone: bool = False
+    """Whether the pipeline's source is a full clone, as its `full_clone` says. The build then outputs two artifacts:
+    BuildArtifact with imagedefinitions.json, and Checkout with the files of the commit."""
+
 
 class Build(pulumi.ComponentResource):
     """A CodeBuild project that a pipeline starts, with its role and log group.
@@ -246,7 +250,7 @@ class Build(pulumi.ComponentResource):
             name,
             role_name=f"{name}-build",
             description=f"Tests a commit, builds its image and pushes it to {args.registry.repository_name}",
-            source=codebuild.source(True, args.buildspec or own_buildspec(signs_in(args))),
+            source=codebuild.source(True, args.buildspec or own_buildspec(signs_in(args), args.full_clone)),
             environment=aws.codebuild.ProjectEnvironmentArgs(
                 type=environment_type,
                 image=image,
@@ -277,7 +281,7 @@ class Build(pulumi.ComponentResource):
         self.project_arn = project.arn
         self.role_name = role.name
         # For its Pipeline; not outputs.
-        self.registry, self.container_name = args.registry, args.container_name
+        self.registry, self.container_name, self.full_clone = args.registry, args.container_name, args.full_clone
         self.exported_variables = () if args.buildspec else EXPORTED
         self.register_outputs(
             {
@@ -296,6 +300,7 @@ class Build(pulumi.ComponentResource):
 
 SCRIPT = '"${TMPDIR:-/tmp}/slipway-build.sh"'
 EXPORTED = ("IMAGE_URI", "IMAGE_DIGEST", "IMAGE_TAG")
+BUILD_ARTIFACT, CHECKOUT_ARTIFACT = "BuildArtifact", "Checkout"
 
 
 def environment(args: BuildArgs) -> dict[str, pulumi.Input[str]]:
@@ -385,7 +390,7 @@ def signs_in(args: BuildSettings) -> bool:
     return bool(args.pull_repositories or args.registry_logins or args.docker_hub_mirror)
 
 
-def own_buildspec(with_registries: bool = False) -> str:
+def own_buildspec(with_registries: bool = False, full_clone: bool = False) -> str:
     """The buildspec that runs build.sh, after registries.sh if asked for, as JSON, which is also YAML.
 
     The script runs in a separate shell, so that its options do not affect CodeBuild's shell, and returns its results in
@@ -399,7 +404,7 @@ def own_buildspec(with_registries: bool = False) -> str:
         "version": 0.2,
         "env": {"shell": "bash", "exported-variables": list(EXPORTED)},
         "phases": {
-            "pre_build": {"commands": [remove, export_variables(), *sign_in]},
+            "pre_build": {"commands": [remove, export_variables(), text_of("source.sh"), *sign_in]},
             "build": {
                 "commands": [
                     f"cat >{SCRIPT} <<'SLIPWAY_BUILD_SCRIPT'\n{script}SLIPWAY_BUILD_SCRIPT",
@@ -410,7 +415,26 @@ def own_buildspec(with_registries: bool = False) -> str:
         },
         "artifacts": {"files": ["imagedefinitions.json"]},
     }
+    if full_clone:
+        hand_on_checkout(buildspec)
     return json.dumps(buildspec, indent=1)
+
+
+def hand_on_checkout(buildspec: dict[str, Any]) -> None:
+    """Output the files of the commit too, since only CodeBuild actions can read a clone.
+
+    With several artifacts, each has the name that the action gives it.
+    https://docs.aws.amazon.com/codebuild/latest/userguide/sample-pipeline-multi-input-output.html
+    """
+    buildspec["env"]["git-credential-helper"] = "yes"
+    # What test commands have left would be in it.
+    results = "--exclude=imagedefinitions.json --exclude=slipway.env"
+    clean = f"git clean -ffdxq {results} && git submodule --quiet foreach --recursive git clean -ffdxq"
+    buildspec["phases"]["build"]["commands"].append(clean)
+    buildspec["artifacts"]["secondary-artifacts"] = {
+        BUILD_ARTIFACT: {"files": ["imagedefinitions.json"]},
+        CHECKOUT_ARTIFACT: {"files": ["**/*"], "exclude-paths": [".git/**/*"], "enable-symlinks": "yes"},
+    }
 
 
 def export_variables() -> str:

@@ -46,7 +46,12 @@ def build(settings: Settings, registry: Repository) -> Build | None:
     """The build of images from commits; None if the source is an image."""
     if settings.image_repository is not None:
         return None
-    args = BuildArgs(**each(settings.build), registry=registry, cpu_architecture=settings.cpu_architecture)
+    args = BuildArgs(
+        **each(settings.build),
+        registry=registry,
+        cpu_architecture=settings.cpu_architecture,
+        full_clone=settings.source.full_clone,
+    )
     return Build(settings.name, args)
 
 

@@ -13,7 +13,7 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway._outputs import concat
-from slipway.build.component import Build
+from slipway.build.component import BUILD_ARTIFACT, CHECKOUT_ARTIFACT, Build
 from slipway.iam import Scope, Statement
 from slipway.pipeline.commands import CommandProject
 from slipway.pipeline.scan_gate import ScanGateFunction
@@ -24,7 +24,7 @@ from slipway.service.component import Service
 from slipway.strategies import Rolling
 
 Action = aws.codepipeline.PipelineStageActionArgs
-SOURCE, BUILD, SCAN = "SourceArtifact", "BuildArtifact", "Scan"
+SOURCE, BUILD, CHECKOUT, SCAN = "SourceArtifact", BUILD_ARTIFACT, CHECKOUT_ARTIFACT, "Scan"
 RELEASE_DIGEST = "IMAGE_DIGEST"
 """The pipeline variable with the digest of an image to release again."""
 REBUILD = "REBUILD"
@@ -86,7 +86,7 @@ def build_action(build: Build, source: Source, pipeline: str, variables: Iterabl
         version="1",
         configuration={"ProjectName": build.project_name, "EnvironmentVariables": environment(settings)},
         input_artifacts=[SOURCE],
-        output_artifacts=[BUILD],
+        output_artifacts=[BUILD, CHECKOUT] if source.full_clone else [BUILD],
         namespace="Build",
     )
 
@@ -108,7 +108,14 @@ def environment(variables: Mapping[str, str]) -> str:
     return json.dumps([{"name": name, "value": value, "type": "PLAINTEXT"} for name, value in variables.items()])
 
 
-def code_scan_action(name: str, project: CommandProject, pipeline: str, variables: Iterable[str], order: int) -> Action:
+def files(source: Source) -> str:
+    """The artifact with the source files, for scans and tests."""
+    return CHECKOUT if source.full_clone else SOURCE
+
+
+def code_scan_action(
+    name: str, project: CommandProject, source: Source, pipeline: str, variables: Iterable[str], order: int
+) -> Action:
     settings = variable_names(pipeline, variables)
     return Action(
         name=name,
@@ -119,7 +126,7 @@ def code_scan_action(name: str, project: CommandProject, pipeline: str, variable
         configuration={"ProjectName": project.project_name, "EnvironmentVariables": environment(settings)}
         if settings
         else {"ProjectName": project.project_name},
-        input_artifacts=[SOURCE],
+        input_artifacts=[files(source)],
         run_order=order,
     )
 

@@ -175,6 +175,11 @@ class PipelineArgs(PipelineSettings):
             len(set(environments)) < len(environments),
             f"stages must have services in different environments, got {environments}",
         )
+        yield (
+            self.build is not None and self.build.full_clone != self.source.full_clone,
+            f"build must have full_clone={self.source.full_clone}, as source has: with it, it outputs the files of the "
+            "commit too",
+        )
         repository = self.build.registry.repository_name if self.build else self.source.image_repository
         elsewhere = [stage.service.registry.repository_name for stage in self.stages]
         yield (
@@ -254,7 +259,7 @@ class Pipeline(pulumi.ComponentResource):
         release = Release(
             pipeline=name,
             artifact=_actions.BUILD if args.build else _actions.SOURCE,
-            source=_actions.SOURCE if args.build else None,
+            source=_actions.files(args.source) if args.build else None,
             revision=args.source.revision,
             digest=f"#{{{_actions.SCAN}.{Exported.IMAGE_DIGEST}}}" if args.scan_gate else None,
             scope=scope,
@@ -326,6 +331,8 @@ def create(
     before: list[pulumi.Resource] = [policy]
     if args.build and declared:
         before.append(read_in_build(name, args.build, read_variables(name, scope), child))
+    if args.build and source.clone_statements:
+        before.append(clone_in_build(name, args.build, source.clone_statements, child))
     key = aws.codepipeline.PipelineArtifactStoreEncryptionKeyArgs(type="KMS", id=artifacts.key_arn)
     pipeline = aws.codepipeline.Pipeline(
         name,
@@ -388,7 +395,7 @@ def scan_part(
     for order, scan in enumerate(args.code_scans, start=1):
         project = code_scan(name, scan, artifacts, read, child)
         order = 1 if args.parallel_scans else order
-        actions.append(_actions.code_scan_action(scan.name, project, name, args.variables, order))
+        actions.append(_actions.code_scan_action(scan.name, project, args.source, name, args.variables, order))
         statements += project.run_statements()
     if gate is not None:
         actions.append(_actions.scan_gate_action(gate, release))
@@ -443,6 +450,13 @@ def read_in_build(name: str, build: Build, statement: Statement, child: pulumi.R
     return aws.iam.RolePolicy(
         f"{name}-build-variables", role=build.role_name, policy=iam.document(statement), opts=child
     )
+
+
+def clone_in_build(
+    name: str, build: Build, statements: Sequence[Statement], child: pulumi.ResourceOptions
+) -> aws.iam.RolePolicy:
+    """Let the build clone the source's repository."""
+    return aws.iam.RolePolicy(f"{name}-build-clone", role=build.role_name, policy=iam.document(*statements), opts=child)
 
 
 def code_scan(

@@ -121,6 +121,9 @@ ImageTag = Annotated[
 ]
 
 
+CLONE = "CODEBUILD_CLONE_REF"
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourceParts:
     """The parts that a source adds to its pipeline."""
@@ -142,6 +145,9 @@ class SourceParts:
 
     connection_arn: pulumi.Output[str] | None = None
     """Connection that the source is reached through."""
+
+    clone_statements: Sequence[Statement] = ()
+    """Statements that the build's role needs to clone the repository, if the source is a full clone."""
 
 
 @runtime_checkable
@@ -166,6 +172,11 @@ class Source(Protocol):
         """Repository of the image; None for files, which are built."""
         ...
 
+    @property
+    def full_clone(self) -> bool:
+        """Whether the build clones the repository, instead of getting an archive."""
+        ...
+
     def parts(self, name: str, scope: Scope, artifacts: ArtifactStore, opts: pulumi.ResourceOptions) -> SourceParts:
         """The parts that this source adds to the pipeline `name`; any resources are created with `opts`."""
         ...
@@ -185,6 +196,12 @@ class CodeCommit:
     branch: Branch = "main"
     """Branch whose pushes are released."""
 
+    full_clone: bool = False
+    """Let the build clone the repository, with its history, submodules and files in Git LFS, instead of getting an
+    archive without them. Submodules must be public. Code scans and tests get the
+    files from the build: your own buildspec must fetch submodules itself, and have `secondary-artifacts`
+    BuildArtifact, with imagedefinitions.json, and Checkout, with these files."""
+
     def __post_init__(self) -> None:
         check(self)
 
@@ -198,6 +215,7 @@ class CodeCommit:
             statements=[*self.statements(scope), artifacts.list_statement()],
             event_pattern=self.event_pattern(scope),
             change=self.change,
+            clone_statements=self.clone_statements(scope),
         )
 
     @property
@@ -207,7 +225,12 @@ class CodeCommit:
 
     def configuration(self) -> dict[str, pulumi.Input[str]]:
         """The source action's configuration. By default, the action would also poll."""
-        return {"RepositoryName": self.repository, "BranchName": self.branch, "PollForSourceChanges": "false"}
+        return {
+            "RepositoryName": self.repository,
+            "BranchName": self.branch,
+            "PollForSourceChanges": "false",
+            **({"OutputArtifactFormat": CLONE} if self.full_clone else {}),
+        }
 
     def statements(self, scope: Scope) -> list[Statement]:
         """Statements that the pipeline's role needs to read a commit."""
@@ -218,9 +241,13 @@ class CodeCommit:
                 "codecommit:UploadArchive",
                 "codecommit:GetUploadArchiveStatus",
                 "codecommit:CancelUploadArchive",
+                *(["codecommit:GetRepository"] if self.full_clone else []),
                 on=scope.arn("codecommit", self.repository),
             )
         ]
+
+    def clone_statements(self, scope: Scope) -> list[Statement]:
+        return [allow("codecommit:GitPull", on=scope.arn("codecommit", self.repository))] if self.full_clone else []
 
     def event_pattern(self, scope: Scope) -> dict[str, Any]:
         """The event for a push to the branch.
@@ -319,6 +346,12 @@ class Connection:
     push: Annotated[Sequence[Push], items(most=3, distinct=True)] = ()
     """Pushes that start the pipeline if they match one of these entries. By default, pushes to `branch`."""
 
+    full_clone: bool = False
+    """Let the build clone the repository, with its history, submodules and files in Git LFS, instead of getting an
+    archive without them. Submodules must be public. Code scans and tests get the
+    files from the build: your own buildspec must fetch submodules itself, and have `secondary-artifacts`
+    BuildArtifact, with imagedefinitions.json, and Checkout, with these files."""
+
     def __post_init__(self) -> None:
         check(self)
 
@@ -346,7 +379,19 @@ class Connection:
             statements=[*connection_statements(scope, arn, "UseConnection"), artifacts.acl_statement()],
             triggers=self.triggers(),
             connection_arn=arn,
+            clone_statements=self.clone_statements(scope, arn),
         )
+
+    def clone_statements(self, scope: Scope, connection_arn: pulumi.Input[str]) -> list[Statement]:
+        """https://docs.aws.amazon.com/codepipeline/latest/userguide/troubleshooting.html#codebuild-role-connections"""
+        if not self.full_clone:
+            return []
+        return [
+            # The connection can reach other repositories too.
+            {**statement, "Condition": {"StringEquals": {f"{prefix}:FullRepositoryId": self.repository}}}
+            for statement in connection_statements(scope, connection_arn, "UseConnection")
+            for prefix in [statement["Action"][0].partition(":")[0]]
+        ]
 
     def connection(self, name: str, scope: Scope, opts: pulumi.ResourceOptions) -> aws.codeconnections.Connection:
         """The connection, new or existing. Logs a warning while its setup is not complete."""
@@ -392,7 +437,7 @@ class Connection:
             "ConnectionArn": connection_arn,
             "FullRepositoryId": self.repository,
             "BranchName": self.branch,
-            "OutputArtifactFormat": "CODE_ZIP",
+            "OutputArtifactFormat": CLONE if self.full_clone else "CODE_ZIP",
             "DetectChanges": "false",
         }
 
@@ -445,6 +490,7 @@ class S3Object:
     # For other sources, the tag of an image is the commit ID.
     revision = "s3-#{Source.VersionId}"
     image_repository = None
+    full_clone = False
 
     def parts(self, name: str, scope: Scope, artifacts: ArtifactStore, opts: pulumi.ResourceOptions) -> SourceParts:
         return SourceParts(
@@ -502,6 +548,7 @@ class EcrImage:
         check(self)
 
     provider = "ECR"
+    full_clone = False
     revision = "#{Source.ImageDigest}"
 
     @property
