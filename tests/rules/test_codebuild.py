@@ -104,6 +104,40 @@ def test_secrets_that_a_buildspec_refers_to_are_read_with_the_projects_role(acco
     ]
 
 
+# Phases
+
+
+def ran(account: Account, **phases: dict[str, Any]) -> tuple[bool, list[str]]:
+    """Whether a build with these phases succeeded, and the lines that it printed."""
+    project(account, "true", phases=phases)
+    done = account.world.codebuild.run("project", b"", [])
+    return done.succeeded, done.log.splitlines()
+
+
+SUCCEEDING = {"commands": ["echo succeeding=$CODEBUILD_BUILD_SUCCEEDING"]}
+
+
+def test_post_build_runs_after_a_failed_build_and_can_see_it(account: Account) -> None:
+    assert ran(account, build={"commands": ["true"]}, post_build=SUCCEEDING) == (True, ["succeeding=1"])
+    assert ran(account, build={"commands": ["false", "echo no"]}, post_build=SUCCEEDING) == (False, ["succeeding=0"])
+
+
+def test_nothing_runs_after_a_phase_that_is_to_abort_or_that_comes_before_the_build(account: Account) -> None:
+    aborted = {"commands": ["false"], "on-failure": "ABORT"}
+    assert ran(account, build=aborted, post_build=SUCCEEDING) == (False, [])
+    assert ran(account, pre_build={"commands": ["false"]}, build=SUCCEEDING, post_build=SUCCEEDING) == (False, [])
+
+
+def test_the_last_commands_of_a_phase_run_whether_it_failed_or_not(account: Account) -> None:
+    for command, succeeded in (("true", True), ("false", False)):
+        phase = {"commands": [command], "finally": ["echo finally"]}
+        assert ran(account, build=phase, post_build=SUCCEEDING) == (
+            succeeded,
+            ["finally", f"succeeding={int(succeeded)}"],
+        )
+    assert ran(account, pre_build={"commands": ["false"], "finally": ["echo finally"]}) == (False, ["finally"])
+
+
 # Artifacts
 
 

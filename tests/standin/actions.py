@@ -241,6 +241,9 @@ class Actions:
             raise ActionFailed(f"EnvironmentVariables is not valid JSON: {e}") from None
         body = self._get(role, *action.inputs.values())
         source = self._cloned(name, body, execution) if body in self._clones else body
+        # CB build-env-ref-env-vars: the commit, or nothing if the source has none.
+        if commit := execution.variables.get("Source.CommitId"):
+            variables = [*variables, {"name": "CODEBUILD_RESOLVED_SOURCE_VERSION", "value": commit}]
         try:
             built = self._builds.run(name, source, variables)
         except AwsError as e:  # the message as people quote it

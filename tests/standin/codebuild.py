@@ -142,6 +142,7 @@ class CodeBuild:
                 "AWS_DEFAULT_REGION": REGION,
                 "AWS_ENDPOINT_URL": self._api.url,
                 "CODEBUILD_BUILD_ID": id or f"{project}:1",
+                "CODEBUILD_SRC_DIR": str(work),
                 **self._api.credentials_for(given["serviceRole"]),
             }
             chosen = {v["name"]: v for v in variables}
@@ -283,26 +284,38 @@ class CodeBuild:
 def script(buildspec: dict[str, Any], exported: Path) -> str:
     """One shell for all commands: "commands in version 0.2 run in the same instance of the default shell".
 
-    A phase ends at its first command that fails; after a failed `build`, `post_build` still runs.
+    A phase ends at its first command that fails, and with its `finally`; after a failed `build`, `post_build` still
+    runs unless `on-failure` is ABORT. CODEBUILD_BUILD_SUCCEEDING says whether all phases so far succeeded.
     https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
     """
     record = 'slipway_phases+="$slipway_phase $slipway_last $slipway_at,"'
     # In a trap, because a command that exits ends everything.
     end = f'slipway_last=$?; [ -z "$slipway_phase" ] || {record}; '
     end += f'printf "slipway_phases=%s\\0" "$slipway_phases" >>"{exported}"'
-    text = ["slipway_status=0", f"trap '{end}' EXIT"]
+    text = ["slipway_status=0", "export CODEBUILD_BUILD_SUCCEEDING=1", f"trap '{end}' EXIT"]
     for phase in PHASES:
-        commands = buildspec["phases"].get(phase, {}).get("commands", [])
-        body = "".join(
-            f"slipway_at={number}\n{command}\nslipway_last=$?; [ $slipway_last = 0 ] || return $slipway_last\n"
-            for number, command in enumerate(commands)
-        )
-        text.append(f"{phase}() {{\nslipway_phase={phase} slipway_last=0\n{body}:\n}}")
+        given = buildspec["phases"].get(phase) or {}
+        on_failure = given.get("on-failure", "ABORT" if phase in ("install", "pre_build") else "")
+        if on_failure not in ("ABORT", ""):  # UNCONFIRMED: how a build ends that continues after a failure
+            raise AwsError("InvalidInputException", f"not in the stand-in: on-failure {on_failure}")
+        commands, after = given.get("commands") or [], given.get("finally") or []
+        text.append(f"{phase}() {{\nslipway_phase={phase} slipway_last=0\n{_until_one_fails(commands)}:\n}}")
+        text.append(f"{phase}_finally() {{\n{_until_one_fails(after)}:\n}}")
         entry = "true" if phase == "post_build" else "[ $slipway_status = 0 ]"
-        text.append(f"if {entry}; then {phase} || slipway_status=$?; {record}; slipway_phase=; fi")
-        if phase == "pre_build":  # then nothing else runs
+        failed = "{ slipway_status=$?; export CODEBUILD_BUILD_SUCCEEDING=0; }"
+        # The output variables of the trap are those of the commands, not of `finally`.
+        done = f"{record}; slipway_phase=; {phase}_finally || {failed}"
+        text.append(f"if {entry}; then {phase} || {failed}; {done}; fi")
+        if on_failure == "ABORT":  # then nothing else runs
             text.append("[ $slipway_status = 0 ] || exit $slipway_status")
     return "\n".join([*text, f"env -0 >'{exported}'", "exit $slipway_status"])
+
+
+def _until_one_fails(commands: list[str]) -> str:
+    return "".join(
+        f"slipway_at={number}\n{command}\nslipway_last=$?; [ $slipway_last = 0 ] || return $slipway_last\n"
+        for number, command in enumerate(commands)
+    )
 
 
 def _phases(buildspec: Params, recorded: str) -> list[Params]:
