@@ -11,6 +11,8 @@ from slipway.iam import Condition, Scope, Statement, allow, document
 
 KEEP_DAYS = 30
 """Days to keep an artifact: long enough to retry a stage. An image never depends on an artifact."""
+KEEP_OLD_DAYS = 7
+"""Days to keep a version that was overwritten or has expired."""
 
 
 class ArtifactStore(pulumi.ComponentResource):
@@ -42,7 +44,8 @@ class ArtifactStore(pulumi.ComponentResource):
         bucket = aws.s3.Bucket(name, force_destroy=True, opts=child)
         encrypt(name, bucket, key, child)
         private = keep_private(name, bucket, child)
-        expire(name, bucket, child)
+        versioned = keep_versions(name, bucket, child)
+        expire(name, bucket, versioned, child)
         require_tls(name, bucket, private, child)
 
         self.bucket_name = bucket.bucket
@@ -131,7 +134,21 @@ def keep_private(name: str, bucket: aws.s3.Bucket, opts: pulumi.ResourceOptions)
     )
 
 
-def expire(name: str, bucket: aws.s3.Bucket, opts: pulumi.ResourceOptions) -> None:
+def keep_versions(name: str, bucket: aws.s3.Bucket, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+    """Whoever may write artifacts cannot replace one without leaving the version that an execution has used."""
+    return aws.s3.BucketVersioning(
+        f"{name}-versions",
+        bucket=bucket.bucket,
+        versioning_configuration=aws.s3.BucketVersioningVersioningConfigurationArgs(status="Enabled"),
+        opts=opts,
+    )
+
+
+def expire(name: str, bucket: aws.s3.Bucket, after: pulumi.Resource, opts: pulumi.ResourceOptions) -> None:
+    """Expire artifacts, then their versions; S3 removes delete markers that have nothing behind them by the same rule.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html
+    """
     aws.s3.BucketLifecycleConfiguration(
         f"{name}-expiry",
         bucket=bucket.bucket,
@@ -141,12 +158,16 @@ def expire(name: str, bucket: aws.s3.Bucket, opts: pulumi.ResourceOptions) -> No
                 status="Enabled",
                 filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
                 expiration=aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(days=KEEP_DAYS),
+                noncurrent_version_expiration=aws.s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
+                    noncurrent_days=KEEP_OLD_DAYS
+                ),
                 abort_incomplete_multipart_upload=aws.s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(
                     days_after_initiation=1
                 ),
             )
         ],
-        opts=opts,
+        # The rule for old versions applies only to a bucket that has versions.
+        opts=opts.merge(pulumi.ResourceOptions(depends_on=[after])),
     )
 
 

@@ -104,7 +104,7 @@ def test_the_demo_releases_to_dev_and_to_prod_and_leaves_no_trace(environment: d
     ]
     shares = [sorted(re.findall(r"\d+ %", line)) for line in lines if "traffic: " in line]
     assert shares == [["10 %", "90 %"], ["100 %"]]
-    assert "  0 changes, 73 resources are the same" in lines
+    assert "  0 changes, 74 resources are the same" in lines
     marks = [tuple(line.split()[:2]) for line in lines if line.lstrip().startswith(("✓", "✗"))]
     good = [("✓", name) for name in ("Source", "Build", "Image", "Deploy")]
     prod = [("✓", name) for name in ("Source", "Inspect", "Approve", "Deploy")]

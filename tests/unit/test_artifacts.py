@@ -64,8 +64,17 @@ def test_the_bucket_accepts_tls_only() -> None:
     assert policy.depends_on == {"build-artifacts", "build-artifacts-private"}
 
 
-def test_artifacts_expire_after_a_month() -> None:
-    assert named(deploy(program), "build-artifacts-expiry").inputs == {
+def test_the_bucket_keeps_an_artifact_that_is_overwritten() -> None:
+    assert named(deploy(program), "build-artifacts-versions").inputs == {
+        "bucket": "build-artifacts",
+        "versioningConfiguration": {"status": "Enabled"},
+    }
+
+
+def test_artifacts_expire_after_a_month_and_their_old_versions_a_week_later() -> None:
+    expiry = named(deploy(program), "build-artifacts-expiry")
+    assert "build-artifacts-versions" in expiry.depends_on
+    assert expiry.inputs == {
         "bucket": "build-artifacts",
         "rules": [
             {
@@ -73,6 +82,7 @@ def test_artifacts_expire_after_a_month() -> None:
                 "status": "Enabled",
                 "filter": {"prefix": ""},
                 "expiration": {"days": 30},
+                "noncurrentVersionExpiration": {"noncurrentDays": 7},
                 "abortIncompleteMultipartUpload": {"daysAfterInitiation": 1},
             }
         ],

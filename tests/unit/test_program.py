@@ -186,6 +186,7 @@ OF_PIPELINE = {
     "aws:s3/bucketPolicy:BucketPolicy": 1,
     "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": 1,
     "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": 1,
+    "aws:s3/bucketVersioning:BucketVersioning": 1,
 }
 
 
