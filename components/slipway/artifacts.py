@@ -59,7 +59,7 @@ class ArtifactStore(pulumi.ComponentResource):
         https://docs.aws.amazon.com/codepipeline/latest/userguide/how-to-custom-role.html
         """
         mine = self._mine()
-        s3 = concat("s3.", self._scope.region, ".amazonaws.com")
+        s3 = self._scope.host("s3")
         return [
             allow("s3:GetBucketVersioning", "s3:GetBucketAcl", "s3:GetBucketLocation", on=self.bucket_arn, when=mine),
             allow(
@@ -84,7 +84,7 @@ class ArtifactStore(pulumi.ComponentResource):
 
     def read_statements(self) -> list[Statement]:
         """Read artifacts."""
-        s3 = concat("s3.", self._scope.region, ".amazonaws.com")
+        s3 = self._scope.host("s3")
         objects = concat(self.bucket_arn, "/*")  # as above
         return [
             allow("s3:GetObject", "s3:GetObjectVersion", on=objects, when=self._mine()),

@@ -19,6 +19,7 @@ from pulumi.runtime import settings
 
 from slipway._constraints import check, items, match
 from slipway._outputs import answered, concat, filled
+from slipway.release.function import partitions
 
 Condition = Mapping[str, Mapping[str, Any]]
 ActionName = Annotated[
@@ -137,6 +138,14 @@ class Scope:
     def arn(self, service: str, resource: pulumi.Input[str]) -> pulumi.Input[str]:
         """`arn:<partition>:<service>:<region>:<account>:<resource>`."""
         return concat("arn:", self.partition, ":", service, ":", self.region, ":", self.account, ":", resource)
+
+    def host(self, service: str) -> pulumi.Input[str]:
+        """The host of a service such as `s3` in this Region."""
+        return filled([self.partition, self.region], lambda known: partitions.host(known[0], service, known[1]))
+
+    def console(self) -> pulumi.Input[str]:
+        """The host of the console in this Region."""
+        return filled([self.partition, self.region], lambda known: partitions.console(*known))
 
     def same_account(self) -> Condition:
         """The request is made on behalf of a resource in this account."""

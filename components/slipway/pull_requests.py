@@ -205,7 +205,7 @@ class PullRequestChecks(pulumi.ComponentResource):
         scope = Scope.of(self)
         connection = aws.codeconnections.Connection.get(f"{name}-connection", args.connection_arn, opts=child)
         provider = pulumi.Output.all(
-            connection.arn, connection.provider_type, connection.connection_status, scope.region
+            connection.arn, connection.provider_type, connection.connection_status, scope.console()
         ).apply(usable)
         commands_ = all_commands(args)
         project, role = codebuild.project(
@@ -250,7 +250,7 @@ class PullRequestChecks(pulumi.ComponentResource):
 
 def usable(known: Sequence[Any]) -> Provider:
     """The provider of a connection, through which a webhook can be created."""
-    arn, provider_type, status, region = known
+    arn, provider_type, status, console = known
     if provider_type not in PROVIDERS:
         raise pulumi.RunError(
             f"the connection {arn} must be to one of {', '.join(PROVIDERS)} to check pull requests, got {provider_type}"
@@ -258,7 +258,7 @@ def usable(known: Sequence[Any]) -> Provider:
     if status != "AVAILABLE":
         raise pulumi.RunError(
             f"the connection {arn} is {status}, and no webhook for pull requests can be created: complete it at "
-            f"https://{region}.console.aws.amazon.com/codesuite/settings/connections, then run pulumi up again"
+            f"https://{console}/codesuite/settings/connections, then run pulumi up again"
         )
     return PROVIDERS[provider_type]
 

@@ -16,7 +16,7 @@ from types import CodeType, ModuleType
 
 FUNCTION = "slipway.release.function"
 FOLDER = Path(__file__).parents[2] / "components" / "slipway" / "release" / "function"
-NOT_OF_RELEASES = {"__init__", "clients", "notify", "scan_gate"}
+NOT_OF_RELEASES = {"__init__", "clients", "notify", "partitions", "scan_gate"}
 """Modules of other functions, or that create clients, which the schedules replace."""
 EVERY = 24
 """Only every n-th point of a play is used: the others reach the same lines."""

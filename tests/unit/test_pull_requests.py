@@ -197,13 +197,13 @@ def test_a_value_that_two_scans_share_is_accepted() -> None:
 
 def test_a_connection_that_nobody_has_completed_or_to_another_provider_is_an_error() -> None:
     with pytest.raises(pulumi.RunError) as pending:
-        usable([GITHUB, "GitHub", "PENDING", "eu-west-1"])
+        usable([GITHUB, "GitHub", "PENDING", "eu-west-1.console.aws.amazon.com"])
     assert str(pending.value) == (
         f"the connection {GITHUB} is PENDING, and no webhook for pull requests can be created: complete it at "
         "https://eu-west-1.console.aws.amazon.com/codesuite/settings/connections, then run pulumi up again"
     )
     with pytest.raises(pulumi.RunError) as other:
-        usable([GITHUB, "AzureDevOps", "AVAILABLE", "eu-west-1"])
+        usable([GITHUB, "AzureDevOps", "AVAILABLE", "eu-west-1.console.aws.amazon.com"])
     assert str(other.value) == (
         f"the connection {GITHUB} must be to one of GitHub, GitLab, Bitbucket to check pull requests, got AzureDevOps"
     )

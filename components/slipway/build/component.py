@@ -21,6 +21,7 @@ from slipway.artifacts import ArtifactStore
 from slipway.codebuild import IMAGES, VARIABLES_LIMIT, ComputeType, ImageReference, LogDays, path_inside
 from slipway.iam import Permission, Scope, Statement, allow
 from slipway.registry import PULL, Repository
+from slipway.release.function import partitions
 from slipway.service.args import ContainerName
 
 INSTEAD = "put it into secrets and mount it in the Dockerfile"
@@ -346,14 +347,9 @@ def registries(repositories: Sequence[pulumi.Input[str]]) -> pulumi.Input[str]:
         return " ".join(sorted({registry(*arn.split(":")[1:5]) for arn in arns}))
 
     def registry(partition: str, _: str, region: str, account: str) -> str:
-        return f"{region}/{account}.dkr.ecr.{region}.{domain(partition)}"
+        return f"{region}/{partitions.host(partition, f'{account}.dkr.ecr', region)}"
 
     return filled(repositories, hosts)
-
-
-def domain(partition: str) -> str:
-    """https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html"""
-    return "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
 
 
 def pull_statements(repositories: Sequence[pulumi.Input[str]]) -> list[Statement]:

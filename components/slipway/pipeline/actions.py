@@ -210,7 +210,7 @@ def approval_action(
     commit, live, digest = (
         f"#{{{seen}.{name}}}" for name in (Exported.COMMIT_ID, Exported.LIVE_COMMIT_ID, Exported.IMAGE_DIGEST)
     )
-    console = concat("https://", release.scope.region, ".console.aws.amazon.com")
+    console = concat("https://", release.scope.console())
     message = concat(
         f"Release to {service.environment_name}: commit {commit} instead of {live}, image {digest} instead of "
         f"#{{{seen}.{Exported.LIVE_DIGEST}}}. ",

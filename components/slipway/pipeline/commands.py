@@ -165,7 +165,8 @@ class CommandProjectArgs:
 
     settings: CommandSettings
     description: str
-    artifacts: ArtifactStore
+    artifacts: ArtifactStore | None
+    """Artifacts that the commands get their files from; None if they get none."""
     in_pipeline: bool
     """Whether a pipeline action runs the project; otherwise the release function starts it."""
     read_variables: Statement | None = None
@@ -197,7 +198,8 @@ class CommandProject(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         scope, settings = Scope.of(self), args.settings
         secrets = codebuild.in_this_region(self, "secrets", settings.secrets)
-        statements = [*args.artifacts.read_statements(), *secret_statements(secrets, settings.secrets_kms_key_arns)]
+        read = args.artifacts.read_statements() if args.artifacts else []
+        statements = [*read, *secret_statements(secrets, settings.secrets_kms_key_arns)]
         if args.read_variables is not None:
             statements.append(args.read_variables)
         if args.vpc is not None:

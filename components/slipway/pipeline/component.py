@@ -264,7 +264,8 @@ class Pipeline(pulumi.ComponentResource):
             digest=f"#{{{_actions.SCAN}.{Exported.IMAGE_DIGEST}}}" if args.scan_gate else None,
             scope=scope,
         )
-        tests = [stage_tests(stage, artifacts, child) for stage in args.stages]
+        # Without a build there is no source code that the tests could get.
+        tests = [stage_tests(stage, artifacts if args.build else None, child) for stage in args.stages]
         parts = [
             Part("Source", [_actions.source_action(args.source, source)], source.statements),
             *build_part(name, args),
@@ -281,8 +282,8 @@ class Pipeline(pulumi.ComponentResource):
         self.arn = pulumi.Output.from_input(arn)
         self.pipeline_name = name
         self.connection_arn = source.connection_arn
-        view = f".console.aws.amazon.com/codesuite/codepipeline/pipelines/{name}/view"
-        self.console_url = pulumi.Output.from_input(concat("https://", scope.region, view))
+        view = f"/codesuite/codepipeline/pipelines/{name}/view"
+        self.console_url = pulumi.Output.from_input(concat("https://", scope.console(), view))
         self.role_name = role.name
         self.register_outputs(
             {
@@ -476,7 +477,9 @@ def code_scan(
     return CommandProject(f"{name}-{scan.name}", args, opts=child)
 
 
-def stage_tests(stage: DeployStage, artifacts: ArtifactStore, child: pulumi.ResourceOptions) -> CommandProject | None:
+def stage_tests(
+    stage: DeployStage, artifacts: ArtifactStore | None, child: pulumi.ResourceOptions
+) -> CommandProject | None:
     if stage.tests is None:
         return None
     service = stage.service

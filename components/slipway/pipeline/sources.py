@@ -408,15 +408,15 @@ class Connection:
             )
 
         def warn(known: Sequence[str]) -> None:
-            status, arn, region = known
+            status, arn, console = known
             if status == "PENDING":
                 pulumi.log.warn(
                     f"the connection {arn} is PENDING, and the pipeline {name} cannot start: complete it at "
-                    f"https://{region}.console.aws.amazon.com/codesuite/settings/connections, then start the pipeline",
+                    f"https://{console}/codesuite/settings/connections, then start the pipeline",
                     connection,
                 )
 
-        pulumi.Output.all(connection.connection_status, connection.arn, scope.region).apply(warn)
+        pulumi.Output.all(connection.connection_status, connection.arn, scope.console()).apply(warn)
         return connection
 
     def triggers(self) -> list[aws.codepipeline.PipelineTriggerArgs]:

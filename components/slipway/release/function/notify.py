@@ -11,6 +11,7 @@ import json
 import os
 from typing import Any
 
+from . import partitions
 from .clients import client
 
 # A superseded or stopped execution does not show whether the pipeline works.
@@ -52,12 +53,9 @@ def handler(event: dict[str, Any], context: Any) -> None:
     happened = title(detail)
     if happened is None:
         return
-    region, partition = event["region"], event["resources"][0].split(":")[1]
-    console = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}.get(
-        partition, "console.aws.amazon.com"
-    )
+    console = partitions.console(event["resources"][0].split(":")[1], event["region"])
     path = f"codesuite/codepipeline/pipelines/{detail['pipeline']}/executions/{detail['execution-id']}/timeline"
-    link = f"https://{region}.{console}/{path}"
+    link = f"https://{console}/{path}"
     # Chat requires a message in this format; e-mail has separate text.
     # https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html
     chat = {

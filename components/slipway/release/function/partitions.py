@@ -1,0 +1,21 @@
+"""Hosts of AWS, which are different in China and in GovCloud: the only module that names one.
+
+https://docs.aws.amazon.com/general/latest/gr/rande.html
+"""
+
+from __future__ import annotations
+
+CONSOLES = {
+    "aws-cn": "console.amazonaws.cn",
+    "aws-us-gov": "console.amazonaws-us-gov.com",
+}
+
+
+def host(partition: str, service: str, region: str) -> str:
+    """The host of a service such as `s3`, or of a registry such as `123456789012.dkr.ecr`, in a Region."""
+    return f"{service}.{region}.amazonaws.com{'.cn' if partition == 'aws-cn' else ''}"
+
+
+def console(partition: str, region: str) -> str:
+    """The host of the console in a Region."""
+    return f"{region}.{CONSOLES.get(partition, 'console.aws.amazon.com')}"
