@@ -153,9 +153,9 @@ class BuildSettings:
     timeout_minutes: Annotated[int, between(5, 2160)] = 30
     """Minutes after which a build is stopped."""
 
-    builder_image: ImageReference = "moby/buildkit:buildx-stable-1"
-    """BuildKit image for the build. Docker Hub limits anonymous pulls, so a copy in your own registry is more
-    reliable."""
+    builder_image: ImageReference = "moby/buildkit:v0.34.2"
+    """BuildKit image for the build, by tag or by digest. Docker Hub limits anonymous pulls, so a copy in your own
+    registry, which is then one of `pull_repositories`, is more reliable."""
 
     log_retention_days: LogDays = 30
     """Days to keep the build's log."""
