@@ -159,7 +159,7 @@ def test_a_second_build_of_a_commit_releases_the_image_of_the_first(stack: Make)
     again = dev.push()
     assert ended(again) == RELEASED
     assert again.digest == first.digest
-    assert "was tested and built before; its image is used again" in again.action("Build").log
+    assert "nothing is built: the image of this commit with these settings exists" in again.action("Build").log
     assert dev.running["revision"] == 1
 
 
@@ -170,10 +170,34 @@ def test_an_earlier_commit_is_released_again_without_a_build(stack: Make) -> Non
     second = dev.release("Second")
     again = dev.account.codepipeline.start("storefront-dev", commit=first.variables["Source.CommitId"])
     assert again.status == "Succeeded"
-    assert "was tested and built before; its image is used again" in again.action("Build").log
+    assert "nothing is built: the image of this commit with these settings exists" in again.action("Build").log
     assert (dev.image, again.digest) == (f"@{first.digest}", first.digest)
     assert dev.state("verified")["slots"] == [[first.digest, 0], [second.digest, 1]]
     assert dev.workspace.preview(refresh=True).changes == []
+
+
+def test_a_commit_is_built_again_where_somebody_asks_for_it(stack: Make) -> None:
+    dev = stack()
+    first = dev.push()
+    again = dev.start(variables={"REBUILD": "true"})
+    assert ended(again) == RELEASED
+    assert "nothing is built" not in again.action("Build").log
+    tags = {tag for tag in dev.tags() if tag.startswith(first.variables["Source.CommitId"])}
+    # The prebuilt image of these tests is the same both times.
+    assert tags == {first.variables["Build.IMAGE_TAG"], f"{first.variables['Build.IMAGE_TAG']}-{again.id[:8]}"}
+    assert dev.state("verified")["commit"] == first.variables["Source.CommitId"]
+
+
+def test_other_build_arguments_make_another_image_of_the_same_commit(stack: Make) -> None:
+    dev = stack()
+    first = dev.push()
+    build = {"context": "app", "buildArgs": {"BASE_IMAGE": "other"}, "testCommands": ["test -f app/server.py"]}
+    dev.workspace.configure({"slipway:build": build})
+    dev.workspace.up()
+    again = dev.push()
+    assert ended(again) == RELEASED
+    assert dev.image == f"@{again.digest}" != f"@{first.digest}"
+    assert dev.state("verified")["commit"] == first.variables["Source.CommitId"]
 
 
 def test_a_failed_deploy_stage_can_be_retried(stack: Make) -> None:
