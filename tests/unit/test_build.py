@@ -346,6 +346,14 @@ def test_a_build_signs_in_to_other_registries_with_keys_of_a_secret() -> None:
     )
 
 
+def test_a_secret_and_a_login_may_have_the_same_name() -> None:
+    secret = SECRETS["npmrc"].removesuffix(":rc::")
+    resources = deployed(secrets={"docker.io": secret}, registry_logins={"docker.io": HUB})
+    assert rights(resources, "api-build-policy") - rights(deployed(), "api-build-policy") == granted(
+        [{"Effect": "Allow", "Action": ["secretsmanager:GetSecretValue"], "Resource": [secret, HUB]}]
+    )
+
+
 def test_a_build_gets_the_permissions_that_its_buildspec_needs() -> None:
     queue = "arn:aws:sqs:eu-west-1:123456789012:orders"
     resources = deployed(buildspec="b.yml", permissions=[Permission(actions=["sqs:Get*"], resources=[queue])])

@@ -128,7 +128,7 @@ class BuildSettings:
 
     registry_logins: Mapping[RegistryHost, SecretsManagerArn] = field(default_factory=dict)
     """Registries outside ECR that the build signs in to, by host, such as `docker.io`: the ARN of a secret in Secrets
-    Manager with the keys `username` and `password`, in the same Region."""
+    Manager with the keys `username` and `password`, in the same Region. `secrets_kms_key_arns` are for these too."""
 
     docker_hub_mirror: MirrorPrefix | None = None
     """Registry that images of Docker Hub are pulled from, which limits anonymous pulls: `public.ecr.aws/docker` for
@@ -144,7 +144,7 @@ class BuildSettings:
 
     buildspec: Annotated[str, path_inside("the repository")] | None = None
     """Path of a buildspec in the repository to run instead of Slipway's build. It must push the image and write
-    imagedefinitions.json with the image's digest. The pipeline then has no variable to release an earlier digest
+    imagedefinitions.json. The pipeline then has no variable to release an earlier digest
     again."""
 
     compute_type: ComputeType = "BUILD_GENERAL1_SMALL"
@@ -268,7 +268,10 @@ class Build(pulumi.ComponentResource):
             statements=[
                 *self.artifacts.statements(),
                 *args.registry.push_statements(),
-                *secret_statements({**secrets, **logins}, args.secrets_kms_key_arns),
+                # An id of a secret may be a host, but has no slash.
+                *secret_statements(
+                    secrets | {f"{host}/": arn for host, arn in logins.items()}, args.secrets_kms_key_arns
+                ),
                 *pull_statements(args.pull_repositories),
                 *(permission.statement() for permission in args.permissions),
             ],
