@@ -28,7 +28,7 @@ def touched(steps: list[Step]) -> dict[str, str]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("stack", "size"), [("dev", 73), ("prod", 58)])
+@pytest.mark.parametrize(("stack", "size"), [("dev", 74), ("prod", 59)])
 def test_a_stack_is_created_previewed_without_changes_and_destroyed(account: World, stack: str, size: int) -> None:
     account.ecr.create_repository({"repositoryName": "storefront-dev"})  # prod's image is dev's
     workspace = account.workspace(stack)
