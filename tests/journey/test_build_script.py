@@ -236,7 +236,7 @@ COPY . /source
             "the mount.",
         ),
         (
-            "type=secret,target=/root/.netrc",
+            "type=secret,target=/etc/.netrc",
             "the Dockerfile mounts the secret '.netrc', and build.secrets has npmrc pip.conf: add it there, or remove "
             "the mount.",
         ),
