@@ -236,9 +236,10 @@ def _tokens(shape: Any) -> tuple[str, ...]:
 
 def _check(what: str, values: Params, shape: Any) -> None:
     """Checks values against botocore's model, once for each form: the check takes longer than all else. After many
-    calls, even the form is computed for every tenth call only."""
-    _seen[what] += 1
-    if _seen[what] > 300 and _seen[what] % 10:
+    values with the same names, even the form is computed for every tenth only; a name that is new is always checked."""
+    names = what, *values
+    _seen[names] += 1
+    if _seen[names] > 300 and _seen[names] % 10:
         return
     form = shape.name, _form(values)
     if form in _checked:
@@ -258,7 +259,7 @@ def _form(value: Any) -> Any:
 
 
 _checked: set[Any] = set()
-_seen: Counter[str] = Counter()
+_seen: Counter[tuple[str, ...]] = Counter()
 current: "Account | None" = None
 """The account that this process's clients and clock belong to."""
 _real_client = boto3.client
