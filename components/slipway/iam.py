@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NotRequired, TypedDict
 from weakref import WeakKeyDictionary
@@ -33,6 +33,9 @@ ActionName = Annotated[
 ]
 ACTION = re.compile(r"\*|[a-z0-9-]+:[A-Za-z0-9*?]+")
 """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_action.html"""
+
+EVERY_RESOURCE = re.compile(r"\*|arn(:[^:]*){4}:\*")
+"""Every resource, or every resource of a service, account or Region."""
 
 
 class Statement(TypedDict):
@@ -67,10 +70,20 @@ class Permission:
     it."""
 
     resources: Annotated[Sequence[pulumi.Input[str]], items(1)]
-    """ARNs of the resources; `*` only for actions that take no resource."""
+    """ARNs of the resources. `*`, or an ARN that ends with `:*` instead of a resource, needs a `reason`."""
+
+    reason: Annotated[str, match(r"\S(.*\S)?", "be a sentence", "ListQueues supports no resource")] | None = None
+    """Why the resources cannot be named, for example because the action supports none. Not part of the policy."""
 
     def __post_init__(self) -> None:
         check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        every = [arn for arn in self.resources if isinstance(arn, str) and EVERY_RESOURCE.fullmatch(arn)]
+        yield (
+            bool(every) and self.reason is None,
+            f"resources must name resources, or reason must say why they cannot, got {every}",
+        )
 
     def statement(self) -> Statement:
         return allow(*self.actions, on=list(self.resources))

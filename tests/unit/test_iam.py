@@ -6,7 +6,7 @@ import pulumi
 import pulumi_aws as aws
 import pytest
 from slipway import iam, testing
-from slipway.iam import Scope
+from slipway.iam import Permission, Scope
 from slipway.testing import ACCOUNT, REGION
 from unit.harness import deploy, granted, named, resolved, rights, trusted
 
@@ -33,6 +33,28 @@ def test_a_statement_can_have_a_condition() -> None:
         "Resource": "*",
         "Condition": when,
     }
+
+
+@pytest.mark.parametrize(
+    ("resource", "every"),
+    [
+        ("*", True),
+        ("arn:aws:s3:::*", True),
+        ("arn:aws:sqs:eu-west-1:123456789012:*", True),
+        ("arn:aws:s3:::photos/*", False),
+        ("arn:aws:sqs:eu-west-1:123456789012:orders-*", False),
+        ("arn:aws:logs:eu-west-1:123456789012:log-group:/ecs/api:*", False),
+    ],
+)
+def test_a_permission_on_every_resource_needs_a_reason(resource: str, every: bool) -> None:
+    if every:
+        with pytest.raises(ValueError) as error:
+            Permission(actions=["s3:GetObject"], resources=["arn:aws:s3:::photos/1", resource])
+        assert str(error.value) == (
+            f"resources must name resources, or reason must say why they cannot, got ['{resource}']"
+        )
+    given = Permission(actions=["s3:GetObject"], resources=[resource], reason="all are ours" if every else None)
+    assert given.statement() == {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [resource]}
 
 
 def test_roles_are_passed_to_one_service_only() -> None:

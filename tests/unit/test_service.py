@@ -9,6 +9,7 @@ from slipway import (
     ErrorAlarm,
     Hook,
     Linear,
+    Permission,
     Rolling,
     Service,
     Tasks,
@@ -253,11 +254,16 @@ def test_ecs_may_pull_the_image_and_write_the_log_and_the_application_may_do_not
 
 
 def test_the_application_has_the_given_permissions() -> None:
-    resources = deployed(task_statements=[iam.allow("s3:GetObject", on="arn:aws:s3:::photos/*")])
-    assert named(resources, "api-task-policy").inputs["role"] == "api-task-role"
-    assert rights(resources, "api-task-policy") == granted(
-        [{"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::photos/*"}]
+    queue = "arn:aws:sqs:eu-west-1:123456789012:orders"
+    resources = deployed(
+        permissions=[Permission(actions=["sqs:ReceiveMessage", "sqs:DeleteMessage"], resources=[queue])],
+        task_statements=[iam.allow("s3:GetObject", on="arn:aws:s3:::photos/*")],
     )
+    assert named(resources, "api-task-policy").inputs["role"] == "api-task-role"
+    assert statements(resources, "api-task-policy") == [
+        {"Effect": "Allow", "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage"], "Resource": [queue]},
+        {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::photos/*"},
+    ]
 
 
 def test_ecs_may_read_exactly_the_referenced_secrets() -> None:

@@ -14,7 +14,7 @@ import pulumi_aws as aws
 from slipway._constraints import between, check, items, match, one_of
 from slipway._secrets import KmsKeyArn, SecretReference, VariableName, names_twice, plaintext_rules
 from slipway.codebuild import LogDays
-from slipway.iam import Statement
+from slipway.iam import Permission, Statement
 from slipway.load_balancer import LoadBalancer, SubnetId, VpcId
 from slipway.registry import Repository
 from slipway.service.fargate import FARGATE_MEMORY_MIB
@@ -169,6 +169,9 @@ class ServiceSettings:
     secrets_kms_key_arns: Annotated[Sequence[KmsKeyArn], items(distinct=True)] = ()
     """Customer managed KMS keys that `secrets` are encrypted with."""
 
+    permissions: Sequence[Permission] = ()
+    """Permissions of the application itself, such as to read a queue. Without this, it has none."""
+
     read_only_root_filesystem: bool = True
     """Mount the container's root file system read-only. Turn this off for software that writes to it."""
 
@@ -260,7 +263,7 @@ class ServiceArgs(ServiceSettings):
     """Deployment strategy."""
 
     task_statements: Sequence[Statement] = ()
-    """IAM statements for the application itself. By default, it has no permissions."""
+    """Further IAM statements for the application itself, for example with a condition."""
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
         yield from super().cross_checks()

@@ -42,10 +42,9 @@ def task_roles(
     trusted = iam.trust("ecs-tasks.amazonaws.com", scope.only_for(scope.arn("ecs", "*")))
     execution, policy = iam.role(f"{name}-execution", trusted, execution_statements(args, logs), child)
     task = aws.iam.Role(f"{name}-task-role", assume_role_policy=trusted, opts=child)
-    if args.task_statements:
-        aws.iam.RolePolicy(
-            f"{name}-task-policy", role=task.name, policy=iam.document(*args.task_statements), opts=child
-        )
+    statements = [*(permission.statement() for permission in args.permissions), *args.task_statements]
+    if statements:
+        aws.iam.RolePolicy(f"{name}-task-policy", role=task.name, policy=iam.document(*statements), opts=child)
     return TaskRoles(execution, policy, task)
 
 
