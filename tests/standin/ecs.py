@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache, wraps
 from typing import Any
 
+from botocore.validate import ParamValidator
 from moto.core.utils import get_service_model
 
 from standin.api import ACCOUNT, REGION, AwsError, Params, plain_copy
@@ -896,11 +897,16 @@ def _page(key: str, items: list[Any], params: Params, size: int) -> Params:
 
 
 class Autoscaling:
-    """Application Auto Scaling of a service's count. Moto's rejects services that moto's own ECS does not have."""
+    """Application Auto Scaling of a service's count. Moto's rejects services that moto's own ECS does not have.
+
+    UG is autoscaling/application/userguide.
+    """
 
     def __init__(self, ecs: Ecs) -> None:
         self._ecs = ecs
         self._targets: dict[str, Params] = {}
+        self.put: dict[tuple[str, str], Params] = {}
+        """Scaling policies and scheduled actions, by target and name."""
 
     def register_scalable_target(self, params: Params) -> Params:
         # autoscaling/application/APIReference/API_RegisterScalableTarget: "Any parameters that you don't specify are
@@ -912,7 +918,10 @@ class Autoscaling:
             raise AwsError("ValidationException", f"ECS service doesn't exist: {id}")
         arn = f"arn:aws:application-autoscaling:{REGION}:{ACCOUNT}:scalable-target/{len(self._targets):032x}"
         created = {"ScalableTargetARN": arn, "CreationTime": found[0]["createdAt"], "RoleARN": arn}
-        target = self._targets[id] = created | self._targets.get(id, {}) | params
+        known = self._targets.get(id, {})
+        # Each of the three kinds of suspension is a parameter of its own.
+        state = {"SuspendedState": {**known.get("SuspendedState", {}), **params.get("SuspendedState", {})}}
+        target = self._targets[id] = created | known | params | state
         count = min(max(found[0]["desiredCount"], target["MinCapacity"]), target["MaxCapacity"])
         self._ecs.update_service({"cluster": cluster, "service": name, "desiredCount": count})
         return {"ScalableTargetARN": target["ScalableTargetARN"]}
@@ -924,4 +933,41 @@ class Autoscaling:
     def deregister_scalable_target(self, params: Params) -> Params:
         if self._targets.pop(params["ResourceId"], None) is None:
             raise AwsError("ObjectNotFoundException", f"No scalable target found: {params['ResourceId']}")
+        return {}
+
+    def put_scaling_policy(self, params: Params) -> Params:
+        self._put("PutScalingPolicy", params, "PolicyName")
+        found = params["TargetTrackingScalingPolicyConfiguration"].get("CustomizedMetricSpecification", {})
+        # API_CustomizedMetricSpecification: a metric, or an expression that returns a single time series.
+        results = [query for query in found.get("Metrics", []) if query.get("ReturnData", True)]
+        if found and ("MetricName" in found) == (len(results) == 1):
+            raise AwsError("ValidationException", f"a metric or one result is required, got {found}")
+        return {"PolicyARN": f"arn:aws:autoscaling:{REGION}:{ACCOUNT}:scalingPolicy:1:{params['PolicyName']}"}
+
+    def put_scheduled_action(self, params: Params) -> Params:
+        return self._put("PutScheduledAction", params, "ScheduledActionName")
+
+    def start_scheduled_action(self, name: str) -> None:
+        """What happens at the time of the action whose name begins so: UG scheduled-scaling-policy-overview and
+        application-auto-scaling-suspend-resume-scaling."""
+        [action] = [put for (_, each), put in self.put.items() if each.startswith(name)]
+        target = self._targets[action["ResourceId"]]
+        if not target["SuspendedState"].get("ScheduledScalingSuspended"):
+            named = {key: target[key] for key in ("ServiceNamespace", "ResourceId", "ScalableDimension")}
+            self.register_scalable_target({**named, **action["ScalableTargetAction"]})
+
+    def delete_scaling_policy(self, params: Params) -> None:
+        del self.put[params["ResourceId"], params["PolicyName"]]
+
+    def delete_scheduled_action(self, params: Params) -> None:
+        del self.put[params["ResourceId"], params["ScheduledActionName"]]
+
+    def _put(self, operation: str, params: Params, name: str) -> Params:
+        """Keeps a request that the SDK would send, for a target that exists."""
+        shape = get_service_model("application-autoscaling").operation_model(operation).input_shape
+        if (problems := ParamValidator().validate(params, shape)).has_errors():
+            raise AwsError("ValidationException", problems.generate_report())
+        if params["ResourceId"] not in self._targets:
+            raise AwsError("ObjectNotFoundException", f"No scalable target registered for {params['ResourceId']}")
+        self.put[params["ResourceId"], params[name]] = params
         return {}

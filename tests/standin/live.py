@@ -327,23 +327,55 @@ class ScalableTarget(Live):
                 **self._named(inputs),
                 "MinCapacity": int(inputs["minCapacity"]),
                 "MaxCapacity": int(inputs["maxCapacity"]),
+                **({"SuspendedState": request(inputs["suspendedState"])} if "suspendedState" in inputs else {}),
             }
         )
         return "", {}
 
     def read(self, id: str, inputs: Props) -> Props | None:
         found = self._autoscaling.describe_scalable_targets({"ResourceIds": [id]})["ScalableTargets"]
-        return {"minCapacity": found[0]["MinCapacity"], "maxCapacity": found[0]["MaxCapacity"]} if found else None
+        if not found:
+            return None
+        state = {f"{key[0].lower()}{key[1:]}": value for key, value in found[0]["SuspendedState"].items()}
+        shown = {"suspendedState": state} if state else {}
+        return {"minCapacity": found[0]["MinCapacity"], "maxCapacity": found[0]["MaxCapacity"], **shown}
 
     def delete(self, id: str, state: Props) -> None:
         self._autoscaling.deregister_scalable_target(self._named(state))
 
     def _named(self, inputs: Props) -> Props:
-        return {
-            "ServiceNamespace": inputs["serviceNamespace"],
-            "ResourceId": inputs["resourceId"],
-            "ScalableDimension": inputs["scalableDimension"],
-        }
+        named: Props = request({key: inputs[key] for key in ("serviceNamespace", "resourceId", "scalableDimension")})
+        return named
+
+
+class Scaling(Live):
+    """A policy or a scheduled action of a scalable target: the request that the provider sends is kept by its name."""
+
+    def __init__(self, autoscaling: Autoscaling, operation: str) -> None:
+        self._autoscaling, self._operation = autoscaling, operation
+        self._name = {"scaling_policy": "PolicyName", "scheduled_action": "ScheduledActionName"}[operation]
+
+    def create(self, name: str, inputs: Props) -> tuple[str, Props]:
+        sent = {key: value for key, value in request(inputs).items() if key != "Name"}
+        getattr(self._autoscaling, f"put_{self._operation}")({self._name: inputs["name"], **sent})
+        return "", {}
+
+    def update(self, id: str, olds: Props, news: Props) -> Props:
+        self.create("", news)
+        return {}
+
+    def delete(self, id: str, state: Props) -> None:
+        named = {self._name: state["name"], "ResourceId": state["resourceId"]}
+        getattr(self._autoscaling, f"delete_{self._operation}")(named)
+
+
+def request(inputs: Any) -> Any:
+    """The inputs of a resource as parameters of the API: the same names, which begin with a capital letter."""
+    if isinstance(inputs, dict):
+        return {f"{key[0].upper()}{key[1:]}": request(value) for key, value in inputs.items()}
+    if isinstance(inputs, float) and inputs.is_integer():
+        return int(inputs)
+    return [request(each) for each in inputs] if isinstance(inputs, list) else inputs
 
 
 class Invocation(Live):

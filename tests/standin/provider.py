@@ -36,6 +36,8 @@ UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 _TYPES = """
 appautoscaling/policy | autoscaling:scalingPolicy:{uuid}:resource/{resourceId}:policyName/{name} | \
     | resourceId scalableDimension serviceNamespace |
+appautoscaling/scheduledAction | autoscaling:scheduledAction:{uuid}:resource/{resourceId}:scheduledActionName/{name} \
+    | {name}-{serviceNamespace}-{resourceId} | resourceId scalableDimension serviceNamespace |
 appautoscaling/target | application-autoscaling:scalable-target/{hex} | {resourceId} \
     | resourceId scalableDimension serviceNamespace |
 cloudwatch/eventRule | events:rule/{name} | | eventBusName |

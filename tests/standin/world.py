@@ -95,6 +95,8 @@ class World:
             "aws:ssm/parameter:Parameter": live.Parameter(self.client("ssm")),
             "aws:s3/bucket:Bucket": live.Bucket(self.client("s3"), REGION),
             "aws:appautoscaling/target:Target": live.ScalableTarget(self.autoscaling),
+            "aws:appautoscaling/policy:Policy": live.Scaling(self.autoscaling, "scaling_policy"),
+            "aws:appautoscaling/scheduledAction:ScheduledAction": live.Scaling(self.autoscaling, "scheduled_action"),
             "aws:sns/topic:Topic": Topic(self.client("sns")),
             codedeploy.GROUP: codedeploy.Group(),
             "aws:dynamodb/table:Table": tables.Table(self.dynamodb),

@@ -263,6 +263,7 @@ class Ecs:
         }
         self.updates: list[dict[str, Any]] = []
         self.targets: list[tuple[int, int]] = []
+        self.suspended: list[dict[str, bool] | None] = []
         self.stopped: list[dict[str, Any]] = []
         self.revisions: dict[str, dict[str, Any]] = {}
         self.images = {6: str(OLD), 7: str(NEW)}
@@ -277,6 +278,7 @@ class Ecs:
     def register_scalable_target(self, **target: Any) -> None:
         assert target["ResourceId"] == "service/shop/shop-dev"
         self.targets.append((target["MinCapacity"], target["MaxCapacity"]))
+        self.suspended.append(target.get("SuspendedState"))
 
     def list_tasks(self, **_: Any) -> dict[str, Any]:
         return {"taskArns": [str(number) for number, _ in enumerate(self.stopped)]}
@@ -438,6 +440,21 @@ def test_the_scaling_range_is_set_when_the_settings_change_it_and_not_again() ->
     assert (ecs.targets, table.state.bounds) == ([(2, 6), (1, 6)], (1, 6))
 
 
+SUSPENDED = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "suspended"),
+    [(None, dict.fromkeys(SUSPENDED, False)), ((0, 6), dict.fromkeys(SUSPENDED, False)), ((2, 5), None)],
+)
+def test_scaling_begins_with_the_first_tasks_and_a_suspension_by_somebody_else_is_kept(
+    bounds: tuple[int, int] | None, suspended: dict[str, bool] | None
+) -> None:
+    ecs = Ecs()
+    counts(ecs, KeptTable(replace(STATE, bounds=bounds)), maximum=6)
+    assert (ecs.targets, ecs.suspended) == ([(2, 6)], [suspended])
+
+
 def test_a_service_that_does_not_scale_any_more_has_no_scaling_range() -> None:
     table = KeptTable(replace(STATE, bounds=(2, 6)))
     counts(Ecs(), table)
@@ -453,6 +470,7 @@ def test_without_a_release_there_are_zero_tasks_and_scaling_starts_none(
     found = of_ecs(ecs, table)._scale_to_zero(ecs.service, settings, table.state)
     assert found == Live("nothing is released, and the service has no tasks")
     assert (ecs.updates, ecs.targets) == ([{"desiredCount": 0}], targets)
+    assert ecs.suspended == [dict.fromkeys(SUSPENDED, True) for _ in targets]
 
 
 def test_running_tasks_without_a_release_state_are_left_unchanged() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import zoneinfo
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,6 +9,7 @@ from typing import Annotated
 import pulumi
 
 from slipway._constraints import Must, between, check, match
+from slipway._schedules import CRON_FIELDS, TimeZone, is_cron_field
 from slipway.pipeline.commands import StageTests
 from slipway.pipeline.notifications import Emails
 from slipway.service.component import Service
@@ -42,43 +41,12 @@ Link = Annotated[
 """CodePipeline allows 1,000 characters, and the inserted values are longer than their names.
 
 https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-Manual.html"""
-MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
-CRON_FIELDS: tuple[tuple[int, int, tuple[str, ...], str], ...] = (
-    (0, 59, (), ""),
-    (0, 23, (), ""),
-    (1, 31, (), r"\?|L(-([1-9]|[12]\d|30))?|LW|([1-9]|[12]\d|3[01])W"),
-    (1, 12, MONTHS, ""),
-    (1, 7, WEEKDAYS, r"\?|L|([1-7]|SUN|MON|TUE|WED|THU|FRI|SAT)(L|#[1-5])"),
-    (1970, 2199, (), ""),
-)
-"""For each field after the seconds: the lowest and highest value, their names, and what else is allowed.
-
-https://docs.aws.amazon.com/codepipeline/latest/userguide/rule-reference-DeploymentWindow.html"""
 
 
 def is_cron(text: str) -> bool:
     """Whether a deployment window accepts the expression, except for the rule that one of the two days is ?."""
     seconds, *fields = text.split(" ")
-    return seconds == "*" and len(fields) in (5, 6) and all(map(_is_cron_field, fields, CRON_FIELDS))
-
-
-def _is_cron_field(text: str, field: tuple[int, int, tuple[str, ...], str]) -> bool:
-    least, most, names, others = field
-
-    def number(part: str) -> int | None:
-        if part in names:
-            return names.index(part) + 1
-        return int(part) if re.fullmatch("[0-9]{1,4}", part) and least <= int(part) <= most else None
-
-    def is_item(item: str) -> bool:
-        values, slash, step = item.partition("/")
-        steps = not slash or (re.fullmatch("[0-9]{1,4}", step) is not None and 1 <= int(step) <= most)
-        return steps and (values == "*" or all(number(part) is not None for part in values.split("-", 1)))
-
-    if others and re.fullmatch(others, text):
-        return True
-    return all(is_item(item) or bool(others and item != "?" and re.fullmatch(others, item)) for item in text.split(","))
+    return seconds == "*" and len(fields) in (5, 6) and all(map(is_cron_field, fields, CRON_FIELDS))
 
 
 Cron = Annotated[
@@ -118,16 +86,6 @@ Cron = Annotated[
             "* * 9 1,? * *",
             "* * 9 ? * MON-FRI 2026 x",
         ],
-    ),
-]
-TimeZone = Annotated[
-    str,
-    Must(
-        "be the name of a time zone, such as Europe/Berlin",
-        # On a machine without a time zone database, AWS has to validate the name.
-        lambda name: name in (zones := zoneinfo.available_timezones()) or not zones,
-        good=["UTC", "Europe/Berlin"],
-        bad=["", "Berlin", "+01:00"],
     ),
 ]
 

@@ -16,6 +16,8 @@ from .images import Images
 from .state import StateTable
 from .task_definitions import TaskDefinitions, short
 
+SUSPENDED = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -135,7 +137,8 @@ class Service:
     ) -> Progress:
         """The correct task definition is in service: make sure that the right number of its tasks run."""
         if settings.scales and state.bounds != (settings.minimum, settings.maximum):
-            self._set_bounds(settings.minimum, settings.maximum)
+            begins = state.bounds is None or state.bounds[0] == 0
+            self._set_bounds(settings.minimum, settings.maximum, suspended=False if begins else None)
         elif not settings.scales and state.bounds is not None:
             self.table.update(lambda state: replace(state, bounds=None))  # a later target has other bounds
         count = desired_count(service, settings, state)
@@ -146,18 +149,22 @@ class Service:
             return Waiting(f"{service['runningCount']} of {tasks(count)} running")
         return Live(f"{short(task_definition)} is running {image.digest} ({tasks(count)})")
 
-    def _set_bounds(self, minimum: int, maximum: int) -> None:
+    def _set_bounds(self, minimum: int, maximum: int, suspended: bool | None) -> None:
         """Set the scaling bounds, but only if the settings change them: bounds that somebody changed are kept.
 
         Registering a scalable target moves the task count within its bounds at once, so this follows the release.
+        Scaling is suspended while there are no tasks: a queue or a schedule would start some that cannot run. None
+        keeps a suspension that somebody else began.
         https://docs.aws.amazon.com/autoscaling/application/APIReference/API_RegisterScalableTarget.html
         """
+        state = {} if suspended is None else {"SuspendedState": dict.fromkeys(SUSPENDED, suspended)}
         self.autoscaling.register_scalable_target(
             ServiceNamespace="ecs",
             ResourceId=f"service/{self.names.cluster}/{self.names.service}",
             ScalableDimension="ecs:service:DesiredCount",
             MinCapacity=minimum,
             MaxCapacity=maximum,
+            **state,
         )
         self.table.update(lambda state: replace(state, bounds=(minimum, maximum)))
 
@@ -172,7 +179,8 @@ class Service:
                     "restored. Nothing was changed; release the digest that should run, which fills it again"
                 )
             if settings.scales and state.bounds != (0, settings.maximum):
-                self._set_bounds(0, settings.maximum)  # otherwise scaling would raise the count again
+                # Otherwise scaling would raise the count again.
+                self._set_bounds(0, settings.maximum, suspended=True)
             self._update_service(desiredCount=0)
         self.deployed = False
         return Live("nothing is released, and the service has no tasks")

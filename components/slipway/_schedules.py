@@ -1,0 +1,54 @@
+"""Cron expressions and time zones, as several services of AWS have them."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from typing import Annotated
+
+from slipway._constraints import Must
+
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+CRON_FIELDS: tuple[tuple[int, int, tuple[str, ...], str], ...] = (
+    (0, 59, (), ""),
+    (0, 23, (), ""),
+    (1, 31, (), r"\?|L(-([1-9]|[12]\d|30))?|LW|([1-9]|[12]\d|3[01])W"),
+    (1, 12, MONTHS, ""),
+    (1, 7, WEEKDAYS, r"\?|L|([1-7]|SUN|MON|TUE|WED|THU|FRI|SAT)(L|#[1-5])"),
+    (1970, 2199, (), ""),
+)
+"""For each field, from the minutes to the year: the lowest and highest value, their names, and what else is allowed.
+
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
+https://docs.aws.amazon.com/codepipeline/latest/userguide/rule-reference-DeploymentWindow.html"""
+
+
+def is_cron_field(text: str, field: tuple[int, int, tuple[str, ...], str]) -> bool:
+    least, most, names, others = field
+
+    def number(part: str) -> int | None:
+        if part in names:
+            return names.index(part) + 1
+        return int(part) if re.fullmatch("[0-9]{1,4}", part) and least <= int(part) <= most else None
+
+    def is_item(item: str) -> bool:
+        values, slash, step = item.partition("/")
+        steps = not slash or (re.fullmatch("[0-9]{1,4}", step) is not None and 1 <= int(step) <= most)
+        return steps and (values == "*" or all(number(part) is not None for part in values.split("-", 1)))
+
+    if others and re.fullmatch(others, text):
+        return True
+    return all(is_item(item) or bool(others and item != "?" and re.fullmatch(others, item)) for item in text.split(","))
+
+
+TimeZone = Annotated[
+    str,
+    Must(
+        "be the name of a time zone, such as Europe/Berlin",
+        # On a machine without a time zone database, AWS has to validate the name.
+        lambda name: name in (zones := zoneinfo.available_timezones()) or not zones,
+        good=["UTC", "Europe/Berlin"],
+        bad=["", "Berlin", "+01:00"],
+    ),
+]
