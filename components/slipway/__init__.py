@@ -23,8 +23,9 @@ from slipway.pull_requests import PullRequestChecks, PullRequestChecksArgs
 from slipway.registry import ExistingRegistry, Registry, RegistryArgs, Repository
 from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
 from slipway.release.component import ReleaseFunction, ReleaseFunctionArgs
-from slipway.service.args import ErrorAlarm, ServiceArgs, Tasks
+from slipway.service.args import ErrorAlarm, ServiceArgs
 from slipway.service.component import Service
+from slipway.service.tasks import MetricTarget, QueueBacklog, ScheduledBounds, Tasks
 from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Hook, Linear, Rolling
 
 __version__ = "0.1.0"
@@ -53,6 +54,7 @@ __all__ = [
     "Linear",
     "LoadBalancer",
     "LoadBalancerArgs",
+    "MetricTarget",
     "Notifications",
     "Notifier",
     "NotifierArgs",
@@ -62,6 +64,7 @@ __all__ = [
     "PullRequestChecks",
     "PullRequestChecksArgs",
     "Push",
+    "QueueBacklog",
     "Registry",
     "RegistryArgs",
     "ReleaseFunction",
@@ -72,6 +75,7 @@ __all__ = [
     "ScanGate",
     "ScanGateFunction",
     "ScanGateFunctionArgs",
+    "ScheduledBounds",
     "Service",
     "ServiceArgs",
     "Slack",

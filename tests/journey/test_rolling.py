@@ -368,6 +368,22 @@ def test_counts_change_with_autoscaling_and_without(stack: Make) -> None:
     assert dev.workspace.preview(refresh=True).changes == []
 
 
+def test_a_schedule_changes_the_bounds_after_the_first_release_and_releases_leave_them(stack: Make) -> None:
+    schedules = [{"schedule": "rate(1 day)", "min": 3, "max": 6}]
+    dev = stack(tasks={"min": 1, "max": 4, "schedules": schedules})
+    begin = partial(dev.account.autoscaling.start_scheduled_action, "storefront-dev-scaling-schedule-1")
+    begin()
+    assert (dev.counts, dev.bounds) == ((0, 0), (0, 4))
+    dev.push()
+    assert (dev.counts, dev.bounds) == ((1, 1), (1, 4))
+    begin()
+    dev.release("Second")
+    assert (dev.counts, dev.bounds) == ((3, 3), (3, 6))
+    dev.up(cpu=512, memory=1024, tasks={"min": 1, "max": 4, "schedules": schedules})
+    assert (dev.counts, dev.bounds) == ((3, 3), (3, 6))
+    assert dev.workspace.preview(refresh=True).changes == []
+
+
 def test_a_count_chosen_by_autoscaling_survives_a_release_and_a_change_of_settings(stack: Make) -> None:
     dev = stack(tasks={"min": 1, "max": 4})
     dev.push()

@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_args, get_origin
 import pulumi
 import pytest
 import slipway
-from slipway import CodeCommit, Connection, Filter, Notifications, Push, Source
+from slipway import CodeCommit, Connection, Filter, Notifications, Push, ScheduledBounds, Source
 from slipway._constraints import Must, arn, between, check, either, hints, items, match, one_of, plain
 from slipway.iam import Statement
 from unit.harness import deploy, resolved
@@ -332,6 +332,7 @@ SAMPLES: dict[Any, Callable[[int], dict[str, Any]]] = {
     Connection: lambda number: {"provider_type": "GitHub"},
     Filter: lambda number: {"includes": [f"v{number}"]},
     Push: lambda number: {"tags": Filter(includes=[f"v{number}"])},
+    ScheduledBounds: lambda number: {"min": 1},
 }
 
 

@@ -1,6 +1,8 @@
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import pulumi
 import pytest
 from slipway import (
     BlueGreen,
@@ -9,8 +11,11 @@ from slipway import (
     ErrorAlarm,
     Hook,
     Linear,
+    MetricTarget,
     Permission,
+    QueueBacklog,
     Rolling,
+    ScheduledBounds,
     Service,
     Tasks,
     iam,
@@ -23,6 +28,7 @@ SERVICE = "aws:ecs/service:Service"
 TEMPLATE = "aws:ecs/taskDefinition:TaskDefinition"
 TARGET = "aws:appautoscaling/target:Target"
 POLICY = "aws:appautoscaling/policy:Policy"
+SCHEDULED = "aws:appautoscaling/scheduledAction:ScheduledAction"
 GROUP = "aws:lb/targetGroup:TargetGroup"
 INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 EGRESS = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
@@ -824,7 +830,7 @@ def test_scaling_starts_at_zero_tasks_and_pulumi_ignores_its_range() -> None:
         "minCapacity": 0,
         "maxCapacity": 6,
     }
-    assert target.ignore_changes == ["minCapacity", "maxCapacity"]
+    assert target.ignore_changes == ["minCapacity", "maxCapacity", "suspendedState"]
     assert only(resources, POLICY).inputs == {
         "policyType": "TargetTrackingScaling",
         "serviceNamespace": "ecs",
@@ -837,10 +843,208 @@ def test_scaling_starts_at_zero_tasks_and_pulumi_ignores_its_range() -> None:
     }
 
 
+def tracking(resources: list[Resource]) -> dict[str, Any]:
+    """The configurations of the scaling policies by the end of their name."""
+    return {
+        policy.name.removeprefix("api-scaling-"): policy.inputs["targetTrackingScalingPolicyConfiguration"]
+        for policy in of_type(resources, POLICY)
+    }
+
+
+def stat(id: str, namespace: str, name: str, statistic: str, **dimensions: str) -> dict[str, Any]:
+    named = [{"name": key, "value": value} for key, value in dimensions.items()]
+    metric = {"namespace": namespace, "metricName": name, "dimensions": named}
+    return {"id": id, "metricStat": {"metric": metric, "stat": statistic}, "returnData": False}
+
+
+def test_a_service_scales_with_its_memory_and_not_with_its_cpu() -> None:
+    tasks = Tasks(min=1, max=4, target_cpu_percent=None, target_memory_percent=70)
+    resources = deployed(tasks=tasks)
+    assert tracking(resources) == {
+        "memory": {
+            "predefinedMetricSpecification": {"predefinedMetricType": "ECSServiceAverageMemoryUtilization"},
+            "targetValue": 70,
+        }
+    }
+    assert "suspendedState" not in only(resources, TARGET).inputs
+
+
+@pytest.mark.parametrize("strategy", [Rolling(), Canary(), CodeDeployBlueGreen()], ids=lambda s: type(s).__name__)
+def test_a_service_scales_with_the_requests_to_either_target_group(strategy: Strategy) -> None:
+    tasks = Tasks(min=1, max=4, target_requests_per_task=300)
+    balancer = "app/given-api/1"
+    assert tracking(deployed(tasks=tasks, strategy=strategy))["requests"] == {
+        "customizedMetricSpecification": {
+            "metrics": [
+                *(
+                    stat(
+                        letter,
+                        "AWS/ApplicationELB",
+                        "RequestCountPerTarget",
+                        "Sum",
+                        LoadBalancer=balancer,
+                        TargetGroup=f"targetgroup/api-tg-{letter}/1",
+                    )
+                    for letter in "ab"
+                ),
+                {"id": "result", "expression": "FILL(a, 0) + FILL(b, 0)", "returnData": True},
+            ]
+        },
+        "targetValue": 300,
+    }
+
+
+def test_a_worker_scales_with_the_backlog_of_its_queues_for_each_running_task() -> None:
+    queue = "arn:aws:sqs:eu-west-1:123456789012:orders"
+
+    def program() -> Service:
+        later = pulumi.Output.from_input(f"{queue}-late")
+        queues = [
+            QueueBacklog(arn=f"{queue}.fifo", messages_per_task=50),
+            QueueBacklog(arn=later, messages_per_task=0.5),
+        ]
+        return service("api", port=None, load_balancer=None, tasks=Tasks(min=1, max=9, queues=queues))
+
+    resources = deploy(program)
+    running = stat("tasks", "AWS/ECS", "CPUUtilization", "SampleCount", ClusterName="given-api", ServiceName="api")
+
+    def backlog(name: str, target: float) -> dict[str, Any]:
+        waiting = stat("messages", "AWS/SQS", "ApproximateNumberOfMessagesVisible", "Sum", QueueName=name)
+        result = {"id": "result", "expression": "messages / tasks", "returnData": True}
+        return {"customizedMetricSpecification": {"metrics": [waiting, running, result]}, "targetValue": target}
+
+    found = tracking(resources)
+    assert found.keys() == {"cpu", "queue-1", "queue-2"}
+    assert (found["queue-1"], found["queue-2"]) == (backlog("orders.fifo", 50), backlog("orders-late", 0.5))
+
+
+def test_a_service_scales_with_any_metric() -> None:
+    metric = MetricTarget(
+        namespace="Shop", name="Jobs", statistic="Maximum", target=12.5, dimensions={"Queue": "late", "App": "shop"}
+    )
+    assert tracking(deployed(tasks=Tasks(min=1, max=4, metrics=[metric])))["metric-1"] == {
+        "customizedMetricSpecification": {
+            "namespace": "Shop",
+            "metricName": "Jobs",
+            "statistic": "Maximum",
+            "dimensions": [{"name": "App", "value": "shop"}, {"name": "Queue", "value": "late"}],
+        },
+        "targetValue": 12.5,
+    }
+
+
+def test_a_service_scales_by_schedule() -> None:
+    schedules = [
+        ScheduledBounds(schedule="cron(0 8 ? * MON-FRI *)", time_zone="Europe/Berlin", min=4),
+        ScheduledBounds(schedule="at(2026-12-24T20:00:00)", min=1, max=2),
+    ]
+    resources = deployed(tasks=Tasks(min=1, max=8, schedules=[*schedules[:1], replace(schedules[1], max=4)]))
+    of_target = {
+        "serviceNamespace": "ecs",
+        "scalableDimension": "ecs:service:DesiredCount",
+        "resourceId": "service/given-api/api",
+    }
+    assert {action.name: action.inputs for action in of_type(resources, SCHEDULED)} == {
+        "api-scaling-schedule-1": {
+            **of_target,
+            "schedule": "cron(0 8 ? * MON-FRI *)",
+            "timezone": "Europe/Berlin",
+            "scalableTargetAction": {"minCapacity": 4},
+        },
+        "api-scaling-schedule-2": {
+            **of_target,
+            "schedule": "at(2026-12-24T20:00:00)",
+            "timezone": "UTC",
+            "scalableTargetAction": {"minCapacity": 1, "maxCapacity": 4},
+        },
+    }
+
+
+QUEUE = QueueBacklog(arn="arn:aws:sqs:eu-west-1:123456789012:orders", messages_per_task=1)
+NIGHT = ScheduledBounds(schedule="rate(1 day)", min=1, max=1)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        {"target_requests_per_task": 1},
+        {"queues": [QUEUE]},
+        {"metrics": [MetricTarget(namespace="Shop", name="Jobs", target=1)]},
+        {"schedules": [NIGHT]},
+    ],
+    ids=lambda reason: next(iter(reason)),
+)
+def test_what_could_start_tasks_before_the_first_release_is_suspended(reason: dict[str, Any]) -> None:
+    assert only(deployed(tasks=Tasks(min=1, max=4, **reason)), TARGET).inputs["suspendedState"] == {
+        "dynamicScalingInSuspended": True,
+        "dynamicScalingOutSuspended": True,
+        "scheduledScalingSuspended": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        ({"queues": [QUEUE]}, "max must be above min=2 with queues, got None"),
+        (
+            {"max": 2, "schedules": [NIGHT], "target_memory_percent": 50},
+            "max must be above min=2 with target_memory_percent, schedules, got 2",
+        ),
+        (
+            {"max": 3, "target_cpu_percent": None},
+            "max must be above min=2 only if the number of tasks follows something, such as target_cpu_percent, got 3",
+        ),
+        (
+            {"max": 3, "schedules": [ScheduledBounds(schedule="rate(1 day)", min=4)]},
+            "schedules[0].max is required with min=4: the max may be 3 at that time",
+        ),
+        (
+            {"max": 9, "schedules": [ScheduledBounds(schedule="rate(1 day)", min=4), NIGHT]},
+            "schedules[0].max is required with min=4: the max may be 1 at that time",
+        ),
+        (
+            {"max": 9, "schedules": [ScheduledBounds(schedule="rate(1 day)", max=1)]},
+            "schedules[0].min is required with max=1: the min may be 2 at that time",
+        ),
+    ],
+)
+def test_bounds_that_cannot_work_are_refused(tasks: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        Tasks(**tasks)
+    assert str(error.value).split("\n") == [message]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"), [({}, "min or max must be set"), ({"min": 3, "max": 2}, "max must be at least min=3, got 2")]
+)
+def test_a_schedule_sets_bounds(bounds: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        ScheduledBounds(schedule="rate(1 day)", **bounds)
+    assert str(error.value) == message
+
+
+def test_a_worker_does_not_scale_with_requests() -> None:
+    with pytest.raises(ValueError) as error:
+        deployed(port=None, load_balancer=None, tasks=Tasks(min=1, max=2, target_requests_per_task=1))
+    assert str(error.value) == (
+        "tasks.target_requests_per_task must not be set for a service without a port, which receives no requests"
+    )
+
+
+def test_a_queue_of_another_region_is_refused() -> None:
+    queue = replace(QUEUE, arn="arn:aws:sqs:us-east-1:123456789012:orders")
+    with pytest.raises(ValueError) as error:
+        deployed(tasks=Tasks(min=1, max=2, queues=[QUEUE, queue]))
+    assert str(error.value) == (
+        "tasks.queues[1].arn must be in eu-west-1, got one in us-east-1: its metrics are there, and the service is "
+        "scaled by those of its own Region"
+    )
+
+
 @pytest.mark.parametrize("tasks", [Tasks(), Tasks(min=3, max=3)])
 def test_a_service_with_a_fixed_count_does_not_scale(tasks: Tasks) -> None:
     resources = deployed(tasks=tasks)
-    assert [r.type for r in resources if r.type in (TARGET, POLICY)] == []
+    assert [r.type for r in resources if r.type in (TARGET, POLICY, SCHEDULED)] == []
 
 
 def test_the_environment_is_named_after_the_stack_by_default() -> None:

@@ -18,13 +18,16 @@ from slipway import (
     Filter,
     Hook,
     Linear,
+    MetricTarget,
     Notifications,
     Permission,
     Push,
+    QueueBacklog,
     RegistryArgs,
     Rolling,
     S3Object,
     ScanGate,
+    ScheduledBounds,
     Slack,
     StageTests,
     Tasks,
@@ -83,7 +86,26 @@ FULL: dict[str, Any] = {
         "cpu": 1024,
         "memory": 4096,
         "cpuArchitecture": "ARM64",
-        "tasks": {"min": 3, "max": 9, "targetCpuPercent": 40},
+        "tasks": {
+            "min": 3,
+            "max": 9,
+            "targetCpuPercent": 40,
+            "targetMemoryPercent": 50,
+            "targetRequestsPerTask": 600,
+            "queues": [{"arn": "arn:aws:sqs:eu-west-1:123456789012:orders", "messagesPerTask": 20}],
+            "metrics": [
+                {
+                    "namespace": "Storefront",
+                    "name": "JobsInProgress",
+                    "target": 2.5,
+                    "statistic": "Maximum",
+                    "dimensions": {"Queue": "orders"},
+                }
+            ],
+            "schedules": [
+                {"schedule": "cron(0 8 ? * MON-FRI *)", "timeZone": "Europe/Berlin", "min": 5, "max": 12},
+            ],
+        },
         "environment": {"LOG_LEVEL": "debug"},
         "notSecret": ["LOG_LEVEL"],
         "secrets": {"PASSWORD": f"{SECRET}:password::"},
@@ -243,7 +265,24 @@ def test_every_key_reaches_its_argument() -> None:
         cpu=1024,
         memory=4096,
         cpu_architecture="ARM64",
-        tasks=Tasks(min=3, max=9, target_cpu_percent=40),
+        tasks=Tasks(
+            min=3,
+            max=9,
+            target_cpu_percent=40,
+            target_memory_percent=50,
+            target_requests_per_task=600,
+            queues=[QueueBacklog(arn="arn:aws:sqs:eu-west-1:123456789012:orders", messages_per_task=20)],
+            metrics=[
+                MetricTarget(
+                    namespace="Storefront",
+                    name="JobsInProgress",
+                    target=2.5,
+                    statistic="Maximum",
+                    dimensions={"Queue": "orders"},
+                )
+            ],
+            schedules=[ScheduledBounds(schedule="cron(0 8 ? * MON-FRI *)", time_zone="Europe/Berlin", min=5, max=12)],
+        ),
         environment={"LOG_LEVEL": "debug"},
         not_secret=["LOG_LEVEL"],
         secrets={"PASSWORD": f"{SECRET}:password::"},
@@ -371,6 +410,9 @@ def test_every_key_reaches_its_argument() -> None:
 def test_the_complete_file_omits_no_key() -> None:
     stage, gate, channels = FULL["stages"][0], FULL["scanGate"], FULL["notifications"]
     assert keys(ServiceSettings) == FULL["service"].keys()
+    assert keys(QueueBacklog) == FULL["service"]["tasks"]["queues"][0].keys()
+    assert keys(MetricTarget) == FULL["service"]["tasks"]["metrics"][0].keys()
+    assert keys(ScheduledBounds) == FULL["service"]["tasks"]["schedules"][0].keys()
     assert keys(Tasks) == FULL["service"]["tasks"].keys()
     assert keys(ErrorAlarm) == FULL["service"]["errorAlarm"].keys()
     # A buildspec is rejected together with the settings of Slipway's own build.
@@ -955,7 +997,8 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a misspelled nested key is reported with the possible ones": (
         {"service": {"tasks": {"minimum": 1}}},
-        "service.tasks.minimum is not a key; possible here: min, max, targetCpuPercent",
+        "service.tasks.minimum is not a key; possible here: min, max, targetCpuPercent, targetMemoryPercent, "
+        "targetRequestsPerTask, queues, metrics, schedules",
     ),
     # stages
     "stages are a list": ({"stages": {}}, "stages must be a list, got a map"),

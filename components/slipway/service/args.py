@@ -18,6 +18,7 @@ from slipway.iam import Permission, Statement
 from slipway.load_balancer import LoadBalancer, SubnetId, VpcId
 from slipway.registry import Repository
 from slipway.service.fargate import FARGATE_MEMORY_MIB
+from slipway.service.tasks import Tasks
 from slipway.strategies import BlueGreen, Rolling, Strategy
 
 ENVIRONMENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,29}")
@@ -85,31 +86,6 @@ AlarmName = Annotated[
 # ECS allows 255 characters, but the name of a log stream (at most 512) contains it twice, and the task ID.
 ContainerName = Annotated[str, match(r"[A-Za-z0-9_-]+", "be a name of a-z A-Z 0-9 _ -", "app", ["a.b", "a b"], 239)]
 """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tasks:
-    """The number of tasks."""
-
-    min: Annotated[int, between(1, 5000)] = 2
-    """Minimum number of tasks. With two, the service survives the loss of an Availability Zone."""
-
-    max: Annotated[int, between(1, 5000)] | None = None
-    """Maximum number of tasks. If it is above `min`, the service scales with its load; without it, `min` tasks run."""
-
-    target_cpu_percent: Annotated[int, between(10, 90)] = 60
-    """Average CPU utilization that scaling aims for, in percent."""
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    def cross_checks(self) -> Iterator[tuple[bool, str]]:
-        most = self.max
-        yield most is not None and most < self.min, f"max must be at least min={self.min}, got {most}"
-
-    @property
-    def most(self) -> int:
-        return self.min if self.max is None else self.max
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +202,10 @@ class ServiceSettings:
             length > VARIABLES_BYTES,
             f"environment and secrets must have at most {VARIABLES_BYTES} bytes in total as JSON, got {length}: a task "
             "definition has 64 KiB",
+        )
+        yield (
+            self.port is None and self.tasks.target_requests_per_task is not None,
+            "tasks.target_requests_per_task must not be set for a service without a port, which receives no requests",
         )
         wildcards = sum(path.count("*") + path.count("?") for path in self.paths)
         # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-condition-types.html

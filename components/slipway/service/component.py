@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pulumi
@@ -24,6 +25,7 @@ from slipway.strategies import CodeDeployBlueGreen, Rolling
 
 SECRETS_REGION = "a task would wait for another Region whenever it starts; replicate the secret"
 HOOKS_REGION = "ECS invokes functions of its own Region"
+QUEUES_REGION = "its metrics are there, and the service is scaled by those of its own Region"
 
 
 class Service(pulumi.ComponentResource):
@@ -65,6 +67,7 @@ class Service(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         scope = Scope.of(self)
         secrets = in_region(self, "secretsmanager", by_field("secrets", args.secrets), SECRETS_REGION)
+        args = with_queues(args, in_region(self, "sqs", queue_arns(args), QUEUES_REGION))
         functions = in_region(self, "lambda", hook_functions(args.strategy), HOOKS_REGION)
 
         logs = aws.cloudwatch.LogGroup(
@@ -140,6 +143,19 @@ def by_field(field: str, values: Mapping[str, pulumi.Input[str]]) -> dict[str, p
     return {f"{field}[{key!r}]": value for key, value in values.items()}
 
 
+def queue_arns(args: ServiceArgs) -> dict[str, pulumi.Input[str]]:
+    """The queues that the service is scaled by, by field."""
+    return {f"tasks.queues[{number}].arn": queue.arn for number, queue in enumerate(args.tasks.queues)}
+
+
+def with_queues(args: ServiceArgs, arns: Mapping[str, pulumi.Input[str]]) -> ServiceArgs:
+    """The arguments with these ARNs of the queues."""
+    if not arns:
+        return args
+    queues = [replace(queue, arn=arn) for queue, arn in zip(args.tasks.queues, arns.values(), strict=True)]
+    return replace(args, tasks=replace(args.tasks, queues=queues))
+
+
 def release_arguments(
     name: str,
     args: ServiceArgs,
@@ -155,7 +171,15 @@ def release_arguments(
         cluster=args.cluster,
         service=service,
         template=parts.template,
-        scalable_target=scale(name, args, service, child),
+        scalable_target=scale(
+            name,
+            args.tasks,
+            args.cluster.name,
+            service.name,
+            args.load_balancer,
+            traffic.target_groups if traffic else [],
+            child,
+        ),
         registry=args.registry,
         environment_name=environment_name,
         family=name,
