@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pulumi
 import pulumi_aws as aws
 
-from slipway._constraints import arn, between, check, either, items
+from slipway._constraints import arn, between, check, either, items, match
 from slipway._outputs import answered
 from slipway._rules import check_args
 from slipway.iam import Statement, allow, canonical, document, in_region
@@ -18,6 +18,20 @@ from slipway.iam import Statement, allow, canonical, document, in_region
 NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 MOVING_TAGS = ("live-*", "verified-*", "cache*")
 """The only tags that can be moved from one image to another. All others, which are commit IDs, are immutable."""
+FORCE_DELETE = "slipway:force-delete"
+"""Tag of a repository that Pulumi may delete with its images. Followed by a colon and a name, it is for the images of
+this environment."""
+ENVIRONMENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,29}")
+EnvironmentName = Annotated[
+    str,
+    match(
+        ENVIRONMENT_NAME.pattern,
+        "be 1 to 30 characters of a-z 0-9 -, and not begin with -",
+        "prod-eu",
+        ["Prod", "-a", "a" * 31],
+    ),
+]
+"""It is part of the tags that releases move."""
 PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 # The number of images with a live-* or verified-* tag above which the protecting rules would expire any. It is never
 # reached, because an environment has a fixed number of these tags.
@@ -60,10 +74,21 @@ class RegistryArgs:
     force_delete: bool = False
     """Let Pulumi delete the repository with its images when the stack is destroyed or a change replaces the repository.
     By default, the repository is protected, and Pulumi refuses to delete it. After you set this, run `pulumi up` once
-    before the change or the destroy."""
+    before the change or the destroy. It is rejected while the repository has images that are live or verified in an
+    environment that `force_delete_environments` does not name."""
+
+    force_delete_environments: Annotated[Sequence[EnvironmentName], items(most=20, distinct=True)] = ()
+    """Environments whose images `force_delete` may delete. In a stack file, the environments of the stack are always
+    among them, so name only others, such as `prod` if its stack takes its images from this repository."""
 
     def __post_init__(self) -> None:
         check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        yield (
+            bool(self.force_delete_environments) and not self.force_delete,
+            "force_delete_environments must be given only with force_delete, which it limits",
+        )
 
 
 class Repository:
@@ -120,7 +145,8 @@ class Registry(pulumi.ComponentResource, Repository):
         """Create the repository.
 
         Raises ValueError if `name` is not a valid repository name or the key is in another Region, and pulumi.RunError
-        if the repository exists with another encryption, since it would be deleted with its images.
+        if the repository exists with another encryption, since it would be deleted with its images, or if
+        `force_delete` would delete images of an environment that is not named.
         """
         args = RegistryArgs() if args is None else args
         check_args(args, RegistryArgs)
@@ -132,7 +158,9 @@ class Registry(pulumi.ComponentResource, Repository):
         child = pulumi.ResourceOptions(parent=self)
         keys = {} if args.kms_key_arn is None else {"kms_key_arn": args.kms_key_arn}
         key = in_region(self, "kms", keys, "ECR takes a key of its own Region").get("kms_key_arn")
-        if not args.force_delete:
+        if args.force_delete:
+            require_named(name, args.force_delete_environments, pulumi.InvokeOptions(parent=self))
+        else:
             key = kept_encryption(name, key, pulumi.InvokeOptions(parent=self))
 
         repository = aws.ecr.Repository(
@@ -146,6 +174,7 @@ class Registry(pulumi.ComponentResource, Repository):
             image_scanning_configuration=aws.ecr.RepositoryImageScanningConfigurationArgs(scan_on_push=True),
             encryption_configurations=encryption(key),
             force_delete=args.force_delete,
+            tags=force_delete_tags(args),
             # ECR refuses to delete a repository with images; the engine refuses earlier, before anything else is
             # deleted.
             opts=child if args.force_delete else child.merge(pulumi.ResourceOptions(protect=True)),
@@ -234,6 +263,44 @@ def kept_encryption(name: str, key: pulumi.Input[str] | None, opts: pulumi.Invok
         return same(key)
     output: pulumi.Output[str] = pulumi.Output.from_input(key)
     return output.apply(same)
+
+
+def require_named(name: str, environments: Sequence[str], opts: pulumi.InvokeOptions) -> None:
+    """Raise pulumi.RunError if an image in the repository is live or verified in another environment than these.
+
+    Its stack would not notice: the tasks that run keep running, and the next one cannot start.
+    """
+    try:
+        images = aws.ecr.get_images(repository_name=name, opts=opts).image_ids
+    except Exception as e:  # the SDK has no specific class for the error of an invoke
+        if "RepositoryNotFoundException" in str(e):
+            return
+        raise
+    others = in_use_elsewhere([image.image_tag for image in images if image.image_tag], environments)
+    if others:
+        raise pulumi.RunError(
+            f"force_delete of the repository {name} must not be set while images are live or verified in "
+            f"{', '.join(others)}: destroying this stack, or a change that replaces the repository, would delete them, "
+            "and their tasks could not start again. Remove force_delete (slipway:registry.forceDelete in a stack "
+            "file). To delete them anyway, or if these environments do not exist any more, add "
+            f"{', '.join(others)} to force_delete_environments (forceDeleteEnvironments)"
+        )
+
+
+def in_use_elsewhere(tags: Sequence[str], environments: Sequence[str]) -> list[str]:
+    """The environments whose releases moved these tags, except these environments."""
+    moved = {kind: {tag.removeprefix(kind) for tag in tags if tag.startswith(kind)} for kind in ("live-", "verified-")}
+    live = moved["live-"]
+    # The tags of earlier images end with a number, as the name of an environment also can.
+    verified = {n if n in live or n in environments else re.sub(r"-\d+$", "", n) for n in moved["verified-"]}
+    return sorted((live | verified) - set(environments))
+
+
+def force_delete_tags(args: RegistryArgs) -> dict[str, str] | None:
+    """What lets the stacks of other environments see, before they use the repository, that it may be deleted."""
+    if not args.force_delete:
+        return None
+    return {key: "true" for key in (FORCE_DELETE, *(f"{FORCE_DELETE}:{e}" for e in args.force_delete_environments))}
 
 
 def lifecycle_policy(args: RegistryArgs) -> dict[str, Any]:

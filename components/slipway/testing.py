@@ -485,4 +485,5 @@ CALLS: Mapping[str, Answer] = {
         "arn": arn("aws:ecr/repository:Repository", args["name"]),
         "repositoryUrl": repository_url(args["name"]),
     },
+    "aws:ecr/getImages:getImages": {"imageIds": []},
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from pulumi.automation import CommandError
+from slipway import Registry, config
 from standin.workspace import Outcome
 
 from .conftest import Stack
@@ -68,6 +69,82 @@ def test_the_engine_also_refuses_to_replace_or_delete_protected_images_in_a_prev
     for command in (dev.workspace.preview, dev.workspace.up):
         assert f"unable to replace {PROTECTED}" in failure(command).replace("\n", " ")
         assert held(dev) == before
+
+
+def renamed(dev: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program of one's own that gives the repository another name."""
+    monkeypatch.setattr(config, "registry", lambda settings: Registry("storefront-images", settings.registry))
+
+
+def removed(dev: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """dev is to build nothing any more: it releases another repository's images."""
+    dev.account.ecr.create_repository({"repositoryName": "team/web"})
+    dev.workspace.configure(
+        {
+            "slipway:source": {"image": {"repository": "team/web", "tag": "stable"}},
+            "slipway:build": None,
+            "slipway:registry": None,
+        }
+    )
+
+
+def encrypted(dev: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = dev.workspace.configuration().get("slipway:registry", {})
+    dev.workspace.configure({"slipway:registry": {**registry, "kmsKeyArn": KEY}})
+
+
+Change = Callable[[Stack, pytest.MonkeyPatch], None]
+CHANGES: dict[Change, str] = {
+    encrypted: REFUSED,
+    renamed: f"{PROTECTED}cannot be deleted",
+    removed: f"{PROTECTED}cannot be deleted",
+}
+change = pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+
+
+@pytest.mark.rule("R7")
+@change
+def test_a_repository_whose_image_prod_runs_is_kept_when_it_is(
+    stack: Make, monkeypatch: pytest.MonkeyPatch, change: Change
+) -> None:
+    dev, prod = dev_and_prod(stack)
+    before = held(dev), held(prod)
+    change(dev, monkeypatch)
+    assert CHANGES[change] in failure(dev.workspace.preview).replace("\n", " ")
+    assert (held(dev), held(prod)) == before
+
+
+@pytest.mark.rule("R7")
+@change
+def test_only_by_name_are_the_images_of_prod_deleted_with_a_repository_that_is(
+    stack: Make, monkeypatch: pytest.MonkeyPatch, change: Change
+) -> None:
+    dev, prod = dev_and_prod(stack)
+    before = held(dev), held(prod)
+    dev.workspace.configure({"slipway:registry": {"forceDelete": True}})
+    for command in (dev.workspace.preview, dev.workspace.up):
+        output = failure(command)
+        assert "must not be set while images are live or verified in prod: destroying this stack" in output
+        assert "Traceback" not in output
+        assert (held(dev), held(prod)) == before
+
+    dev.workspace.configure({"slipway:registry": {"forceDelete": True, "forceDeleteEnvironments": ["prod"]}})
+    dev.workspace.up()
+    assert (held(dev), held(prod)) == before
+    change(dev, monkeypatch)
+    dev.workspace.up()
+    names = [each["repositoryName"] for each in dev.account.ecr.describe_repositories({})["repositories"]]
+    assert "storefront-dev" not in names or dev.tags() == {}
+
+
+def dev_and_prod(stack: Make) -> tuple[Stack, Stack]:
+    """Both run one image."""
+    dev = stack()
+    live = dev.push()
+    prod = stack("prod")
+    prod.start()
+    assert dev.image == prod.image == f"@{live.digest}"
+    return dev, prod
 
 
 @pytest.mark.rule("R7")

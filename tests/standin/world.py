@@ -52,7 +52,11 @@ class World:
         self.autoscaling = Autoscaling(self.ecs)
         self.dynamodb = DynamoDb(self.clock)
         self.live: dict[str, Live] = {}
-        self.aws = Aws(self.live, {"aws:ecr/getRepository:getRepository": self._get_repository}, registry)
+        invokes = {
+            "aws:ecr/getRepository:getRepository": self._get_repository,
+            "aws:ecr/getImages:getImages": self._get_images,
+        }
+        self.aws = Aws(self.live, invokes, registry)
         self.cloudwatch = CloudWatch(self.aws, self.ecs)
         self.lambdas = Lambdas(self.aws, self.api, self.clock)
         self.build_environment = {**shell_environment(builder, Path(sys.executable).parent), **shell}
@@ -190,6 +194,14 @@ class World:
         known = {"arn": found["repositoryArn"], "repositoryUrl": found["repositoryUri"], "name": inputs["name"]}
         encryption = {"kmsKey": "", **found["encryptionConfiguration"]}
         return {**known, "encryptionConfigurations": [encryption]}
+
+    def _get_images(self, inputs: Props) -> Props:
+        """The provider's data source, which lists each tag of an image."""
+        try:
+            found = self.ecr.list_images(inputs)["imageIds"]
+        except AwsError as e:
+            raise RuntimeError(f"reading ECR Images ({inputs['repositoryName']}): {e}") from None
+        return {"repositoryName": inputs["repositoryName"], "imageIds": found}
 
     def client(self, service: str) -> Any:
         """A client with the credentials of the user who runs Pulumi."""

@@ -71,8 +71,64 @@ def test_images_can_be_encrypted_with_a_customer_managed_key() -> None:
 
 
 def test_a_repository_can_be_deleted_with_its_images_if_force_delete_is_set() -> None:
-    repository = only(deploy(lambda: registry("storefront", force_delete=True)), REPOSITORY)
+    made = deploy(lambda: registry("storefront", force_delete=True, force_delete_environments=["prod"]))
+    repository = only(made, REPOSITORY)
     assert (repository.protect, repository.inputs["forceDelete"]) == (False, True)
+    # The stacks of other environments can see it.
+    assert repository.inputs["tags"] == {"slipway:force-delete": "true", "slipway:force-delete:prod": "true"}
+
+
+def test_only_force_delete_has_environments() -> None:
+    with pytest.raises(ValueError, match="^force_delete_environments must be given only with force_delete"):
+        RegistryArgs(force_delete_environments=["prod"])
+
+
+@pytest.mark.parametrize(
+    ("tags", "named", "others"),
+    [
+        ([], [], []),
+        (["c0ffee-0ff1ce", "cache", "lively", "verifiedly"], [], []),
+        (["live-dev", "verified-dev", "verified-dev-0", "verified-dev-10"], ["dev"], []),
+        (["live-dev", "verified-dev-0"], [], ["dev"]),
+        (["live-dev", "live-prod", "verified-prod-0"], ["dev"], ["prod"]),
+        # An environment whose release is not verified yet, and one whose other tags were deleted.
+        (["live-prod", "verified-eu-3"], ["dev"], ["eu", "prod"]),
+        # A name that ends like the tag of an earlier image.
+        (["live-prod-1", "verified-prod-1", "verified-prod-1-0"], ["prod-1"], []),
+        (["live-prod-1", "verified-prod-1", "verified-prod-1-0"], ["prod"], ["prod-1"]),
+        (["verified-prod-1"], ["prod-1"], []),
+        (["verified-prod-1"], ["prod"], []),
+    ],
+)
+def test_images_of_an_environment_that_is_not_named_forbid_force_delete(
+    monkeypatch: pytest.MonkeyPatch, tags: list[str], named: list[str], others: list[str]
+) -> None:
+    images = [SimpleNamespace(image_tag=tag) for tag in [*tags, ""]]
+    monkeypatch.setattr(aws.ecr, "get_images", lambda repository_name, opts: SimpleNamespace(image_ids=images))
+
+    def program() -> None:
+        registry("web", force_delete=True, force_delete_environments=named)
+
+    if others:
+        text = rf"are live or verified in {', '.join(others)}: .* add {', '.join(others)} to force_delete_environments"
+        with pytest.raises(pulumi.RunError, match=text):
+            deploy(program)
+    else:
+        assert len(of_type(deploy(program), REPOSITORY)) == 1
+
+
+def test_force_delete_is_rejected_if_the_images_cannot_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(message: str) -> Any:
+        def get_images(**_: Any) -> Any:
+            raise Exception(message)
+
+        return get_images
+
+    monkeypatch.setattr(aws.ecr, "get_images", fails("AccessDeniedException: ecr:ListImages"))
+    with pytest.raises(Exception, match="ecr:ListImages"):
+        deploy(lambda: registry("web", force_delete=True))
+    monkeypatch.setattr(aws.ecr, "get_images", fails("RepositoryNotFoundException: there is none"))
+    assert len(of_type(deploy(lambda: registry("web", force_delete=True)), REPOSITORY)) == 1
 
 
 def test_only_the_repository_is_protected() -> None:

@@ -163,6 +163,7 @@ FULL: dict[str, Any] = {
         "pullPrincipals": ["arn:aws:iam::111122223333:role/x"],
         "expireDays": 90,
         "forceDelete": True,
+        "forceDeleteEnvironments": ["prod"],
     },
     "loadBalancer": {
         "certificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/1",
@@ -361,6 +362,7 @@ def test_every_key_reaches_its_argument() -> None:
             pull_principals=["arn:aws:iam::111122223333:role/x"],
             expire_days=90,
             force_delete=True,
+            force_delete_environments=["staging", "prod"],
         ),
         cpu_architecture="ARM64",
         stages=[
@@ -716,9 +718,11 @@ def test_the_images_of_a_feature_branch_expire_soon() -> None:
     def expiry(**parts: Any) -> RegistryArgs:
         return settings({**LEAST, **parts}, stack="feature-x").registry
 
-    assert expiry(featureBranch={}) == RegistryArgs(expire_days=14, force_delete=True)
+    assert expiry(featureBranch={}) == RegistryArgs(
+        expire_days=14, force_delete=True, force_delete_environments=["feature-x"]
+    )
     assert expiry(featureBranch={"imageDays": 3}, registry={"keepImages": 50}) == RegistryArgs(
-        keep_images=50, expire_days=3, force_delete=True
+        keep_images=50, expire_days=3, force_delete=True, force_delete_environments=["feature-x"]
     )
     assert expiry() == RegistryArgs()
 

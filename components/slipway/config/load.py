@@ -134,6 +134,10 @@ def read(app: str, stack: str, configuration: Mapping[str, Any], secret: set[str
     registry = file.registry
     if file.feature_branch is not None:
         registry = dataclasses.replace(registry, expire_days=file.feature_branch.image_days, force_delete=True)
+    stages = [stage_settings(app, stack, file, stage) for stage in file.stages]
+    if registry.force_delete:
+        names = dict.fromkeys([*(stage.environment_name for stage in stages), *registry.force_delete_environments])
+        registry = dataclasses.replace(registry, force_delete_environments=[*names])
     return Settings(
         name=name,
         source=source,
@@ -141,7 +145,7 @@ def read(app: str, stack: str, configuration: Mapping[str, Any], secret: set[str
         build=file.build,
         registry=registry,
         cpu_architecture=file.service.cpu_architecture,
-        stages=[stage_settings(app, stack, file, stage) for stage in file.stages],
+        stages=stages,
         network=file.network,
         scan_gate=file.scan_gate,
         code_scans=file.code_scans,

@@ -16,11 +16,11 @@ from slipway._outputs import concat
 from slipway._rules import check_args, check_name
 from slipway.codebuild import LogDays
 from slipway.iam import Scope, Statement, allow
-from slipway.registry import Repository
+from slipway.registry import EnvironmentName, Repository
 from slipway.release.code_deploy import CodeDeploy
 from slipway.release.function import contract
 from slipway.release.lambda_function import RUN_MINUTES, function, invoke_on_event
-from slipway.service.args import ContainerName, EnvironmentName
+from slipway.service.args import ContainerName
 from slipway.strategies import Strategy
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -16,21 +15,11 @@ from slipway._secrets import KmsKeyArn, SecretReference, VariableName, names_twi
 from slipway.codebuild import LogDays
 from slipway.iam import Permission, Statement
 from slipway.load_balancer import LoadBalancer, SubnetId, VpcId
-from slipway.registry import Repository
+from slipway.registry import EnvironmentName, Repository
 from slipway.service.fargate import FARGATE_MEMORY_MIB
 from slipway.service.tasks import Tasks
 from slipway.strategies import BlueGreen, Rolling, Strategy
 
-ENVIRONMENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,29}")
-EnvironmentName = Annotated[
-    str,
-    match(
-        ENVIRONMENT_NAME.pattern,
-        "be 1 to 30 characters of a-z 0-9 -, and not begin with -",
-        "prod-eu",
-        ["Prod", "-a", "a" * 31],
-    ),
-]
 ARCHITECTURES = ("X86_64", "ARM64")
 INSTEAD = "put it into secrets"
 VARIABLES_BYTES = 60 * 1024

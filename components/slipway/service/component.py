@@ -14,9 +14,10 @@ from slipway import iam
 from slipway._outputs import concat
 from slipway._rules import check_args, check_name
 from slipway.iam import Scope, Statement, allow, in_region
+from slipway.registry import ENVIRONMENT_NAME
 from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
 from slipway.release.component import ReleaseFunction, ReleaseFunctionArgs, register_statements
-from slipway.service.args import ENVIRONMENT_NAME, ServiceArgs
+from slipway.service.args import ServiceArgs
 from slipway.service.deployment import Parts, ecs_service, hook_functions, hook_role, rebalancing
 from slipway.service.scaling import scale
 from slipway.service.task_definition import container, containers, task_roles, template
