@@ -295,6 +295,14 @@ def restart(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
         play = Play(f"a restart during {subject}", strategy, subject, act, start)
         for stalled in (False, True):
             yield from switches(play, "a restart", lambda shop: shop.restart(), stalled, 2 * every)
+
+    def fails(shop: Shop) -> None:
+        shop.image_faults[2] = "exit 1"
+        shop.release(2)
+        shop.events = "once"  # CodeDeploy's own action has no run that notices the end of the release
+
+    bad = Play("a restart during a release that fails", strategy, "release", fails, start)
+    yield from switches(bad, "a restart", lambda shop: shop.restart(), False, 6 * every)
     alone = Play("a restart", strategy, "restart", lambda shop: shop.restart(), start)
     yield from alone.run("alone", lambda shop: None)
     yield from interruptions(alone, ("nothing",), every)

@@ -44,7 +44,15 @@ REASONS = {
         "task_definitions.register",
         "task_definitions.released",
     ],
-    "overridden for each strategy": ["reconcile._look", "reconcile.live_task_definition", "reconcile.newest_created"],
+    "overridden for each strategy": [
+        "reconcile._look",
+        "reconcile._restart",
+        "reconcile.live_task_definition",
+        "reconcile.newest_created",
+        "reconcile.newest_tasks",
+        "reconcile.restart_failed",
+        "reconcile.serving_since",
+    ],
     "the pipeline here has no such action, and its tests no source (unit tests, journeys)": [
         "handler._inspect",
         "stage_tests.start",
@@ -54,6 +62,7 @@ REASONS = {
         "errors.passes",
         "handler._prepare",
         "handler.act",
+        "handler.restart_if_requested",
         "handler.settle",
         "release._claimed",
         "release._tests",
@@ -74,7 +83,7 @@ REASONS = {
         "ecs._check_sdk",
         "ecs.unknown",
     ],
-    "a pause that waits to be continued (journeys)": ["ecs.stage"],
+    "a pause that waits to be continued, and a restart that fails (journeys)": ["ecs.stage", "handler.restart"],
     "reached at the points that are left out here": ["handler._accept", "release._tested"],
     "a service that was changed by hand, or whose deployments ECS no longer lists (journeys)": [
         "ecs._is_attached_in",

@@ -1,6 +1,6 @@
 """What must hold at the end of a schedule: rules R1 to R10 of docs/architecture.md, as far as a schedule can break
-them. The engine's tests cover R1, R3 is part of R9's "newest settings", and R6 is asserted where digests are released
-again.
+them, and that a restart replaces all tasks. The engine's tests cover R1, R3 is part of R9's "newest settings", and R6
+is asserted where digests are released again.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ def problems(shop: Shop, known: tuple[int, ...] = ()) -> list[str]:
         found += tag_problems(shop, state)
     found += settings_problems(shop, settings)
     found += late_problems(shop)
+    if old := [task for task in shop.service.tasks if task.shown["createdAt"] < max(shop.restarts, default=0) - 1e-3]:
+        found.append(f"a restart was accepted, and {len(old)} older tasks run")
     if shop.blameless and shop.releases[-1].execution.status != "Succeeded":
         found.append("R3: settings failed while the image was tested, and its release failed for that")
     for release in shop.releases:

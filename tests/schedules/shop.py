@@ -108,6 +108,8 @@ class Shop:
         """Numbers of the settings with which the service scales."""
         self.releases: list[Release] = []
         self.ups: list[Up] = []
+        self.restarts: list[float] = []
+        """When the restarts that were accepted were requested."""
         self.digests: dict[int, str] = {}
         self.older: dict[Any, Any] = {}
         """Earlier items of the table."""
@@ -321,9 +323,12 @@ class Shop:
         """Restarts the running tasks; an error concerns only the caller."""
 
         def ask() -> None:
-            before = datetime.fromtimestamp(self.account.clock.now(), UTC).isoformat()
+            now = self.account.clock.now()
+            event = {"restart": {"before": datetime.fromtimestamp(now, UTC).isoformat()}}
             with suppress(FunctionError):
-                self.account.lambdas.invoke(FUNCTION_NAME, {"restart": {"before": before}})
+                answer = self.account.lambdas.invoke(FUNCTION_NAME, event)
+                if not str(answer).startswith("nothing is released"):
+                    self.restarts.append(now)
 
         return self.account.scheduler.spawn(label, ask)
 

@@ -13,7 +13,7 @@ from slipway.release.function import codedeploy as module
 from slipway.release.function.codedeploy import ROLLBACK, CodeDeployDeployments
 from slipway.release.function.images import Images
 from slipway.release.function.reconcile import Goal, Names, Waiting
-from unit.releases import NEW, NOW, SETTINGS, KeptTable, client, stubbed
+from unit.releases import NEW, NOW, SETTINGS, STATE, KeptTable, client, stubbed
 
 GROUP = {"applicationName": "shop-dev", "deploymentGroupName": "shop-dev"}
 BALANCED = replace(
@@ -90,6 +90,52 @@ def test_the_newest_deployment_of_a_day_counts_whatever_the_order_of_the_list(co
 def test_without_a_deployment_on_the_last_day_a_later_one_is_new(codedeploy: Any) -> None:
     codedeploy.add_response("list_deployments", {"deployments": []}, {**GROUP, **since(int(NOW) - 86_400)})
     assert service().newest_created() == NOW - 86_400
+
+
+def sets(monkeypatch: pytest.MonkeyPatch, **created: float) -> None:
+    found = [{"status": status, "createdAt": at, "taskDefinition": REVISION} for status, at in created.items()]
+    monkeypatch.setattr(CodeDeployDeployments, "describe", lambda self: {"taskSets": found})
+
+
+@pytest.mark.parametrize("deployed", [NOW - 50, NOW - 5])
+def test_the_newest_tasks_are_those_of_any_task_set_and_deployment_and_the_primary_serves(
+    codedeploy: Any, monkeypatch: pytest.MonkeyPatch, deployed: float
+) -> None:
+    codedeploy.add_response("list_deployments", {"deployments": ["d-1"]}, {**GROUP, **since(int(NOW) - 86_400)})
+    info(codedeploy, "d-1", deployed)
+    sets(monkeypatch, PRIMARY=NOW - 700, ACTIVE=NOW - 40)
+    deployments = service()
+    assert (deployments.newest_tasks(), deployments.serving_since()) == (max(deployed, NOW - 40), NOW - 700)
+
+
+def test_without_tasks_none_are_new(codedeploy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    codedeploy.add_response("list_deployments", {"deployments": []}, {**GROUP, **since(int(NOW) - 86_400)})
+    sets(monkeypatch)
+    deployments = service()
+    assert (deployments.newest_tasks(), deployments.serving_since()) == (0, 0)
+
+
+@pytest.mark.parametrize("occupied", [True, False])
+def test_a_restart_is_requested_until_its_deployment_is_created(
+    codedeploy: Any, monkeypatch: pytest.MonkeyPatch, occupied: bool
+) -> None:
+    sets(monkeypatch, PRIMARY=NOW - 700)
+    if occupied:
+        codedeploy.add_client_error("create_deployment", "DeploymentLimitExceededException")
+    else:
+        codedeploy.add_response("create_deployment", {"deploymentId": "d-1"})
+    deployments = service()
+    deployments.table = KeptTable(replace(STATE, settings=BALANCED, restart_after=NOW - 60))
+    assert deployments.restart(deployments.table.state) == Waiting("restarting the tasks")
+    assert deployments.table.state.restart_after == (NOW - 60 if occupied else None)
+
+
+@pytest.mark.parametrize(("created", "failed"), [(NOW - 31, False), (NOW - 29, True)])
+def test_a_restart_failed_if_its_deployment_did(codedeploy: Any, created: float, failed: bool) -> None:
+    only = {"includeOnlyStatuses": ["Failed", "Stopped"], **since(int(NOW) - 30)}
+    codedeploy.add_response("list_deployments", {"deployments": ["d-1"]}, {**GROUP, **only})
+    info(codedeploy, "d-1", created)
+    assert service().restart_failed(int(NOW) - 30) is failed
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ FULL_STATE = State(
     rollout_after=NOW + 0.5,
     live_settings="5e77",
     bounds=(2, 6),
+    restart_after=NOW - 0.5,
 )
 ENVIRONMENT = FunctionEnvironment(
     cluster="shop",

@@ -412,6 +412,45 @@ def test_the_first_three_different_reasons_are_reported() -> None:
     assert [reason[0] for reason in of_ecs(ecs)._stopped_tasks(definition(7))] == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    ("status", "created", "failed"),
+    [
+        ("SUCCESSFUL", NOW, False),
+        ("ROLLBACK_SUCCESSFUL", NOW, True),
+        ("STOPPED", NOW, True),
+        ("ROLLBACK_SUCCESSFUL", NOW - 30, False),
+    ],
+)
+def test_a_restart_failed_if_its_deployment_did(
+    monkeypatch: pytest.MonkeyPatch, status: str, created: float, failed: bool
+) -> None:
+    newest = {"status": status, "createdAt": created}
+    monkeypatch.setattr(EcsDeployments, "_newest_deployment", lambda self: newest)
+    assert of_ecs(Ecs()).restart_failed(NOW - 30) is failed
+
+
+@pytest.mark.parametrize(
+    ("requested", "listed", "restarts"),
+    [
+        (None, [("SUCCESSFUL", NOW - 60)], False),
+        (NOW - 60, [("SUCCESSFUL", NOW - 60)], True),
+        (NOW - 60, [("SUCCESSFUL", NOW - 30), ("SUCCESSFUL", NOW - 60)], False),
+        # Its tasks are gone, and the previous ones run.
+        (NOW - 60, [("ROLLBACK_SUCCESSFUL", NOW - 30), ("SUCCESSFUL", NOW - 60)], True),
+        (0, [], True),
+    ],
+)
+def test_tasks_are_restarted_once_if_they_are_older_than_the_request(
+    monkeypatch: pytest.MonkeyPatch, requested: float | None, listed: list[tuple[str, float]], restarts: bool
+) -> None:
+    briefs = [{"status": status, "createdAt": at, "serviceDeploymentArn": "arn"} for status, at in listed]
+    monkeypatch.setattr(EcsDeployments, "_listed", lambda self: briefs)
+    monkeypatch.setattr(EcsDeployments, "_newest_deployment", lambda self: briefs[0] if briefs else None)
+    ecs, table = Ecs(), KeptTable(replace(STATE, restart_after=requested))
+    assert of_ecs(ecs, table).restart(table.state) == (Waiting("restarting the tasks") if restarts else None)
+    assert (ecs.updates, table.state.restart_after) == ([{"forceNewDeployment": True}] if restarts else [], None)
+
+
 # Counts of a service with the right task definition
 
 

@@ -55,8 +55,8 @@ class Service:
         self.looks: list[Progress | Exception] = [LIVE]
         self.goals: list[Goal] = []
         self.live: Image | None = None
-        self.newer = False
-        self.restarted: list[float] = []
+        self.created, self.under_way, self.failed = NOW - 60, 0.0, False
+        self.restarted: list[float | None] = []
 
     def look(self, state: State, goal: Goal) -> Progress:
         self.goals.append(goal)
@@ -71,9 +71,21 @@ class Service:
     def live_image(self) -> Image | None:
         return self.live
 
-    def restart(self, state: State, before: float) -> bool:
-        self.restarted.append(before)
-        return not self.newer
+    def newest_tasks(self) -> float:
+        return max(self.created, self.under_way)
+
+    def serving_since(self) -> float:
+        return self.created
+
+    def restart(self, state: State) -> Progress | None:
+        if state.restart_after is None or self.created > state.restart_after:
+            return None
+        self.restarted.append(state.restart_after)
+        self.created = NOW + 1
+        return WAITING
+
+    def restart_failed(self, requested: float) -> bool:
+        return self.failed
 
 
 class World:
@@ -431,32 +443,67 @@ def test_an_event_that_times_out_is_an_error_so_that_lambda_retries_it(world: Wo
 # Restarts
 
 BEFORE = "2023-11-14T22:13:20+00:00"
+EVENT_TIME = "2023-11-14T22:13:19Z"
 
 
 @pytest.mark.parametrize(
-    ("state", "newer", "message"),
+    ("state", "created", "message", "restarted"),
     [
-        (STATE, False, "a release is in progress, and its tasks are new"),
-        (replace(QUIET, verified=None), False, "nothing is released, so there are no tasks to restart"),
-        (QUIET, True, f"the tasks are newer than {BEFORE}"),
-        (QUIET, False, LIVE.message),
+        (replace(QUIET, verified=None), NOW - 60, "nothing is released, so there are no tasks to restart", []),
+        (QUIET, NOW, f"the tasks are newer than {BEFORE}", []),
+        (QUIET, NOW - 60, LIVE.message, [NOW - 60]),
+        # No deployment for 90 days.
+        (QUIET, 0, LIVE.message, [0]),
+        (replace(QUIET, restart_after=NOW - 30), NOW - 60, LIVE.message, [NOW - 30]),
     ],
 )
-def test_a_restart_replaces_tasks_that_are_older_unless_a_release_does(
-    world: World, state: State, newer: bool, message: str
+def test_a_restart_replaces_tasks_that_are_older(
+    world: World, state: State, created: float, message: str, restarted: list[float]
 ) -> None:
-    world.table.state, world.service.newer = state, newer
+    world.table.state, world.service.created = state, created
     assert world.function.restart(BEFORE) == message
-    assert world.service.restarted == ([NOW] if state == QUIET else [])
+    assert world.service.restarted == restarted
 
 
-def test_a_failed_restart_has_the_reason(world: World) -> None:
-    world.service.looks = [WAITING, BROKEN]
+@pytest.mark.parametrize(("under_way", "after"), [(NOW - 30, NOW - 30), (NOW + 1, NOW - 60)])
+def test_a_deployment_in_progress_that_is_older_does_not_count(world: World, under_way: float, after: float) -> None:
+    world.service.under_way = under_way
+    world.function.restart(BEFORE)
+    assert world.service.restarted == [after]
+
+
+def test_a_restart_during_a_release_is_made_when_the_release_has_ended(world: World) -> None:
+    world.table.state = STATE
+    assert world.function.restart(BEFORE) == (
+        "a release is in progress; its tasks are replaced when it has ended, if they are older"
+    )
+    assert (world.service.goals, world.service.restarted) == ([], [])
+    assert world.table.state.claim is not None
+    world.table.state = replace(world.table.state, claim=replace(CLAIM, phase=Phase.VERIFIED))
+    world.function.restart_if_requested()
+    world.function.restart_if_requested()
+    assert world.service.restarted == [NOW - 60]
+    # A deployment that failed before the request does not prevent it.
+    assert {goal.after for goal in world.service.goals} == {NOW - 60}
+
+
+def test_a_restart_after_a_release_that_fails_is_left_to_the_next_event(world: World) -> None:
+    world.table.state = replace(QUIET, restart_after=NOW - 60)
+    world.service.looks = [RuntimeError("no such service")]
+    world.function.restart_if_requested()
+    world.service.looks = [LIVE]
+    world.function.settle()
+    assert world.service.restarted == [NOW - 60]
+
+
+@pytest.mark.parametrize(("looks", "failed"), [([WAITING, BROKEN], False), ([LIVE], True)])
+def test_a_failed_restart_has_the_reason(world: World, looks: list[Progress | Exception], failed: bool) -> None:
+    world.service.looks, world.service.failed = looks, failed
     with pytest.raises(RuntimeError) as error:
         world.function.restart(BEFORE)
-    assert str(error.value) == f"shop-dev was not restarted: {BROKEN.message}"
-    # The deployment of this restart is later than the previous one.
-    assert world.service.goals == [Goal(OLD, NOW - 1, any_settings=True)] * 2
+    why = "the new tasks did not start, and the previous ones run on"
+    message = BROKEN.message if not failed else LIVE.message
+    assert str(error.value) == f"shop-dev was not restarted: {why}: {message}"
 
 
 # Jobs
@@ -581,6 +628,9 @@ class Called:
         ({"source": "aws.ecs", "detail": {}}, ("settle", ()), None),
         ({"source": "aws.codepipeline", "detail": {}}, ("settle", ()), None),
         ({"restart": {"before": BEFORE}}, ("restart", (BEFORE,)), "restart is done"),
+        # The time of an event has whole seconds, so the secret may have changed up to one later.
+        ({"source": "aws.secretsmanager", "time": EVENT_TIME}, ("restart", (BEFORE,)), "restart is done"),
+        ({"source": "aws.ssm", "time": EVENT_TIME}, ("restart", (BEFORE,)), "restart is done"),
     ],
 )
 def test_each_kind_of_event_has_its_own_handler(

@@ -102,6 +102,8 @@ class World:
         self.problems: list[str] = []
         self.aligned: list[State] = []
         self.settled = 0
+        self.restarts: list[int] = []
+        """How many answers there were at each chance to restart the tasks."""
         self.adopted: State | None = None
         self.answers: list[tuple[str, dict[str, Any]]] = []
         self.over = False
@@ -151,6 +153,7 @@ class World:
             names=SimpleNamespace(container="app"),
             environment=SimpleNamespace(environment="dev", keep_verified=3, repository_url="url"),
             settle=self.settle,
+            restart_if_requested=lambda: self.restarts.append(len(self.answers)),
             adopt=lambda state, untagged: self.adopted,
         )
         return Release(function, job)  # type: ignore[arg-type]
@@ -434,6 +437,18 @@ def test_a_replaced_release_settles_its_deployment_before_it_reports_its_result(
     world.table.state = replace(STATE, claim=replace(CLAIM, action="action-2", began=NOW + 1))
     assert world.fails().startswith("This release was replaced: ")
     assert world.settled == 1
+
+
+@pytest.mark.parametrize("phase", [Phase.VERIFIED, Phase.FAILED])
+def test_a_requested_restart_waits_until_the_result_is_reported(world: World, phase: Phase) -> None:
+    world.table.state = replace(STATE, claim=replace(CLAIM, phase=phase, reason="It ended."))
+    world.runs()
+    assert world.restarts == [1]
+
+
+def test_a_run_that_is_continued_restarts_nothing(world: World) -> None:
+    world.runs(WAITING)
+    assert world.restarts == []
 
 
 def test_a_run_after_the_end_of_its_release_reports_the_result_again(world: World) -> None:

@@ -26,6 +26,7 @@ def item(state: State) -> dict[str, Any]:
         "rollout_after": {"S": json.dumps(state.rollout_after)},
         "live_settings": {"S": json.dumps(state.live_settings)},
         "bounds": {"S": json.dumps(state.bounds)},
+        "restart_after": {"S": json.dumps(state.restart_after)},
     }
 
 
@@ -88,7 +89,7 @@ AFTER = replace(STATE, version=8, claim=replace(CLAIM, phase=Phase.TESTING))
     [
         State(),
         STATE,
-        replace(STATE, rollout_after=NOW + 0.5, live_settings="5e77", bounds=(2, 6)),
+        replace(STATE, rollout_after=NOW + 0.5, live_settings="5e77", bounds=(2, 6), restart_after=NOW),
         replace(STATE, claim=None),
         replace(STATE, verified=None, settings=None),
     ],
@@ -110,7 +111,9 @@ def test_the_known_attributes_of_an_item_by_another_version_are_read(table: Stat
     reads(dynamodb, newer)
     assert table.read() == STATE
     older = {
-        key: value for key, value in item(STATE).items() if key not in ("bounds", "live_settings", "rollout_after")
+        key: value
+        for key, value in item(STATE).items()
+        if key not in ("bounds", "live_settings", "rollout_after", "restart_after")
     }
     reads(dynamodb, older)
     assert table.read() == STATE

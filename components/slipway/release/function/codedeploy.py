@@ -22,6 +22,7 @@ from .task_definitions import short
 UNDER_WAY = ["Created", "Queued", "InProgress", "Baking", "Ready"]
 FAILED = ["Failed", "Stopped"]
 ROLLBACK = "codeDeployRollback"
+OCCUPIED = Waiting("waiting for another deployment of CodeDeploy")
 """Creator of the deployments with which CodeDeploy rolls back."""
 REMEMBERED_SECONDS = 86_400
 """Deployments that began earlier than this have ended."""
@@ -62,9 +63,12 @@ class CodeDeployDeployments(Service):
         return body.getvalue()
 
     def newest_created(self) -> float:
-        since = time.time() - REMEMBERED_SECONDS
+        since = self._since()
         created = [seconds(self._deployment(id)["createTime"]) for id in self._deployments(since=since)]
         return max(created, default=since)
+
+    def _since(self) -> float:
+        return time.time() - REMEMBERED_SECONDS
 
     def live_task_definition(self, service: dict[str, Any]) -> str | None:
         primary = self._primary(service)
@@ -93,17 +97,26 @@ class CodeDeployDeployments(Service):
                 **self.group, revision={"revisionType": "AppSpecContent", "appSpecContent": {"content": content}}
             )
         except self.codedeploy.exceptions.DeploymentLimitExceededException:
-            return Waiting("waiting for another deployment of CodeDeploy")
+            return OCCUPIED
         return Waiting(f"deploying with CodeDeploy: {short(revision)}")
 
-    def restart(self, state: State, before: float) -> bool:
-        """Start new tasks of the running revision if the current ones were started before that time. Returns whether it
-        did."""
+    def newest_tasks(self) -> float:
+        created = [seconds(self._deployment(id)["createTime"]) for id in self._deployments(since=self._since())]
+        return max([*created, *(seconds(s["createdAt"]) for s in self.describe().get("taskSets", []))], default=0)
+
+    def serving_since(self) -> float:
         primary = self._primary(self.describe())
-        if primary is None or seconds(primary["createdAt"]) >= before or self._deployments(UNDER_WAY):
-            return False
-        self._create(str(primary["taskDefinition"]), self.table.settings(state))
-        return True
+        return seconds(primary["createdAt"]) if primary else 0
+
+    def restart_failed(self, requested: float) -> bool:
+        failed = self._deployments(FAILED, since=max(requested, self._since()))
+        return any(seconds(self._deployment(id)["createTime"]) > requested for id in failed)
+
+    def _restart(self, state: State) -> bool:
+        primary = self._primary(self.describe())
+        return primary is not None and (
+            self._create(str(primary["taskDefinition"]), self.table.settings(state)) is not OCCUPIED
+        )
 
     def _serves(
         self, primary: dict[str, Any], definition: dict[str, Any], settings: Settings, goal: Goal, image: Image

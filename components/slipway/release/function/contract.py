@@ -243,6 +243,9 @@ class State:
     """Hash of the settings that a `pulumi up` last saw live. A run that finds older settings deploys these again."""
     bounds: tuple[int, int] | None = None
     """The scaling bounds that were set last. Somebody may have changed them since."""
+    restart_after: float | None = None
+    """Set while a restart is requested, for example because a secret has changed: tasks of deployments up to this time,
+    by the clock of ECS or CodeDeploy, are to be replaced."""
 
 
 # Reading and writing JSON

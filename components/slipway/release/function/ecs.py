@@ -167,13 +167,18 @@ class EcsDeployments(Service):
         self._asked = newest["serviceDeploymentArn"] if newest else "", time.time()
         self._update_service(**changes)
 
-    def restart(self, state: State, before: float) -> bool:
-        """Start new tasks of the running revision if the current ones were deployed before that time. Returns whether
-        it did."""
+    def newest_tasks(self) -> float:
+        return self.newest_created()
+
+    def serving_since(self) -> float:
+        return max((seconds(d["createdAt"]) for d in self._listed() if d["status"] == "SUCCESSFUL"), default=0)
+
+    def restart_failed(self, requested: float) -> bool:
         newest = self._newest_deployment()
-        if newest is not None and seconds(newest["createdAt"]) >= before:
-            return False
-        self._deploy(newest, forceNewDeployment=True)
+        return newest is not None and newest["status"] != "SUCCESSFUL" and seconds(newest["createdAt"]) > requested
+
+    def _restart(self, state: State) -> bool:
+        self._deploy(self._newest_deployment(), forceNewDeployment=True)
         return True
 
     def _is_attached(self, service: dict[str, Any], settings: Settings) -> bool:
@@ -323,7 +328,8 @@ class EcsDeployments(Service):
 
     # What ECS reports
 
-    def _newest_deployment(self) -> dict[str, Any] | None:
+    def _listed(self) -> list[dict[str, Any]]:
+        """The deployments of the last 90 days, in brief."""
         briefs: list[dict[str, Any]] = []
         page: dict[str, Any] = {"nextToken": ""}
         while "nextToken" in page:  # the order of the list is not documented
@@ -331,6 +337,10 @@ class EcsDeployments(Service):
             more = {"nextToken": page["nextToken"]} if page["nextToken"] else {}
             page = self.ecs.list_service_deployments(**of, **more)
             briefs += page["serviceDeployments"]
+        return briefs
+
+    def _newest_deployment(self) -> dict[str, Any] | None:
+        briefs = self._listed()
         if not briefs:
             return None
         newest = max(briefs, key=lambda d: seconds(d["createdAt"]))["serviceDeploymentArn"]

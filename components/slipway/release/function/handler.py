@@ -7,7 +7,7 @@ import time
 import traceback
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -219,8 +219,9 @@ class Function:
 
     # Events and manual invocations
 
-    def settle(self) -> None:
-        """Bring the service to its goal if nobody else does: an active claim has a run of its own.
+    def settle(self) -> Progress | None:
+        """Bring the service to its goal if nobody else does: an active claim has a run of its own. Then replace its
+        tasks, if a restart was requested. Returns None if there is nothing to do.
 
         Does not deploy settings that failed, and does not retry a deployment that failed.
         """
@@ -232,46 +233,62 @@ class Function:
                     state = self.table.write(state, known) or self.table.read()
                 adopted = True
                 if state.settings is None or (state.claim is not None and state.claim.active):
-                    return
+                    return None
                 if state.claim is None and state.verified is None:
-                    return
+                    return None
                 self.tags.align(state)
-                progress = self.service.look(state, self.goal_without_claim(state, after=0))
+                goal = self.goal_without_claim(state, after=state.restart_after or 0)
+                progress = self.service.look(state, goal)
                 if (finished := self.finish(state, progress)) != state:
                     self.tags.align(finished)
+                if isinstance(progress, Live) and goal.image is not None:
+                    progress = self.service.restart(state) or progress
             except Exception as e:
                 if not passes(e) and not may_be_too_new(e):
                     raise
                 progress = Waiting(f"waiting for AWS: {e}")
             print(progress.message)
             if not isinstance(progress, Waiting):
-                return
+                return progress
             if time.time() + POLL_SECONDS > self.until:
                 raise RuntimeError(f"{self.names.service} did not reach a steady state in time: {progress.message}")
             time.sleep(POLL_SECONDS)
 
     def restart(self, before: str) -> str:
-        """Start new tasks of the running image if the current ones are older than an ISO 8601 time.
+        """Start new tasks of the running image if the current ones were deployed before an ISO 8601 time.
 
-        Secrets are read when a task starts, so this applies a rotated secret.
+        Secrets are read when a task starts, so this applies a rotated secret. During a release, the request is kept:
+        whoever sees the release end starts the tasks, if the release's own are older.
         """
         at = datetime.fromisoformat(before).timestamp()
         state = self.resolve(self.table.read())
-        if state.claim is not None and state.claim.active:
-            return "a release is in progress, and its tasks are new"
-        if state.verified is None:
+        under_way = state.claim is not None and state.claim.active
+        if state.verified is None and not under_way:
             return "nothing is released, so there are no tasks to restart"
-        if not self.service.restart(state, at):
+        # A deployment from before that time would not count when the event is delivered again.
+        time.sleep(min(max(at - time.time(), 0), POLL_SECONDS))
+        newest, serving = self.service.newest_tasks(), self.service.serving_since()
+        if serving >= at:
             return f"the tasks are newer than {before}"
-        while True:
-            time.sleep(POLL_SECONDS)
-            state = self.resolve(self.table.read())
-            progress = self.service.look(state, self.goal_without_claim(state, at - 1))
-            print(progress.message)
-            if isinstance(progress, Live):
-                return progress.message
-            if isinstance(progress, Broken) or time.time() + POLL_SECONDS > self.until:
-                raise RuntimeError(f"{self.names.service} was not restarted: {progress.message}")
+        # A deployment in progress that is newer counts once it succeeds.
+        after = newest if newest < at else serving
+        self.table.update(lambda state: replace(state, restart_after=max(after, state.restart_after or 0)))
+        progress = self.settle()
+        if progress is None:
+            return "a release is in progress; its tasks are replaced when it has ended, if they are older"
+        if isinstance(progress, Broken) or self.service.restart_failed(after):
+            failed = "the new tasks did not start, and the previous ones run on: "
+            raise RuntimeError(f"{self.names.service} was not restarted: {failed}{progress.message}")
+        return progress.message
+
+    def restart_if_requested(self) -> None:
+        """After a release: replace its tasks if a restart was requested meanwhile. The release stays what it is."""
+        try:
+            if self.table.read().restart_after is not None:
+                self.settle()
+        except Exception:
+            # The next event or release sees the request too.
+            traceback.print_exc()
 
     # The pipeline's actions
 
@@ -343,6 +360,9 @@ def handler(event: dict[str, Any], context: Any) -> str | None:
     if event.get("source") in ("aws.ecs", "aws.codepipeline"):
         function.settle()
         return None
+    if event.get("source") in ("aws.secretsmanager", "aws.ssm"):
+        # A value of a secret or parameter has changed. The time of an event has no fractions of a second.
+        return function.restart((datetime.fromisoformat(event["time"]) + timedelta(seconds=1)).isoformat())
     if "restart" in event:
         return function.restart(event["restart"]["before"])
     raise ValueError(

@@ -94,6 +94,33 @@ class Service:
             self.deployed = False
         return progress
 
+    def restart(self, state: State) -> Progress | None:
+        """Start new tasks of the running revision, once, if a restart is requested and they are older. Returns None if
+        there is nothing to do."""
+        requested = state.restart_after
+        if requested is None:
+            return None
+        older = self.serving_since() <= requested
+        if not older or self._restart(state):
+            self.table.update(lambda s: replace(s, restart_after=None) if s.restart_after == requested else s)
+        return Waiting("restarting the tasks") if older else None
+
+    def newest_tasks(self) -> float:
+        """When the newest deployment of tasks was created, whatever became of it; 0 if there is none."""
+        raise NotImplementedError
+
+    def serving_since(self) -> float:
+        """When the deployment of the tasks in service was created; 0 if that is not known any more."""
+        raise NotImplementedError
+
+    def restart_failed(self, requested: float) -> bool:
+        """Whether a deployment after that time failed, so that the previous tasks run on."""
+        raise NotImplementedError
+
+    def _restart(self, state: State) -> bool:
+        """Start new tasks. Returns False if that has to wait."""
+        raise NotImplementedError
+
     def _look(self, service: dict[str, Any], settings: Settings, state: State, goal: Goal, image: Image) -> Progress:
         raise NotImplementedError
 

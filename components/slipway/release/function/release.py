@@ -353,10 +353,12 @@ class Release:
             },
         )
         self._close()
+        self.function.restart_if_requested()
 
     def _leave(self, reason: str) -> None:
         self._close()
         self.answer.failed(reason)
+        self.function.restart_if_requested()
 
     def _continue(self, message: str) -> None:
         """Let CodePipeline start another run. If it does not accept that, this run stays until the goal is live."""

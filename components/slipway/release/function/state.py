@@ -18,7 +18,7 @@ from .contract import Claim, Phase, Settings, State, Verified, decode, encode
 
 KEY = {"item": {"S": "release"}, "at": {"S": "-"}}
 PARTS: dict[str, Any] = {"settings": Settings, "claim": Claim, "verified": Verified}
-PLAIN = ("rollout_after", "live_settings", "bounds")
+PLAIN = ("rollout_after", "live_settings", "bounds", "restart_after")
 CONFLICTS = ("TransactionConflict", "TransactionInProgress", "ThrottlingError", "ProvisionedThroughputExceeded")
 ATTEMPTS = 8
 
