@@ -3,14 +3,16 @@ text."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import pulumi
 
 from slipway._constraints import arn, either, is_output, match
 from slipway._credentials import credential
+from slipway._outputs import filled
 from slipway.iam import Statement, allow
 
 _SECRET = arn(
@@ -62,6 +64,50 @@ def secret_statements(
     if kms_key_arns:
         statements.append(allow("kms:Decrypt", on=list(kms_key_arns)))
     return statements
+
+
+def change_pattern(references: Sequence[pulumi.Input[str]]) -> pulumi.Input[str]:
+    """The event pattern, as JSON, for a change of a value that one of the references reads.
+
+    Both services send these events themselves, so no trail of CloudTrail is needed. A secret changes when the staging
+    label that is referenced moves to another version, in a rotation or by hand; a version that is referenced by its ID
+    never changes. Raises pulumi.RunError, once the references are known, if none can change.
+    https://docs.aws.amazon.com/secretsmanager/latest/userguide/event-detail-secret-label-updated-secretsmanager.html
+    https://docs.aws.amazon.com/systems-manager/latest/userguide/monitoring-systems-manager-event-examples.html
+    """
+
+    def of(known: Sequence[str]) -> str:
+        labels: dict[str, set[str]] = {}
+        for secret in (each for each in known if _service(each) == "secretsmanager"):
+            *name, _, stage, version = [*secret.split(":"), "", "", ""][:10]
+            if not version:
+                # No event says that AWSPREVIOUS moves, but it moves with AWSCURRENT.
+                label = stage if stage not in ("", "AWSPREVIOUS") else "AWSCURRENT"
+                labels.setdefault(label, set()).add(":".join(name))
+        kinds: list[dict[str, Any]] = [
+            {
+                "source": ["aws.secretsmanager"],
+                "detail-type": ["Secret Label Updated"],
+                "resources": sorted(arns),
+                "detail": {"labelUpdated": [label]},
+            }
+            for label, arns in sorted(labels.items())
+        ]
+        if parameters := sorted({each for each in known if _service(each) == "ssm"}):
+            kinds.append(
+                {
+                    "source": ["aws.ssm"],
+                    "detail-type": ["Parameter Store Change"],
+                    "resources": parameters,
+                    # Create: a parameter that was deleted, and is there again.
+                    "detail": {"operation": ["Create", "Update"]},
+                }
+            )
+        if not kinds:
+            raise pulumi.RunError("restart_on_secret_change needs a secret that can change: all are fixed versions")
+        return json.dumps(kinds[0] if len(kinds) == 1 else {"$or": kinds}, sort_keys=True)
+
+    return filled(list(references), of)
 
 
 def _service(arn: str) -> str:

@@ -174,25 +174,34 @@ _SCOPES: WeakKeyDictionary[object, Scope] = WeakKeyDictionary()
 
 
 def in_region(
-    component: pulumi.ComponentResource, service: str, arns: Mapping[str, pulumi.Input[str]], why: str
+    component: pulumi.ComponentResource,
+    service: str,
+    arns: Mapping[str, pulumi.Input[str]],
+    why: str,
+    account: bool = False,
 ) -> dict[str, pulumi.Input[str]]:
-    """ARNs by field name. Those of `service` must be in the Region of the component's provider.
+    """ARNs by field name. Those of `service` must be in the Region of the component's provider, and also in its account
+    if `account` says so.
 
     Raises ValueError with a line for each that is not. An Output fails when its value is known.
     """
     if not arns:
         return {}
-    region = Scope.of(component).region
+    scope = Scope.of(component)
+    place = [scope.region, *([scope.account] if account else [])]
 
-    def wrong(field: str, arn: str, here: str) -> list[str]:
-        _, _, of, there, *_ = arn.split(":")
-        return [f"{field} must be in {here}, got one in {there}: {why}"] if of == service and there != here else []
+    def wrong(field: str, arn: str, *here: str) -> list[str]:
+        parts = arn.split(":")
+        there = parts[3 : 3 + len(here)]
+        if parts[2] != service or there == list(here):
+            return []
+        return [f"{field} must be in {'/'.join(here)}, got one in {'/'.join(there)}: {why}"]
 
     def checked(field: str, arn: pulumi.Input[str]) -> pulumi.Input[str]:
-        if isinstance(arn, str) and isinstance(region, str):
-            mistakes.extend(wrong(field, arn, region))
+        if isinstance(arn, str) and all(isinstance(part, str) for part in place):
+            mistakes.extend(wrong(field, arn, *(str(part) for part in place)))
             return arn
-        return pulumi.Output.all(field, arn, region).apply(later)
+        return pulumi.Output.all(field, arn, *place).apply(later)
 
     def later(known: list[str]) -> str:
         if found := wrong(*known):

@@ -379,25 +379,115 @@ def test_an_image_whose_execution_was_stopped_does_not_go_live_with_an_up(stack:
     assert "ended Abandoned" in dev.history()[0]["reason"]
 
 
+def tasks(dev: Stack) -> list[str]:
+    found: list[str] = dev.account.ecs.list_tasks({"cluster": "storefront-dev", "serviceName": "storefront-dev"})[
+        "taskArns"
+    ]
+    return found
+
+
 def test_a_restart_starts_new_tasks_with_the_live_image_once(stack: Make) -> None:
     dev = stack()
     live = dev.push()
-
-    def tasks() -> list[str]:
-        of = {"cluster": "storefront-dev", "serviceName": "storefront-dev"}
-        found: list[str] = dev.account.ecs.list_tasks(of)["taskArns"]
-        return found
-
     dev.account.clock.sleep(3600)
-    before = tasks()
+    before = tasks(dev)
     now = datetime.fromtimestamp(dev.account.clock.now(), UTC).isoformat()
     event = {"restart": {"before": now}}
     answer = dev.account.lambdas.invoke(FUNCTION, event)
     assert answer == f"storefront-dev:1 is running {live.digest} (1 task)"
-    after = tasks()
+    after = tasks(dev)
     assert (len(after), set(after) & set(before)) == (1, set())
     assert dev.account.lambdas.invoke(FUNCTION, event) == f"the tasks are newer than {now}"
-    assert tasks() == after
+    assert tasks(dev) == after
+    assert dev.workspace.preview(refresh=True).changes == []
+
+
+SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf"
+ROTATING = {"secrets": {"PASSWORD": f"{SECRET}:password::"}, "restartOnSecretChange": True}
+
+
+def rotation(dev: Stack, secret: str = SECRET, label: str = "AWSCURRENT") -> None:
+    """Posts the event of a secret whose label has moved: secretsmanager/latest/userguide,
+    event-detail-secret-label-updated-secretsmanager."""
+    detail = {"name": "db", "labelUpdated": label, "versionId": "0f-1"}
+    dev.account.events.post("aws.secretsmanager", "Secret Label Updated", detail, secret)
+
+
+def test_a_rotated_secret_starts_new_tasks_with_the_live_image(stack: Make) -> None:
+    dev = stack(**ROTATING)
+    live = dev.push()
+    before = tasks(dev)
+    dev.account.clock.sleep(3600)
+    rotation(dev, f"{SECRET[:-1]}g")
+    rotation(dev, label="TRIAL")
+    dev.account.deliver()
+    assert tasks(dev) == before
+    dev.account.events.copies = lambda event: 2
+    rotation(dev)
+    dev.account.deliver()
+    after = tasks(dev)
+    assert (len(after), set(after) & set(before)) == (1, set())
+    assert (dev.image, dev.running["revision"]) == (f"@{live.digest}", 1)
+    of = {"cluster": "storefront-dev", "service": "storefront-dev"}
+    # With zero tasks, the release, and one restart for both copies of the event.
+    assert len(dev.account.ecs.list_service_deployments(of)["serviceDeployments"]) == 3
+    assert dev.workspace.preview(refresh=True).changes == []
+
+
+def test_tasks_that_cannot_start_with_a_rotated_secret_leave_the_previous_ones(stack: Make) -> None:
+    dev = stack(**ROTATING)
+    live = dev.push()
+    before = tasks(dev)
+    dev.account.clock.sleep(3600)
+    dev.account.ecs.fault = lambda definition: "exit 1"
+    rotation(dev)
+    dev.account.deliver()
+    assert (tasks(dev), dev.image) == (before, f"@{live.digest}")
+    of = {"cluster": "storefront-dev", "service": "storefront-dev"}
+    listed = dev.account.ecs.list_service_deployments(of)["serviceDeployments"]
+    # Lambda tries an event three times, and nothing else tries it again.
+    assert sorted(each["status"] for each in listed) == ["ROLLBACK_SUCCESSFUL"] * 3 + ["SUCCESSFUL"] * 2
+    now = datetime.fromtimestamp(dev.account.clock.now(), UTC).isoformat()
+    with pytest.raises(FunctionError, match="was not restarted: the new tasks did not start, and the previous ones"):
+        dev.account.lambdas.invoke(FUNCTION, {"restart": {"before": now}})
+    # The value is corrected.
+    dev.account.ecs.fault = lambda definition: None
+    rotation(dev)
+    dev.account.deliver()
+    assert set(tasks(dev)) & set(before) == set()
+
+
+@pytest.mark.parametrize("fault", ["", "exit 1"], ids=["good", "bad"])
+def test_a_secret_that_is_rotated_during_a_release_reaches_the_tasks_after_it_and_undoes_nothing(
+    stack: Make, fault: str
+) -> None:
+    dev = stack(**ROTATING)
+    first = dev.push()
+    before, rotated = tasks(dev), list[float]()
+    dev.account.ecs.start_seconds = 200
+    sleep = dev.account.clock.sleep
+
+    def rotate(seconds: float) -> None:
+        sleep(seconds)
+        if not rotated and "2" in [d["taskDefinition"].rpartition(":")[2] for d in dev.service["deployments"]]:
+            rotated.append(dev.account.clock.now())
+            rotation(dev)
+
+    def break_second(definition: dict[str, Any]) -> str | None:
+        return fault if fault and definition["revision"] == 2 else None
+
+    dev.account.ecs.fault = break_second
+    dev.account.clock.sleep = rotate  # type: ignore[method-assign]
+    dev.commit("Second")
+    second = dev.push()
+    dev.account.deliver()
+    assert (len(rotated), second.status) == (1, "Failed" if fault else "Succeeded")
+    live = first if fault else second
+    assert (dev.image, dev.state("verified")["image"].rpartition("@")[2]) == (f"@{live.digest}", live.digest)
+    of = {"cluster": "storefront-dev", "tasks": tasks(dev)}
+    found = dev.account.ecs.describe_tasks(of)["tasks"]
+    assert [task["createdAt"] > rotated[0] for task in found] == [True]
+    assert set(tasks(dev)) & set(before) == set()
     assert dev.workspace.preview(refresh=True).changes == []
 
 

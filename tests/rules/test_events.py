@@ -36,6 +36,20 @@ def published_states(account: Account) -> list[tuple[str, str]]:
     return [(KINDS[event["detail-type"].split()[1]], event["detail"]["state"]) for event in events]
 
 
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        ({"source": "a", "kind": "x", "of": ["r"]}, True),
+        ({"source": "b", "kind": "y", "of": ["q", "r"]}, True),
+        ({"source": "a", "kind": "y", "of": ["r"]}, False),
+        ({"source": "a", "kind": "x", "of": ["q"]}, False),
+    ],
+)
+def test_a_pattern_can_have_alternatives(event: dict[str, Any], expected: bool) -> None:
+    pattern = {"of": ["r"], "$or": [{"source": ["a"], "kind": ["x"]}, {"source": ["b"], "kind": ["y"]}]}
+    assert matches(pattern, event) is expected
+
+
 # ECS
 
 

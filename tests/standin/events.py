@@ -194,8 +194,12 @@ def _transformed(target: Params, event: Params) -> Params:
 
 
 def matches(pattern: Any, event: Any) -> bool:
-    """EB eb-event-patterns; values must be equal; other comparisons (`prefix`) are not in the stand-in."""
+    """EB eb-event-patterns and, for `$or`, eb-create-pattern-operators; values must be equal; other comparisons
+    (`prefix`) are not in the stand-in."""
     if isinstance(pattern, dict):
+        if "$or" in pattern:
+            rest = {key: inner for key, inner in pattern.items() if key != "$or"}
+            return matches(rest, event) and any(matches(each, event) for each in pattern["$or"])
         return all(key in event and matches(inner, event[key]) for key, inner in pattern.items())
     return bool(set(pattern) & set(event if isinstance(event, list) else [event]))
 

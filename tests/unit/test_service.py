@@ -272,6 +272,85 @@ def test_the_application_has_the_given_permissions() -> None:
     ]
 
 
+LABEL = {"source": ["aws.secretsmanager"], "detail-type": ["Secret Label Updated"]}
+CHANGE = {
+    "source": ["aws.ssm"],
+    "detail-type": ["Parameter Store Change"],
+    "detail": {"operation": ["Create", "Update"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("references", "pattern"),
+    [
+        (
+            [f"{SECRET}:password::", f"{SECRET}:user:AWSCURRENT:", f"{SECRET}2", f"{SECRET}3::AWSPREVIOUS:"],
+            {
+                **LABEL,
+                "resources": [SECRET, f"{SECRET}2", f"{SECRET}3"],
+                "detail": {"labelUpdated": ["AWSCURRENT"]},
+            },
+        ),
+        ([PARAMETER], {**CHANGE, "resources": [PARAMETER]}),
+        (
+            [f"{SECRET}::TRIAL:", f"{SECRET}4:::0f-1", PARAMETER, SECRET],
+            {
+                "$or": [
+                    {**LABEL, "resources": [SECRET], "detail": {"labelUpdated": ["AWSCURRENT"]}},
+                    {**LABEL, "resources": [SECRET], "detail": {"labelUpdated": ["TRIAL"]}},
+                    {**CHANGE, "resources": [PARAMETER]},
+                ]
+            },
+        ),
+    ],
+    ids=["secrets", "a parameter", "all"],
+)
+@pytest.mark.parametrize("known", [True, False], ids=["known", "known later"])
+def test_a_change_of_exactly_the_referenced_values_invokes_the_release_function(
+    references: list[str], pattern: dict[str, Any], known: bool
+) -> None:
+    def program() -> Service:
+        given = {f"V{n}": r if known else pulumi.Output.from_input(r) for n, r in enumerate(references)}
+        return service("api", secrets=given, restart_on_secret_change=True)
+
+    resources = deploy(program)
+    rule = named(resources, "api-secrets", "EventRule")
+    assert rule.json("eventPattern") == pattern
+    target = named(resources, "api-secrets-target")
+    assert target.inputs == {"rule": rule.name, "arn": "arn:aws:lambda:eu-west-1:123456789012:function:api-release"}
+    assert named(resources, "api-secrets-permission").inputs["function"] == "api-release"
+
+
+def test_without_being_asked_a_change_of_a_secret_starts_nothing() -> None:
+    assert [r.name for r in deployed(secrets={"A": SECRET}) if "api-secrets" in r.name] == []
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({}, "restart_on_secret_change must not be set without secrets"),
+        (
+            {"secrets": {"A": f"{SECRET}:::0f-1"}},
+            "restart_on_secret_change needs a secret that can change: all are fixed versions",
+        ),
+        (
+            {"secrets": {"A": SECRET.replace("1234567", "7654321")}},
+            "secrets['A'] must be in eu-west-1/123456789012, got one in eu-west-1/765432189012: its events are sent "
+            "there",
+        ),
+        (
+            {"secrets": {"A": SECRET, "B": PARAMETER.replace("eu-west-1", "us-east-1")}},
+            "secrets['B'] must be in eu-west-1/123456789012, got one in us-east-1/123456789012: its events are sent "
+            "there",
+        ),
+    ],
+)
+def test_secrets_whose_changes_are_not_seen_are_refused(args: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, pulumi.RunError)) as error:
+        deployed(restart_on_secret_change=True, **args)
+    assert str(error.value) == message
+
+
 def test_ecs_may_read_exactly_the_referenced_secrets() -> None:
     key = "arn:aws:kms:eu-west-1:123456789012:key/k"
     secrets = {

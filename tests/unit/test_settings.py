@@ -110,6 +110,7 @@ FULL: dict[str, Any] = {
         "notSecret": ["LOG_LEVEL"],
         "secrets": {"PASSWORD": f"{SECRET}:password::"},
         "secretsKmsKeyArns": [KEY],
+        "restartOnSecretChange": True,
         "permissions": [{"actions": ["sqs:ListQueues"], "resources": ["*"], "reason": "it supports no resource"}],
         "readOnlyRootFilesystem": False,
         "healthCheckGraceSeconds": 90,
@@ -288,6 +289,7 @@ def test_every_key_reaches_its_argument() -> None:
         not_secret=["LOG_LEVEL"],
         secrets={"PASSWORD": f"{SECRET}:password::"},
         secrets_kms_key_arns=[KEY],
+        restart_on_secret_change=True,
         permissions=[Permission(actions=["sqs:ListQueues"], resources=["*"], reason="it supports no resource")],
         read_only_root_filesystem=False,
         health_check_grace_seconds=90,
@@ -733,8 +735,8 @@ def test_a_feature_branch_may_only_build() -> None:
 
 SERVICE_KEYS = (
     "port, healthPath, cpu, memory, cpuArchitecture, tasks, environment, notSecret, secrets, secretsKmsKeyArns, "
-    "permissions, readOnlyRootFilesystem, healthCheckGraceSeconds, stopTimeoutSeconds, paths, listenerPriority, url, "
-    "errorAlarm, alarmNames, keepVerified, retainReleaseState, logRetentionDays"
+    "restartOnSecretChange, permissions, readOnlyRootFilesystem, healthCheckGraceSeconds, stopTimeoutSeconds, paths, "
+    "listenerPriority, url, errorAlarm, alarmNames, keepVerified, retainReleaseState, logRetentionDays"
 )
 LOG_DAYS = "[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]"
 BRANCH = "the name of one branch, without spaces and patterns, of at most 255 characters"

@@ -88,18 +88,17 @@ def modules(entry: str) -> Mapping[str, str]:
 def invoke_on_event(
     name: str,
     description: str,
-    pattern: Mapping[str, Any],
+    pattern: Mapping[str, Any] | pulumi.Input[str],
     function_name: pulumi.Input[str],
     function_arn: pulumi.Input[str],
     child: pulumi.ResourceOptions,
 ) -> None:
-    """An EventBridge rule `name` that invokes a function, and the permission to do so.
+    """An EventBridge rule `name` that invokes a function, and the permission to do so. `pattern` may be JSON.
 
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
     """
-    rule = aws.cloudwatch.EventRule(
-        name, description=description, event_pattern=pulumi.Output.json_dumps(pattern, sort_keys=True), opts=child
-    )
+    text = pulumi.Output.json_dumps(pattern, sort_keys=True) if isinstance(pattern, Mapping) else pattern
+    rule = aws.cloudwatch.EventRule(name, description=description, event_pattern=text, opts=child)
     allowed = aws.lambda_.Permission(
         f"{name}-permission",
         action="lambda:InvokeFunction",

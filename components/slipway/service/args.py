@@ -134,6 +134,10 @@ class ServiceSettings:
     secrets_kms_key_arns: Annotated[Sequence[KmsKeyArn], items(distinct=True)] = ()
     """Customer managed KMS keys that `secrets` are encrypted with."""
 
+    restart_on_secret_change: bool = False
+    """Replace the tasks when a value in `secrets` changes, by a rotation or by hand. The new tasks have the live image,
+    and are deployed with the strategy of the service. The secrets must be in its account and Region."""
+
     permissions: Sequence[Permission] = ()
     """Permissions of the application itself, such as to read a queue. Without this, it has none."""
 
@@ -185,6 +189,10 @@ class ServiceSettings:
             f"memory must be one of {possible} with cpu={self.cpu}, got {self.memory}",
         )
         yield from names_twice(self.environment, self.secrets)
+        yield (
+            self.restart_on_secret_change and not self.secrets,
+            "restart_on_secret_change must not be set without secrets",
+        )
         yield from plaintext_rules("environment", self.environment, self.not_secret, INSTEAD)
         length = variables_bytes(self)
         yield (

@@ -13,10 +13,12 @@ import pulumi_aws as aws
 from slipway import iam
 from slipway._outputs import concat
 from slipway._rules import check_args, check_name
+from slipway._secrets import change_pattern
 from slipway.iam import Scope, Statement, allow, in_region
 from slipway.registry import ENVIRONMENT_NAME
 from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
 from slipway.release.component import ReleaseFunction, ReleaseFunctionArgs, register_statements
+from slipway.release.lambda_function import invoke_on_event
 from slipway.service.args import ServiceArgs
 from slipway.service.deployment import Parts, ecs_service, hook_functions, hook_role, rebalancing
 from slipway.service.scaling import scale
@@ -25,6 +27,7 @@ from slipway.service.traffic import attach, error_alarm, load_balancers, securit
 from slipway.strategies import CodeDeployBlueGreen, Rolling
 
 SECRETS_REGION = "a task would wait for another Region whenever it starts; replicate the secret"
+EVENTS_PLACE = "its events are sent there"
 HOOKS_REGION = "ECS invokes functions of its own Region"
 QUEUES_REGION = "its metrics are there, and the service is scaled by those of its own Region"
 
@@ -68,6 +71,9 @@ class Service(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         scope = Scope.of(self)
         secrets = in_region(self, "secretsmanager", by_field("secrets", args.secrets), SECRETS_REGION)
+        if args.restart_on_secret_change:
+            for kind in ("secretsmanager", "ssm"):
+                secrets = in_region(self, kind, secrets, EVENTS_PLACE, account=True)
         args = with_queues(args, in_region(self, "sqs", queue_arns(args), QUEUES_REGION))
         functions = in_region(self, "lambda", hook_functions(args.strategy), HOOKS_REGION)
 
@@ -99,6 +105,9 @@ class Service(pulumi.ComponentResource):
             release_arguments(name, args, parts, service, environment_name, self.url, self.code_deploy, child),
             opts=child,
         )
+
+        if args.restart_on_secret_change:
+            restart_on_change(name, list(secrets.values()), self.release_function, child)
 
         self.service_name, self.container_name, self.environment_name = name, args.container_name, environment_name
         self.cluster_name = args.cluster.name
@@ -203,6 +212,20 @@ def release_arguments(
         alarm_arns=[] if code_deploy else parts.alarms.arns,
         alarm_minutes=parts.alarms.minutes,
         retain_state=args.retain_release_state,
+    )
+
+
+def restart_on_change(
+    name: str, references: Sequence[pulumi.Input[str]], function: ReleaseFunction, child: pulumi.ResourceOptions
+) -> None:
+    """Events that make the function replace the tasks."""
+    invoke_on_event(
+        f"{name}-secrets",
+        f"A secret of {name} has changed",
+        change_pattern(references),
+        function.function_name,
+        function.function_arn,
+        child,
     )
 
 

@@ -1,0 +1,51 @@
+"""The stack files of the pages in docs/how-to on the real engine."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from standin.tools import registry
+from standin.world import ROOT, World, stack_file
+
+PAGES = sorted((ROOT / "docs" / "how-to").glob("*.md"))
+
+
+@pytest.fixture
+def account(engine: Path) -> Iterator[World]:
+    with registry() as address, World(address, {}, engine) as made:
+        yield made
+
+
+def stack_files(page: Path) -> list[str]:
+    blocks = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    return [block for block in blocks if block.startswith("config:")]
+
+
+def test_each_page_has_a_stack_file() -> None:
+    assert [page.stem for page in PAGES if not stack_files(page)] == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_stack_can_be_created_from_the_file_of_the_page(account: World, page: Path) -> None:
+    for file in stack_files(page):
+        config = {**dict.fromkeys(stack_file("dev")), **yaml.safe_load(file)["config"]}
+        workspace = account.workspace("dev", config)
+        assert workspace.preview().summary == workspace.up().summary
+        assert workspace.preview(refresh=True).changes == []
+
+
+def test_the_rule_of_the_page_on_rotation_names_its_two_values(account: World) -> None:
+    [file] = stack_files(ROOT / "docs" / "how-to" / "rotated-secret.md")
+    account.workspace("dev", {**dict.fromkeys(stack_file("dev")), **yaml.safe_load(file)["config"]}).up()
+    rule = account.aws.find("aws:cloudwatch/eventRule:EventRule", "storefront-dev-secrets")
+    named = [each["resources"] for each in json.loads(rule.inputs["eventPattern"])["$or"]]
+    assert named == [
+        ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:storefront/database-AbCdEf"],
+        ["arn:aws:ssm:eu-west-1:123456789012:parameter/storefront/api-token"],
+    ]
