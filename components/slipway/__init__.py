@@ -2,6 +2,7 @@
 
 from slipway.artifacts import ArtifactStore
 from slipway.build.component import Build, BuildArgs
+from slipway.existing_registry import ExistingRegistry
 from slipway.iam import Permission, Statement, allow
 from slipway.load_balancer import LoadBalancer, LoadBalancerArgs, TestListener
 from slipway.pipeline.commands import CodeScan, CommandProject, CommandProjectArgs, StageTests, VpcConfig
@@ -20,7 +21,7 @@ from slipway.pipeline.sources import (
 )
 from slipway.pipeline.stages import Approval, DeployStage, Window
 from slipway.pull_requests import PullRequestChecks, PullRequestChecksArgs
-from slipway.registry import ExistingRegistry, Registry, RegistryArgs, Repository
+from slipway.registry import Registry, RegistryArgs, Repository
 from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
 from slipway.release.component import ReleaseFunction, ReleaseFunctionArgs
 from slipway.service.args import ErrorAlarm, ServiceArgs

@@ -11,7 +11,6 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway._constraints import arn, between, check, either, items, match
-from slipway._outputs import answered
 from slipway._rules import check_args
 from slipway.iam import Statement, allow, canonical, document, in_region
 
@@ -98,6 +97,12 @@ class Repository:
     repository_name: str
     url: pulumi.Output[str]
     arn: pulumi.Output[str]
+    scans_on_push: bool = True
+    """Whether the repository itself is set to scan each image that is pushed; the registry's own settings may too."""
+
+    def check_release(self, environment_name: str, keep_verified: int) -> None:
+        """Raise an error if the repository does not fit the releases to an environment that keeps this number of
+        verified images. A Registry fits."""
 
     def login_statement(self) -> Statement:
         """Sign in to the registry, which both pulling and pushing require."""
@@ -191,37 +196,6 @@ class Registry(pulumi.ComponentResource, Repository):
         self.url = repository.repository_url
         self.arn = repository.arn
         self.register_outputs({"repository_name": name, "url": self.url, "arn": self.arn})
-
-
-class ExistingRegistry(Repository):
-    """An existing ECR repository in this account and Region, such as the one that dev builds to and prod releases from.
-    It is only looked up: a preview fails if it does not exist.
-
-    https://docs.aws.amazon.com/AmazonECR/latest/userguide/Repositories.html
-    """
-
-    repository_name: str
-    url: pulumi.Output[str]
-    arn: pulumi.Output[str]
-
-    def __init__(self, name: str, opts: pulumi.InvokeOptions | None = None) -> None:
-        """Look up the repository.
-
-        Raises pulumi.RunError if it does not exist.
-        """
-        # At once, so that nothing is created if it does not exist.
-        try:
-            found = aws.ecr.get_repository(name=name, opts=opts)
-        except Exception as e:  # the SDK has no specific class for the error of an invoke
-            if "RepositoryNotFoundException" not in str(e):
-                raise
-            raise pulumi.RunError(
-                f"there is no ECR repository {name} in this account and Region: correct its name, or run `pulumi up` "
-                "of the stack that builds to it first"
-            ) from None
-        self.repository_name = name
-        self.url = pulumi.Output.from_input(answered(found.repository_url))
-        self.arn = pulumi.Output.from_input(answered(found.arn))
 
 
 def encryption(key: pulumi.Input[str] | None) -> list[aws.ecr.RepositoryEncryptionConfigurationArgs]:

@@ -485,5 +485,6 @@ CALLS: Mapping[str, Answer] = {
         "arn": arn("aws:ecr/repository:Repository", args["name"]),
         "repositoryUrl": repository_url(args["name"]),
     },
+    "aws:cloudcontrol/getResource:getResource": {"properties": "{}"},
     "aws:ecr/getImages:getImages": {"imageIds": []},
 }

@@ -1,6 +1,7 @@
 """Amazon ECR's API in front of a real registry on loopback (Docker Registry HTTP API v2), which stores the images.
 
-Not here: images without a tag in lists (a registry cannot enumerate them), lifecycle policies, scans on demand. ECR
+Not here: images without a tag in lists (a registry cannot enumerate them), scans on demand. Lifecycle policies act when
+`expire` is called; ECR does it within a day. ECR
 enforces immutable tags at `docker push` too; the registry on loopback cannot, so only PutImage does. UNCONFIRMED:
 messages.
 """
@@ -17,6 +18,7 @@ from http.client import HTTPResponse
 
 from standin.api import ACCOUNT, REGION, AwsError, Params
 from standin.clock import Clock
+from standin.lifecycle import Image, expired
 
 MEDIA_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",
@@ -49,6 +51,9 @@ class Ecr:
         """Called after each PutImage."""
         self.deployed: Callable[[str], Params] = lambda repository: {}
         """The settings of a repository that can change after it was created."""
+        self.lifecycle_policies: dict[str, str] = {}
+        self.policies: dict[str, str] = {}
+        """Policies by repository, as text."""
         self._repositories: dict[str, Params] = {}
         self._pushed: dict[str, float] = {}
 
@@ -70,7 +75,7 @@ class Ecr:
             "createdAt": self._clock.now(),
             "imageTagMutability": "MUTABLE",
             "encryptionConfiguration": {"encryptionType": "AES256"},
-        } | {key: value for key, value in params.items() if key != "tags"}
+        } | params
         return {"repository": self._repositories[name]}
 
     def delete_repository(self, params: Params) -> Params:
@@ -83,7 +88,27 @@ class Ecr:
             raise AwsError("RepositoryNotEmptyException", message)
         for digest in set(tags.values()):
             self._open("DELETE", f"{name}/manifests/{digest}")
+        self.lifecycle_policies.pop(name, None)
+        self.policies.pop(name, None)
         return {"repository": self._repositories.pop(name)}
+
+    def tag_resource(self, params: Params) -> Params:
+        """Replaces all tags."""
+        self._repositories[params["resourceArn"].partition("/")[2]]["tags"] = params["tags"]
+        return {}
+
+    def expire(self, name: str) -> list[list[str]]:
+        """Deletes the images that the lifecycle policy expires now; returns the tags of each."""
+        details = self.describe_images({"repositoryName": name})["imageDetails"]
+        now = self._clock.now()
+        images = [
+            Image(frozenset(each["imageTags"]), (now - each["imagePushedAt"]) / 86_400, each["imageDigest"])
+            for each in details
+        ]
+        gone = expired(json.loads(self.lifecycle_policies[name]), images) if name in self.lifecycle_policies else set()
+        for image in gone:
+            self._open("DELETE", f"{name}/manifests/{image.digest}")
+        return sorted(sorted(image.tags) for image in gone)
 
     def describe_repositories(self, params: Params) -> Params:
         names = params.get("repositoryNames", list(self._repositories))

@@ -260,9 +260,15 @@ class Repository(Live):
                 "imageTagMutability": inputs["imageTagMutability"],
                 "imageTagMutabilityExclusionFilters": inputs.get("imageTagMutabilityExclusionFilters", []),
                 "encryptionConfiguration": encryption,
+                "imageScanningConfiguration": inputs.get("imageScanningConfiguration", {}),
+                "tags": tags(inputs),
             }
         )
         return "", {}
+
+    def update(self, id: str, olds: Props, news: Props) -> Props:
+        self._ecr.tag_resource({"resourceArn": f"repository/{id}", "tags": tags(news)})
+        return {}
 
     def read(self, id: str, inputs: Props) -> Props | None:
         try:
@@ -279,6 +285,31 @@ class Repository(Live):
                 return
             # The provider's message.
             raise RuntimeError(f"ECR Repository ({id}) not empty, consider using force_delete: {e}") from None
+
+
+def tags(inputs: Props) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in inputs.get("tags", {}).items()]
+
+
+class RepositoryText(Live):
+    """A policy of a repository: the one for images, or the one for principals."""
+
+    def __init__(self, texts: dict[str, str]) -> None:
+        self._texts = texts
+
+    def create(self, name: str, inputs: Props) -> tuple[str, Props]:
+        self._texts[inputs["repository"]] = inputs["policy"]
+        return "", {}
+
+    def update(self, id: str, olds: Props, news: Props) -> Props:
+        self._texts[news["repository"]] = news["policy"]
+        return {}
+
+    def read(self, id: str, inputs: Props) -> Props | None:
+        return {"policy": self._texts[id]} if id in self._texts else None
+
+    def delete(self, id: str, state: Props) -> None:
+        self._texts.pop(state["repository"], None)
 
 
 class Parameter(Live):

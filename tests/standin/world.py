@@ -1,5 +1,6 @@
 """The whole stand-in: one AWS account on loopback, while its context is open."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -55,6 +56,7 @@ class World:
         invokes = {
             "aws:ecr/getRepository:getRepository": self._get_repository,
             "aws:ecr/getImages:getImages": self._get_images,
+            "aws:cloudcontrol/getResource:getResource": self._get_resource,
         }
         self.aws = Aws(self.live, invokes, registry)
         self.cloudwatch = CloudWatch(self.aws, self.ecs)
@@ -96,6 +98,8 @@ class World:
             "aws:lb/loadBalancer:LoadBalancer": live.LoadBalancer(self.api),
             "aws:lb/listenerRule:ListenerRule": live.ListenerRule(self.ecs),
             "aws:ecr/repository:Repository": live.Repository(self.ecr),
+            "aws:ecr/lifecyclePolicy:LifecyclePolicy": live.RepositoryText(self.ecr.lifecycle_policies),
+            "aws:ecr/repositoryPolicy:RepositoryPolicy": live.RepositoryText(self.ecr.policies),
             "aws:ssm/parameter:Parameter": live.Parameter(self.client("ssm")),
             "aws:s3/bucket:Bucket": live.Bucket(self.client("s3"), REGION),
             "aws:appautoscaling/target:Target": live.ScalableTarget(self.autoscaling),
@@ -193,7 +197,28 @@ class World:
             raise RuntimeError(f"reading ECR Repository ({inputs['name']}): {e}") from None
         known = {"arn": found["repositoryArn"], "repositoryUrl": found["repositoryUri"], "name": inputs["name"]}
         encryption = {"kmsKey": "", **found["encryptionConfiguration"]}
-        return {**known, "encryptionConfigurations": [encryption]}
+        scanning = found.get("imageScanningConfiguration", {})
+        return {
+            **known,
+            "registryId": found["registryId"],
+            "encryptionConfigurations": [encryption],
+            "imageScanningConfigurations": [{"scanOnPush": scanning.get("scanOnPush", False)}],
+            "imageTagMutability": found["imageTagMutability"],
+            "imageTagMutabilityExclusionFilters": found.get("imageTagMutabilityExclusionFilters", []),
+            "tags": {tag["Key"]: tag["Value"] for tag in found.get("tags", [])},
+        }
+
+    def _get_resource(self, inputs: Props) -> Props:
+        """The provider's data source for Cloud Control, as far as repositories have a policy.
+
+        https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-ecr-repository.html
+        """
+        name, properties = inputs["identifier"], {"RepositoryName": inputs["identifier"]}
+        if lifecycle := self.ecr.lifecycle_policies.get(name):
+            properties["LifecyclePolicy"] = {"LifecyclePolicyText": lifecycle}
+        if policy := self.ecr.policies.get(name):
+            properties["RepositoryPolicyText"] = json.loads(policy)
+        return {"id": name, "identifier": name, "properties": json.dumps(properties)}
 
     def _get_images(self, inputs: Props) -> Props:
         """The provider's data source, which lists each tag of an image."""

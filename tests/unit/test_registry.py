@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +9,7 @@ import pulumi_aws as aws
 import pytest
 from slipway import ExistingRegistry, Registry, RegistryArgs
 from slipway.registry import MOVING_TAGS, Repository, lifecycle_policy
+from standin.lifecycle import Image, expired
 from unit.examples import registry
 from unit.harness import deploy, named, of_type, only, resolved, run
 
@@ -258,47 +257,8 @@ def test_the_lifecycle_policy_is_for_the_repository_and_its_text_is_deterministi
     assert 100 <= len(policy.inputs["policy"]) <= 30_720
 
 
-@dataclass(frozen=True)
-class Image:
-    tags: frozenset[str]
-    age_days: int
-
-
 def image(age_days: int, *tags: str) -> Image:
     return Image(frozenset(tags), age_days)
-
-
-def expired(policy: dict[str, Any], images: list[Image], sees_protected: bool) -> set[Image]:
-    """The images that expire by ECR's documented evaluation.
-
-    Rules are applied by priority. An image that matches the tagging requirements of a rule cannot be expired by a rule
-    of lower priority; the page does not say whether such a rule still counts it.
-    https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html
-    """
-    gone: set[Image] = set()
-    settled: set[Image] = set()
-    for rule in sorted(policy["rules"], key=lambda rule: int(rule["rulePriority"])):
-        selection = rule["selection"]
-        assert rule["action"] == {"type": "expire"}
-        matching = [i for i in images if matches(selection, i) and (sees_protected or i not in settled)]
-        matching.sort(key=lambda i: i.age_days)
-        if selection["countType"] == "imageCountMoreThan":
-            assert "countUnit" not in selection
-            chosen = matching[selection["countNumber"] :]
-        else:
-            assert (selection["countType"], selection["countUnit"]) == ("sinceImagePushed", "days")
-            chosen = [i for i in matching if i.age_days > selection["countNumber"]]
-        gone |= {i for i in chosen if i not in settled}
-        if selection["tagStatus"] != "any":
-            settled |= set(matching)
-    return gone
-
-
-def matches(selection: dict[str, Any], candidate: Image) -> bool:
-    if selection["tagStatus"] == "tagged":
-        patterns = [f"{prefix}*" for prefix in selection.get("tagPrefixList", [])] or selection["tagPatternList"]
-        return all(any(fnmatchcase(tag, pattern) for tag in candidate.tags) for pattern in patterns)
-    return selection["tagStatus"] == "any" or not candidate.tags
 
 
 either_reading = pytest.mark.parametrize("sees_protected", [True, False])

@@ -11,12 +11,13 @@ import pulumi_aws as aws
 
 from slipway.build.component import Build, BuildArgs
 from slipway.config.load import Settings, StageSettings
+from slipway.existing_registry import ExistingRegistry
 from slipway.load_balancer import LoadBalancer, LoadBalancerArgs
 from slipway.pipeline.component import Pipeline, PipelineArgs
 from slipway.pipeline.sources import Connection
 from slipway.pipeline.stages import DeployStage
 from slipway.pull_requests import PullRequestChecks, PullRequestChecksArgs
-from slipway.registry import ExistingRegistry, Registry, Repository
+from slipway.registry import Registry, Repository
 from slipway.service.args import ServiceArgs
 from slipway.service.component import Service
 
@@ -38,7 +39,10 @@ class Network:
 def registry(settings: Settings) -> Registry | ExistingRegistry:
     """The repository of the images: this stack's own, or that of the stack that builds them."""
     if settings.image_repository is not None:
-        return ExistingRegistry(settings.image_repository)
+        existing = ExistingRegistry(settings.image_repository)
+        for stage in settings.stages:  # before anything is created
+            existing.check_release(stage.environment_name, stage.service.keep_verified)
+        return existing
     return Registry(settings.name, settings.registry)
 
 

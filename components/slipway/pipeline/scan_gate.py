@@ -121,6 +121,13 @@ class ScanGateFunction(pulumi.ComponentResource):
         check_args(args, ScanGateFunctionArgs)
         super().__init__("slipway:index:ScanGateFunction", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
+        if not (args.registry.scans_on_push or args.gate.enhanced):
+            pulumi.log.warn(
+                f"the scan gate blocks each image of {args.registry.repository_name} that is not scanned, and the "
+                "repository does not scan on push: set scanOnPush where it is created, unless the scanning "
+                "configuration of your registry includes it",
+                self,
+            )
         made = function(
             name,
             f"Lets an image of {args.registry.repository_name} pass when its scan is clean",

@@ -60,11 +60,13 @@ class Service(pulumi.ComponentResource):
         """Create the service.
 
         Raises ValueError if `name` is not valid for every resource that is named after the service, if another service
-        of the load balancer has its priority, or if something it refers to is in another Region.
+        of the load balancer has its priority, or if something it refers to is in another Region; pulumi.RunError if an
+        existing repository does not fit its releases.
         """
         check_name("service", name)
         check_args(args, ServiceArgs)
         environment_name = args.environment_name or stack_environment()
+        args.registry.check_release(environment_name, args.keep_verified)
         if args.load_balancer is not None:
             args.load_balancer.give_priority(args.listener_priority, name)
         super().__init__("slipway:index:Service", name, None, opts)
