@@ -123,6 +123,10 @@ class Repository:
         push = ("ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage")
         return [self.login_statement(), allow(*PULL, "ecr:DescribeImages", *push, on=self.arn)]
 
+    def index_statements(self) -> list[Statement]:
+        """Push an index of images of this repository, for which their configurations are read."""
+        return [self.login_statement(), allow(*PULL, "ecr:PutImage", on=self.arn)]
+
     def tag_statements(self) -> list[Statement]:
         """Read the manifests and tags of this repository's images and add tags, but read or write no layers."""
         return [allow("ecr:BatchGetImage", "ecr:DescribeImages", "ecr:PutImage", on=self.arn)]

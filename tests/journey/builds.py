@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,7 +25,7 @@ from typing import Any, cast
 
 import yaml
 from slipway import BuildArgs, Repository
-from slipway.build.component import environment, own_buildspec
+from slipway.build.component import environment, index_buildspec, own_buildspec
 from standin import tools
 from standin.api import REGION, Api, Params
 from standin.clock import Clock
@@ -55,11 +55,11 @@ def commit(text: str) -> str:
     return hashlib.sha1(text.encode()).hexdigest()
 
 
-def tag(commit: str, **build: Any) -> str:
+def tag(commit: str, machine: str = platform.machine(), **build: Any) -> str:
     """The tag of an image that is built with these settings: a hash of what it is built with follows the commit."""
     given = {"context": ".", "dockerfile": "Dockerfile", "target": "", "build_args": {}, **build}
     arguments = "\n".join(f"{name}={value}" for name, value in sorted(given["build_args"].items()))
-    settings = given["context"], given["dockerfile"], given["target"], arguments, platform.machine()
+    settings = given["context"], given["dockerfile"], given["target"], arguments, machine
     known = "".join(f"{each}\0" for each in settings)
     return f"{commit}-{hashlib.sha256(known.encode()).hexdigest()[:12]}"
 
@@ -192,9 +192,17 @@ class Account:
         }
 
     def run(self, home: Path, variables: Params) -> Run:
-        before, exported = len(self.api.calls), home / "exported"
         signs_in = not {"PULL_REGISTRIES", "REGISTRY_LOGINS", "DOCKER_HUB_MIRROR"}.isdisjoint(variables)
-        buildspec = yaml.safe_load(own_buildspec(signs_in))
+        return self.run_buildspec(own_buildspec(signs_in), home, variables)
+
+    def index(self, repository: str, commit: str, builds: Sequence[Run]) -> Run:
+        """Makes an index of the images of these builds."""
+        home, variables = self.prepare(repository, commit, {})
+        made = {f"{name}S": " ".join(b.exported[name] for b in builds) for name in ("IMAGE_DIGEST", "IMAGE_TAG")}
+        return self.run_buildspec(index_buildspec(), home, {**variables, **made})
+
+    def run_buildspec(self, text: str, home: Path, variables: Params) -> Run:
+        before, exported, buildspec = len(self.api.calls), home / "exported", yaml.safe_load(text)
         done = subprocess.run(
             ["bash", "-c", script(buildspec, exported)],
             cwd=home / "src",

@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from standin.api import Api, AwsError
 from standin.clock import Clock
-from standin.ecr import Ecr
+from standin.ecr import MEDIA_TYPES, Ecr
 from standin.ecs import Autoscaling, Ecs
 from standin.tools import registry
 
@@ -36,7 +36,7 @@ class StandIn:
     def __init__(self, address: str) -> None:
         self.address, self.clock = address, Clock()
         self.images = Ecr(address, self.clock)
-        self.engine = Ecs(self.clock, self.images.image_exists)
+        self.engine = Ecs(self.clock, self.images.why_not_pulled)
         self.api = Api(self.clock)
         self.api.register("ecs", self.engine)
         self.api.register("ecr", self.images)
@@ -504,9 +504,20 @@ def test_an_image_that_does_not_exist_cannot_be_pulled(aws: StandIn, v1: str) ->
     aws.serve(f"{aws.address}/web:unreleased", 1, wait=30)
     assert [task["stopCode"] for task in aws.tasks("STOPPED")] == ["TaskFailedToStart"] * 3
     assert f"{aws.address}/web:unreleased: not found" in aws.tasks("STOPPED")[0]["stoppedReason"]
-    images = (v1, f"{aws.address}/web:v1", f"{aws.address}/web@sha256:{'0' * 64}")
-    assert [aws.images.image_exists(image) for image in images] == [True, True, False]
-    assert aws.images.image_exists("public.ecr.aws/x-ray/aws-xray-daemon:latest")
+    missing = f"{aws.address}/web@sha256:{'0' * 64}"
+    images = (v1, f"{aws.address}/web:v1", missing, "public.ecr.aws/x-ray/aws-xray-daemon:latest")
+    assert [aws.images.why_not_pulled(image, "X86_64") for image in images] == ["", "", f"{missing}: not found", ""]
+
+
+def test_a_task_pulls_the_image_for_its_architecture_of_an_index(aws: StandIn, v1: str) -> None:
+    """As people quote the message: aws/containers-roadmap 1468."""
+    [found] = aws.images.batch_get_image({"repositoryName": "web", "imageIds": [{"imageTag": "v1"}]})["images"]
+    child = {"mediaType": found["imageManifestMediaType"], "digest": found["imageId"]["imageDigest"]}
+    child |= {"size": len(found["imageManifest"]), "platform": {"architecture": "amd64", "os": "linux"}}
+    index = {"schemaVersion": 2, "mediaType": MEDIA_TYPES[1], "manifests": [child]}
+    aws.images.put_image({"repositoryName": "web", "imageTag": "both", "imageManifest": json.dumps(index)})
+    of = [aws.images.why_not_pulled(f"{aws.address}/web:both", name) for name in ("X86_64", "ARM64")]
+    assert of == ["", "image Manifest does not contain descriptor matching platform 'linux/arm64'"]
 
 
 def test_a_rollback_without_a_previous_deployment_fails(aws: StandIn, v1: str) -> None:

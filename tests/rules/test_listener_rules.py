@@ -14,7 +14,7 @@ LISTENER = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener/app/sho
 
 @pytest.fixture
 def rules() -> live.ListenerRule:
-    return live.ListenerRule(Ecs(Clock(), lambda image: True))
+    return live.ListenerRule(Ecs(Clock(), lambda image, architecture: ""))
 
 
 def rule(*patterns: str, listener: str = "a", **more: Any) -> dict[str, Any]:

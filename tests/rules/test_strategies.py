@@ -56,7 +56,7 @@ class Account(StandIn):
     def __init__(self) -> None:
         super().__init__("registry.test")
         self.elb = Elb(self.clock, self.api.calls)
-        self.engine = Ecs(self.clock, lambda image: True, self.elb)
+        self.engine = Ecs(self.clock, lambda image, architecture: "", self.elb)
         self.api.register("ecs", self.engine)
         self.elb.set(PRODUCTION, forward(a=100, b=0))
         self.elb.set(TEST, forward(a=100, b=0))

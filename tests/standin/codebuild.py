@@ -9,6 +9,7 @@ source action of a git repository stores records neither: actions.py.
 
 import io
 import os
+import platform
 import stat
 import subprocess
 import tempfile
@@ -136,6 +137,7 @@ class CodeBuild:
             environment = {
                 **self._environment,
                 **settings,
+                **machine(given["environment"]["type"]),
                 "HOME": folder,
                 "TMPDIR": str(temporary),
                 "AWS_REGION": REGION,
@@ -279,6 +281,15 @@ class CodeBuild:
     def _close(self, build: Build, status: str) -> None:
         over = {"buildStatus": status, "buildComplete": True, "currentPhase": "COMPLETED"}
         build.shown |= over | {"endTime": self._clock.now()}
+
+
+def machine(environment_type: str) -> dict[str, str]:
+    """What makes an ARM machine of this one, if it is none: the builder's platform, and the output of `uname -m`. The
+    machine still runs its own programs, so a base image for ARM must contain these."""
+    if environment_type != "ARM_CONTAINER" or platform.machine() in ("aarch64", "arm64"):
+        return {}
+    name = '() { if [ "$*" = -m ]; then echo aarch64; else command uname "$@"; fi; }'
+    return {"DOCKER_DEFAULT_PLATFORM": "linux/arm64", "BASH_FUNC_uname%%": name}
 
 
 def script(buildspec: dict[str, Any], exported: Path) -> str:

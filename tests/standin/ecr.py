@@ -57,13 +57,21 @@ class Ecr:
         self._repositories: dict[str, Params] = {}
         self._pushed: dict[str, float] = {}
 
-    def image_exists(self, image: str) -> bool:
-        """Whether a task could pull it. Images of other registries are assumed to exist."""
+    def why_not_pulled(self, image: str, architecture: str) -> str:
+        """Why a task with this CPU architecture could not pull the image, if it could not. Images of other registries
+        are assumed to exist. An index needs an image for the architecture (the message as people quote it); another
+        image is pulled whatever it is for."""
         host, _, rest = image.partition("/")
         if host != self._registry:
-            return True
+            return ""
         name, _, reference = rest.rpartition("@") if "@" in rest else rest.rpartition(":")
-        return self._manifest(name, reference) is not None
+        if (found := self._manifest(name, reference)) is None:
+            return f"{image}: not found"
+        platform = {"X86_64": "amd64", "ARM64": "arm64"}[architecture]
+        entries = json.loads(found[0]).get("manifests")
+        if entries is None or any(e.get("platform", {}).get("architecture", platform) == platform for e in entries):
+            return ""
+        return f"image Manifest does not contain descriptor matching platform 'linux/{platform}'"
 
     def create_repository(self, params: Params) -> Params:
         """Creates the repository, or changes its settings."""

@@ -137,7 +137,7 @@ class Ecs:
     def __init__(
         self,
         clock: Clock,
-        image_exists: Callable[[str], bool],
+        why_not_pulled: Callable[[str, str], str],
         elb: Elb | None = None,
         deployed_alarm: Callable[[str], float | None] = lambda name: None,
         role_made: Callable[[str], float] = lambda arn: -NEVER,
@@ -169,7 +169,7 @@ class Ecs:
         self._deployed_alarm = deployed_alarm
         self.start_seconds, self.steady_seconds = 20.0, 10.0
         self.lock = threading.RLock()
-        self._clock, self._image_exists, self._numbers = clock, image_exists, itertools.count(1)
+        self._clock, self._why_not_pulled, self._numbers = clock, why_not_pulled, itertools.count(1)
         self._clusters: set[str] = set()
         self._services: dict[str, Service] = {}
         self._families: dict[str, list[Params]] = {}
@@ -564,10 +564,11 @@ class Ecs:
     def _fate(self, deployment: Deployment, definition: Params, now: float) -> dict[str, Any]:
         fault, up = self.fault(plain_copy(definition)), now + self.start_seconds
         images = [container["image"] for container in definition["containerDefinitions"]]
-        missing = [image for image in images if not self._image_exists(image)]
-        if missing or fault == "CannotPullContainerError":  # DG task_cannot_pull_image
+        architecture = definition.get("runtimePlatform", {}).get("cpuArchitecture", "X86_64")
+        whys = [why for image in images if (why := self._why_not_pulled(image, architecture))]
+        if whys or fault == "CannotPullContainerError":  # DG task_cannot_pull_image
             reason = "CannotPullContainerError: pull image manifest has been retried 1 time(s): "
-            reason += f"{(missing or images)[0]}: not found"
+            reason += whys[0] if whys else f"{images[0]}: not found"
             return {"stops": now + self.start_seconds / 2, "end": ("TaskFailedToStart", reason, None)}
         if fault is None:
             return {"runs": up, "healthy": up}

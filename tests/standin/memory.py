@@ -630,7 +630,7 @@ class Account:
         self.aws = Aws({}, {}, REGISTRY)
         self.elb = Elb(self.clock, recorder.calls)
         self.ecr = MemoryEcr(self.clock)
-        self.ecs = Ecs(self.clock, self.ecr.image_exists, self.elb)
+        self.ecs = Ecs(self.clock, self.ecr.why_not_pulled, self.elb)
         self.autoscaling = Autoscaling(self.ecs)
         self.dynamodb = DynamoDb(self.clock)
         self.s3 = S3()

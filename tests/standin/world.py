@@ -49,7 +49,7 @@ class World:
         self.ecr = Ecr(registry, self.clock)
         self.elb = Elb(self.clock, self.api.calls)
         self.roles = live.Role(self.clock)
-        self.ecs = Ecs(self.clock, self.ecr.image_exists, self.elb, self._alarm_minutes, self.roles.made)
+        self.ecs = Ecs(self.clock, self.ecr.why_not_pulled, self.elb, self._alarm_minutes, self.roles.made)
         self.autoscaling = Autoscaling(self.ecs)
         self.dynamodb = DynamoDb(self.clock)
         self.live: dict[str, Live] = {}

@@ -1,3 +1,4 @@
+from copy import deepcopy
 from functools import cache
 from importlib import resources as files
 from typing import Any
@@ -150,7 +151,8 @@ def test_the_buildspec_runs_the_script_and_outputs_its_results() -> None:
 
 
 def test_the_build_of_a_clone_also_outputs_the_files_of_the_commit() -> None:
-    buildspec, archive = yaml.safe_load(own_buildspec(full_clone=True)), yaml.safe_load(own_buildspec())
+    [project] = [r for r in deployed(full_clone=True) if r.type == PROJECT]
+    buildspec, archive = yaml.safe_load(project.inputs["source"]["buildspec"]), yaml.safe_load(own_buildspec())
     assert buildspec["env"] == {**archive["env"], "git-credential-helper": "yes"}
     assert buildspec["phases"]["build"]["commands"] == [
         *archive["phases"]["build"]["commands"],
@@ -164,8 +166,6 @@ def test_the_build_of_a_clone_also_outputs_the_files_of_the_commit() -> None:
             "Checkout": {"files": ["**/*"], "exclude-paths": [".git/**/*"], "enable-symlinks": "yes"},
         },
     }
-    [project] = [r for r in deployed(full_clone=True) if r.type == PROJECT]
-    assert yaml.safe_load(project.inputs["source"]["buildspec"]) == buildspec
 
 
 def test_the_role_is_for_this_project_only() -> None:
@@ -461,3 +461,80 @@ def test_invalid_project_names_are_rejected(name: str) -> None:
         "a build's name must be 2 to 40 characters of a-z 0-9 and single - between them, starting with a letter, "
         f"got {name!r}"
     )
+
+
+BOTH = ["X86_64", "ARM64"]
+
+
+def test_an_image_for_two_architectures_is_built_on_each_and_the_index_without_the_rights_and_secrets_of_a_build() -> (
+    None
+):
+    resources = deployed(cpu_architectures=BOTH, secrets=SECRETS)
+    projects = {r.inputs["name"]: r.inputs for r in of_type(resources, PROJECT)}
+    environments = {name: project["environment"] for name, project in projects.items()}
+    assert {name: (each["type"], each.get("privilegedMode", False)) for name, each in environments.items()} == {
+        "api": ("LINUX_CONTAINER", True),
+        "api-arm64": ("ARM_CONTAINER", True),
+        "api-index": ("LINUX_CONTAINER", False),
+    }
+    variables = {
+        name: {each["name"]: each["value"] for each in environment["environmentVariables"]}
+        for name, environment in environments.items()
+    }
+    assert variables["api-arm64"] == {**variables["api"], "CACHE_TAG": "cache-arm64"}
+    assert variables["api-index"] == {"CONTAINER_NAME": "app", "REPOSITORY_URL": URL}
+
+    allowed = {name: rights(resources, f"{name}-build-policy") for name in projects}
+    logs = {name: rights_on(each, f":log-group:/aws/codebuild/{name}:") for name, each in allowed.items()}
+    assert len(logs["api"]) == len(logs["api-arm64"]) == len(logs["api-index"]) > 0
+    assert allowed["api"] - logs["api"] == allowed["api-arm64"] - logs["api-arm64"]
+    assert (allowed["api"] - logs["api"]) - (allowed["api-index"] - logs["api-index"]) == granted(
+        [
+            {
+                "Effect": "Allow",
+                "Action": [
+                    "ecr:DescribeImages",
+                    "ecr:InitiateLayerUpload",
+                    "ecr:UploadLayerPart",
+                    "ecr:CompleteLayerUpload",
+                ],
+                "Resource": "arn:aws:ecr:eu-west-1:123456789012:repository/api",
+            },
+            {"Effect": "Allow", "Action": ["secretsmanager:GetSecretValue"], "Resource": SECRETS["npmrc"][:-5]},
+            {"Effect": "Allow", "Action": ["ssm:GetParameters"], "Resource": SECRETS["a.pip"]},
+        ]
+    )
+    assert allowed["api-index"] - logs["api-index"] < allowed["api"]
+
+
+def rights_on(rights: set[str], resource: str) -> set[str]:
+    return {each for each in rights if resource in each}
+
+
+def test_the_first_architecture_keeps_the_project_of_a_build_for_one() -> None:
+    before, after = (only_named(deployed(**args)) for args in ({}, {"cpu_architectures": BOTH}))
+    buildspecs = [yaml.safe_load(inputs["source"].pop("buildspec")) for inputs in (before, after)]
+    assert before == after
+    # That names the image is the index.
+    assert buildspecs[0].pop("artifacts") == {"files": ["imagedefinitions.json"]}
+    assert buildspecs[0] == buildspecs[1]
+
+
+def only_named(resources: list[Resource]) -> dict[str, Any]:
+    return deepcopy(next(r.inputs for r in of_type(resources, PROJECT) if r.inputs["name"] == "api"))
+
+
+def test_with_a_clone_the_first_architecture_outputs_the_files_of_the_commit() -> None:
+    resources = deployed(cpu_architectures=BOTH, full_clone=True)
+    specs = {r.inputs["name"]: yaml.safe_load(r.inputs["source"]["buildspec"]) for r in of_type(resources, PROJECT)}
+    assert {name: spec.get("artifacts") for name, spec in specs.items()} == {
+        "api": {"files": ["**/*"], "exclude-paths": [".git/**/*"], "enable-symlinks": "yes"},
+        "api-arm64": None,
+        "api-index": {"files": ["imagedefinitions.json"]},
+    }
+    assert [name for name, spec in specs.items() if "git-credential-helper" in spec["env"]] == ["api", "api-arm64"]
+
+
+def test_the_pipeline_may_run_each_project_of_a_build() -> None:
+    found = resolved(lambda: build("api", cpu_architectures=BOTH).run_statements())
+    assert [each["Resource"].rpartition("/")[2] for each in found] == ["api", "api-arm64", "api-index"]

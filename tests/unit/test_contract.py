@@ -41,6 +41,8 @@ NOT_EXPORTED = {
     "ServiceSettings",
     # How CodeBuild names a repository provider.
     "Provider",
+    # What a Build consists of, for its Pipeline.
+    "Project",
     # Where a component is deployed, which it looks up itself.
     "Scope",
 }

@@ -465,6 +465,46 @@ def test_the_build_gets_the_commit_or_the_image_to_release_again(source: Source,
     assert stages(deployed(source))["dev"] == [deploy_action(revision=revision)]
 
 
+@pytest.mark.parametrize("cloned", [False, True])
+def test_the_builds_for_two_architectures_run_at_once_and_the_index_is_made_of_both(cloned: bool) -> None:
+    def program() -> Pipeline:
+        repository = Registry("web")
+        both = build("web", registry=repository, cpu_architectures=["X86_64", "ARM64"], full_clone=cloned)
+        return pipeline("web", source=CodeCommit(repository="web", full_clone=cloned), build=both, stages=[])
+
+    resources = deploy(program)
+    actions = {action["name"]: action for action in stages(resources)["Build"]}
+    order = {
+        name: (int(a.get("runOrder", 1)), a["inputArtifacts"], a.get("outputArtifacts")) for name, a in actions.items()
+    }
+    assert order == {
+        "Build-X86_64": (1, ["SourceArtifact"], ["Checkout"] if cloned else None),
+        "Build-ARM64": (1, ["SourceArtifact"], None),
+        "Index": (2, ["Checkout" if cloned else "SourceArtifact"], ["BuildArtifact"]),
+    }
+    settings = plaintext(COMMIT_ID="#{Source.CommitId}", **read("IMAGE_DIGEST REBUILD"))
+    found = {name: (a["namespace"], a["configuration"]) for name, a in actions.items()}
+    assert found == {
+        "Build-X86_64": ("Build-X86_64", {"ProjectName": "web", "EnvironmentVariables": settings}),
+        "Build-ARM64": ("Build-ARM64", {"ProjectName": "web-arm64", "EnvironmentVariables": settings}),
+        "Index": (
+            "Build",
+            {
+                "ProjectName": "web-index",
+                "EnvironmentVariables": plaintext(
+                    COMMIT_ID="#{Source.CommitId}",
+                    IMAGE_DIGESTS="#{Build-X86_64.IMAGE_DIGEST} #{Build-ARM64.IMAGE_DIGEST}",
+                    IMAGE_TAGS="#{Build-X86_64.IMAGE_TAG} #{Build-ARM64.IMAGE_TAG}",
+                ),
+            },
+        ),
+    }
+    for kind in ("variables", *(["clone"] if cloned else [])):
+        policies = [named(resources, f"{name}-build-{kind}").inputs for name in ("web", "web-arm64")]
+        assert [each["role"] for each in policies] == ["web-build-role", "web-arm64-build-role"]
+        assert policies[0]["policy"] == policies[1]["policy"]
+
+
 def test_the_pipelines_own_variables_reach_the_build_and_the_code_scans() -> None:
     lint = CodeScan(name="lint", commands=["make lint"])
     resources = deployed(variables={"REGION": "eu", "LEVEL": "info"}, code_scans=[lint])

@@ -143,6 +143,7 @@ FULL: dict[str, Any] = {
         "context": "app",
         "dockerfile": "docker/Dockerfile",
         "target": "release",
+        "cpuArchitectures": ["ARM64", "X86_64"],
         "secrets": {"npmrc": SECRET},
         "pullRepositories": ["arn:aws:ecr:eu-west-1:123456789012:repository/base/python"],
         "registryLogins": {"docker.io": SECRET},
@@ -341,6 +342,7 @@ def test_every_key_reaches_its_argument() -> None:
             context="app",
             dockerfile="docker/Dockerfile",
             target="release",
+            cpu_architectures=["ARM64", "X86_64"],
             secrets={"npmrc": SECRET},
             pull_repositories=["arn:aws:ecr:eu-west-1:123456789012:repository/base/python"],
             registry_logins={"docker.io": SECRET},
@@ -606,7 +608,7 @@ def test_the_program_passes_on_every_setting_of_a_stack_file() -> None:
 
     assert stages == [
         ("Source", ["Source"]),
-        ("Build", ["Build"]),
+        ("Build", ["Build-ARM64", "Build-X86_64", "Index"]),
         ("Scan", ["lint", "style", "Image"]),
         ("staging", ["Inspect", "Approve", "Deploy"]),
     ]
@@ -1070,7 +1072,12 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "the image is built for one architecture": (
         {"stages": [{"name": "a"}, {"name": "b", "service": {"cpuArchitecture": "ARM64"}}]},
-        "stages[1].service.cpuArchitecture must be X86_64, as the image was built for all stages, got 'ARM64'",
+        "stages[1].service.cpuArchitecture must be X86_64, as the image was built for all stages, got 'ARM64': "
+        "build.cpuArchitectures can be both",
+    ),
+    "an image for some architectures runs on no other": (
+        {"build": {"cpuArchitectures": ["ARM64"]}, "stages": [{"service": {"cpuArchitecture": "X86_64"}}]},
+        "stages[0].service.cpuArchitecture must be ARM64, as the image was built for all stages, got 'X86_64'",
     ),
     "a worker has no traffic to shift": (
         {"stages": [{"strategy": {"canary": {}}, "service": {"port": False}}]},

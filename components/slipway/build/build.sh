@@ -17,6 +17,7 @@
 #          BUILD_SECRETS     ids of the secrets for the Dockerfile's mounts, separated by spaces; their values are in
 #                            BUILD_SECRET_0, BUILD_SECRET_1, ...; none by default
 #          BUILDKITD_CONFIG, DOCKER_HUB_MIRROR, REGISTRY_LOGINS  of registries.sh, where it runs first
+#          CACHE_TAG         tag of the layer cache; cache by default
 #          BUILDER_IMAGE     the BuildKit image that builds, unless BUILDX_BUILDER names a builder that exists
 # Writes   imagedefinitions.json, and slipway.env with IMAGE_URI, IMAGE_DIGEST and IMAGE_TAG
 #
@@ -100,7 +101,7 @@ else
 
   # A cache in a registry takes a builder of its own; without one the build is slower, and otherwise the same.
   # https://docs.docker.com/build/cache/backends/registry/
-  cache=(--cache-to "type=registry,ref=$REPOSITORY_URL:cache,mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true")
+  cache=(--cache-to "type=registry,ref=$REPOSITORY_URL:${CACHE_TAG:-cache},mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true")
   if [ -z "${BUILDX_BUILDER:-}" ]; then
     export BUILDX_BUILDER=slipway
     if ! docker buildx create --name "$BUILDX_BUILDER" --driver docker-container --driver-opt "image=$BUILDER_IMAGE" \
@@ -142,7 +143,7 @@ else
   # The cache is a tag of the repository itself; losing it costs time, never the build.
   docker buildx build "${dockerfile[@]}" --tag "$REPOSITORY_URL:$tag" --push \
     --provenance=false --sbom=false "${arguments[@]}" ${fresh[@]+"${fresh[@]}"} \
-    --cache-from "type=registry,ref=$REPOSITORY_URL:cache" \
+    --cache-from "type=registry,ref=$REPOSITORY_URL:${CACHE_TAG:-cache}" \
     ${cache[@]+"${cache[@]}"} 2>&1 | tee "$log" || built=$?
   hub=$(grep -oE '[ /]docker\.io/[a-z0-9._/:-]+[a-z0-9]' "$log" | cut -c2- | sort -u | tr '\n' ' ') || true
   if [ -n "$hub" ] && [ -z "${DOCKER_HUB_MIRROR:-}" ] && [[ " ${REGISTRY_LOGINS:-} " != *" docker.io "* ]]; then

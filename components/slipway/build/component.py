@@ -87,6 +87,7 @@ DockerfilePath = Annotated[
         bad=["", "/Dockerfile", "docker/", "..", "a\nb"],
     ),
 ]
+CpuArchitecture = Annotated[str, one_of(IMAGES)]
 StageName = Annotated[
     str, match(r"[a-z][a-z0-9._-]*", "be the name of a stage of a Dockerfile", "release-2.1", ["1", "a b", "-x", "Ä"])
 ]
@@ -105,6 +106,11 @@ class BuildSettings:
 
     target: StageName | None = None
     """Stage of the Dockerfile to build; by default, the last one."""
+
+    cpu_architectures: Annotated[Sequence[CpuArchitecture], items(distinct=True)] = ()
+    """CPU architectures of the image; by default, only that of the service. With two, the image is tested and built on
+    both at the same time, which takes a CodeBuild quota of two concurrent builds, and released as an index of both;
+    each of the three counts as an image of the registry."""
 
     test_commands: Sequence[TestCommand] = ()
     """Commands that run in each execution before the image is built, each with bash in the root of the source. If one
@@ -168,7 +174,7 @@ class BuildSettings:
         yield from plaintext_rules("build_args", self.build_args, self.not_secret, INSTEAD, *commands)
         yield too_long(self, self.build_args)
         own = ("test_commands", "build_args", "target", "secrets", "registry_logins", "docker_hub_mirror")
-        ignored = [name for name in own if getattr(self, name)]
+        ignored = [name for name in (*own, "cpu_architectures") if getattr(self, name)]
         yield (
             self.buildspec is not None and bool(ignored),
             f"buildspec must not be combined with {' and '.join(ignored)}, got {self.buildspec!r}: "
@@ -210,18 +216,38 @@ class BuildArgs(BuildSettings):
     container_name: ContainerName = "app"
     """Name of the container in the deployed services whose image this is."""
 
-    cpu_architecture: Annotated[str, one_of(IMAGES)] = "X86_64"
-    """CPU architecture of the build and of the image, X86_64 or ARM64. It must be that of the service."""
+    cpu_architecture: CpuArchitecture = "X86_64"
+    """CPU architecture of the build and of the image, X86_64 or ARM64, without `cpu_architectures`. It must be that of
+    the service."""
 
     full_clone: bool = False
     """Whether the pipeline's source is a full clone, as its `full_clone` says. The build then outputs two artifacts:
     BuildArtifact with imagedefinitions.json, and Checkout with the files of the commit."""
 
+    @property
+    def architectures(self) -> Sequence[str]:
+        """CPU architectures that the image is built for."""
+        return self.cpu_architectures or (self.cpu_architecture,)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A CodeBuild project of a Build."""
+
+    name: str
+    arn: pulumi.Output[str]
+    role_name: pulumi.Output[str]
+    outputs: Sequence[str]
+    """Artifacts that an action outputs that runs it."""
+
 
 class Build(pulumi.ComponentResource):
-    """A CodeBuild project that a pipeline starts, with its role and log group.
+    """A CodeBuild project that a pipeline starts, with its role and log group; for an image of several CPU
+    architectures one for each, and one that makes an index of their images.
 
-    `name` is the project's name. https://docs.aws.amazon.com/codebuild/latest/userguide/create-project.html
+    `name` is the project's name; those for further architectures and for the index are `<name>-arm64` or
+    `<name>-x86-64`, and `<name>-index`.
+    https://docs.aws.amazon.com/codebuild/latest/userguide/create-project.html
     """
 
     project_name: str
@@ -233,7 +259,7 @@ class Build(pulumi.ComponentResource):
     """Variables that later actions of a pipeline can read; none with your own buildspec."""
 
     def __init__(self, name: str, args: BuildArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        """Create the project.
+        """Create the projects.
 
         Raises ValueError if `name` is not a valid project name.
         """
@@ -241,51 +267,19 @@ class Build(pulumi.ComponentResource):
         check_args(args, BuildArgs)
         super().__init__("slipway:index:Build", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        environment_type, image = IMAGES[args.cpu_architecture]
         scope = Scope.of(self)
-        secrets = codebuild.in_this_region(self, "secrets", args.secrets)
-        logins = codebuild.in_this_region(self, "registry_logins", args.registry_logins)
 
         self.artifacts = ArtifactStore(f"{name}-artifacts", opts=child)
-        project, role = codebuild.project(
-            name,
-            role_name=f"{name}-build",
-            description=f"Tests a commit, builds its image and pushes it to {args.registry.repository_name}",
-            source=codebuild.source(True, args.buildspec or own_buildspec(signs_in(args), args.full_clone)),
-            environment=aws.codebuild.ProjectEnvironmentArgs(
-                type=environment_type,
-                image=image,
-                compute_type=args.compute_type,
-                # Docker's daemon runs inside the build container.
-                # https://docs.aws.amazon.com/codebuild/latest/userguide/sample-docker.html
-                privileged_mode=True,
-                environment_variables=[
-                    *codebuild.variables(environment(args)),
-                    *codebuild.references(secret_variables(secrets) | login_variables(logins)),
-                ],
-            ),
-            artifacts=self.artifacts,
-            statements=[
-                *self.artifacts.statements(),
-                *args.registry.push_statements(),
-                # An id of a secret may be a host, but has no slash.
-                *secret_statements(
-                    secrets | {f"{host}/": arn for host, arn in logins.items()}, args.secrets_kms_key_arns
-                ),
-                *pull_statements(args.pull_repositories),
-                *(permission.statement() for permission in args.permissions),
-            ],
-            timeout_minutes=args.timeout_minutes,
-            log_retention_days=args.log_retention_days,
-            scope=scope,
-            opts=child,
-        )
-
-        self.project_name = name
-        self.project_arn = project.arn
-        self.role_name = role.name
         # For its Pipeline; not outputs.
         self.registry, self.container_name, self.full_clone = args.registry, args.container_name, args.full_clone
+        self.by_architecture = {
+            architecture: native_project(self, name, args, architecture, scope, child)
+            for architecture in args.architectures
+        }
+        self.index = index_project(self, name, args, scope, child) if len(args.architectures) > 1 else None
+
+        first = self.by_architecture[args.architectures[0]]
+        self.project_name, self.project_arn, self.role_name = first.name, first.arn, first.role_name
         self.exported_variables = () if args.buildspec else EXPORTED
         self.register_outputs(
             {
@@ -298,13 +292,96 @@ class Build(pulumi.ComponentResource):
         )
 
     def run_statements(self) -> list[Statement]:
-        """Start and follow builds of this project."""
-        return [iam.run_builds(self.project_arn)]
+        """Start and follow builds of these projects."""
+        projects = [*self.by_architecture.values(), *([self.index] if self.index else [])]
+        return [iam.run_builds(project.arn) for project in projects]
 
 
-SCRIPT = '"${TMPDIR:-/tmp}/slipway-build.sh"'
+def native_project(
+    build: Build, name: str, args: BuildArgs, architecture: str, scope: Scope, child: pulumi.ResourceOptions
+) -> Project:
+    """The project that builds the image for one CPU architecture, on a machine of that architecture."""
+    variables, (first, *_) = environment(args), args.architectures
+    outputs = of_the_build(args) if architecture == first else ()
+    if architecture != first:
+        suffix = architecture.lower().replace("_", "-")
+        name, variables["CACHE_TAG"] = f"{name}-{suffix}", f"cache-{suffix}"
+    environment_type, image = IMAGES[architecture]
+    secrets = codebuild.in_this_region(build, "secrets", args.secrets)
+    logins = codebuild.in_this_region(build, "registry_logins", args.registry_logins)
+    buildspec = args.buildspec or own_buildspec(signs_in(args), args.full_clone, outputs)
+    project, role = codebuild.project(
+        name,
+        role_name=f"{name}-build",
+        description=f"Tests a commit, builds its image and pushes it to {args.registry.repository_name}",
+        source=codebuild.source(True, buildspec),
+        environment=aws.codebuild.ProjectEnvironmentArgs(
+            type=environment_type,
+            image=image,
+            compute_type=args.compute_type,
+            # Docker's daemon runs inside the build container.
+            # https://docs.aws.amazon.com/codebuild/latest/userguide/sample-docker.html
+            privileged_mode=True,
+            environment_variables=[
+                *codebuild.variables(variables),
+                *codebuild.references(secret_variables(secrets) | login_variables(logins)),
+            ],
+        ),
+        artifacts=build.artifacts,
+        statements=[
+            *build.artifacts.statements(),
+            *args.registry.push_statements(),
+            # An id of a secret may be a host, but has no slash.
+            *secret_statements(secrets | {f"{host}/": arn for host, arn in logins.items()}, args.secrets_kms_key_arns),
+            *pull_statements(args.pull_repositories),
+            *(permission.statement() for permission in args.permissions),
+        ],
+        timeout_minutes=args.timeout_minutes,
+        log_retention_days=args.log_retention_days,
+        scope=scope,
+        opts=child,
+    )
+    return Project(name, project.arn, role.name, outputs)
+
+
+def index_project(build: Build, name: str, args: BuildArgs, scope: Scope, child: pulumi.ResourceOptions) -> Project:
+    """The project that makes an index of images that are already in the registry. It reads no layers and runs nothing
+    of the source."""
+    environment_type, image = IMAGES["X86_64"]
+    name = f"{name}-index"
+    project, role = codebuild.project(
+        name,
+        role_name=f"{name}-build",
+        description=f"Makes an index of the images of {args.registry.repository_name} for each CPU architecture",
+        source=codebuild.source(True, index_buildspec()),
+        environment=aws.codebuild.ProjectEnvironmentArgs(
+            type=environment_type,
+            image=image,
+            compute_type="BUILD_GENERAL1_SMALL",
+            environment_variables=codebuild.variables(
+                {"REPOSITORY_URL": args.registry.url, "CONTAINER_NAME": args.container_name}
+            ),
+        ),
+        artifacts=build.artifacts,
+        statements=[*build.artifacts.statements(), *args.registry.index_statements()],
+        timeout_minutes=args.timeout_minutes,
+        log_retention_days=args.log_retention_days,
+        scope=scope,
+        opts=child,
+    )
+    return Project(name, project.arn, role.name, (BUILD_ARTIFACT,))
+
+
 EXPORTED = ("IMAGE_URI", "IMAGE_DIGEST", "IMAGE_TAG")
 BUILD_ARTIFACT, CHECKOUT_ARTIFACT = "BuildArtifact", "Checkout"
+RESULT: dict[str, Any] = {"files": ["imagedefinitions.json"]}
+CHECKOUT: dict[str, Any] = {"files": ["**/*"], "exclude-paths": [".git/**/*"], "enable-symlinks": "yes"}
+
+
+def of_the_build(args: BuildArgs) -> Sequence[str]:
+    """The artifacts of the first project. With an index, that names the image."""
+    named = () if len(args.architectures) > 1 else (BUILD_ARTIFACT,)
+    return (*named, CHECKOUT_ARTIFACT) if args.full_clone else named
 
 
 def environment(args: BuildArgs) -> dict[str, pulumi.Input[str]]:
@@ -389,51 +466,67 @@ def signs_in(args: BuildSettings) -> bool:
     return bool(args.pull_repositories or args.registry_logins or args.docker_hub_mirror)
 
 
-def own_buildspec(with_registries: bool = False, full_clone: bool = False) -> str:
-    """The buildspec that runs build.sh, after registries.sh if asked for, as JSON, which is also YAML.
+def own_buildspec(
+    with_registries: bool = False, full_clone: bool = False, outputs: Sequence[str] = (BUILD_ARTIFACT,)
+) -> str:
+    """The buildspec that runs build.sh, after registries.sh if asked for, as JSON, which is also YAML. The pipeline's
+    variables are exported first."""
+    sign_in = [text_of("registries.sh")] if with_registries else []
+    before = [export_variables(), text_of("source.sh"), *sign_in]
+    buildspec = running("build.sh", before, outputs)
+    if full_clone:
+        buildspec["env"]["git-credential-helper"] = "yes"
+    if CHECKOUT_ARTIFACT in outputs:
+        # What test commands have left would be in it.
+        results = "--exclude=imagedefinitions.json --exclude=slipway.env"
+        clean = f"git clean -ffdxq {results} && git submodule --quiet foreach --recursive git clean -ffdxq"
+        buildspec["phases"]["build"]["commands"].append(clean)
+    return json.dumps(buildspec, indent=1)
+
+
+def index_buildspec() -> str:
+    """The buildspec that runs index.sh."""
+    return json.dumps(running("index.sh", [], (BUILD_ARTIFACT,)), indent=1)
+
+
+def running(script: str, before: Sequence[str], outputs: Sequence[str]) -> dict[str, Any]:
+    """A buildspec that runs a script, which names the image.
 
     The script runs in a separate shell, so that its options do not affect CodeBuild's shell, and returns its results in
-    a file. The pipeline's variables are exported first.
+    a file.
     """
-    script = text_of("build.sh")
     # One that was committed by mistake would be taken for this build's: CodeBuild uploads it even after a failure.
     remove = "rm -f imagedefinitions.json slipway.env"
-    sign_in = [text_of("registries.sh")] if with_registries else []
-    buildspec: dict[str, Any] = {
+    path, text = f'"${{TMPDIR:-/tmp}}/slipway-{script}"', text_of(script)
+    return {
         "version": 0.2,
         "env": {"shell": "bash", "exported-variables": list(EXPORTED)},
         "phases": {
-            "pre_build": {"commands": [remove, export_variables(), text_of("source.sh"), *sign_in]},
+            "pre_build": {"commands": [remove, *before]},
             "build": {
                 "commands": [
-                    f"cat >{SCRIPT} <<'SLIPWAY_BUILD_SCRIPT'\n{script}SLIPWAY_BUILD_SCRIPT",
-                    f"bash {SCRIPT}",
+                    f"cat >{path} <<'SLIPWAY_BUILD_SCRIPT'\n{text}SLIPWAY_BUILD_SCRIPT",
+                    f"bash {path}",
                     "set -a; . ./slipway.env; set +a",
                 ]
             },
         },
-        "artifacts": {"files": ["imagedefinitions.json"]},
+        **artifacts(outputs),
     }
-    if full_clone:
-        hand_on_checkout(buildspec)
-    return json.dumps(buildspec, indent=1)
 
 
-def hand_on_checkout(buildspec: dict[str, Any]) -> None:
-    """Output the files of the commit too, since only CodeBuild actions can read a clone.
+def artifacts(outputs: Sequence[str]) -> dict[str, Any]:
+    """A buildspec's output artifacts. Several have the names that the action gives them. That with the files of the
+    commit is for steps other than CodeBuild's, which cannot read a clone.
 
-    With several artifacts, each has the name that the action gives it.
     https://docs.aws.amazon.com/codebuild/latest/userguide/sample-pipeline-multi-input-output.html
     """
-    buildspec["env"]["git-credential-helper"] = "yes"
-    # What test commands have left would be in it.
-    results = "--exclude=imagedefinitions.json --exclude=slipway.env"
-    clean = f"git clean -ffdxq {results} && git submodule --quiet foreach --recursive git clean -ffdxq"
-    buildspec["phases"]["build"]["commands"].append(clean)
-    buildspec["artifacts"]["secondary-artifacts"] = {
-        BUILD_ARTIFACT: {"files": ["imagedefinitions.json"]},
-        CHECKOUT_ARTIFACT: {"files": ["**/*"], "exclude-paths": [".git/**/*"], "enable-symlinks": "yes"},
-    }
+    contents = {BUILD_ARTIFACT: RESULT, CHECKOUT_ARTIFACT: CHECKOUT}
+    if not outputs:
+        return {}
+    if len(outputs) == 1:
+        return {"artifacts": contents[outputs[0]]}
+    return {"artifacts": {**RESULT, "secondary-artifacts": {name: contents[name] for name in outputs}}}
 
 
 def export_variables() -> str:

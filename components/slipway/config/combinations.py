@@ -170,10 +170,12 @@ def of_the_tests(given: Given, stage: Stage) -> Rules:
 
 
 def of_the_architecture(given: Given, stage: Stage) -> Rules:
-    built, run = given.file.service.cpu_architecture, stage.service.cpu_architecture
+    run, several = stage.service.cpu_architecture, given.file.build.cpu_architectures
+    built = several or [given.file.service.cpu_architecture]
     yield (
-        run != built,
-        f"service.cpu_architecture must be {built}, as the image was built for all stages, got {run!r}",
+        run not in built,
+        f"service.cpu_architecture must be {' or '.join(built)}, as the image was built for all stages, got {run!r}"
+        + ("" if several else ": build.cpu_architectures can be both"),
     )
 
 

@@ -13,7 +13,7 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway._outputs import concat
-from slipway.build.component import BUILD_ARTIFACT, CHECKOUT_ARTIFACT, Build
+from slipway.build.component import BUILD_ARTIFACT, CHECKOUT_ARTIFACT, Build, Project
 from slipway.iam import Scope, Statement
 from slipway.pipeline.commands import CommandProject
 from slipway.pipeline.scan_gate import ScanGateFunction
@@ -76,18 +76,39 @@ def source_action(source: Source, parts: SourceParts) -> Action:
     )
 
 
-def build_action(build: Build, source: Source, pipeline: str, variables: Iterable[str]) -> Action:
+def build_actions(build: Build, source: Source, pipeline: str, variables: Iterable[str]) -> list[Action]:
+    """The build; for an image of several CPU architectures one for each, at the same time, and then the index."""
     settings = {"COMMIT_ID": source.revision, **variable_names(pipeline, variables)}
+    if build.index is None:
+        [project] = build.by_architecture.values()
+        return [project_action("Build", project, settings, SOURCE, "Build")]
+    names = {architecture: f"Build-{architecture}" for architecture in build.by_architecture}
+    actions = [
+        project_action(names[architecture], project, settings, SOURCE, names[architecture])
+        for architecture, project in build.by_architecture.items()
+    ]
+    made = {
+        "COMMIT_ID": source.revision,
+        "IMAGE_DIGESTS": " ".join(f"#{{{name}.{Exported.IMAGE_DIGEST}}}" for name in names.values()),
+        "IMAGE_TAGS": " ".join(f"#{{{name}.IMAGE_TAG}}" for name in names.values()),
+    }
+    return [*actions, project_action("Index", build.index, made, files(source), "Build", order=2)]
+
+
+def project_action(
+    name: str, project: Project, variables: Mapping[str, str], files: str, namespace: str, order: int | None = None
+) -> Action:
     return Action(
-        name="Build",
+        name=name,
         category="Build",
         owner="AWS",
         provider="CodeBuild",
         version="1",
-        configuration={"ProjectName": build.project_name, "EnvironmentVariables": environment(settings)},
-        input_artifacts=[SOURCE],
-        output_artifacts=[BUILD, CHECKOUT] if source.full_clone else [BUILD],
-        namespace="Build",
+        configuration={"ProjectName": project.name, "EnvironmentVariables": environment(variables)},
+        input_artifacts=[files],
+        output_artifacts=list(project.outputs) or None,
+        namespace=namespace,
+        run_order=order,
     )
 
 

@@ -47,6 +47,7 @@ RESERVED_VARIABLES = (
     "REGISTRY_LOGINS",
     "DOCKER_HUB_MIRROR",
     "BUILDKITD_CONFIG",
+    "CACHE_TAG",
     "BUILDER_IMAGE",
     "BUILDX_BUILDER",
     "BUILDX_CONFIG",
@@ -331,9 +332,9 @@ def create(
     declared = variables(args)
     before: list[pulumi.Resource] = [policy]
     if args.build and declared:
-        before.append(read_in_build(name, args.build, read_variables(name, scope), child))
+        before += in_builds(name, "variables", args.build, [read_variables(name, scope)], child)
     if args.build and source.clone_statements:
-        before.append(clone_in_build(name, args.build, source.clone_statements, child))
+        before += in_builds(name, "clone", args.build, source.clone_statements, child)
     key = aws.codepipeline.PipelineArtifactStoreEncryptionKeyArgs(type="KMS", id=artifacts.key_arn)
     pipeline = aws.codepipeline.Pipeline(
         name,
@@ -378,8 +379,8 @@ def added_up(statements: Iterable[Statement]) -> list[Statement]:
 def build_part(name: str, args: PipelineArgs) -> list[Part]:
     if args.build is None:
         return []
-    action = _actions.build_action(args.build, args.source, name, variables(args))
-    return [Part("Build", [action], args.build.run_statements())]
+    actions = _actions.build_actions(args.build, args.source, name, variables(args))
+    return [Part("Build", actions, args.build.run_statements())]
 
 
 def scan_part(
@@ -446,18 +447,17 @@ def scan_gate(
     )
 
 
-def read_in_build(name: str, build: Build, statement: Statement, child: pulumi.ResourceOptions) -> aws.iam.RolePolicy:
-    """Let the build read the variables of this pipeline's executions."""
-    return aws.iam.RolePolicy(
-        f"{name}-build-variables", role=build.role_name, policy=iam.document(statement), opts=child
-    )
-
-
-def clone_in_build(
-    name: str, build: Build, statements: Sequence[Statement], child: pulumi.ResourceOptions
-) -> aws.iam.RolePolicy:
-    """Let the build clone the source's repository."""
-    return aws.iam.RolePolicy(f"{name}-build-clone", role=build.role_name, policy=iam.document(*statements), opts=child)
+def in_builds(
+    name: str, kind: str, build: Build, statements: Sequence[Statement], child: pulumi.ResourceOptions
+) -> list[pulumi.Resource]:
+    """Statements on this pipeline for the roles that build."""
+    names = [
+        (f"{name}{p.name.removeprefix(build.project_name)}-build-{kind}", p) for p in build.by_architecture.values()
+    ]
+    return [
+        aws.iam.RolePolicy(policy_name, role=project.role_name, policy=iam.document(*statements), opts=child)
+        for policy_name, project in names
+    ]
 
 
 def code_scan(
