@@ -29,6 +29,8 @@ schedules: dict[str, int] = defaultdict(int)
 """Number of schedules that ran, by kind."""
 files: dict[str, int] = defaultdict(int)
 """Number of stack files that were generated at random, by what was done with them."""
+rebuilds: list[tuple[float, float]] = []
+"""Seconds of a build after a changed line, with the layer cache and without."""
 reached: list[tuple[int, int]] = []
 """Number of lines of the release function that the schedules reached, and that they did not."""
 
@@ -122,6 +124,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
             schedules[value[0]] += value[1]
         if name == "files" and isinstance(value, tuple | list):
             files[value[0]] += value[1]
+        if name == "rebuild" and isinstance(value, tuple | list):
+            rebuilds.append((value[0], value[1]))
         if name == "lines" and isinstance(value, tuple | list):
             reached.append((value[0], value[1]))
 
@@ -143,6 +147,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             write(f"    {kind}: {count}")
     for done, count in files.items():
         write(f"stack files generated at random and {done}: {count}")
+    for cached, fresh in rebuilds:
+        write(f"build after a changed line: {cached:.1f} s with the layer cache, {fresh:.1f} s without")
     for lines_reached, others in reached:
         write(f"schedules reach {lines_reached} lines of the release function, and {others} others have a reason")
     write(f"components: {lines('components', '*.py', '*.sh')} lines; stand-in: {lines('tests/standin', '*.py')} lines")
