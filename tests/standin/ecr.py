@@ -105,6 +105,20 @@ class Ecr:
         self._repositories[params["resourceArn"].partition("/")[2]]["tags"] = params["tags"]
         return {}
 
+    def batch_delete_image(self, params: Params) -> Params:
+        """API_BatchDeleteImage: removes a tag, and the image with its last one; by digest, the image."""
+        name, tags = self._name(params), self._tags(params)
+        for wanted in params["imageIds"]:
+            digest = self._digest_of(name, wanted)
+            found = self._manifest(name, digest)
+            self._open("DELETE", f"{name}/manifests/{digest}")
+            tags = {tag: of for tag, of in tags.items() if tag != wanted.get("imageTag")}
+            # A registry deletes an image with all its tags.
+            for tag in [tag for tag, of in tags.items() if of == digest and "imageTag" in wanted]:
+                assert found
+                self._open("PUT", f"{name}/manifests/{tag}", found[0], {"Content-Type": found[1]})
+        return {"imageIds": params["imageIds"], "failures": []}
+
     def expire(self, name: str) -> list[list[str]]:
         """Deletes the images that the lifecycle policy expires now; returns the tags of each."""
         details = self.describe_images({"repositoryName": name})["imageDetails"]
