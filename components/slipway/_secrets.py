@@ -66,6 +66,14 @@ def secret_statements(
     return statements
 
 
+FIXED = "restart_on_secret_change must not be set if all secrets are fixed versions, which never change"
+
+
+def is_fixed(reference: object) -> bool:
+    """Whether a reference is known, and names a version by its ID."""
+    return isinstance(reference, str) and bool("".join(reference.split(":")[9:]))
+
+
 def change_pattern(references: Sequence[pulumi.Input[str]]) -> pulumi.Input[str]:
     """The event pattern, as JSON, for a change of a value that one of the references reads.
 
@@ -79,8 +87,8 @@ def change_pattern(references: Sequence[pulumi.Input[str]]) -> pulumi.Input[str]
     def of(known: Sequence[str]) -> str:
         labels: dict[str, set[str]] = {}
         for secret in (each for each in known if _service(each) == "secretsmanager"):
-            *name, _, stage, version = [*secret.split(":"), "", "", ""][:10]
-            if not version:
+            *name, _, stage, _ = [*secret.split(":"), "", "", ""][:10]
+            if not is_fixed(secret):
                 # No event says that AWSPREVIOUS moves, but it moves with AWSCURRENT.
                 label = stage if stage not in ("", "AWSPREVIOUS") else "AWSCURRENT"
                 labels.setdefault(label, set()).add(":".join(name))
@@ -104,7 +112,7 @@ def change_pattern(references: Sequence[pulumi.Input[str]]) -> pulumi.Input[str]
                 }
             )
         if not kinds:
-            raise pulumi.RunError("restart_on_secret_change needs a secret that can change: all are fixed versions")
+            raise pulumi.RunError(FIXED)
         return json.dumps(kinds[0] if len(kinds) == 1 else {"$or": kinds}, sort_keys=True)
 
     return filled(list(references), of)

@@ -331,7 +331,7 @@ def test_without_being_asked_a_change_of_a_secret_starts_nothing() -> None:
         ({}, "restart_on_secret_change must not be set without secrets"),
         (
             {"secrets": {"A": f"{SECRET}:::0f-1"}},
-            "restart_on_secret_change needs a secret that can change: all are fixed versions",
+            "restart_on_secret_change must not be set if all secrets are fixed versions, which never change",
         ),
         (
             {"secrets": {"A": SECRET.replace("1234567", "7654321")}},
@@ -349,6 +349,16 @@ def test_secrets_whose_changes_are_not_seen_are_refused(args: dict[str, Any], me
     with pytest.raises((ValueError, pulumi.RunError)) as error:
         deployed(restart_on_secret_change=True, **args)
     assert str(error.value) == message
+
+
+def test_fixed_versions_that_are_known_later_are_refused_then() -> None:
+    def program() -> Service:
+        return service(
+            "api", secrets={"A": pulumi.Output.from_input(f"{SECRET}:::0f-1")}, restart_on_secret_change=True
+        )
+
+    with pytest.raises(pulumi.RunError, match="if all secrets are fixed versions"):
+        deploy(program)
 
 
 def test_ecs_may_read_exactly_the_referenced_secrets() -> None:

@@ -11,7 +11,7 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway._constraints import between, check, items, match, one_of
-from slipway._secrets import KmsKeyArn, SecretReference, VariableName, names_twice, plaintext_rules
+from slipway._secrets import FIXED, KmsKeyArn, SecretReference, VariableName, is_fixed, names_twice, plaintext_rules
 from slipway.codebuild import LogDays
 from slipway.iam import Permission, Statement
 from slipway.load_balancer import LoadBalancer, SubnetId, VpcId
@@ -193,6 +193,8 @@ class ServiceSettings:
             self.restart_on_secret_change and not self.secrets,
             "restart_on_secret_change must not be set without secrets",
         )
+        fixed = bool(self.secrets) and all(map(is_fixed, self.secrets.values()))
+        yield self.restart_on_secret_change and fixed, FIXED
         yield from plaintext_rules("environment", self.environment, self.not_secret, INSTEAD)
         length = variables_bytes(self)
         yield (
