@@ -1,7 +1,7 @@
 """Slipway: from `git push` to a verified, running Amazon ECS service."""
 
 from slipway.artifacts import ArtifactStore
-from slipway.build.component import Build, BuildArgs
+from slipway.build.component import Build, BuildArgs, Sbom
 from slipway.existing_registry import ExistingRegistry
 from slipway.iam import Permission, Statement, allow
 from slipway.load_balancer import LoadBalancer, LoadBalancerArgs, TestListener
@@ -73,6 +73,7 @@ __all__ = [
     "Repository",
     "Rolling",
     "S3Object",
+    "Sbom",
     "ScanGate",
     "ScanGateFunction",
     "ScanGateFunctionArgs",

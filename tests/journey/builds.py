@@ -193,7 +193,8 @@ class Account:
 
     def run(self, home: Path, variables: Params) -> Run:
         signs_in = not {"PULL_REGISTRIES", "REGISTRY_LOGINS", "DOCKER_HUB_MIRROR"}.isdisjoint(variables)
-        return self.run_buildspec(own_buildspec(signs_in), home, variables)
+        buildspec = own_buildspec(signs_in, with_sbom="SBOM_GENERATOR" in variables)
+        return self.run_buildspec(buildspec, home, variables)
 
     def index(self, repository: str, commit: str, builds: Sequence[Run]) -> Run:
         """Makes an index of the images of these builds."""
@@ -233,9 +234,19 @@ class Account:
         return {image["imageTag"]: image["imageDigest"] for image in images}
 
     def manifest(self, repository: str, tag: str) -> Params:
-        found = self.ecr.batch_get_image({"repositoryName": repository, "imageIds": [{"imageTag": tag}]})
-        manifest: Params = json.loads(found["images"][0]["imageManifest"])
+        manifest: Params = json.loads(self.manifest_text(repository, tag))
         return manifest
+
+    def manifest_text(self, repository: str, tag: str) -> str:
+        found = self.ecr.batch_get_image({"repositoryName": repository, "imageIds": [{"imageTag": tag}]})
+        return str(found["images"][0]["imageManifest"])
+
+    def referrers(self, repository: str, digest: str) -> list[Params]:
+        """The manifests that refer to an image."""
+        found = self.ecr.list_image_referrers({"repositoryName": repository, "subjectId": {"imageDigest": digest}})
+        ids = [{"imageDigest": each["digest"]} for each in found["referrers"]]
+        images = self.ecr.batch_get_image({"repositoryName": repository, "imageIds": ids})["images"]
+        return [json.loads(image["imageManifest"]) for image in images]
 
     def blob(self, repository: str, digest: str) -> bytes:
         with DIRECT.open(f"http://{self.door.registry}/v2/{repository}/blobs/{digest}") as answer:

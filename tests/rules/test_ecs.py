@@ -8,7 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import boto3
@@ -728,6 +728,52 @@ def test_an_image_is_found_by_digest_and_by_tag_and_a_missing_one_is_a_failure(a
     missing = {"repositoryName": "web", "imageIds": [{"imageTag": "none"}]}
     assert refused(aws.ecr.describe_images, **missing)[0] == "ImageNotFoundException"
     assert refused(aws.ecr.list_images, repositoryName="none")[0] == "RepositoryNotFoundException"
+
+
+def test_a_layer_is_uploaded_in_parts_that_follow_each_other(aws: StandIn, v1: str) -> None:
+    """API_InitiateLayerUpload, API_UploadLayerPart, API_CompleteLayerUpload"""
+    body, where = b"x" * 20_971_520 + b"y", {"repositoryName": "web"}
+    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+    def available() -> str:
+        [layer] = aws.ecr.batch_check_layer_availability(**where, layerDigests=[digest])["layers"]
+        return str(layer["layerAvailability"])
+
+    def upload(parts: Sequence[tuple[int, int]]) -> Params:
+        upload = {**where, "uploadId": aws.ecr.initiate_layer_upload(**where)["uploadId"]}
+        for first, last in parts:
+            part = {"partFirstByte": first, "partLastByte": last, "layerPartBlob": body[first : last + 1]}
+            aws.ecr.upload_layer_part(**upload, **part)
+        return upload
+
+    both = [(0, 20_971_519), (20_971_520, 20_971_520)]
+    assert available() == "UNAVAILABLE"
+    assert refused(upload, parts=[(0, 20_971_520)])[0] == "InvalidLayerPartException"
+    assert refused(upload, parts=[(0, 9), (11, 20)])[0] == "InvalidLayerPartException"
+    incomplete = upload(both[:1])
+    assert refused(aws.ecr.complete_layer_upload, **incomplete, layerDigests=[digest])[0] == "InvalidLayerException"
+    aws.ecr.complete_layer_upload(**upload(both), layerDigests=[digest])
+    assert available() == "AVAILABLE"
+    again = upload(both)
+    assert refused(aws.ecr.complete_layer_upload, **again, layerDigests=[digest])[0] == "LayerAlreadyExistsException"
+
+
+def test_referrers_are_the_manifests_that_name_an_image_as_their_subject(aws: StandIn, v1: str, v2: str) -> None:
+    digest, other = (image.partition("@")[2] for image in (v1, v2))
+    [found] = aws.ecr.batch_get_image(repositoryName="web", imageIds=[{"imageDigest": digest}])["images"]
+    manifest = json.loads(found["imageManifest"])
+    subject = {"mediaType": OCI, "digest": digest, "size": len(found["imageManifest"])}
+    put = json.dumps({**manifest, "artifactType": "application/spdx+json", "subject": subject})
+    made = aws.ecr.put_image(repositoryName="web", imageManifest=put)["image"]["imageId"]["imageDigest"]
+
+    def referrers(of: str, **filter: Any) -> list[tuple[str, str]]:
+        found = aws.ecr.list_image_referrers(repositoryName="web", subjectId={"imageDigest": of}, **filter)["referrers"]
+        return [(each["digest"], each["artifactType"]) for each in found]
+
+    assert referrers(digest) == [(made, "application/spdx+json")]
+    assert referrers(digest, filter={"artifactTypes": ["application/spdx+json"]}) == [(made, "application/spdx+json")]
+    assert referrers(digest, filter={"artifactTypes": ["application/other"]}) == []
+    assert referrers(other) == []
 
 
 def test_a_tag_is_added_to_the_same_manifest_which_keeps_its_digest(aws: StandIn, v1: str, v2: str) -> None:

@@ -26,6 +26,7 @@ MEDIA_TYPES = (
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
+PART_BYTES = 20_971_520
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback never goes through a proxy
 
 
@@ -56,6 +57,9 @@ class Ecr:
         """Policies by repository, as text."""
         self._repositories: dict[str, Params] = {}
         self._pushed: dict[str, float] = {}
+        self._referrers: dict[tuple[str, str], list[str]] = {}
+        """By repository and digest of the subject."""
+        self._uploads: dict[str, tuple[str, bytes]] = {}
 
     def why_not_pulled(self, image: str, architecture: str) -> str:
         """Why a task with this CPU architecture could not pull the image, if it could not. Images of other registries
@@ -171,8 +175,65 @@ class Ecr:
         except urllib.error.HTTPError as error:
             raise AwsError("LayersNotFoundException", error.read().decode()) from error
         self._pushed.setdefault(digest, self._clock.now())
+        if subject := json.loads(manifest).get("subject"):
+            self._referrers.setdefault((name, subject["digest"]), []).append(digest)
         self.pushed(name, tag or "", digest)
         return {"image": self._image(name, manifest, media_type, tag)}
+
+    def list_image_referrers(self, params: Params) -> Params:
+        """API_ListImageReferrers. One without a type has that of its configuration: OCI image-spec, manifest."""
+        name, subject = self._name(params), params["subjectId"]["imageDigest"]
+        wanted = params.get("filter", {}).get("artifactTypes")
+        referrers = []
+        for digest in self._referrers.get((name, subject), []):
+            if (found := self._manifest(name, digest)) is None:
+                continue
+            manifest = json.loads(found[0])
+            kind = manifest.get("artifactType") or manifest["config"]["mediaType"]
+            if wanted is None or kind in wanted:
+                shown = {"digest": digest, "mediaType": found[1], "artifactType": kind, "size": len(found[0])}
+                referrers.append({**shown, "artifactStatus": "ACTIVE"})
+        return {"referrers": referrers}
+
+    # Layers: what `docker push` does, call by call.
+
+    def batch_check_layer_availability(self, params: Params) -> Params:
+        name, layers = self._name(params), []
+        for digest in params["layerDigests"]:
+            try:
+                self._open("HEAD", f"{name}/blobs/{digest}")
+                available = "AVAILABLE"
+            except urllib.error.HTTPError:
+                available = "UNAVAILABLE"
+            layers.append({"layerDigest": digest, "layerAvailability": available})
+        return {"layers": layers, "failures": []}
+
+    def initiate_layer_upload(self, params: Params) -> Params:
+        id = f"upload-{len(self._uploads) + 1}"
+        self._uploads[id] = self._name(params), b""
+        return {"uploadId": id, "partSize": PART_BYTES}
+
+    def upload_layer_part(self, params: Params) -> Params:
+        """API_UploadLayerPart: parts follow each other, and each is at most 20,971,520 bytes."""
+        name, body = self._uploads[params["uploadId"]]
+        part, first, last = base64.b64decode(params["layerPartBlob"]), params["partFirstByte"], params["partLastByte"]
+        if first != len(body) or last - first + 1 != len(part) or len(part) > PART_BYTES:
+            raise AwsError("InvalidLayerPartException", f"the part {first} to {last} does not follow {len(body)} bytes")
+        self._uploads[params["uploadId"]] = name, body + part
+        return {"uploadId": params["uploadId"], "lastByteReceived": last}
+
+    def complete_layer_upload(self, params: Params) -> Params:
+        name, body = self._uploads.pop(params["uploadId"])
+        [digest] = params["layerDigests"]
+        if digest != _digest(body):
+            raise AwsError("InvalidLayerException", f"the layer has the digest {_digest(body)}")
+        if self.batch_check_layer_availability(params)["layers"][0]["layerAvailability"] == "AVAILABLE":
+            raise AwsError("LayerAlreadyExistsException", f"the layer {digest} exists in the repository")
+        place = self._open("POST", f"{name}/blobs/uploads/").headers["Location"]
+        place = place.partition("/v2/")[2]
+        kind = {"Content-Type": "application/octet-stream"}
+        self._open("PUT", f"{place}{'&' if '?' in place else '?'}digest={digest}", body, kind)
+        return {"layerDigest": digest, "uploadId": params["uploadId"]}
 
     def describe_images(self, params: Params) -> Params:
         name, tags = self._name(params), self._tags(params)

@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pytest
 import yaml
-from slipway import Build, BuildArgs, ExistingRegistry, Permission
+from slipway import Build, BuildArgs, ExistingRegistry, Permission, Sbom
 from slipway.build.component import BuildSettings, environment, own_buildspec
 from unit.examples import build, build_args, registry
 from unit.harness import Resource, deploy, granted, named, of_type, only, resolved, rights, statements, trusted
@@ -538,3 +538,22 @@ def test_with_a_clone_the_first_architecture_outputs_the_files_of_the_commit() -
 def test_the_pipeline_may_run_each_project_of_a_build() -> None:
     found = resolved(lambda: build("api", cpu_architectures=BOTH).run_statements())
     assert [each["Resource"].rpartition("/")[2] for each in found] == ["api", "api-arm64", "api-index"]
+
+
+def test_an_sbom_is_attached_by_a_script_after_the_build_with_the_rights_of_the_build() -> None:
+    resources = deployed(sbom=Sbom())
+    spec, plain = (yaml.safe_load(only(r, PROJECT).inputs["source"]["buildspec"]) for r in (resources, deployed()))
+    before, after = (each["phases"]["build"].pop("commands") for each in (plain, spec))
+    script = files.files("slipway.build").joinpath("sbom.sh").read_text()
+    path = '"${TMPDIR:-/tmp}/slipway-sbom.sh"'
+    assert after == [
+        *before,
+        f"cat >{path} <<'SLIPWAY_BUILD_SCRIPT'\n{script}SLIPWAY_BUILD_SCRIPT",
+        f"bash {path}",
+    ]
+    assert plain == spec
+    assert variables(resources) == {
+        **variables(deployed()),
+        "SBOM_GENERATOR": ("PLAINTEXT", "docker/buildkit-syft-scanner:stable-1"),
+    }
+    assert rights(resources, "api-build-policy") == rights(deployed(), "api-build-policy")

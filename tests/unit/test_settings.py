@@ -26,6 +26,7 @@ from slipway import (
     RegistryArgs,
     Rolling,
     S3Object,
+    Sbom,
     ScanGate,
     ScheduledBounds,
     Slack,
@@ -148,6 +149,7 @@ FULL: dict[str, Any] = {
         "pullRepositories": ["arn:aws:ecr:eu-west-1:123456789012:repository/base/python"],
         "registryLogins": {"docker.io": SECRET},
         "dockerHubMirror": "public.ecr.aws/docker",
+        "sbom": {"generator": "example/generator:1"},
         "permissions": [{"actions": ["sqs:SendMessage"], "resources": ["arn:aws:sqs:eu-west-1:123456789012:orders"]}],
         "secretsKmsKeyArns": [KEY],
         "testCommands": ["make test"],
@@ -347,6 +349,7 @@ def test_every_key_reaches_its_argument() -> None:
             pull_repositories=["arn:aws:ecr:eu-west-1:123456789012:repository/base/python"],
             registry_logins={"docker.io": SECRET},
             docker_hub_mirror="public.ecr.aws/docker",
+            sbom=Sbom(generator="example/generator:1"),
             permissions=[
                 Permission(actions=["sqs:SendMessage"], resources=["arn:aws:sqs:eu-west-1:123456789012:orders"])
             ],

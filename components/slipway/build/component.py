@@ -95,6 +95,21 @@ StageName = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sbom:
+    """A software bill of materials in the format SPDX, made by BuildKit and attached to each image as a referrer, with
+    which the image's digest stays as it is. ECR deletes it with the image.
+
+    https://docs.docker.com/build/metadata/attestations/sbom/
+    """
+
+    generator: ImageReference = "docker/buildkit-syft-scanner:stable-1"
+    """Image that makes it, by tag or by digest."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class BuildSettings:
     """Settings of a Build that can also be set in a stack file."""
 
@@ -141,6 +156,9 @@ class BuildSettings:
     Docker's official images, or the prefix of a pull-through cache in ECR, whose repositories must be in
     `pull_repositories`. Images that it does not have still come from Docker Hub."""
 
+    sbom: Sbom | None = None
+    """Attach a software bill of materials to each image. By default, there is none."""
+
     permissions: Sequence[Permission] = ()
     """Other permissions of the build's role, for `test_commands` and for your own buildspec."""
 
@@ -174,7 +192,7 @@ class BuildSettings:
         yield from plaintext_rules("build_args", self.build_args, self.not_secret, INSTEAD, *commands)
         yield too_long(self, self.build_args)
         own = ("test_commands", "build_args", "target", "secrets", "registry_logins", "docker_hub_mirror")
-        ignored = [name for name in (*own, "cpu_architectures") if getattr(self, name)]
+        ignored = [name for name in (*own, "cpu_architectures", "sbom") if getattr(self, name)]
         yield (
             self.buildspec is not None and bool(ignored),
             f"buildspec must not be combined with {' and '.join(ignored)}, got {self.buildspec!r}: "
@@ -191,7 +209,8 @@ class BuildSettings:
 def too_long(settings: BuildSettings, build_args: Mapping[str, pulumi.Input[str]]) -> tuple[bool, str]:
     """Whether the settings with these build arguments are too long together, with the message for it."""
     known = [settings.context, settings.dockerfile, settings.target or "", "\n".join(settings.test_commands)]
-    known += [settings.builder_image] if isinstance(settings.builder_image, str) else []
+    images = [settings.builder_image, *([settings.sbom.generator] if settings.sbom else [])]
+    known += [image for image in images if isinstance(image, str)]
     known += [" ".join(settings.secrets), " ".join(settings.registry_logins), settings.docker_hub_mirror or ""]
     # The variable has their registries, which are about as long.
     known += [each for each in settings.pull_repositories if isinstance(each, str)]
@@ -309,7 +328,7 @@ def native_project(
     environment_type, image = IMAGES[architecture]
     secrets = codebuild.in_this_region(build, "secrets", args.secrets)
     logins = codebuild.in_this_region(build, "registry_logins", args.registry_logins)
-    buildspec = args.buildspec or own_buildspec(signs_in(args), args.full_clone, outputs)
+    buildspec = args.buildspec or own_buildspec(signs_in(args), args.full_clone, outputs, args.sbom is not None)
     project, role = codebuild.project(
         name,
         role_name=f"{name}-build",
@@ -392,6 +411,7 @@ def environment(args: BuildArgs) -> dict[str, pulumi.Input[str]]:
         "PULL_REGISTRIES": registries(args.pull_repositories),
         "REGISTRY_LOGINS": " ".join(sorted(args.registry_logins)),
         "DOCKER_HUB_MIRROR": args.docker_hub_mirror or "",
+        "SBOM_GENERATOR": args.sbom.generator if args.sbom else "",
     }
     return {
         "REPOSITORY_URL": args.registry.url,
@@ -467,13 +487,18 @@ def signs_in(args: BuildSettings) -> bool:
 
 
 def own_buildspec(
-    with_registries: bool = False, full_clone: bool = False, outputs: Sequence[str] = (BUILD_ARTIFACT,)
+    with_registries: bool = False,
+    full_clone: bool = False,
+    outputs: Sequence[str] = (BUILD_ARTIFACT,),
+    with_sbom: bool = False,
 ) -> str:
-    """The buildspec that runs build.sh, after registries.sh if asked for, as JSON, which is also YAML. The pipeline's
-    variables are exported first."""
+    """The buildspec that runs build.sh, after registries.sh and before sbom.sh if asked for, as JSON, which is also
+    YAML. The pipeline's variables are exported first."""
     sign_in = [text_of("registries.sh")] if with_registries else []
     before = [export_variables(), text_of("source.sh"), *sign_in]
     buildspec = running("build.sh", before, outputs)
+    if with_sbom:
+        buildspec["phases"]["build"]["commands"] += in_a_shell_of_its_own("sbom.sh")
     if full_clone:
         buildspec["env"]["git-credential-helper"] = "yes"
     if CHECKOUT_ARTIFACT in outputs:
@@ -490,29 +515,24 @@ def index_buildspec() -> str:
 
 
 def running(script: str, before: Sequence[str], outputs: Sequence[str]) -> dict[str, Any]:
-    """A buildspec that runs a script, which names the image.
-
-    The script runs in a separate shell, so that its options do not affect CodeBuild's shell, and returns its results in
-    a file.
-    """
+    """A buildspec that runs a script, which names the image and returns its results in a file."""
     # One that was committed by mistake would be taken for this build's: CodeBuild uploads it even after a failure.
     remove = "rm -f imagedefinitions.json slipway.env"
-    path, text = f'"${{TMPDIR:-/tmp}}/slipway-{script}"', text_of(script)
     return {
         "version": 0.2,
         "env": {"shell": "bash", "exported-variables": list(EXPORTED)},
         "phases": {
             "pre_build": {"commands": [remove, *before]},
-            "build": {
-                "commands": [
-                    f"cat >{path} <<'SLIPWAY_BUILD_SCRIPT'\n{text}SLIPWAY_BUILD_SCRIPT",
-                    f"bash {path}",
-                    "set -a; . ./slipway.env; set +a",
-                ]
-            },
+            "build": {"commands": [*in_a_shell_of_its_own(script), "set -a; . ./slipway.env; set +a"]},
         },
         **artifacts(outputs),
     }
+
+
+def in_a_shell_of_its_own(script: str) -> list[str]:
+    """Commands that run a script so that its options do not affect CodeBuild's shell."""
+    path = f'"${{TMPDIR:-/tmp}}/slipway-{script}"'
+    return [f"cat >{path} <<'SLIPWAY_BUILD_SCRIPT'\n{text_of(script)}SLIPWAY_BUILD_SCRIPT", f"bash {path}"]
 
 
 def artifacts(outputs: Sequence[str]) -> dict[str, Any]:
