@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 from collections.abc import Callable, Iterator
 
 import pytest
 from slipway.release.function.images import INDEXES
 from standin.codebuild import machine
-from standin.ecr import Scan
+from standin.ecr import DIRECT, Scan
 from standin.world import Workshop
 
 from .builds import Account, commit, opened, released, tag
@@ -84,6 +85,20 @@ def test_an_image_for_both_is_released_by_its_index_and_runs_on_either(stack: Ma
     assert failures(again) == []
     assert f"nothing is put together: the image {index} is released again" in again.action("Index").log
     assert dev.image == f"@{index}"
+
+
+def test_a_service_on_arm_runs_the_image_that_was_built_on_arm(stack: Make) -> None:
+    dev = stack(cpuArchitecture="ARM64")
+    released = dev.release("Second commit")
+    assert (dev.image, dev.counts) == (f"@{released.digest}", (1, 1))
+    assert dev.running["runtimePlatform"] == {"cpuArchitecture": "ARM64", "operatingSystemFamily": "LINUX"}
+    of = {"repositoryName": dev.images, "imageIds": [{"imageDigest": released.digest}]}
+    [image] = dev.account.ecr.batch_get_image(of)["images"]
+    [repository] = dev.account.ecr.describe_repositories({"repositoryNames": [dev.images]})["repositories"]
+    host, _, name = repository["repositoryUri"].partition("/")
+    config = json.loads(image["imageManifest"])["config"]["digest"]
+    with DIRECT.open(f"http://{host}/v2/{name}/blobs/{config}") as answer:
+        assert json.load(answer)["architecture"] == "arm64"
 
 
 def test_the_scan_gate_looks_at_the_image_for_each_architecture(stack: Make) -> None:

@@ -79,6 +79,7 @@ FULL: dict[str, Any] = {
                 {"tags": {"includes": ["v*"], "excludes": ["*-rc*"]}},
             ],
             "fullClone": True,
+            "submoduleRepositories": ["acme/theme"],
         }
     },
     "service": {
@@ -338,6 +339,7 @@ def test_every_key_reaches_its_argument() -> None:
                 Push(tags=Filter(includes=["v*"], excludes=["*-rc*"])),
             ],
             full_clone=True,
+            submodule_repositories=["acme/theme"],
         ),
         image_repository=None,
         build=BuildSettings(

@@ -119,6 +119,25 @@ def test_a_full_clone_of_codecommit_is_pulled_by_the_build() -> None:
     assert resolved(lambda: CodeCommit(repository="storefront").clone_statements(Here().place)) == []
 
 
+def test_the_build_may_clone_the_private_repositories_of_submodules_that_are_named() -> None:
+    commit = CodeCommit(repository="storefront", full_clone=True, submodule_repositories=["theme"])
+    [statement] = resolved(lambda: commit.clone_statements(Here().place))
+    of = "arn:aws:codecommit:eu-west-1:123456789012:"
+    assert (statement["Action"], statement["Resource"]) == (["codecommit:GitPull"], [f"{of}storefront", f"{of}theme"])
+    source = connection(full_clone=True, submodule_repositories=["acme/theme"])
+    [now, before] = resolved(lambda: source.clone_statements(Here().place, GITHUB))
+    cloned = [source.repository, "acme/theme"]
+    assert now["Condition"] == {"StringEquals": {"codeconnections:FullRepositoryId": cloned}}
+    assert before["Condition"] == {"StringEquals": {"codestar-connections:FullRepositoryId": cloned}}
+
+
+def test_repositories_of_submodules_are_refused_without_a_clone() -> None:
+    rule = "submodule_repositories must be given with full_clone only, got ['acme-theme']: an archive has no submodules"
+    assert refusal(CodeCommit, repository="shop", submodule_repositories=["acme-theme"]) == rule
+    rule = rule.replace("acme-theme", "acme/theme")
+    assert refusal(connection, submodule_repositories=["acme/theme"]) == rule
+
+
 def test_a_full_clone_through_a_connection_is_of_its_repository_only() -> None:
     source = connection(full_clone=True)
     assert source.configuration(GITHUB)["OutputArtifactFormat"] == "CODEBUILD_CLONE_REF"

@@ -24,7 +24,7 @@
   remedy='set fullClone: true in slipway:source; if the source is an archive in S3, put the files into it.'
   if [ -e .git ]; then
     git submodule update --init --recursive </dev/null ||
-      fail "the submodules could not be fetched: the error is above. The build can read its own repository and public ones."
+      fail "the submodules could not be fetched: the error is above. The build can read its own repository, public ones, and those in submoduleRepositories of the source."
     if [ -n "$(pointers .)" ]; then
       git lfs pull </dev/null && git submodule --quiet foreach --recursive 'git lfs pull </dev/null' ||
         fail "the files in Git LFS could not be fetched: the error is above."

@@ -198,12 +198,19 @@ class CodeCommit:
 
     full_clone: bool = False
     """Let the build clone the repository, with its history, submodules and files in Git LFS, instead of getting an
-    archive without them. Submodules must be public. Code scans and tests get the
-    files from the build: your own buildspec must fetch submodules itself, and have `secondary-artifacts`
-    BuildArtifact, with imagedefinitions.json, and Checkout, with these files."""
+    archive without them. Code scans and tests get the files from the build: your own
+    buildspec must fetch submodules itself, and have `secondary-artifacts` BuildArtifact, with imagedefinitions.json,
+    and Checkout, with these files."""
+
+    submodule_repositories: Annotated[Sequence[CodeCommitRepository], items(most=20, distinct=True)] = ()
+    """Private repositories of submodules, in the same account and Region, that the build may clone too with
+    `full_clone`."""
 
     def __post_init__(self) -> None:
         check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        yield without_a_clone(self)
 
     provider = "CodeCommit"
     revision = "#{Source.CommitId}"
@@ -247,7 +254,10 @@ class CodeCommit:
         ]
 
     def clone_statements(self, scope: Scope) -> list[Statement]:
-        return [allow("codecommit:GitPull", on=scope.arn("codecommit", self.repository))] if self.full_clone else []
+        if not self.full_clone:
+            return []
+        cloned = [self.repository, *self.submodule_repositories]
+        return [allow("codecommit:GitPull", on=one_or_all([scope.arn("codecommit", each) for each in cloned]))]
 
     def event_pattern(self, scope: Scope) -> dict[str, Any]:
         """The event for a push to the branch.
@@ -348,14 +358,19 @@ class Connection:
 
     full_clone: bool = False
     """Let the build clone the repository, with its history, submodules and files in Git LFS, instead of getting an
-    archive without them. Submodules must be public. Code scans and tests get the
-    files from the build: your own buildspec must fetch submodules itself, and have `secondary-artifacts`
-    BuildArtifact, with imagedefinitions.json, and Checkout, with these files."""
+    archive without them. Code scans and tests get the files from the build: your own
+    buildspec must fetch submodules itself, and have `secondary-artifacts` BuildArtifact, with imagedefinitions.json,
+    and Checkout, with these files."""
+
+    submodule_repositories: Annotated[Sequence[HostedRepository], items(most=20, distinct=True)] = ()
+    """Private repositories of submodules, `<owner>/<repository>` of the same connection, that the build may clone too
+    with `full_clone`."""
 
     def __post_init__(self) -> None:
         check(self)
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        yield without_a_clone(self)
         ways = [way for way in (self.arn, self.provider_type, self.host_arn) if way is not None]
         yield (
             len(ways) != 1,
@@ -386,9 +401,10 @@ class Connection:
         """https://docs.aws.amazon.com/codepipeline/latest/userguide/troubleshooting.html#codebuild-role-connections"""
         if not self.full_clone:
             return []
+        cloned = one_or_all([self.repository, *self.submodule_repositories])
         return [
             # The connection can reach other repositories too.
-            {**statement, "Condition": {"StringEquals": {f"{prefix}:FullRepositoryId": self.repository}}}
+            {**statement, "Condition": {"StringEquals": {f"{prefix}:FullRepositoryId": cloned}}}
             for statement in connection_statements(scope, connection_arn, "UseConnection")
             for prefix in [statement["Action"][0].partition(":")[0]]
         ]
@@ -440,6 +456,19 @@ class Connection:
             "OutputArtifactFormat": CLONE if self.full_clone else "CODE_ZIP",
             "DetectChanges": "false",
         }
+
+
+def one_or_all(values: list[pulumi.Input[str]]) -> Any:
+    """In an IAM policy, a list of one is the same as its value."""
+    return values[0] if len(values) == 1 else values
+
+
+def without_a_clone(source: CodeCommit | Connection) -> tuple[bool, str]:
+    return (
+        bool(source.submodule_repositories) and not source.full_clone,
+        f"submodule_repositories must be given with full_clone only, got {list(source.submodule_repositories)}: "
+        "an archive has no submodules",
+    )
 
 
 def connection_statements(scope: Scope, connection_arn: pulumi.Input[str], *actions: str) -> list[Statement]:
