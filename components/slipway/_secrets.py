@@ -127,22 +127,22 @@ def plaintext_rules(
     values: Mapping[str, pulumi.Input[str]],
     not_secret: Sequence[str],
     instead: str,
-    commands: Sequence[str] | None = None,
-    commands_name: str = COMMANDS,
+    **commands: Sequence[str],
 ) -> Iterator[tuple[bool, str]]:
-    """Anyone who can describe the resource can read the values in the field `name` and its commands, if there are any:
-    they must not be or contain credentials."""
+    """Anyone who can describe the resource can read the values in the field `name` and its commands, which are given by
+    their fields: they must not be or contain credentials."""
     for key, value in values.items():
         kind = credential(value) if isinstance(value, str) and key not in not_secret else None
         yield kind is not None, _plaintext(name, key, str(kind), instead)
-    for number, command in enumerate(commands or ()):
+    words = [(field, number, word) for field, given in commands.items() for number, word in enumerate(given)]
+    for field, number, command in words:
         kind = credential(command) if COMMANDS not in not_secret else None
         yield (
             kind is not None,
-            f"{commands_name}[{number}] must not contain a secret, but contains {kind}: anyone who can describe "
+            f"{field}[{number}] must not contain a secret, but contains {kind}: anyone who can describe "
             f"the resource can read it; {instead}, or add {COMMANDS} to not_secret if it is not a secret",
         )
-    unknown = [key for key in not_secret if key not in values and not (key == COMMANDS and commands)]
+    unknown = [key for key in not_secret if key not in values and not (key == COMMANDS and words)]
     yield bool(unknown), f"not_secret must contain only names in {name}, got {unknown}"
 
 

@@ -103,7 +103,7 @@ class PullRequestSettings:
         check(self)
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
-        yield from plaintext_rules("environment", self.environment, self.not_secret, INSTEAD, self.commands)
+        yield from plaintext_rules("environment", self.environment, self.not_secret, INSTEAD, commands=self.commands)
         length = codebuild.characters(self.environment)
         yield (
             length > VARIABLES_LIMIT,

@@ -1,3 +1,5 @@
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -20,6 +22,7 @@ from slipway import (
     Tasks,
     iam,
 )
+from slipway.service.args import ServiceSettings
 from slipway.strategies import Strategy
 from unit.examples import TEST_LISTENER, load_balancer, service, service_args
 from unit.harness import Resource, deploy, granted, named, of_type, only, resolved, rights, statements, trusted
@@ -156,6 +159,30 @@ def test_the_strategy_determines_how_many_tasks_are_replaced_at_once() -> None:
 def test_zones_are_rebalanced_if_more_than_the_desired_count_may_run(most: int, rebalancing: str) -> None:
     strategy = Rolling(minimum_healthy_percent=50, maximum_percent=most)
     assert only(deployed(strategy=strategy), SERVICE).inputs["availabilityZoneRebalancing"] == rebalancing
+
+
+def test_the_command_and_the_entry_point_of_the_image_can_be_replaced() -> None:
+    def container(**args: Any) -> dict[str, Any]:
+        [made] = json.loads(only(deployed(**args), TEMPLATE).inputs["containerDefinitions"])
+        return dict(made)
+
+    words = ["npm", "run", "worker"]
+    assert container(command=words) == {**container(), "command": words}
+    both = {"entryPoint": ["/bin/sh", "-c"], "command": ["echo a; exec b", ""]}
+    assert container(entrypoint=both["entryPoint"], command=both["command"]) == {**container(), **both}
+
+
+@pytest.mark.parametrize("field", ["entrypoint", "command"])
+def test_the_words_of_a_command_contain_no_credentials_and_are_a_list(field: str) -> None:
+    secret = "AKIAIOSFODNN7EXAMPLE"
+    settings: Callable[..., object] = ServiceSettings
+    with pytest.raises(ValueError) as error:
+        settings(**{field: ["run", f"--key={secret}"]})
+    assert f"{field}[1] must not contain a secret, but contains" in str(error.value)
+    assert secret not in str(error.value)
+    settings(**{field: ["run", f"--key={secret}"]}, not_secret=["commands"])
+    with pytest.raises(ValueError, match=f"{field} must be a list"):
+        settings(**{field: "npm run worker"})
 
 
 def test_the_template_has_its_own_family_and_is_retained() -> None:

@@ -85,6 +85,8 @@ FULL: dict[str, Any] = {
     "service": {
         "port": 3000,
         "healthPath": "/healthz",
+        "entrypoint": ["/bin/sh", "-c"],
+        "command": ["exec server"],
         "cpu": 1024,
         "memory": 4096,
         "cpuArchitecture": "ARM64",
@@ -268,6 +270,8 @@ def test_every_key_reaches_its_argument() -> None:
     service = ServiceSettings(
         port=3000,
         health_path="/healthz",
+        entrypoint=["/bin/sh", "-c"],
+        command=["exec server"],
         cpu=1024,
         memory=4096,
         cpu_architecture="ARM64",
@@ -741,8 +745,9 @@ def test_a_feature_branch_may_only_build() -> None:
 
 
 SERVICE_KEYS = (
-    "port, healthPath, cpu, memory, cpuArchitecture, tasks, environment, notSecret, secrets, secretsKmsKeyArns, "
-    "restartOnSecretChange, permissions, readOnlyRootFilesystem, healthCheckGraceSeconds, stopTimeoutSeconds, paths, "
+    "port, healthPath, entrypoint, command, cpu, memory, cpuArchitecture, tasks, environment, notSecret, secrets, "
+    "secretsKmsKeyArns, restartOnSecretChange, permissions, readOnlyRootFilesystem, healthCheckGraceSeconds, "
+    "stopTimeoutSeconds, paths, "
     "listenerPriority, url, errorAlarm, alarmNames, keepVerified, retainReleaseState, logRetentionDays"
 )
 LOG_DAYS = "[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]"

@@ -188,8 +188,8 @@ class BuildSettings:
         check(self)
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
-        commands = self.test_commands, "test_commands"
-        yield from plaintext_rules("build_args", self.build_args, self.not_secret, INSTEAD, *commands)
+        commands = {"test_commands": self.test_commands}
+        yield from plaintext_rules("build_args", self.build_args, self.not_secret, INSTEAD, **commands)
         yield too_long(self, self.build_args)
         own = ("test_commands", "build_args", "target", "secrets", "registry_logins", "docker_hub_mirror")
         ignored = [name for name in (*own, "cpu_architectures", "sbom") if getattr(self, name)]

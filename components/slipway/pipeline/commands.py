@@ -96,7 +96,7 @@ class CommandSettings:
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
         yield from names_twice(self.environment, self.secrets)
-        yield from plaintext_rules("environment", self.environment, self.not_secret, INSTEAD, self.commands)
+        yield from plaintext_rules("environment", self.environment, self.not_secret, INSTEAD, commands=self.commands)
         yield too_long(self, self.environment)
 
 

@@ -10,8 +10,16 @@ from typing import Annotated
 import pulumi
 import pulumi_aws as aws
 
-from slipway._constraints import between, check, items, match, one_of
-from slipway._secrets import FIXED, KmsKeyArn, SecretReference, VariableName, is_fixed, names_twice, plaintext_rules
+from slipway._constraints import Must, between, check, items, match, one_of
+from slipway._secrets import (
+    FIXED,
+    KmsKeyArn,
+    SecretReference,
+    VariableName,
+    is_fixed,
+    names_twice,
+    plaintext_rules,
+)
 from slipway.codebuild import LogDays
 from slipway.iam import Permission, Statement
 from slipway.load_balancer import LoadBalancer, SubnetId, VpcId
@@ -61,6 +69,9 @@ Url = Annotated[
         ],
     ),
 ]
+CommandPart = Annotated[
+    str, Must("be text", lambda text: "\0" not in text, {}, good=["", "-v", "echo a; echo b"], bad=["a\0"])
+]
 AlarmName = Annotated[
     pulumi.Input[str],
     match(
@@ -109,6 +120,13 @@ class ServiceSettings:
     """Health check path, which returns 200 when a task can serve requests. A change takes effect immediately, also for
     running tasks: change it only if the live image answers the new path too."""
 
+    entrypoint: Sequence[CommandPart] = ()
+    """Entry point of the container instead of the image's, one entry a word; it is not run by a shell. The image's own
+    command is not used either then."""
+
+    command: Sequence[CommandPart] = ()
+    """Command of the container instead of the image's, one entry a word, such as `[npm, run, worker]`."""
+
     cpu: Annotated[int, one_of(FARGATE_MEMORY_MIB)] = 256
     """CPU units of a task, 1024 to a vCPU."""
 
@@ -125,7 +143,8 @@ class ServiceSettings:
     """Environment variables. Anyone who can describe task definitions can read them: put secrets into `secrets`."""
 
     not_secret: Sequence[str] = ()
-    """Names of `environment` variables whose values look like credentials but are not."""
+    """Names of `environment` variables whose values look like credentials but are not; `commands` for the contents of
+    `entrypoint` and `command`."""
 
     secrets: Mapping[VariableName, SecretReference] = field(default_factory=dict)
     """Environment variables by reference: the ARN of a secret in Secrets Manager, optionally followed by `:<json
@@ -195,7 +214,8 @@ class ServiceSettings:
         )
         fixed = bool(self.secrets) and all(map(is_fixed, self.secrets.values()))
         yield self.restart_on_secret_change and fixed, FIXED
-        yield from plaintext_rules("environment", self.environment, self.not_secret, INSTEAD)
+        commands = {"entrypoint": self.entrypoint, "command": self.command}
+        yield from plaintext_rules("environment", self.environment, self.not_secret, INSTEAD, **commands)
         length = variables_bytes(self)
         yield (
             length > VARIABLES_BYTES,

@@ -112,10 +112,12 @@ def container(
     https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html
     """
     environment = plaintext_values("environment", args.environment, args.not_secret, INSTEAD)
+    process = {"entryPoint": list(args.entrypoint), "command": list(args.command)}
     return {
         "name": args.container_name,
         "image": concat(args.registry.url, f":{UNRELEASED}"),
         "essential": True,
+        **{key: words for key, words in process.items() if words},
         "portMappings": [{"containerPort": args.port, "hostPort": args.port, "protocol": "tcp"}] if args.port else [],
         "environment": [{"name": key, "value": value} for key, value in sorted(environment.items())],
         "secrets": [{"name": key, "valueFrom": arn} for key, arn in sorted(secrets.items())],
