@@ -160,8 +160,10 @@ def registry() -> Iterator[Address]:
 
 
 @contextmanager
-def builder(say: Say = print) -> Iterator[dict[str, str]]:
+def builder(say: Say = print, buildkitd: Path | None = None) -> Iterator[dict[str, str]]:
     """Environment variables with which `docker buildx build --push`, `buildx imagetools` and `docker login` work.
+
+    `buildkitd` is a configuration file of BuildKit's daemon.
 
     Of the user's own `~/.docker`, at most the plugins are read: the client's configuration is in a temporary folder.
     """
@@ -172,10 +174,10 @@ def builder(say: Say = print) -> Iterator[dict[str, str]]:
         variables = {"DOCKER_CONFIG": str(config), "BUILDX_CONFIG": str(config / "buildx"), "BUILDX_BUILDER": "slipway"}
         docker = _docker_engine(os.environ)
         if docker and _has_buildx(docker):
-            with _engines_builder(docker, config, variables, say):
+            with _engines_builder(docker, config, variables, say, buildkitd):
                 yield variables
         else:
-            with _own_builder(folder, config, variables, say):
+            with _own_builder(folder, config, variables, say, buildkitd):
                 yield variables
 
 
@@ -208,15 +210,18 @@ def base_image(registry: str, env: Mapping[str, str], say: Say = print) -> str:
 
 
 @contextmanager
-def _engines_builder(docker: str, config: Path, variables: dict[str, str], say: Say) -> Iterator[None]:
+def _engines_builder(
+    docker: str, config: Path, variables: dict[str, str], say: Say, buildkitd: Path | None
+) -> Iterator[None]:
     """A builder in a container of the Docker engine: the engine's built-in one cannot export a cache to a registry."""
     own = os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker"
     (config / "config.json").write_text(json.dumps({"cliPluginsExtraDirs": [str(Path(own) / "cli-plugins")]}))
     # The user's context is part of the configuration that is not used here.
     host = _run([docker, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]).strip()
-    variables |= {"PATH": _path_with(docker), "DOCKER_HOST": host, "BUILDX_BUILDER": f"slipway-{os.getpid()}"}
+    variables |= {"PATH": _path_with(docker), "DOCKER_HOST": host, "BUILDX_BUILDER": config.parent.name}
     env = {**os.environ, **variables}
     create = [docker, "buildx", "create", "--name", variables["BUILDX_BUILDER"], "--bootstrap"]
+    create += ["--buildkitd-config", str(buildkitd)] if buildkitd else []
     try:
         with _timed(say, "starting a builder in Docker", "20 seconds, longer the first time"):
             # On the host's network, or the builder would look for a registry on loopback in its own container.
@@ -230,7 +235,9 @@ def _engines_builder(docker: str, config: Path, variables: dict[str, str], say: 
 
 
 @contextmanager
-def _own_builder(folder: Path, config: Path, variables: dict[str, str], say: Say) -> Iterator[None]:
+def _own_builder(
+    folder: Path, config: Path, variables: dict[str, str], say: Say, buildkitd: Path | None
+) -> Iterator[None]:
     if platform.system() != "Linux" or os.geteuid() != 0:
         raise Unavailable(
             "no Docker engine with buildx answers, and the builder that stands in for it runs as root on Linux only: "
@@ -251,6 +258,7 @@ def _own_builder(folder: Path, config: Path, variables: dict[str, str], say: Say
     command += ["--otel-socket-path", str(folder / "otel.sock")]
     # Overlayfs where the kernel has it, else plain copies.
     command += ["--oci-worker-snapshotter", "auto", "--containerd-worker=false"]
+    command += ["--config", str(buildkitd)] if buildkitd else []
     env = {**os.environ, "PATH": _path_with(runc)}
     log = folder / "buildkitd.log"
     with _daemon("buildkitd", command, log, lambda: _listens(socket_path), env=env, inside=APART):
