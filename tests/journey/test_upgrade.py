@@ -19,6 +19,8 @@ from .conftest import Stack
 
 PARAMETERS = "dd7f7e3"
 """The last commit that stored the release state in parameters of Parameter Store."""
+RULE = "a99bc38"
+"""The last commit whose notifications came from a notification rule of the developer tools."""
 
 
 @contextmanager
@@ -75,3 +77,52 @@ def test_an_up_moves_the_state_from_parameters_to_the_table_and_keeps_the_live_i
     third = dev.release("Third")
     assert (dev.image, dev.counts) == (f"@{third.digest}", (1, 1))
     assert [each["result"] for each in dev.history()] == ["verified"]
+
+
+def test_an_up_replaces_the_notification_rule_and_its_subscribers_stay_and_miss_nothing(
+    shared: Workshop, account: World, tmp_path: Path
+) -> None:
+    build = {**shared.build_settings("dev"), "testCommands": ["test -f app/server.py"]}
+    notifications = {
+        "emails": ["ops@example.com"],
+        "slack": {"teamId": "T0123ABC4", "channelId": "C0123ABC4"},
+    }
+    config = {"aws:region": REGION, "slipway:build": build, "slipway:notifications": notifications}
+    workspace = account.workspace("dev", config)
+    repository = account.repository("storefront", tmp_path / "storefront")
+    repository.commit("First commit", sample_app())
+    this = workspace.program
+    with version(RULE, tmp_path / "before") as workspace.program:
+        workspace.up()
+    dev = Stack(account, workspace, repository, "dev", "dev")
+    good = dev.push()
+    account.ecs.fault = lambda definition: "exit 1"
+    dev.commit("Does not start")
+    assert dev.push().status == "Failed"  # which the rule reports
+    account.codepipeline.published.clear()
+
+    workspace.program = this
+    done = workspace.up()
+    kinds = {"delete", "replace", "create"}
+    ops = {op: {step.type.partition(":")[2] for step in done.changes if step.op == op} for op in kinds}
+    # Only after what replaces it exists.
+    assert "codestarnotifications/notificationRule:NotificationRule" in ops["delete"]
+    names = [(step.op, step.type.rpartition(":")[2]) for step in done.changes]
+    assert names.index(("create", "EventTarget")) < names.index(("delete", "NotificationRule"))
+    # Nobody has to confirm an address again, or to connect a channel.
+    subscribed = {"sns/topic:Topic", "sns/topicSubscription:TopicSubscription"}
+    subscribed |= {"chatbot/slackChannelConfiguration:SlackChannelConfiguration"}
+    assert not subscribed & (ops["delete"] | ops["replace"] | ops["create"])
+    assert dev.image == f"@{good.digest}"
+    assert workspace.preview(refresh=True).changes == []
+
+    def subjects() -> list[str]:
+        return [message["subject"] for message in account.codepipeline.published]
+
+    assert subjects() == []  # nothing that the rule had reported
+    dev.commit("Does not start either")
+    assert dev.push().status == "Failed"
+    assert subjects() == ["The pipeline storefront-dev failed"]
+    account.ecs.fault = lambda definition: None
+    dev.release("Starts again")
+    assert subjects()[1:] == ["The pipeline storefront-dev works again"]

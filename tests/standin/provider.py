@@ -52,6 +52,7 @@ codeconnections/connection | codeconnections:connection/{uuid} | {arn} | hostArn
 codedeploy/application | codedeploy:application:{name} | {uuid}:{name} | computePlatform |
 codedeploy/deploymentGroup | codedeploy:deploymentgroup:{appName}/{deploymentGroupName} | {uuid} | appName |
 codepipeline/pipeline | codepipeline:{name} | | |
+codestarnotifications/notificationRule | codestar-notifications:notificationrule/{uuid} | {arn} | resource |
 dynamodb/table | dynamodb:table/{name} | | hashKey rangeKey |
 ec2/securityGroup | ec2:security-group/sg-0{hex} | sg-0{hex} | name description vpcId |
 ecr/lifecyclePolicy | | {repository} | repository |
