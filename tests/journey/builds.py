@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -65,11 +65,13 @@ def tag(commit: str, machine: str = platform.machine(), **build: Any) -> str:
 
 
 class Door(ThreadingHTTPServer):
-    """What ECR does and a registry on loopback does not: require the password, and refuse to overwrite a tag."""
+    """What ECR does and a registry on loopback does not: require the password and the right to a repository, and
+    refuse to overwrite a tag."""
 
-    def __init__(self, registry: str) -> None:
+    def __init__(self, registry: str, login: str = LOGIN) -> None:
         super().__init__(("127.0.0.1", 0), Visitor)
-        self.registry = registry
+        self.registry, self.login = registry, login
+        self.denies: Callable[[str], bool] = lambda path: False
         self.caches = True
 
     @property
@@ -99,8 +101,10 @@ class Visitor(BaseHTTPRequestHandler):
 
     def _pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.headers.get("Authorization") != f"Basic {LOGIN}":
+        if self.headers.get("Authorization") != f"Basic {self.server.login}":
             self._answer(401, {"WWW-Authenticate": 'Basic realm="ECR"'})
+        elif self.server.denies(self.path):
+            self._answer(403, {}, b'{"errors":[{"code":"DENIED","message":"is not authorized to perform"}]}')
         elif self.command == "PUT" and "/manifests/" in self.path and self.server.refuses(self.path):
             self._answer(400, {}, b'{"errors":[{"code":"TAG_INVALID","message":"the tag is immutable"}]}')
         else:

@@ -149,6 +149,10 @@ else
   if [ -n "$hub" ] && [ -z "${DOCKER_HUB_MIRROR:-}" ] && [[ " ${REGISTRY_LOGINS:-} " != *" docker.io "* ]]; then
     say "Docker Hub limits anonymous pulls, and this build pulls ${hub}from it: set build.dockerHubMirror, for example to public.ecr.aws/docker, or sign in to docker.io with build.registryLogins."
   fi
+  if [ $built != 0 ] && grep 'failed to resolve source metadata' "$log" |
+    grep -qE '401 Unauthorized|403 Forbidden|no basic auth credentials|pull access denied|insufficient_scope'; then
+    say "a registry does not let this build pull an image: the error is above; add the ARN of a repository in ECR to build.pullRepositories, and other registries to build.registryLogins."
+  fi
   # A second build of the same image may have pushed it meanwhile; the tag is immutable.
   [ $built = 0 ] || [ -n "$(digest_of "imageTag=$tag" || true)" ] ||
     fail "the image could not be built or pushed: the error is above, beside the step of the Dockerfile or the push that failed."
