@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from slipway import Sbom
+from standin.api import AwsError, Params
 from standin.world import Workshop
 
 from .builds import Account, commit, opened, released, tag
@@ -92,3 +93,23 @@ def test_a_generator_that_makes_no_sbom_fails_the_build_with_its_name(builds: Ac
     run = builds.build("broken", FIRST, {"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"}, sbom=broken)
     assert run.status == 1
     assert run.last_line == f"slipway: the SBOM could not be made with {broken.generator}: the error is above."
+
+
+def test_a_part_that_cannot_be_uploaded_fails_the_build_and_a_retry_attaches_the_sbom(
+    builds: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, sbom = {"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"}, generator(builds, tmp_path, "cut-generator")
+
+    def cut(params: Params) -> Params:
+        raise AwsError("InvalidLayerPartException", "the connection was cut")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(builds.ecr, "upload_layer_part", cut)
+        run = builds.build("cut", FIRST, source, sbom=sbom)
+    assert run.status != 0
+    assert run.last_line == (
+        "slipway: the image is in the registry, but its SBOM could not be attached: the error is above."
+    )
+    retried = builds.build("cut", FIRST, source, sbom=sbom)
+    assert retried.released == released(builds, "cut", tag(FIRST))
+    assert len(builds.referrers("cut", retried.exported["IMAGE_DIGEST"])) == 1

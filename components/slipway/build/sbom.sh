@@ -12,8 +12,11 @@ shopt -s inherit_errexit
 
 fail() {
   printf 'slipway: %s\n' "$*" >&2
+  trap - EXIT
   exit 1
 }
+# For the calls below that say nothing of their own.
+trap '[ $? = 0 ] || printf "slipway: the image is in the registry, but its SBOM could not be attached: the error is above.\n" >&2' EXIT
 
 say() {
   printf 'slipway: %s\n' "$*"
@@ -31,7 +34,7 @@ put() { # media type, file
     --query 'layers[0].layerAvailability' --output text)" != AVAILABLE ]; then
     id=$(aws ecr initiate-layer-upload --repository-name "$repository" --query uploadId --output text)
     rm -f "$files"/part.*
-    split --bytes=20971520 "$2" "$files/part."  # what ECR takes at once
+    split --bytes=20971520 "$2" "$files/part." # what ECR takes at once
     for part in "$files"/part.*; do
       size=$(wc -c <"$part")
       aws ecr upload-layer-part --repository-name "$repository" --upload-id "$id" --part-first-byte "$first" \
@@ -84,6 +87,5 @@ sbom=$(put "$kind" "$files/sbom")
 subject="{\"mediaType\":\"$type\",\"digest\":\"$digest\",\"size\":$(printf %s "$manifest" | wc -c)}"
 oci=application/vnd.oci.image.manifest.v1+json
 artifact="{\"schemaVersion\":2,\"mediaType\":\"$oci\",\"artifactType\":\"$kind\",\"config\":$config,\"layers\":[$sbom],\"subject\":$subject}"
-aws ecr put-image --repository-name "$repository" --image-manifest "$artifact" --image-manifest-media-type "$oci" >/dev/null ||
-  fail "the SBOM could not be attached: the error is above."
+aws ecr put-image --repository-name "$repository" --image-manifest "$artifact" --image-manifest-media-type "$oci" >/dev/null
 say "the SBOM is attached to the image."
