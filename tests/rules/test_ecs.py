@@ -19,12 +19,14 @@ from standin.api import Api, AwsError
 from standin.clock import Clock
 from standin.ecr import MEDIA_TYPES, Ecr
 from standin.ecs import Autoscaling, Ecs
+from standin.single_tasks import Outcome
 from standin.tools import registry
 
 Params = dict[str, Any]
 ROLE = "arn:aws:iam::123456789012:role/release"
 BREAKER = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
 WHERE = {"cluster": "main", "service": "web"}
+NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"]}}
 SESSION = boto3.Session(region_name="eu-west-1")
 DIRECT = Config(proxies={})  # loopback never goes through a proxy
 OCI = "application/vnd.oci.image.manifest.v1+json"
@@ -40,6 +42,7 @@ class StandIn:
         self.api = Api(self.clock)
         self.api.register("ecs", self.engine)
         self.api.register("ecr", self.images)
+        self.api.register("logs", self.engine.logs)
         self.api.register("application-autoscaling", Autoscaling(self.engine))
 
     def client(self, service: str, role: str = ROLE) -> Any:
@@ -133,6 +136,18 @@ def v1(aws: StandIn) -> str:
 @pytest.fixture
 def v2(aws: StandIn) -> str:
     return aws.push("v2", "v2")
+
+
+def run(aws: StandIn, definition: str, **inputs: Any) -> str:
+    """Runs one task; returns its ARN."""
+    defaults = {"cluster": "main", "networkConfiguration": NETWORK, "launchType": "FARGATE"}
+    answer = aws.ecs.run_task(taskDefinition=definition, **{**defaults, **inputs})
+    return str(answer["tasks"][0]["taskArn"])
+
+
+def task(aws: StandIn, arn: str) -> Params:
+    [found] = aws.ecs.describe_tasks(cluster="main", tasks=[arn])["tasks"]
+    return dict(found)
 
 
 def refused(call: Any, **params: Any) -> tuple[str, str]:
@@ -884,3 +899,102 @@ def test_a_revision_shows_the_digest_that_ecs_resolves_for_the_requested_one(aws
         [revision] = aws.ecs.describe_service_revisions(serviceRevisionArns=[arn])["serviceRevisions"]
         shown.append(revision["containerImages"][0]["imageDigest"])
     assert shown == [digest, f"{digest}-of-a-platform"]
+
+
+# Tasks without a service
+
+
+def test_a_task_runs_its_command_and_stops_with_the_exit_code_of_the_container(aws: StandIn, v1: str) -> None:
+    aws.serve(v1, 1)
+    aws.engine.outcome = lambda shown: Outcome(exit=len(shown["overrides"]["containerOverrides"][0]["command"]))
+    overrides = {"containerOverrides": [{"name": "app", "command": ["make", "it", "so"]}]}
+    arn = run(aws, "web:1", overrides=overrides, startedBy="jobs/1")
+    seen = []
+    for seconds in (0, 20, 10):
+        aws.clock.sleep(seconds)
+        seen.append((task(aws, arn)["lastStatus"], task(aws, arn)["containers"][0].get("exitCode")))
+    assert seen == [("PENDING", None), ("RUNNING", None), ("STOPPED", 3)]
+    ended = task(aws, arn)
+    assert (ended["stopCode"], ended["stoppedReason"]) == (
+        "EssentialContainerExited",
+        "Essential container in task exited",
+    )
+    assert (ended["group"], ended["startedBy"], ended["overrides"]) == ("family:web", "jobs/1", overrides)
+    assert arn not in [of_service["taskArn"] for of_service in aws.tasks("RUNNING") + aws.tasks("STOPPED")]
+
+
+def test_a_family_runs_its_newest_active_revision_even_if_no_service_does(aws: StandIn, v1: str, v2: str) -> None:
+    aws.serve(v1, 1)
+    aws.define(v2)
+    assert task(aws, run(aws, "web"))["taskDefinitionArn"].endswith(":2")
+    assert task(aws, run(aws, "web:1"))["containers"][0]["image"] == v1
+
+
+def test_a_task_whose_image_cannot_be_pulled_has_no_exit_code(aws: StandIn, v1: str) -> None:
+    arn = run(aws, aws.define(f"{aws.address}/web@sha256:{'0' * 64}"))
+    aws.clock.sleep(60)
+    ended = task(aws, arn)
+    assert (ended["stopCode"], "startedAt" in ended) == ("TaskFailedToStart", False)
+    assert ended["stoppedReason"].startswith("CannotPullContainerError: ")
+    assert ended["containers"][0]["reason"] == ended["stoppedReason"]
+    assert "exitCode" not in ended["containers"][0]
+
+
+def test_a_request_is_repeated_with_its_token_without_a_second_task(aws: StandIn, v1: str) -> None:
+    definition = aws.define(v1)
+    first = run(aws, definition, clientToken="once")
+    aws.clock.sleep(60)
+    assert run(aws, definition, clientToken="once") == first
+    code, _ = refused(run, aws=aws, definition=definition, clientToken="once", startedBy="other")
+    assert (code, aws.api.calls[-1].error) == ("ConflictException", "ConflictException")
+    assert run(aws, definition, clientToken="other") != first
+    aws.clock.sleep(24 * 3600)
+    assert run(aws, definition, clientToken="once") != first
+
+
+@pytest.mark.parametrize(
+    ("inputs", "code", "message"),
+    [
+        ({"cluster": "none"}, "ClusterNotFoundException", "Cluster not found"),
+        ({"definition": "none"}, "ClientException", "task definition"),
+        ({"definition": "web:2"}, "ClientException", "inactive"),
+        ({"networkConfiguration": None}, "InvalidParameterException", "Network Configuration must be provided"),
+        ({"overrides": {"containerOverrides": [{"name": "x"}]}}, "InvalidParameterException", "container named x"),
+        ({"overrides": {"cpu": "1" * 8192}}, "InvalidParameterException", "at most 8192"),
+        ({"startedBy": "a b"}, "InvalidParameterException", "startedBy"),
+        ({"count": 11}, "InvalidParameterException", "between 1 and 10"),
+        ({"clientToken": "x" * 65}, "InvalidParameterException", "up to 64"),
+    ],
+)
+def test_a_task_that_cannot_be_run_is_refused(aws: StandIn, v1: str, inputs: Params, code: str, message: str) -> None:
+    aws.define(v1)
+    aws.ecs.deregister_task_definition(taskDefinition=aws.define(v1))
+    given = {"cluster": "main", "networkConfiguration": NETWORK, "taskDefinition": inputs.pop("definition", "web:1")}
+    found = refused(aws.ecs.run_task, **{key: value for key, value in {**given, **inputs}.items() if value is not None})
+    assert (found[0], message in found[1]) == (code, True), found
+
+
+def test_a_stopped_task_has_the_reason_that_was_given(aws: StandIn, v1: str) -> None:
+    waiting, running = run(aws, aws.define(v1)), run(aws, "web")
+    aws.ecs.stop_task(cluster="main", task=waiting, reason="a mistake")
+    aws.clock.sleep(25)
+    aws.ecs.stop_task(cluster="main", task=running)
+    aws.clock.sleep(60)
+    ends = [(task(aws, arn)["stopCode"], task(aws, arn)["stoppedReason"]) for arn in (waiting, running)]
+    assert ends == [("UserInitiated", "a mistake"), ("UserInitiated", "Task stopped by user")]
+    exits = [task(aws, arn)["containers"][0].get("exitCode") for arn in (waiting, running)]
+    assert exits == [None, 143]
+    aws.ecs.stop_task(cluster="main", task=running, reason="again")
+    assert task(aws, running)["stoppedReason"] == "Task stopped by user"
+    assert refused(aws.ecs.stop_task, cluster="main", task=running[:-1])[0] == "InvalidParameterException"
+
+
+def test_the_log_stream_of_a_task_is_named_after_prefix_container_and_task(aws: StandIn, v1: str) -> None:
+    options = {"awslogs-group": "/ecs/web", "awslogs-stream-prefix": "jobs", "awslogs-region": "eu-west-1"}
+    aws.engine.outcome = lambda shown: Outcome(lines=("one", "two"))
+    arn = run(aws, aws.define(v1, logConfiguration={"logDriver": "awslogs", "options": options}))
+    logs, stream = aws.client("logs"), f"jobs/app/{arn.rpartition('/')[2]}"
+    read = {"logGroupName": "/ecs/web", "logStreamNames": [stream]}
+    assert refused(logs.filter_log_events, **read)[0] == "ResourceNotFoundException"
+    aws.clock.sleep(20)
+    assert [event["message"] for event in logs.filter_log_events(**read)["events"]] == ["one", "two"]

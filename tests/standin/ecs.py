@@ -23,6 +23,8 @@ from moto.core.utils import get_service_model
 from standin.api import ACCOUNT, REGION, AwsError, Params, plain_copy
 from standin.clock import Clock
 from standin.elb import Elb
+from standin.single_tasks import Logs, Outcome, SingleTask, Tokens
+from standin.single_tasks import check as check_run
 from standin.strategies import Failed, Stages, check, check_migration
 
 NEVER = math.inf
@@ -150,6 +152,8 @@ class Ecs:
         "CannotPullContainerError", or "flapping" (healthy, then stopped, repeatedly)."""
         self.hook: Callable[[str, str], str] = lambda arn, stage: "SUCCEEDED"
         """Returns the hookStatus of a Lambda function at a stage. It must not call ECS."""
+        self.outcome: Callable[[Params], Outcome] = lambda task: Outcome()
+        """How a task ends that RunTask started, by the task as DescribeTasks returns it."""
         self.emit: Callable[[str, str, str, str, float], None] = lambda name, service, deployment, reason, at: None
         """Called when a deployment's state changes, with the event's name, the service's ARN, the deployment's id, the
         reason and the time. ECS is locked meanwhile, so it must leave the event for later, as Events.post does."""
@@ -174,6 +178,10 @@ class Ecs:
         self._services: dict[str, Service] = {}
         self._families: dict[str, list[Params]] = {}
         self._alarms: set[str] = set()
+        self._single: dict[str, SingleTask] = {}
+        """Tasks without a service, by ARN."""
+        self._tokens = Tokens()
+        self.logs = Logs(clock)
 
     def live(self) -> None:
         """Catches up with the clock."""
@@ -546,7 +554,55 @@ class Ecs:
             same = {key: task.shown[key] for key in ("taskArn", "lastStatus", "healthStatus")}
             containers = [container | same for container in task.shown["containers"]]
             known[task.shown["taskArn"]] = task.shown | {"containers": containers}
+        known |= {arn: task.at(self._clock.now()) for arn, task in self._single.items()}
         return _found("tasks", known, params["tasks"])
+
+    @operation
+    def run_task(self, params: Params) -> Params:
+        # API API_RunTask: "If a revision isn't specified, the latest ACTIVE revision is used".
+        definition, now = (
+            self._checked({"taskDefinition": params["taskDefinition"]})["taskDefinition"],
+            self._clock.now(),
+        )
+        definition, cluster = self._definition(definition), self._arn(params, "-").split("/")[1]
+        check_run(params, definition)
+        arns = self._tokens.find(cluster, params, now)
+        if arns is None:
+            arns = [self._run(params, definition, cluster, now) for _ in range(params.get("count", 1))]
+            self._tokens.keep(cluster, params, now, arns)
+        return {"tasks": [self._single[arn].at(now) for arn in arns], "failures": []}
+
+    def _run(self, params: Params, definition: Params, cluster: str, now: float) -> str:
+        id = f"{next(self._numbers):032x}"
+        shown: Params = {"taskArn": f"{ARN}task/{cluster}/{id}", "clusterArn": f"{ARN}cluster/{cluster}"}
+        shown |= {"taskDefinitionArn": definition["taskDefinitionArn"], "createdAt": now, "healthStatus": "UNKNOWN"}
+        shown |= {"group": params.get("group", f"family:{definition['family']}"), "launchType": "FARGATE"}
+        shown |= {"overrides": params.get("overrides", {})} | _known("Task", {"startedBy": params.get("startedBy")})
+        of = [{"name": each["name"], "image": each["image"]} for each in definition["containerDefinitions"]]
+        shown["containers"] = [each | {"taskArn": shown["taskArn"]} for each in of]
+        if why := self._not_pulled(definition):
+            end = now + self.start_seconds / 2
+            task = SingleTask(shown, NEVER, end, "TaskFailedToStart", why, None, why)
+        else:
+            runs, outcome = now + self.start_seconds, self.outcome(plain_copy(shown))
+            code = "EssentialContainerExited", "Essential container in task exited"
+            task = SingleTask(shown, runs, runs + outcome.seconds, *code, outcome.exit)
+            self.logs.write(definition["containerDefinitions"][0], id, runs, outcome.lines)
+        self._single[shown["taskArn"]] = task
+        return str(shown["taskArn"])
+
+    @operation
+    def stop_task(self, params: Params) -> Params:
+        # API API_StopTask: `reason` is the stoppedReason; DG stopped-task-error-codes has the code.
+        now, arn = self._clock.now(), params["task"]
+        if arn not in self._single:
+            raise AwsError("InvalidParameterException", "The referenced task was not found.")
+        task = self._single[arn]
+        if task.stops > now:
+            # UNCONFIRMED: the reason without one. 143 is SIGTERM, for a program that does not handle it.
+            task.code, task.reason = "UserInitiated", params.get("reason", "Task stopped by user")
+            task.stops, task.exit = now, 143 if task.runs <= now else None
+        return {"task": task.at(now)}
 
     def _start(self, service: Service, deployment: Deployment, now: float, count: int) -> None:
         definition = self._definition(deployment.revision["taskDefinition"])
@@ -563,12 +619,7 @@ class Ecs:
 
     def _fate(self, deployment: Deployment, definition: Params, now: float) -> dict[str, Any]:
         fault, up = self.fault(plain_copy(definition)), now + self.start_seconds
-        images = [container["image"] for container in definition["containerDefinitions"]]
-        architecture = definition.get("runtimePlatform", {}).get("cpuArchitecture", "X86_64")
-        whys = [why for image in images if (why := self._why_not_pulled(image, architecture))]
-        if whys or fault == "CannotPullContainerError":  # DG task_cannot_pull_image
-            reason = "CannotPullContainerError: pull image manifest has been retried 1 time(s): "
-            reason += whys[0] if whys else f"{images[0]}: not found"
+        if reason := self._not_pulled(definition, fault):
             return {"stops": now + self.start_seconds / 2, "end": ("TaskFailedToStart", reason, None)}
         if fault is None:
             return {"runs": up, "healthy": up}
@@ -580,6 +631,17 @@ class Ecs:
         if fault == "flapping":
             return {"runs": up, "healthy": up, "stops": up + 5, "end": (*exited, 1)}
         return {"stops": up, "end": (*exited, int(fault.removeprefix("exit ")))}
+
+    def _not_pulled(self, definition: Params, fault: str | None = None) -> str:
+        """Why its images cannot be pulled; "" if they can."""
+        images = [container["image"] for container in definition["containerDefinitions"]]
+        architecture = definition.get("runtimePlatform", {}).get("cpuArchitecture", "X86_64")
+        whys = [why for image in images if (why := self._why_not_pulled(image, architecture))]
+        if not whys and fault != "CannotPullContainerError":
+            return ""
+        # DG task_cannot_pull_image
+        why = whys[0] if whys else f"{images[0]}: not found"
+        return f"CannotPullContainerError: pull image manifest has been retried 1 time(s): {why}"
 
     def _stop(self, service: Service, task: Task, now: float, code: str, reason: str, exit: int | None = None) -> None:
         service.tasks.remove(task)

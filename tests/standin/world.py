@@ -84,6 +84,7 @@ class World:
         services: dict[str, object] = {"ecs": self.ecs, "ecr": self.ecr, "application-autoscaling": self.autoscaling}
         services |= {"codepipeline": self.codepipeline, "codebuild": self.codebuild, "codedeploy": self.codedeploy}
         services |= {"cloudwatch": self.cloudwatch, "dynamodb": self.dynamodb, "lambda": Functions(self.aws)}
+        services["logs"] = self.ecs.logs
         for name, service in services.items():
             self.api.register(name, service)
         self._stack.enter_context(self.api)
