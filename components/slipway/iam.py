@@ -224,6 +224,14 @@ def write_logs(group_arn: pulumi.Input[str]) -> Statement:
     return allow("logs:CreateLogStream", "logs:PutLogEvents", on=concat(group_arn, ":*"))
 
 
+def read_logs(group_arn: pulumi.Input[str]) -> Statement:
+    """Read the events of a log group.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html
+    """
+    return allow("logs:FilterLogEvents", on=concat(group_arn, ":*"))
+
+
 def run_builds(project_arn: pulumi.Input[str]) -> Statement:
     """Start a project's builds, follow them, and stop one that is abandoned.
 

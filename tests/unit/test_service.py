@@ -908,6 +908,32 @@ def test_codepipelines_own_action_may_deploy_this_service_if_it_is_used() -> Non
     )
 
 
+@pytest.mark.parametrize("strategy", [Rolling(), CodeDeployBlueGreen()])
+def test_one_off_tasks_of_this_service_may_be_run_and_followed_and_nothing_else(strategy: Strategy) -> None:
+    ecs = "arn:aws:ecs:eu-west-1:123456789012"
+    assert resolved(lambda: service("api", strategy=strategy).run_statements()) == [
+        {"Effect": "Allow", "Action": ["ecs:DescribeServices"], "Resource": f"{ecs}:service/given-api/api"},
+        {
+            "Effect": "Allow",
+            "Action": ["ecs:RunTask"],
+            "Resource": f"{ecs}:task-definition/api:*",
+            "Condition": {"ArnEquals": {"ecs:cluster": f"{ecs}:cluster/given-api"}},
+        },
+        {"Effect": "Allow", "Action": ["ecs:DescribeTasks"], "Resource": f"{ecs}:task/given-api/*"},
+        {
+            "Effect": "Allow",
+            "Action": ["iam:PassRole"],
+            "Resource": [f"{ROLE}/api-execution-role", f"{ROLE}/api-task-role"],
+            "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+        },
+        {
+            "Effect": "Allow",
+            "Action": ["logs:FilterLogEvents"],
+            "Resource": "arn:aws:logs:eu-west-1:123456789012:log-group:/ecs/api:*",
+        },
+    ]
+
+
 def test_codedeploy_gets_both_groups_the_listeners_and_the_alarms() -> None:
     resources = with_test_listener(strategy=CodeDeployBlueGreen(), alarm_names=["latency"])
     group = only(resources, "aws:codedeploy/deploymentGroup:DeploymentGroup").inputs

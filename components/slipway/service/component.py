@@ -118,7 +118,7 @@ class Service(pulumi.ComponentResource):
         self._scope, self._role_arns, self._cluster = scope, roles.arns, args.cluster
         self.vpc_id = pulumi.Output.from_input(args.vpc_id)
         self.subnet_ids = pulumi.Output.from_input(cast(Any, args.subnet_ids))
-        self.log_group_name = logs.name
+        self.log_group_name, self._log_group_arn = logs.name, logs.arn
         self.task_role_name = roles.task.name
         self.security_group_id = tasks.id
         self.register_outputs({output: getattr(self, output) for output in inspect.get_annotations(Service)})
@@ -138,6 +138,27 @@ class Service(pulumi.ComponentResource):
             update = allow("ecs:DescribeServices", "ecs:UpdateService", on=self._scope.arn("ecs", path))
             return [update, *definitions, passes]
         return []
+
+    def run_statements(self) -> list[Statement]:
+        """Statements for people, or a role, that run one-off tasks of the live image with this service's settings.
+
+        They allow every revision of the service, and any command in it with the application's own permissions. The
+        commands are in docs/how-to/one-off-task.md. StopTask is not among them, as it would also stop the service's
+        tasks.
+        https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html
+        """
+        cluster, arn = self._cluster, self._scope.arn
+        return [
+            allow("ecs:DescribeServices", on=arn("ecs", concat("service/", cluster.name, f"/{self.service_name}"))),
+            allow(
+                "ecs:RunTask",
+                on=arn("ecs", f"task-definition/{self.service_name}:*"),
+                when={"ArnEquals": {"ecs:cluster": cluster.arn}},
+            ),
+            allow("ecs:DescribeTasks", on=arn("ecs", concat("task/", cluster.name, "/*"))),
+            iam.pass_roles(*self._role_arns, to="ecs-tasks.amazonaws.com"),
+            iam.read_logs(self._log_group_arn),
+        ]
 
 
 def stack_environment() -> str:
