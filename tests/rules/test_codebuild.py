@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from standin import iam
 from standin.codebuild import Built
 from standin.world import World
 
@@ -102,6 +103,90 @@ def test_secrets_that_a_buildspec_refers_to_are_read_with_the_projects_role(acco
         (ROLE, "GetParameters", {"Names": ["/shop/key"], "WithDecryption": True}),
         (ROLE, "GetSecretValue", {"SecretId": "shop"}),
     ]
+
+
+# Reports, and what a role may do
+
+GROUP = "arn:aws:codebuild:eu-west-1:123456789012:report-group"
+JUNIT = (
+    """echo '<testsuite><testcase name="a"/><testcase name="b"><failure message="no"/></testcase></testsuite>' >r.xml"""
+)
+
+
+def reported(account: Account, *commands: str, reports: dict[str, Any], **spec: Any) -> list[str]:
+    """The groups of the reports of a build, and the message of the phase that uploads them, if it failed."""
+    project(account, *commands, reports=reports, **spec)
+    done = account.world.codebuild.run("project", b"", [])
+    failed = [phase["contexts"][0]["message"] for phase in done.phases if phase["phaseType"] == "UPLOAD_ARTIFACTS"]
+    return [report.group for report in account.world.codebuild.reports] + failed
+
+
+def role(account: Account, *statements: tuple[str, str]) -> None:
+    """Makes the project's role one with these rights: actions and a resource."""
+    account.put("aws:iam/role:Role", "builder")
+    account.world.aws.resources["builder"].outputs["arn"] = ROLE
+    allowed = [{"Effect": "Allow", "Action": action, "Resource": on} for action, on in statements]
+    account.put("aws:iam/rolePolicy:RolePolicy", "policy", role="builder", policy=json.dumps({"Statement": allowed}))
+
+
+def test_a_report_group_that_is_named_belongs_to_the_project_and_is_created(account: Account) -> None:
+    report = {"files": ["*.xml"]}
+    assert reported(account, JUNIT, reports={"unit": report}) == [f"{GROUP}/project-unit"]
+    assert account.world.codebuild.created_groups == [f"{GROUP}/project-unit"]
+    problem = f"Error in UPLOAD_ARTIFACTS phase: [{GROUP}/a: [error creating report: ResourceNotFoundException"
+    assert reported(account, JUNIT, reports={f"{GROUP}/a": report})[-1].startswith(problem)
+
+
+def test_a_report_is_there_after_failed_commands_unless_their_phase_is_to_abort(account: Account) -> None:
+    report = {"unit": {"files": ["r.xml"]}}
+    aborting = {"build": {"commands": [JUNIT, "false"], "on-failure": "ABORT"}}
+    assert reported(account, "true", reports=report, phases=aborting) == []
+    assert reported(account, JUNIT, "false", reports=report) == [f"{GROUP}/project-unit"]
+    [case] = [c for r in account.world.codebuild.reports for c in r.cases if c["status"] == "FAILED"]
+    assert (case["name"], case["message"]) == ("b", "no")
+
+
+def test_a_report_without_files_fails_the_build(account: Account) -> None:
+    message = "Error in UPLOAD_ARTIFACTS phase: [unit: [report files not found in build]]"
+    assert reported(account, "true", reports={"unit": {"files": ["r.xml"]}}) == [message]
+
+
+def test_a_group_for_tests_takes_no_coverage(account: Account) -> None:
+    account.put("aws:codebuild/reportGroup:ReportGroup", "group", type="TEST")
+    account.world.aws.resources["group"].outputs["arn"] = f"{GROUP}/group"
+    [message] = reported(account, JUNIT, reports={f"{GROUP}/group": {"files": ["*"], "file-format": "CloverXml"}})
+    assert "is for TEST, not for CLOVERXML" in message
+
+
+@pytest.mark.parametrize("missing", ["CreateReportGroup", "CreateReport", "UpdateReport", "BatchPutTestCases"])
+def test_each_action_of_a_report_needs_a_right_on_its_group(account: Account, missing: str) -> None:
+    names = ["CreateReportGroup", "CreateReport", "UpdateReport", "BatchPutTestCases"]
+    role(account, *((f"codebuild:{name}", f"{GROUP}/{'other' if name == missing else 'project-*'}") for name in names))
+    [message] = reported(account, JUNIT, reports={"unit": {"files": ["r.xml"]}})
+    assert f"is not authorized to perform: codebuild:{missing} on resource: {GROUP}/project-unit" in message
+
+
+@pytest.mark.parametrize(
+    ("statement", "action", "allowed"),
+    [
+        (("ecr:GetAuthorizationToken", "*"), "ecr:GetAuthorizationToken", True),
+        (("ecr:GetAuthorizationToken", "arn:aws:ecr:x"), "ecr:GetAuthorizationToken", False),
+        (("ecr:*", "arn:aws:ecr:x"), "ecr:getauthorizationtoken", False),
+        (("ecr:Put*", "arn:aws:ecr:?"), "ecr:PutImage", True),
+        (("ecr:Put*", "arn:aws:ecr:"), "ecr:PutImage", False),
+        (("ecr:PutImag?", "*"), "ecr:GetImage", False),
+    ],
+)
+def test_an_action_without_resource_types_is_allowed_only_on_everything(
+    statement: tuple[str, str], action: str, allowed: bool
+) -> None:
+    named, on = statement
+    assert iam.allows([{"Effect": "Allow", "Action": named, "Resource": on}], action, "arn:aws:ecr:x") == allowed
+
+
+def test_a_denial_wins() -> None:
+    both = [{"Effect": effect, "Action": ["s3:Get*"], "Resource": ["*"]} for effect in ("Allow", "Deny")]
+    assert iam.allows(both[:1], "s3:GetObject", "arn") and not iam.allows(both, "s3:GetObject", "arn")
 
 
 # Phases

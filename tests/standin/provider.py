@@ -45,6 +45,7 @@ cloudwatch/eventTarget | | {rule}-{targetId} | rule targetId eventBusName | targ
 cloudwatch/logGroup | logs:log-group:{name} | | logGroupClass |
 cloudwatch/metricAlarm | cloudwatch:alarm:{name} | | |
 codebuild/project | codebuild:project/{name} | {arn} | |
+codebuild/reportGroup | codebuild:report-group/{name} | {arn} | type |
 codebuild/webhook | | {projectName} | projectName | payloadUrl=https://codebuild.{region}.amazonaws.com/webhooks
 codecommit/repository | codecommit:{repositoryName} | {repositoryName} | |
 codeconnections/connection | codeconnections:connection/{uuid} | {arn} | hostArn providerType \

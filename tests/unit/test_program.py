@@ -18,6 +18,7 @@ from slipway.release.function.contract import Image, Settings, UserParameters, d
 from slipway.release.function.images import Images
 from slipway.release.function.reconcile import Names
 from slipway.release.function.state import StateTable
+from standin.iam import has_resources
 from unit import schema, shapes
 from unit.examples import UUID
 from unit.harness import Resource, deploy, deploy_stack_file, main, named, of_type, only, program, stack_file
@@ -802,8 +803,16 @@ def test_no_action_has_a_wildcard_but_those_that_kms_has_in_two_variants() -> No
 
 def test_only_actions_without_resource_level_permissions_are_allowed_on_everything() -> None:
     assert {action for action, s in allowed() if "*" in listed(s.get("Resource", []))} == STARS.keys()
+    reasons = {action: "takes no resource" for action in STARS if not has_resources(action)}
+    assert reasons == {action: why for action, why in STARS.items() if why == "takes no resource"}
     lists = [s["Condition"] for action, s in allowed() if action == "ecs:ListTasks"]
     assert [list(condition["ArnEquals"]) for condition in lists] == [["ecs:cluster"]] * 12
+
+
+def test_an_action_without_resource_level_permissions_is_allowed_on_nothing_else() -> None:
+    on = {action: listed(s["Resource"]) for action, s in allowed() if not has_resources(action)}
+    assert [action for action, resources in on.items() if resources != ["*"]] == []
+    assert len(on) > 10
 
 
 def test_resources_are_limited_to_the_account_and_region_where_their_arns_have_them() -> None:
