@@ -24,6 +24,7 @@ from slipway.pull_requests import PullRequestChecks, PullRequestChecksArgs
 from slipway.registry import Registry, RegistryArgs, Repository
 from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
 from slipway.release.component import ReleaseFunction, ReleaseFunctionArgs
+from slipway.reports import Report
 from slipway.service.args import ErrorAlarm, ServiceArgs
 from slipway.service.component import Service
 from slipway.service.tasks import MetricTarget, QueueBacklog, ScheduledBounds, Tasks
@@ -70,6 +71,7 @@ __all__ = [
     "RegistryArgs",
     "ReleaseFunction",
     "ReleaseFunctionArgs",
+    "Report",
     "Repository",
     "Rolling",
     "S3Object",

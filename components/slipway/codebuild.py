@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, cast
 
 import pulumi
 import pulumi_aws as aws
 
-from slipway import iam
+from slipway import iam, reports
 from slipway._constraints import Must, match, one_of
 from slipway._secrets import SECRET
 from slipway.artifacts import ArtifactStore
 from slipway.iam import Scope, Statement, in_region
+from slipway.reports import Report
 
 IMAGES = {
     "X86_64": ("LINUX_CONTAINER", "aws/codebuild/amazonlinux-x86_64-standard:6.0"),
@@ -125,7 +126,7 @@ def reference(arn: str) -> str:
     return f"/{name}" if "/" in name else name
 
 
-def source(in_pipeline: bool, buildspec: str) -> aws.codebuild.ProjectSourceArgs:
+def source(in_pipeline: bool, buildspec: pulumi.Input[str]) -> aws.codebuild.ProjectSourceArgs:
     """The source of a project that a pipeline action runs, or that has none."""
     return aws.codebuild.ProjectSourceArgs(type="CODEPIPELINE" if in_pipeline else "NO_SOURCE", buildspec=buildspec)
 
@@ -143,9 +144,11 @@ def project(
     log_retention_days: int,
     scope: Scope,
     opts: pulumi.ResourceOptions,
+    given_reports: Sequence[Report] = (),
     vpc: aws.codebuild.ProjectVpcConfigArgs | None = None,
 ) -> tuple[aws.codebuild.Project, aws.iam.Role]:
-    """A project with its log group and its role, which may write to that log and has the permissions in `statements`.
+    """A project with its log group, report groups and role, which may write to these and has the permissions in
+    `statements`.
 
     Its artifact goes where the source comes from: to a pipeline action, or nowhere.
     https://docs.aws.amazon.com/codebuild/latest/userguide/create-project.html
@@ -157,9 +160,10 @@ def project(
         role_name,
         # The ARN is made from the name, because the project needs the role first.
         iam.trust("codebuild.amazonaws.com", scope.only_for(scope.arn("codebuild", f"project/{name}"))),
-        [iam.write_logs(logs.arn), *statements],
+        [iam.write_logs(logs.arn), *reports.statements(name, given_reports, scope), *statements],
         opts,
     )
+    groups = reports.create(name, given_reports, opts)
     made = aws.codebuild.Project(
         name,
         name=name,
@@ -176,6 +180,6 @@ def project(
         logs_config=aws.codebuild.ProjectLogsConfigArgs(
             cloudwatch_logs=aws.codebuild.ProjectLogsConfigCloudwatchLogsArgs(group_name=logs.name)
         ),
-        opts=opts.merge(pulumi.ResourceOptions(depends_on=[policy])),
+        opts=opts.merge(pulumi.ResourceOptions(depends_on=[policy, *groups])),
     )
     return made, role

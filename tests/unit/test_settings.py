@@ -24,6 +24,7 @@ from slipway import (
     Push,
     QueueBacklog,
     RegistryArgs,
+    Report,
     Rolling,
     S3Object,
     Sbom,
@@ -58,6 +59,7 @@ LEAST: dict[str, Any] = {"source": {"codecommit": {"repository": "storefront"}}}
 IMAGE = {"image": {"repository": "storefront-dev", "tag": "verified-dev"}}
 COMMANDS: dict[str, Any] = {
     "commands": ["make smoke"],
+    "reports": [{"name": "smoke", "files": ["smoke.xml"]}],
     "environment": {"A": "1"},
     "notSecret": ["A"],
     "secrets": {"TOKEN": SECRET},
@@ -156,6 +158,7 @@ FULL: dict[str, Any] = {
         "permissions": [{"actions": ["sqs:SendMessage"], "resources": ["arn:aws:sqs:eu-west-1:123456789012:orders"]}],
         "secretsKmsKeyArns": [KEY],
         "testCommands": ["make test"],
+        "reports": [{"name": "unit", "files": ["build/*.xml"], "format": "TESTNGXML"}],
         "buildArgs": {"VERSION": "1"},
         "notSecret": ["VERSION"],
         "computeType": "BUILD_GENERAL1_LARGE",
@@ -198,7 +201,7 @@ FULL: dict[str, Any] = {
         {"name": "style", "commands": ["make style"], "image": "example/tools:1"},
     ],
     "pullRequests": {
-        **{key: value for key, value in COMMANDS.items() if not key.startswith("secrets")},
+        **{key: value for key, value in COMMANDS.items() if not key.startswith(("secrets", "reports"))},
         "scans": ["style"],
         "branches": ["main", "release"],
         "approval": "ALL_PULL_REQUESTS",
@@ -321,6 +324,7 @@ def test_every_key_reaches_its_argument() -> None:
     )
     commands: dict[str, Any] = {
         "commands": ["make smoke"],
+        "reports": [Report(name="smoke", files=["smoke.xml"])],
         "environment": {"A": "1"},
         "not_secret": ["A"],
         "secrets": {"TOKEN": SECRET},
@@ -361,6 +365,7 @@ def test_every_key_reaches_its_argument() -> None:
             ],
             secrets_kms_key_arns=[KEY],
             test_commands=["make test"],
+            reports=[Report(name="unit", files=["build/*.xml"], format="TESTNGXML")],
             build_args={"VERSION": "1"},
             not_secret=["VERSION"],
             compute_type="BUILD_GENERAL1_LARGE",
@@ -406,7 +411,7 @@ def test_every_key_reaches_its_argument() -> None:
             CodeScan(name="style", commands=["make style"], image="example/tools:1"),
         ],
         pull_requests=PullRequestSettings(
-            **{key: value for key, value in commands.items() if not key.startswith("secrets")},
+            **{key: value for key, value in commands.items() if not key.startswith(("secrets", "reports"))},
             scans=["style"],
             branches=["main", "release"],
             approval="ALL_PULL_REQUESTS",
@@ -432,6 +437,7 @@ def test_the_complete_file_omits_no_key() -> None:
     assert keys(ErrorAlarm) == FULL["service"]["errorAlarm"].keys()
     # A buildspec is rejected together with the settings of Slipway's own build.
     assert keys(BuildSettings) == FULL["build"].keys() | {"buildspec"}
+    assert keys(Report) == FULL["build"]["reports"][0].keys()
     assert keys(RegistryArgs) == FULL["registry"].keys()
     assert keys(LoadBalancerSettings) == FULL["loadBalancer"].keys()
     assert keys(Listener) == FULL["loadBalancer"]["testListener"].keys()
@@ -775,6 +781,7 @@ def source(**args: Any) -> dict[str, Any]:
 
 
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/1"
+REPORT: dict[str, Any] = {"name": "unit", "files": ["build/*.xml"]}
 SMOKE: dict[str, Any] = {"commands": ["make smoke"]}
 
 
@@ -1177,6 +1184,23 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"build": {"testCommands": ["x" * 4400], "buildArgs": {"A": "y" * 66}}},
         "build.testCommands, buildArgs and the build's other settings must have at most 4500 characters in "
         "total, got 4501: put the commands into a script in the repository",
+    ),
+    "reports have different names": (
+        {"build": {"testCommands": ["true"], "reports": [REPORT, REPORT]}},
+        "build.reports must have different names, got ['unit'] more than once",
+    ),
+    "reports are written by commands": (
+        {"build": {"reports": [REPORT]}},
+        "build.reports must be empty without testCommands",
+    ),
+    "a report has a format of CodeBuild": (
+        {"build": {"testCommands": ["true"], "reports": [{**REPORT, "format": "TAP"}]}},
+        "build.reports[0].format must be one of ['CLOVERXML', 'COBERTURAXML', 'CUCUMBERJSON', 'JACOCOXML', 'JUNITXML', "
+        "'NUNIT3XML', 'NUNITXML', 'SIMPLECOV', 'TESTNGXML', 'VISUALSTUDIOTRX'], got 'TAP'",
+    ),
+    "a project has five reports": (
+        {"build": {"testCommands": ["true"], "reports": [{**REPORT, "name": f"r{n}"} for n in range(6)]}},
+        "build.reports must have at most 5 items, got a list of 6",
     ),
     "a buildspec stands alone": (
         {"build": {"buildspec": "b.yml", "testCommands": ["true"]}},

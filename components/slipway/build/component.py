@@ -7,12 +7,13 @@ import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import pulumi
 import pulumi_aws as aws
 
-from slipway import codebuild, iam
+from slipway import codebuild, iam, reports
 from slipway._constraints import Must, arn, between, check, is_output, items, match, one_of
 from slipway._outputs import concat, filled
 from slipway._rules import check_args, check_name
@@ -22,6 +23,7 @@ from slipway.codebuild import IMAGES, VARIABLES_LIMIT, ComputeType, ImageReferen
 from slipway.iam import Permission, Scope, Statement, allow
 from slipway.registry import PULL, Repository
 from slipway.release.function import partitions
+from slipway.reports import Report, Reports
 from slipway.service.args import ContainerName
 
 INSTEAD = "put it into secrets and mount it in the Dockerfile"
@@ -131,6 +133,10 @@ class BuildSettings:
     """Commands that run in each execution before the image is built, each with bash in the root of the source. If one
     fails, nothing is pushed."""
 
+    reports: Reports = ()
+    """Reports that `test_commands` write. Their report groups are in the same account and Region. When an earlier image
+    is released again, nothing is tested, and each report has one skipped test."""
+
     build_args: Mapping[ArgumentName, ArgumentValue] = field(default_factory=dict)
     """Build arguments of the Dockerfile. Anyone who can read the project can read them: do not put secrets here."""
 
@@ -191,7 +197,9 @@ class BuildSettings:
         commands = {"test_commands": self.test_commands}
         yield from plaintext_rules("build_args", self.build_args, self.not_secret, INSTEAD, **commands)
         yield too_long(self, self.build_args)
-        own = ("test_commands", "build_args", "target", "secrets", "registry_logins", "docker_hub_mirror")
+        yield from reports.rules(self.reports)
+        yield bool(self.reports) and not self.test_commands, "reports must be empty without test_commands"
+        own = ("test_commands", "reports", "build_args", "target", "secrets", "registry_logins", "docker_hub_mirror")
         ignored = [name for name in (*own, "cpu_architectures", "sbom") if getattr(self, name)]
         yield (
             self.buildspec is not None and bool(ignored),
@@ -328,12 +336,17 @@ def native_project(
     environment_type, image = IMAGES[architecture]
     secrets = codebuild.in_this_region(build, "secrets", args.secrets)
     logins = codebuild.in_this_region(build, "registry_logins", args.registry_logins)
-    buildspec = args.buildspec or own_buildspec(signs_in(args), args.full_clone, outputs, args.sbom is not None)
+    own = filled(
+        reports.groups(name, args.reports, scope),
+        lambda arns: own_buildspec(
+            signs_in(args), args.full_clone, outputs, args.sbom is not None, reports.by_group(arns, args.reports)
+        ),
+    )
     project, role = codebuild.project(
         name,
         role_name=f"{name}-build",
         description=f"Tests a commit, builds its image and pushes it to {args.registry.repository_name}",
-        source=codebuild.source(True, buildspec),
+        source=codebuild.source(True, args.buildspec or own),
         environment=aws.codebuild.ProjectEnvironmentArgs(
             type=environment_type,
             image=image,
@@ -355,6 +368,7 @@ def native_project(
             *pull_statements(args.pull_repositories),
             *(permission.statement() for permission in args.permissions),
         ],
+        given_reports=args.reports,
         timeout_minutes=args.timeout_minutes,
         log_retention_days=args.log_retention_days,
         scope=scope,
@@ -491,11 +505,14 @@ def own_buildspec(
     full_clone: bool = False,
     outputs: Sequence[str] = (BUILD_ARTIFACT,),
     with_sbom: bool = False,
+    reported: Mapping[str, Report] = MappingProxyType({}),
 ) -> str:
     """The buildspec that runs build.sh, after registries.sh and before sbom.sh if asked for, as JSON, which is also
-    YAML. The pipeline's variables are exported first."""
+    YAML. The pipeline's variables are exported first. `reported` has the reports by the ARN of their group."""
     sign_in = [text_of("registries.sh")] if with_registries else []
-    before = [export_variables(), text_of("source.sh"), *sign_in]
+    # After source.sh, for which a source with .git is a clone.
+    untested = [reports.placeholders(list(reported.values()))] if reported else []
+    before = [export_variables(), text_of("source.sh"), *untested, *sign_in]
     buildspec = running("build.sh", before, outputs)
     if with_sbom:
         buildspec["phases"]["build"]["commands"] += in_a_shell_of_its_own("sbom.sh")
@@ -505,8 +522,9 @@ def own_buildspec(
         # What test commands have left would be in it.
         results = "--exclude=imagedefinitions.json --exclude=slipway.env"
         clean = f"git clean -ffdxq {results} && git submodule --quiet foreach --recursive git clean -ffdxq"
-        buildspec["phases"]["build"]["commands"].append(clean)
-    return json.dumps(buildspec, indent=1)
+        keep = [reports.save(list(reported.values()))] if reported else []
+        buildspec["phases"]["build"]["commands"] += [*keep, clean]
+    return json.dumps({**buildspec, **reports.section(reported, saved=True)}, indent=1)
 
 
 def index_buildspec() -> str:

@@ -6,14 +6,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Annotated, Any, cast
 
 import pulumi
 import pulumi_aws as aws
 
-from slipway import codebuild, iam
+from slipway import codebuild, iam, reports
 from slipway._constraints import Must, between, check, items, match
-from slipway._outputs import made_of
+from slipway._outputs import filled, made_of
 from slipway._rules import check_args, check_name
 from slipway._secrets import (
     KmsKeyArn,
@@ -28,6 +29,7 @@ from slipway.build.component import export_variables
 from slipway.codebuild import IMAGES, VARIABLES_LIMIT, ComputeType, ImageReference, LogDays, VariableName
 from slipway.iam import Scope, Statement, allow
 from slipway.release.function.contract import TEST_VARIABLES
+from slipway.reports import Report, Reports
 
 INSTEAD = "put it into secrets"
 Command = Annotated[
@@ -59,6 +61,9 @@ class CommandSettings:
 
     commands: Annotated[Sequence[Command], items(1)]
     """Commands that must succeed. Each runs with bash, in the root of the source if there is one."""
+
+    reports: Reports = ()
+    """Reports that the commands write. Their report groups are in the same account and Region."""
 
     environment: Mapping[VariableName, pulumi.Input[str]] = field(default_factory=dict)
     """Environment variables. Anyone who can read the project can read them: put secrets into `secrets`."""
@@ -95,6 +100,7 @@ class CommandSettings:
         check(self)
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        yield from reports.rules(self.reports)
         yield from names_twice(self.environment, self.secrets)
         yield from plaintext_rules("environment", self.environment, self.not_secret, INSTEAD, commands=self.commands)
         yield too_long(self, self.environment)
@@ -204,14 +210,19 @@ class CommandProject(pulumi.ComponentResource):
             statements.append(args.read_variables)
         if args.vpc is not None:
             statements += vpc_statements(args.vpc, scope)
+        spec = filled(
+            reports.groups(name, settings.reports, scope),
+            lambda arns: buildspec(settings, args.read_variables is not None, reports.by_group(arns, settings.reports)),
+        )
         project, role = codebuild.project(
             name,
             role_name=name,
             description=args.description,
-            source=codebuild.source(args.in_pipeline, buildspec(settings, args.read_variables is not None)),
+            source=codebuild.source(args.in_pipeline, spec),
             environment=environment(settings, secrets),
             artifacts=args.artifacts,
             statements=statements,
+            given_reports=settings.reports,
             timeout_minutes=settings.timeout_minutes,
             log_retention_days=settings.log_retention_days,
             scope=scope,
@@ -231,15 +242,16 @@ class CommandProject(pulumi.ComponentResource):
         return [iam.run_builds(self.project_arn)]
 
 
-def buildspec(settings: CommandSettings, variables: bool) -> str:
+def buildspec(settings: CommandSettings, variables: bool, reported: Mapping[str, Report] = MappingProxyType({})) -> str:
     """The buildspec that runs the commands until one fails, as JSON, which is also YAML. If the pipeline has variables,
-    it exports them first.
+    it exports them first. `reported` has the reports by the ARN of their group.
 
     https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
     """
     before = {"pre_build": {"commands": [export_variables()]}} if variables else {}
     phases = {**before, "build": {"commands": list(settings.commands)}}
-    return json.dumps({"version": 0.2, "env": {"shell": "bash"}, "phases": phases}, indent=1)
+    spec = {"version": 0.2, "env": {"shell": "bash"}, "phases": phases}
+    return json.dumps({**spec, **reports.section(reported)}, indent=1)
 
 
 def environment(
