@@ -91,6 +91,13 @@ class ArtifactStore(pulumi.ComponentResource):
             allow("kms:Decrypt", on=self.key_arn, when={"StringEquals": {"kms:ViaService": s3}}),
         ]
 
+    def bucket_statement(self) -> Statement:
+        """What a role of CodeBuild needs on the bucket itself.
+
+        https://docs.aws.amazon.com/codebuild/latest/userguide/setting-up-service-role.html
+        """
+        return allow("s3:GetBucketAcl", "s3:GetBucketLocation", on=self.bucket_arn, when=self._mine())
+
     def acl_statement(self) -> Statement:
         """Set the ACL of an artifact, which a connection's source action does when it uploads one."""
         return allow("s3:PutObjectAcl", on=concat(self.bucket_arn, "/*"), when=self._mine())

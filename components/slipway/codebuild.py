@@ -10,6 +10,7 @@ import pulumi_aws as aws
 
 from slipway import iam, reports
 from slipway._constraints import Must, match, one_of
+from slipway._outputs import concat
 from slipway._secrets import SECRET
 from slipway.artifacts import ArtifactStore
 from slipway.iam import Scope, Statement, in_region
@@ -131,6 +132,14 @@ def source(in_pipeline: bool, buildspec: pulumi.Input[str]) -> aws.codebuild.Pro
     return aws.codebuild.ProjectSourceArgs(type="CODEPIPELINE" if in_pipeline else "NO_SOURCE", buildspec=buildspec)
 
 
+def write_logs(group_arn: pulumi.Input[str]) -> Statement:
+    """Write the log of a build; CodeBuild's documentation lists the group itself too.
+
+    https://docs.aws.amazon.com/codebuild/latest/userguide/setting-up-service-role.html
+    """
+    return {**iam.write_logs(group_arn), "Resource": [group_arn, concat(group_arn, ":*")]}
+
+
 def project(
     name: str,
     *,
@@ -160,7 +169,7 @@ def project(
         role_name,
         # The ARN is made from the name, because the project needs the role first.
         iam.trust("codebuild.amazonaws.com", scope.only_for(scope.arn("codebuild", f"project/{name}"))),
-        [iam.write_logs(logs.arn), *reports.statements(name, given_reports, scope), *statements],
+        [write_logs(logs.arn), *reports.statements(name, given_reports, scope), *statements],
         opts,
     )
     groups = reports.create(name, given_reports, opts)

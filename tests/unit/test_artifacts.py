@@ -129,6 +129,15 @@ def test_readers_of_artifacts_cannot_write_any() -> None:
     ]
 
 
+def test_a_build_that_reads_artifacts_may_look_at_the_bucket() -> None:
+    assert resolved(lambda: program().bucket_statement()) == {
+        "Effect": "Allow",
+        "Action": ["s3:GetBucketAcl", "s3:GetBucketLocation"],
+        "Resource": BUCKET,
+        "Condition": MINE,
+    }
+
+
 def test_a_connection_may_set_acls_on_artifacts_in_this_account_only() -> None:
     assert resolved(lambda: program().acl_statement()) == {
         "Effect": "Allow",

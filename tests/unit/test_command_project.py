@@ -19,9 +19,15 @@ PARAMETER = f"arn:aws:ssm:{PLACE}:parameter/shop/token"
 WRITE_LOG = {
     "Effect": "Allow",
     "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-    "Resource": f"arn:aws:logs:{PLACE}:log-group:/aws/codebuild/shop-lint:*",
+    "Resource": [f"arn:aws:logs:{PLACE}:log-group:/aws/codebuild/shop-lint{end}" for end in ("", ":*")],
 }
 READ_ARTIFACTS = [
+    {
+        "Effect": "Allow",
+        "Action": ["s3:GetBucketAcl", "s3:GetBucketLocation"],
+        "Resource": "arn:aws:s3:::given-shop-lint",
+        "Condition": {"StringEquals": {"aws:ResourceAccount": "123456789012"}},
+    },
     {
         "Effect": "Allow",
         "Action": ["s3:GetObject", "s3:GetObjectVersion"],

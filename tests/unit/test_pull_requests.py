@@ -64,7 +64,7 @@ def test_the_role_can_write_its_log_and_use_the_connection_and_nothing_else() ->
             },
         }
     ]
-    log = f"arn:aws:logs:{PLACE}:log-group:/aws/codebuild/shop:*"
+    log = [f"arn:aws:logs:{PLACE}:log-group:/aws/codebuild/shop{end}" for end in ("", ":*")]
     allowed = [{"Effect": "Allow", "Action": ["logs:CreateLogStream", "logs:PutLogEvents"], "Resource": log}]
     for prefix in ("codeconnections", "codestar-connections"):
         actions = [f"{prefix}:GetConnectionToken", f"{prefix}:GetConnection"]

@@ -204,7 +204,8 @@ class CommandProject(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         scope, settings = Scope.of(self), args.settings
         secrets = codebuild.in_this_region(self, "secrets", settings.secrets)
-        read = args.artifacts.read_statements() if args.artifacts else []
+        files = args.artifacts
+        read = [*files.read_statements(), files.bucket_statement()] if files else []
         statements = [*read, *secret_statements(secrets, settings.secrets_kms_key_arns)]
         if args.read_variables is not None:
             statements.append(args.read_variables)
