@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -51,6 +52,8 @@ def test_the_index_has_the_image_that_was_built_on_each_architecture(builds: Acc
     # A retry of the stage.
     assert builds.index("both", COMMIT, [native, arm]).released == made.released
     assert {*builds.tags("both")} == {name, *tags, "cache", "cache-arm64"}
+    caches = [re.findall(r"importing cache manifest from \S+:(cache[a-z0-9-]*)", build.log) for build in (native, arm)]
+    assert [{*found} for found in caches] == [{"cache"}, {"cache-arm64"}]
 
     # All builds find the image that is released again.
     again = builds.index("both", COMMIT, [made, made])
