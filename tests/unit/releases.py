@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
-from slipway.release.function.contract import Claim, Image, Settings, State, Verified
+from slipway.release.function.contract import Claim, Image, Migration, Settings, State, Verified
 from slipway.release.function.state import StateTable
 
 URL = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/shop"
@@ -33,6 +33,14 @@ CLAIM = Claim(
     image=NEW, commit="c0ffee", execution="execution-1", pipeline="shop", action="action-1", began=NOW, since=NOW
 )
 VERIFIED = Verified(OLD, "0ff1ce", "execution-0", [(OLD_DIGEST, 0)])
+MIGRATION = Migration(
+    image=NEW,
+    action="action-1",
+    intended=NOW,
+    definition="arn:aws:ecs:eu-west-1:123456789012:task-definition/shop-dev-migration:3",
+    subnets=["subnet-3", "subnet-4"],
+    security_groups=["sg-1"],
+)
 STATE = State(version=7, settings=SETTINGS, claim=CLAIM, verified=VERIFIED)
 
 

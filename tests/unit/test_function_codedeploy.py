@@ -12,6 +12,7 @@ import pytest
 from slipway.release.function import codedeploy as module
 from slipway.release.function.codedeploy import ROLLBACK, CodeDeployDeployments
 from slipway.release.function.images import Images
+from slipway.release.function.processes import Processes
 from slipway.release.function.reconcile import Goal, Names, Waiting
 from unit.releases import NEW, NOW, SETTINGS, STATE, KeptTable, client, stubbed
 
@@ -126,7 +127,8 @@ def test_a_restart_is_requested_until_its_deployment_is_created(
         codedeploy.add_response("create_deployment", {"deploymentId": "d-1"})
     deployments = service()
     deployments.table = KeptTable(replace(STATE, settings=BALANCED, restart_after=NOW - 60))
-    assert deployments.restart(deployments.table.state) == Waiting("restarting the tasks")
+    processes = Processes(deployments.table, deployments, lambda names: pytest.fail("only web"))
+    assert processes.restart(deployments.table.state) == Waiting("restarting the tasks")
     assert deployments.table.state.restart_after == (NOW - 60 if occupied else None)
 
 

@@ -10,7 +10,11 @@ from slipway.release.function.contract import (
     Claim,
     FunctionEnvironment,
     Image,
+    JobTask,
+    Migration,
+    MigrationTask,
     Phase,
+    Process,
     Rollout,
     Settings,
     State,
@@ -47,9 +51,33 @@ FULL_CLAIM = Claim(
     reason="Der Test „Smoke“ schlug fehl.",
     who="StartPipelineExecution arn:aws:iam::123456789012:user/ann",
     replaced=OLD_DIGEST,
+    fallbacks={"worker": "arn:aws:ecs:eu-west-1:123456789012:task-definition/shop-dev-worker:6"},
 )
-FULL_SETTINGS = replace(SETTINGS, load_balancers=[BALANCER], target_groups=["arn:g", "arn:h"])
-FULL_VERIFIED = Verified(OLD, "0ff1ce", "execution-0", [(OLD_DIGEST, 1), (DIGEST, 0)])
+WORKER = Process("worker", "shop-dev-worker", SETTINGS)
+MIGRATES = MigrationTask("arn:template", "shop-dev-migration", 20, "/ecs/shop-dev", "migration")
+REPORT = JobTask("report", "arn:report", "shop-dev-report")
+FULL_SETTINGS = replace(
+    SETTINGS,
+    load_balancers=[BALANCER],
+    target_groups=["arn:g", "arn:h"],
+    processes=[WORKER],
+    order=[["web"], ["worker"]],
+    migration=MIGRATES,
+    jobs=[REPORT],
+)
+FULL_MIGRATION = Migration(
+    image=NEW,
+    action="action-1",
+    intended=NOW + 0.5,
+    definition="arn:migration:1",
+    subnets=["subnet-3"],
+    security_groups=["sg-1"],
+    task="arn:task",
+    ended=True,
+    succeeded=True,
+    reason="migrated by the task 1",
+)
+FULL_VERIFIED = Verified(OLD, "0ff1ce", "execution-0", [(OLD_DIGEST, 1), (DIGEST, 0)], ["worker"])
 FULL_STATE = State(
     version=7,
     settings=FULL_SETTINGS,
@@ -59,6 +87,9 @@ FULL_STATE = State(
     live_settings="5e77",
     bounds=(2, 6),
     restart_after=NOW - 0.5,
+    other_bounds={"worker": (1, 3)},
+    migration=FULL_MIGRATION,
+    migrated=[OLD_DIGEST],
 )
 ENVIRONMENT = FunctionEnvironment(
     cluster="shop",
@@ -75,6 +106,10 @@ ENVIRONMENT = FunctionEnvironment(
 )
 FULL: list[Any] = [
     FULL_SETTINGS,
+    WORKER,
+    MIGRATES,
+    REPORT,
+    FULL_MIGRATION,
     FULL_CLAIM,
     FULL_VERIFIED,
     FULL_STATE,
@@ -101,7 +136,7 @@ def test_every_class_has_a_sample_without_defaults() -> None:
         f"{type(full).__name__}.{field.name}"
         for full in FULL
         for field in fields(full)
-        if getattr(full, field.name) == field.default or getattr(full, field.name) in ([], None)
+        if getattr(full, field.name) == field.default or getattr(full, field.name) in ([], {}, None)
     ]
     assert left == []
 
@@ -118,7 +153,7 @@ def test_an_unknown_key_is_ignored(full: Any) -> None:
 
 def test_an_unknown_nested_key_is_ignored_too() -> None:
     written = through_json(FULL_STATE)
-    for part in ("settings", "claim", "verified"):
+    for part in ("settings", "claim", "verified", "migration"):
         written[part]["newer"] = 1
     assert decode(State, written) == FULL_STATE
 
@@ -170,6 +205,7 @@ def test_a_value_of_another_type_is_an_error_that_names_the_field(full: Any) -> 
             "State.claim: Claim.image: an image must be <repository>@sha256:<64 hexadecimal digits>, got 'shop:latest'",
         ),
         ("verified", "slots", [["a", 1, 2]], "State.verified: Verified.slots: expected tuple, got ['a', 1, 2]"),
+        ("claim", "fallbacks", {"worker": 1}, "State.claim: Claim.fallbacks: expected str, got 1"),
         ("verified", "slots", [["a", "1"]], "State.verified: Verified.slots: expected int, got '1'"),
     ],
 )
@@ -299,7 +335,12 @@ def test_every_strategy_but_rolling_shifts_traffic(deployment: dict[str, Any], s
 
 @pytest.mark.parametrize("phase", Phase)
 def test_a_claim_counts_until_it_is_verified_or_fails(phase: Phase) -> None:
-    assert replace(CLAIM, phase=phase).active is (phase.value in ("deploying", "testing"))
+    assert replace(CLAIM, phase=phase).active is (phase.value in ("migrating", "deploying", "testing"))
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_the_image_of_a_claim_is_to_run_after_its_migration(phase: Phase) -> None:
+    assert replace(CLAIM, phase=phase).deploys is (phase.value in ("deploying", "testing"))
 
 
 def test_a_claim_and_a_verified_image_of_the_first_version_can_be_read() -> None:
@@ -321,8 +362,8 @@ def test_a_claim_and_a_verified_image_of_the_first_version_can_be_read() -> None
         "who": "StartPipelineExecution arn:aws:iam::123456789012:user/ann",
         "replaced": OLD_DIGEST,
     }
-    assert through_json(FULL_CLAIM) == claim
-    assert decode(Claim, claim) == FULL_CLAIM
+    assert {key: value for key, value in through_json(FULL_CLAIM).items() if key in claim} == claim
+    assert decode(Claim, claim) == replace(FULL_CLAIM, fallbacks={})
     verified = {"image": str(OLD), "commit": "0ff1ce", "execution": "execution-0", "slots": [[OLD_DIGEST, 0]]}
-    assert through_json(VERIFIED) == verified
+    assert through_json(VERIFIED) == {**verified, "processes": []}
     assert decode(Verified, verified) == VERIFIED

@@ -12,6 +12,7 @@ import pytest
 from slipway.release.function.contract import Settings, State
 from slipway.release.function.ecs import EcsDeployments, attached, has, stage, unknown, watched_minutes
 from slipway.release.function.images import Images
+from slipway.release.function.processes import Processes
 from slipway.release.function.reconcile import (
     Broken,
     Goal,
@@ -58,7 +59,7 @@ def test_the_count_chosen_by_scaling_stays(
     minimum: int, maximum: int, bounds: tuple[int, int] | None, current: int, count: int
 ) -> None:
     settings = replace(SETTINGS, minimum=minimum, maximum=maximum)
-    assert desired_count({"desiredCount": current}, settings, replace(STATE, bounds=bounds)) == count
+    assert desired_count({"desiredCount": current}, settings, bounds) == count
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 tasks"), (1, "1 task"), (2, "2 tasks")])
@@ -447,7 +448,8 @@ def test_tasks_are_restarted_once_if_they_are_older_than_the_request(
     monkeypatch.setattr(EcsDeployments, "_listed", lambda self: briefs)
     monkeypatch.setattr(EcsDeployments, "_newest_deployment", lambda self: briefs[0] if briefs else None)
     ecs, table = Ecs(), KeptTable(replace(STATE, restart_after=requested))
-    assert of_ecs(ecs, table).restart(table.state) == (Waiting("restarting the tasks") if restarts else None)
+    processes = Processes(table, of_ecs(ecs, table), lambda names: of_ecs())
+    assert processes.restart(table.state) == (Waiting("restarting the tasks") if restarts else None)
     assert (ecs.updates, table.state.restart_after) == ([{"forceNewDeployment": True}] if restarts else [], None)
 
 
@@ -690,7 +692,7 @@ class Registry:
 def test_a_release_is_the_template_with_the_image_and_its_tags() -> None:
     ecs = Registry()
     ecs.template["containerDefinitions"] = [{"name": "app", "image": "x:unreleased"}, {"name": "otel", "image": "o:1"}]
-    released = TaskDefinitions(ecs, "shop-dev", "app").released(SETTINGS, str(NEW))
+    released = TaskDefinitions(ecs, "shop-dev", "app").released(SETTINGS.template, str(NEW))
     assert released == {
         "cpu": "256",
         "containerDefinitions": [{"name": "app", "image": str(NEW)}, {"name": "otel", "image": "o:1"}],
@@ -700,7 +702,7 @@ def test_a_release_is_the_template_with_the_image_and_its_tags() -> None:
 
 def test_a_template_without_the_container_is_an_error() -> None:
     with pytest.raises(RuntimeError) as error:
-        TaskDefinitions(Registry(), "shop-dev", "web").released(SETTINGS, str(NEW))
+        TaskDefinitions(Registry(), "shop-dev", "web").released(SETTINGS.template, str(NEW))
     assert str(error.value) == f"the template {SETTINGS.template} has the containers ['app'], and none is 'web'"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from slipway.release.function import handler as module
@@ -22,6 +22,7 @@ from slipway.release.function.contract import (
 )
 from slipway.release.function.handler import Function
 from slipway.release.function.pipeline_job import ReleaseJob, Standing, UnverifiedEvent
+from slipway.release.function.processes import Processes
 from slipway.release.function.reconcile import Broken, Goal, Live, Progress, Waiting
 from slipway.release.function.release import Release
 from unit.releases import (
@@ -77,12 +78,11 @@ class Service:
     def serving_since(self) -> float:
         return self.created
 
-    def restart(self, state: State) -> Progress | None:
-        if state.restart_after is None or self.created > state.restart_after:
-            return None
+    def restart(self, state: State) -> bool:
+        assert state.restart_after is not None
         self.restarted.append(state.restart_after)
         self.created = NOW + 1
-        return WAITING
+        return True
 
     def restart_failed(self, requested: float) -> bool:
         return self.failed
@@ -123,9 +123,9 @@ class World:
             settings_sha256="of its own start",
         )
         self.function = Function(environment, "shop-dev-release", until=NOW + 600)
-        self.function.service = self.service  # type: ignore[assignment]
+        self.function.processes = Processes(self.table, cast(Any, self.service), cast(Any, None))
         self.function.table = self.table
-        self.function.tags = SimpleNamespace(align=self.aligned.append)  # type: ignore[assignment]
+        self.function.tags = SimpleNamespace(align=self.align)  # type: ignore[assignment]
         self.function.images = SimpleNamespace(  # type: ignore[assignment]
             tagged=lambda tags: {tag: self.tags[tag] for tag in tags if tag in self.tags},
             revision=lambda digest, taken: f"commit of {digest[7]}",
@@ -133,6 +133,10 @@ class World:
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
+
+    def align(self, state: State) -> list[str]:
+        self.aligned.append(state)
+        return []
 
     def configuration(self, *, FunctionName: str) -> dict[str, Any]:
         assert FunctionName == "shop-dev-release"
@@ -226,7 +230,7 @@ def test_a_rollout_ends_when_the_intended_image_runs_with_the_settings(world: Wo
 def test_a_rollout_during_a_release_deploys_the_claimed_image(world: World) -> None:
     world.table.state = STATE
     assert world.rolls_out() == f"{LIVE.message}; its release is not verified yet"
-    assert world.service.goals == [Goal(NEW, NOW - 60)]
+    assert world.service.goals == [Goal(NEW, NOW - 60, ordered=True)]
 
 
 def test_settings_that_fail_fail_the_rollout_with_the_reason_of_ecs(world: World) -> None:
@@ -381,6 +385,7 @@ def test_a_claim_that_was_ended_concurrently_is_read_again(world: World) -> None
     ("phase", "image"),
     [
         (None, OLD),
+        (Phase.MIGRATING, OLD),
         (Phase.DEPLOYING, NEW),
         (Phase.TESTING, NEW),
         (Phase.VERIFIED, OLD),
@@ -388,21 +393,22 @@ def test_a_claim_that_was_ended_concurrently_is_read_again(world: World) -> None
         (Phase.FAILED, OLD),
     ],
 )
-def test_the_intended_image_is_the_active_claims_else_the_last_verified_one_else_none(
+def test_the_intended_image_is_that_of_a_claim_that_deploys_else_the_last_verified_one_else_none(
     world: World, phase: Phase | None, image: Image
 ) -> None:
     state = replace(STATE, claim=replace(CLAIM, phase=phase) if phase else None)
     state = replace(state, rollout_after=7)
-    assert world.function.goal(state) == Goal(image, 7)
+    ordered = image == NEW
+    assert world.function.goal(state) == Goal(image, 7, ordered=ordered)
     first = replace(state, verified=None)
-    assert world.function.goal(first) == Goal(NEW if image == NEW else None, 7)
+    assert world.function.goal(first) == Goal(NEW if image == NEW else None, 7, ordered=ordered)
 
 
 @pytest.mark.parametrize("seen_live", [True, False])
 def test_without_a_claim_the_newest_settings_count_once_they_were_live(world: World, seen_live: bool) -> None:
     assert STATE.settings is not None
     state = replace(STATE, claim=None, live_settings=STATE.settings.sha256 if seen_live else "of others")
-    assert world.function.goal_without_claim(state, 7) == Goal(OLD, 7, any_settings=not seen_live)
+    assert world.function.goal_without_claim(state, 7) == Goal(OLD, 7, any_settings=not seen_live, processes=[])
 
 
 # Events
@@ -424,7 +430,7 @@ def test_an_event_restores_the_intended_image_whatever_its_settings(world: World
     world.service.looks = [WAITING, client_error("ThrottlingException"), LIVE]
     world.function.settle()
     # Does not retry what failed once.
-    assert world.service.goals == [Goal(OLD, 0, any_settings=True)] * 3
+    assert world.service.goals == [Goal(OLD, 0, any_settings=True, processes=[])] * 3
     assert len(world.aligned) == 3
 
 
@@ -484,7 +490,7 @@ def test_a_restart_during_a_release_is_made_when_the_release_has_ended(world: Wo
     world.function.restart_if_requested()
     assert world.service.restarted == [NOW - 60]
     # A deployment that failed before the request does not prevent it.
-    assert {goal.after for goal in world.service.goals} == {NOW - 60}
+    assert world.service.goals[0].after == NOW - 60
 
 
 def test_a_restart_after_a_release_that_fails_is_left_to_the_next_event(world: World) -> None:

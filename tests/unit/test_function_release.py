@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from slipway.release.function import pipeline_job
@@ -13,6 +13,7 @@ from slipway.release.function import release as module
 from slipway.release.function.contract import Claim, Image, Phase, State, UserParameters, Verified
 from slipway.release.function.errors import sentence
 from slipway.release.function.pipeline_job import MESSAGE_LIMIT, ReleaseJob, Standing
+from slipway.release.function.processes import Processes
 from slipway.release.function.reconcile import Broken, Goal, Live, Progress, Waiting
 from slipway.release.function.release import DEADLINES, TRANSITIONS, Release, Seen
 from slipway.release.function.stage_tests import Outcome
@@ -105,6 +106,8 @@ class World:
         self.restarts: list[int] = []
         """How many answers there were at each chance to restart the tasks."""
         self.adopted: State | None = None
+        self.migrates = False
+        self.migrated: Progress | Exception = Live("migrated by the task 1")
         self.answers: list[tuple[str, dict[str, Any]]] = []
         self.over = False
         monkeypatch.setattr(module, "time", self.clock)
@@ -134,11 +137,18 @@ class World:
     def settle(self) -> None:
         self.settled += 1
 
+    def migrate(self, state: State, claim: Claim) -> Progress:
+        if isinstance(self.migrated, Exception):
+            raise self.migrated
+        return self.migrated
+
     def release(self, job: ReleaseJob = JOB) -> Release:
         over = SimpleNamespace(InvalidJobStateException=KeyError, JobNotFoundException=KeyError)
         function = SimpleNamespace(
             table=self.table,
-            service=self.service,
+            processes=Processes(self.table, cast(Any, self.service), cast(Any, None)),
+            align=self.align,
+            migrations=SimpleNamespace(needed=lambda state, image: self.migrates, look=self.migrate),
             goal_without_claim=lambda state, after: Goal(
                 state.verified.image if state.verified else None, after, any_settings=True
             ),
@@ -148,7 +158,6 @@ class World:
                 exceptions=over,
             ),
             tests=SimpleNamespace(start=self.test, look=self.test, stop=self.stop),
-            tags=SimpleNamespace(align=self.align),
             images=SimpleNamespace(require=lambda digest: {}, revision=lambda digest, taken: taken),
             names=SimpleNamespace(container="app"),
             environment=SimpleNamespace(environment="dev", keep_verified=3, repository_url="url"),
@@ -198,7 +207,7 @@ def test_every_phase_reaches_a_final_one() -> None:
 
     for phase in set(Phase) - FINAL:
         assert reached(phase) & FINAL
-    assert reached(Phase.DEPLOYING) == set(Phase)
+    assert reached(Phase.MIGRATING) == set(Phase)
 
 
 def test_final_phases_have_no_transitions() -> None:
@@ -206,7 +215,7 @@ def test_final_phases_have_no_transitions() -> None:
 
 
 def test_no_phase_is_entered_twice() -> None:
-    order = [Phase.DEPLOYING, Phase.TESTING, Phase.VERIFIED, Phase.ROLLING_BACK, Phase.FAILED]
+    order = [Phase.MIGRATING, Phase.DEPLOYING, Phase.TESTING, Phase.VERIFIED, Phase.ROLLING_BACK, Phase.FAILED]
     assert [(at, to) for (at, _), to in TRANSITIONS.items() if order.index(to) <= order.index(at)] == []
 
 
@@ -239,7 +248,7 @@ def test_the_table_covers_all_outcomes_of_a_poll_and_no_others(world: World) -> 
     phases = [phase for phase in Phase if phase not in FINAL]
     for phase, progress, tests, standing, age in product(phases, PROGRESS, TESTS, Standing, (0, 179, 9000)):
         world.service.looks, world.standing = [progress], standing
-        world.tests = [tests] if tests else []
+        world.tests, world.migrated = [tests] if tests else [], progress
         claim = replace(CLAIM, phase=phase)
         world.table.state, world.clock.now = replace(STATE, claim=claim), NOW + age
         look = world.release(TESTED if tests else JOB)._look(world.table.state, claim)
@@ -324,7 +333,7 @@ def test_a_rollback_accepts_any_settings_and_falls_back_to_the_previous_revision
     state = replace(STATE, claim=claim)
     world.release()._look(state, claim)
     world.release()._look(replace(state, verified=None), claim)
-    back = Goal(OLD, NOW + 3, any_settings=True, fallback="shop-dev:6")
+    back = Goal(OLD, NOW + 3, any_settings=True, fallbacks={"web": "shop-dev:6"})
     assert world.service.goals == [back, replace(back, image=None)]
 
 
@@ -503,9 +512,9 @@ def test_the_longest_reasons_fit_and_include_what_was_done(world: World, letter:
 # Claims
 
 
-def claimed(world: World, found: Claim | None, job: ReleaseJob = JOB, stage: str = "") -> State | None:
+def claimed(world: World, found: Claim | None) -> State | None:
     world.table.state = replace(STATE, claim=found)
-    return world.release(job).claim(stage)
+    return world.release().claim()
 
 
 def test_an_action_claims_its_image_and_records_the_previous_one(world: World) -> None:
@@ -626,7 +635,11 @@ def test_a_rollback_may_fall_back_only_to_the_revision_of_the_verified_image(
 ) -> None:
     world.service.live = live  # type: ignore[assignment]
     world.service.definitions = SimpleNamespace(image=lambda revision: str(image))
-    assert world.release()._fallback(verified) == fallback
+    world.table.state = replace(STATE, claim=None, verified=verified)
+    state = world.release().claim()
+    assert state is not None
+    assert state.claim is not None
+    assert state.claim.fallback == fallback
 
 
 @pytest.mark.parametrize(("age", "waits"), [(179, True), (180, False)])

@@ -10,7 +10,7 @@ import pytest
 from slipway.release.function import state as module
 from slipway.release.function.contract import Claim, Phase, State, encode
 from slipway.release.function.state import ATTEMPTS, StateTable, StateUnreadable, iso, record, remember
-from unit.releases import CLAIM, DIGEST, NEW, NOW, SETTINGS, STATE, VERIFIED, client, stubbed
+from unit.releases import CLAIM, DIGEST, MIGRATION, NEW, NOW, OLD_DIGEST, SETTINGS, STATE, VERIFIED, client, stubbed
 
 TABLE = "shop-dev-release"
 KEY = {"item": {"S": "release"}, "at": {"S": "-"}}
@@ -18,7 +18,7 @@ KEY = {"item": {"S": "release"}, "at": {"S": "-"}}
 
 def item(state: State) -> dict[str, Any]:
     """The item as it is in DynamoDB."""
-    parts = {"settings": state.settings, "claim": state.claim, "verified": state.verified}
+    parts = {name: getattr(state, name) for name in ("settings", "claim", "verified", "migration")}
     return {
         **KEY,
         "version": {"N": str(state.version)},
@@ -26,7 +26,9 @@ def item(state: State) -> dict[str, Any]:
         "rollout_after": {"S": json.dumps(state.rollout_after)},
         "live_settings": {"S": json.dumps(state.live_settings)},
         "bounds": {"S": json.dumps(state.bounds)},
+        "other_bounds": {"S": json.dumps(state.other_bounds)},
         "restart_after": {"S": json.dumps(state.restart_after)},
+        "migrated": {"S": json.dumps(state.migrated)},
     }
 
 
@@ -90,10 +92,11 @@ AFTER = replace(STATE, version=8, claim=replace(CLAIM, phase=Phase.TESTING))
         State(),
         STATE,
         replace(STATE, rollout_after=NOW + 0.5, live_settings="5e77", bounds=(2, 6), restart_after=NOW),
+        replace(STATE, other_bounds={"worker": (1, 3)}, migration=MIGRATION, migrated=[OLD_DIGEST]),
         replace(STATE, claim=None),
         replace(STATE, verified=None, settings=None),
     ],
-    ids=["new", "plain", "scaled", "no claim", "first"],
+    ids=["new", "plain", "scaled", "processes", "no claim", "first"],
 )
 def test_what_is_written_is_read_back(table: StateTable, dynamodb: Any, state: State) -> None:
     reads(dynamodb, item(state))
@@ -113,7 +116,7 @@ def test_the_known_attributes_of_an_item_by_another_version_are_read(table: Stat
     older = {
         key: value
         for key, value in item(STATE).items()
-        if key not in ("bounds", "live_settings", "rollout_after", "restart_after")
+        if key not in ("bounds", "other_bounds", "live_settings", "rollout_after", "restart_after", "migrated")
     }
     reads(dynamodb, older)
     assert table.read() == STATE

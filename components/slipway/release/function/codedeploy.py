@@ -49,7 +49,7 @@ class CodeDeployDeployments(Service):
 
         https://docs.aws.amazon.com/codepipeline/latest/userguide/file-reference.html
         """
-        definition = self.definitions.released(settings, f"<{IMAGE_PLACEHOLDER}>")
+        definition = self.definitions.released(settings.template, f"<{IMAGE_PLACEHOLDER}>")
         definition = {key: value for key, value in definition.items() if key != "tags" or value}
         files = {
             "taskdef.json": {"family": self.names.family, **definition},
@@ -78,15 +78,16 @@ class CodeDeployDeployments(Service):
         under_way = self._deployments(UNDER_WAY)
         if under_way:
             return self._under_way(under_way[0], settings)
-        definition, primary = self.definitions.released(settings, str(image)), self._primary(service)
+        definition, primary = self.definitions.released(settings.template, str(image)), self._primary(service)
         if primary and self._serves(primary, definition, settings, goal, image):
             return self._settle(service, settings, state, goal, primary, image)
         failed = self._failed(definition, goal)
         if failed is not None:
-            if not goal.fallback or self._target(failed) == goal.fallback:
+            fallback = self.fallback(goal)
+            if not fallback or self._target(failed) == fallback:
                 return self._failure(failed, service, definition, image)
             self._give_up_settings()
-            return self._create(goal.fallback, settings)
+            return self._create(fallback, settings)
         return self._create(self.definitions.register(definition), settings)
 
     def _create(self, revision: str, settings: Settings) -> Progress:
@@ -112,7 +113,7 @@ class CodeDeployDeployments(Service):
         failed = self._deployments(FAILED, since=max(requested, self._since()))
         return any(seconds(self._deployment(id)["createTime"]) > requested for id in failed)
 
-    def _restart(self, state: State) -> bool:
+    def restart(self, state: State) -> bool:
         primary = self._primary(self.describe())
         return primary is not None and (
             self._create(str(primary["taskDefinition"]), self.table.settings(state)) is not OCCUPIED

@@ -46,6 +46,9 @@ class Image:
 
 # Between the program and the function
 
+WEB = "web"
+"""The process that has the name of the service itself. A service without further processes has only this one."""
+
 
 @dataclass(frozen=True)
 class FunctionEnvironment:
@@ -97,10 +100,22 @@ class Settings:
     deployment: dict[str, Any]
     """`deploymentConfiguration` in UpdateService's format; empty if CodeDeploy replaces the tasks."""
     availability_zone_rebalancing: str
+    processes: list[Process] = field(default_factory=list)
+    """The processes besides `web`, which the fields above describe."""
+    order: list[list[str]] = field(default_factory=list)
+    """The names of all processes in the groups in which they are released. Empty if there is only `web`."""
+    migration: MigrationTask | None = None
+    jobs: list[JobTask] = field(default_factory=list)
 
     @property
     def sha256(self) -> str:
         return sha256(settings_text(encode(self)))
+
+    @property
+    def total_minutes(self) -> int:
+        """Minutes that the deployments of a release may take: groups follow each other."""
+        minutes = {WEB: self.deadline_minutes, **{p.name: p.settings.deadline_minutes for p in self.processes}}
+        return sum(max(minutes[name] for name in group) for group in self.order or [[WEB]])
 
     @property
     def scales(self) -> bool:
@@ -110,6 +125,40 @@ class Settings:
     def shifts_traffic(self) -> bool:
         """Whether ECS uses a strategy other than rolling."""
         return bool(self.deployment.get("strategy", "ROLLING") != "ROLLING")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process besides `web`: an ECS service of its own."""
+
+    name: str
+    service: str
+    """Name of its ECS service, and family of its released task definitions."""
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class MigrationTask:
+    """The task that runs once with each image before the image gets traffic."""
+
+    template: str
+    """ARN of the task definition that each migration copies, except for the image."""
+    family: str
+    timeout_minutes: int
+    """Minutes after which the task is stopped, and has failed."""
+    log_group: str
+    log_prefix: str
+    """What the names of its log streams begin with."""
+
+
+@dataclass(frozen=True)
+class JobTask:
+    """The task of a scheduled job, which runs with the last verified image."""
+
+    name: str
+    template: str
+    """ARN of the task definition that its revisions copy, except for the image."""
+    family: str
 
 
 def settings_text(settings: object) -> str:
@@ -174,6 +223,7 @@ TEST_VARIABLES = ("COMMIT_ID", "ENVIRONMENT", "IMAGE_DIGEST", "PIPELINE_EXECUTIO
 class Phase(StrEnum):
     """The phase of a release. The transitions are in release.py."""
 
+    MIGRATING = "migrating"
     DEPLOYING = "deploying"
     TESTING = "testing"
     VERIFIED = "verified"
@@ -183,8 +233,8 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class Claim:
-    """The record that a pipeline action is releasing an image. It is active while its phase is deploying or testing and
-    its action is in progress, so whatever ends the action also ends the claim."""
+    """The record that a pipeline action is releasing an image. It is active until its phase is verified, rolling back
+    or failed, and while its action is in progress, so whatever ends the action also ends the claim."""
 
     image: Image
     commit: str
@@ -202,6 +252,8 @@ class Claim:
     that fails is this phase's failure; an earlier one is retried."""
     fallback: str = ""
     """Task definition with which the last verified image ran when the release began."""
+    fallbacks: dict[str, str] = field(default_factory=dict)
+    """The same for the other processes, by name."""
     stage: str = ""
     """Stage of the pipeline, if several of its actions release the image one after the other (CodeDeploy)."""
     build: str = ""
@@ -215,7 +267,33 @@ class Claim:
 
     @property
     def active(self) -> bool:
+        return self.phase in (Phase.MIGRATING, Phase.DEPLOYING, Phase.TESTING)
+
+    @property
+    def deploys(self) -> bool:
+        """Whether its image is the one that should run."""
         return self.phase in (Phase.DEPLOYING, Phase.TESTING)
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One attempt to migrate, written before its task is started. It outlives its release, because the next one must
+    not begin while its task is running."""
+
+    image: Image
+    action: str
+    """`actionExecutionId` of the release, and the client token of RunTask: each action makes one attempt."""
+    intended: float
+    """When it was written."""
+    definition: str
+    subnets: list[str]
+    security_groups: list[str]
+    task: str = ""
+    """ARN of the task, once that is known."""
+    ended: bool = False
+    succeeded: bool = False
+    reason: str = ""
+    """What became of it."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +305,8 @@ class Verified:
     execution: str = ""
     slots: list[tuple[str, int]] = field(default_factory=list)
     """The last verified digests, newest first, each with the number of the tag that keeps it from expiring."""
+    processes: list[str] = field(default_factory=list)
+    """The processes besides `web` that have run with the image."""
 
 
 @dataclass(frozen=True)
@@ -242,10 +322,16 @@ class State:
     live_settings: str = ""
     """Hash of the settings that a `pulumi up` last saw live. A run that finds older settings deploys these again."""
     bounds: tuple[int, int] | None = None
-    """The scaling bounds that were set last. Somebody may have changed them since."""
+    """The scaling bounds of `web` that were set last. Somebody may have changed them since."""
+    other_bounds: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """The same for the other processes, by name."""
     restart_after: float | None = None
     """Set while a restart is requested, for example because a secret has changed: tasks of deployments up to this time,
     by the clock of ECS or CodeDeploy, are to be replaced."""
+    migration: Migration | None = None
+    """The last attempt to migrate."""
+    migrated: list[str] = field(default_factory=list)
+    """The last digests whose migration succeeded, newest first. It is not run for them again."""
 
 
 # Reading and writing JSON
@@ -307,6 +393,9 @@ def _decoder(kind: Any) -> Callable[[Any], Any]:
     if origin is tuple:
         items = [_decoder(each) for each in arguments]
         return partial(_decode_tuple, items)
+    if origin is dict and arguments[1] is not Any:
+        item = _decoder(arguments[1])
+        return lambda value: {key: item(each) for key, each in _of_type(dict, value).items()}
     if origin is dict or kind is Any:
         return partial(_of_type, dict if origin is dict else object)
     if issubclass(kind, StrEnum):

@@ -48,7 +48,7 @@ class EcsDeployments(Service):
         return str(service["taskDefinition"])
 
     def _look(self, service: dict[str, Any], settings: Settings, state: State, goal: Goal, image: Image) -> Progress:
-        definition = self.definitions.released(settings, str(image))
+        definition = self.definitions.released(settings.template, str(image))
         newest = self._newest_deployment()
         if self._is_not_listed_yet(newest):
             return Waiting("waiting for ECS to list the deployment")
@@ -86,10 +86,11 @@ class EcsDeployments(Service):
         if serves(target) and later:
             if status == "STOPPED" and self._was_overtaken(newest):
                 return Waiting("another deployment took over")
-            if not goal.fallback or self._target(newest) == goal.fallback:
+            fallback = self.fallback(goal)
+            if not fallback or self._target(newest) == fallback:
                 return self._failure(newest, settings, image)
             self._give_up_settings()
-            return self._update(service, settings, state, None, newest, goal, fallback=goal.fallback)
+            return self._update(service, settings, state, None, newest, goal, fallback=fallback)
         if status in ROLLING_BACK and not self._is_late(newest, settings):
             return Waiting("ECS is rolling back")
         return self._update(service, settings, state, definition, newest, goal, retry=serves(target))
@@ -142,7 +143,7 @@ class EcsDeployments(Service):
         revision = self.definitions.register(definition) if definition else fallback
         network = service["networkConfiguration"]["awsvpcConfiguration"]
         network = {**network, "subnets": settings.subnets, "securityGroups": settings.security_groups}
-        count = desired_count(service, settings, state)
+        count = desired_count(service, settings, self._bounds(state))
         self._deploy(
             newest,
             taskDefinition=revision,
@@ -177,7 +178,7 @@ class EcsDeployments(Service):
         newest = self._newest_deployment()
         return newest is not None and newest["status"] != "SUCCESSFUL" and seconds(newest["createdAt"]) > requested
 
-    def _restart(self, state: State) -> bool:
+    def restart(self, state: State) -> bool:
         self._deploy(self._newest_deployment(), forceNewDeployment=True)
         return True
 
@@ -300,7 +301,7 @@ class EcsDeployments(Service):
             return Broken(f"ECS runs the image {sorted(map(str, digests))}, not {image.digest}")
         if service["desiredCount"] == 0:
             # ECS notices only during a deployment that tasks do not start.
-            definition = self.definitions.released(settings, str(image))
+            definition = self.definitions.released(settings.template, str(image))
             return self._update(service, settings, state, definition, self._newest_deployment(), goal, retry=True)
         if not goal.any_settings and not has(service["deploymentConfiguration"], settings.deployment):
             self._check_sdk(settings)

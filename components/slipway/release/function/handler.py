@@ -15,6 +15,7 @@ from . import pipeline_job
 from .clients import client, client_without_retries
 from .codedeploy import CodeDeployDeployments
 from .contract import (
+    Claim,
     Exported,
     FunctionEnvironment,
     Phase,
@@ -30,7 +31,10 @@ from .contract import (
 from .ecs import EcsDeployments
 from .errors import NEW_RIGHTS_SECONDS, advice, may_be_too_new, passes, sentence
 from .images import Images
+from .jobs import Jobs
+from .migrations import Migrations
 from .pipeline_job import Answer, ReleaseJob, Standing, standing, verify_with_codepipeline
+from .processes import Processes
 from .reconcile import Broken, Goal, Live, Names, Progress, Waiting
 from .release import POLL_SECONDS, Release
 from .stage_tests import StageTests
@@ -54,17 +58,25 @@ class Function:
         )
         self.table = StateTable(client("dynamodb"), self.environment.table)
         self.images = Images(client("ecr"), self.environment.repository_url.partition("/")[2])
-        self.service = self._service()
+        self.ecs, self.scaling = client_without_retries("ecs"), client("application-autoscaling")
+        self.processes = Processes(self.table, self._web(), self._by_ecs)
         self.tags = Tags(self.images, self.table, self.environment.environment)
+        self.jobs = Jobs(self.ecs, self.table, self.names.container)
 
-    def _service(self) -> EcsDeployments | CodeDeployDeployments:
-        ecs, scaling = client_without_retries("ecs"), client("application-autoscaling")
+    def _web(self) -> EcsDeployments | CodeDeployDeployments:
         group = self.environment.codedeploy_group
-        of = ecs, scaling, self.table, self.images, self.names
         if not group:
-            return EcsDeployments(*of, client("cloudwatch"))
+            return self._by_ecs(self.names)
         named = {"applicationName": group, "deploymentGroupName": group}
-        return CodeDeployDeployments(*of, client_without_retries("codedeploy"), named)
+        codedeploy = client_without_retries("codedeploy")
+        return CodeDeployDeployments(self.ecs, self.scaling, self.table, self.images, self.names, codedeploy, named)
+
+    def _by_ecs(self, names: Names) -> EcsDeployments:
+        return EcsDeployments(self.ecs, self.scaling, self.table, self.images, names, client("cloudwatch"))
+
+    @cached_property
+    def migrations(self) -> Migrations:
+        return Migrations(self.ecs, client("logs"), self.table, self.names)
 
     @cached_property
     def codepipeline(self) -> Any:
@@ -102,15 +114,21 @@ class Function:
         return self.table.write(state, replace(state, claim=failed), failed) or self.table.read()
 
     def goal(self, state: State) -> Goal:
-        """The goal: the image of the active claim; without one, the last verified image; without either, none."""
-        counts = state.claim is not None and state.claim.active
-        image = state.claim.image if counts and state.claim else state.verified.image if state.verified else None
-        return Goal(image, state.rollout_after)
+        """The goal: the image of the claim that deploys; without one, the last verified image; without either, none."""
+        if state.claim is not None and state.claim.deploys:
+            return Goal(state.claim.image, state.rollout_after, ordered=True)
+        return Goal(state.verified.image if state.verified else None, state.rollout_after)
 
     def goal_without_claim(self, state: State, after: float) -> Goal:
         """The goal without an active claim: with the newest settings if they have been seen live, else with any."""
         proven = state.settings is not None and state.live_settings == state.settings.sha256
-        return Goal(state.verified.image if state.verified else None, after, any_settings=not proven)
+        if state.verified is None:
+            return Goal(None, after)
+        return Goal(state.verified.image, after, any_settings=not proven, processes=state.verified.processes)
+
+    def align(self, state: State) -> list[str]:
+        """Bring the tags of images and the revisions of jobs in line with what is verified. Returns the problems."""
+        return [*self.tags.align(state), *self.jobs.align(state)]
 
     def adopt(self, state: State, untagged: bool = False) -> State | None:
         """The state with the last verified image recovered from other sources, if the table is new, was lost, or was
@@ -122,7 +140,7 @@ class Function:
         """
         if state.claim is not None and state.claim.phase not in (Phase.VERIFIED, Phase.FAILED):
             return None
-        live = self.service.live_image()
+        live = self.processes.live_image()
         if live is None or (state.verified is not None and live == state.verified.image):
             return None
         newest = f"verified-{self.environment.environment}"
@@ -157,7 +175,7 @@ class Function:
                 if not accepted:
                     self._accept(event.settings)
                     accepted = True
-                    self.tags.align(self.resolve(self.table.read()))
+                    self.align(self.resolve(self.table.read()))
                 progress = self._roll_out(event.settings)
             except Exception as e:
                 recent = time.time() < began + NEW_RIGHTS_SECONDS
@@ -188,7 +206,7 @@ class Function:
                     f"refused: these are not the settings that Pulumi wrote last for {self.names.service}; another "
                     "`pulumi up` began meanwhile, or somebody else invoked the function. Nothing was changed"
                 )
-            after = replace(state, settings=known, rollout_after=self.service.newest_created())
+            after = replace(state, settings=known, rollout_after=self.processes.newest_created(known))
             after = self.adopt(after) or after
             if after == state or self.table.write(state, after) is not None:
                 return
@@ -204,15 +222,14 @@ class Function:
             # the stage deploys the newest settings.
             return Waiting(f"waiting for CodePipeline's own action to deploy {claim.image}")
         goal = self.goal(state)
-        progress = self.service.look(state, goal)
+        progress = self.processes.look(state, goal)
         if isinstance(progress, Live):
-            self.tags.align(self.finish(state, progress))
+            self.align(self.finish(state, progress))
             if goal.image is not None and state.settings is not None:
-                live = state.settings.sha256
-                self.table.update(lambda s: replace(s, live_settings=live) if s.settings == state.settings else s)
-            if claim is not None:
+                self.table.update(lambda s: seen_live(s, state, goal))
+            if goal.ordered:
                 return Live(f"{progress.message}; its release is not verified yet")
-        if isinstance(progress, Broken) and progress.image_at_fault and claim is not None:
+        if isinstance(progress, Broken) and progress.image_at_fault and goal.ordered:
             # The settings may be correct: they are deployed with the last verified image after the release has failed.
             return Waiting(f"waiting for the release in progress to fail: {progress.message}")
         return progress
@@ -236,13 +253,14 @@ class Function:
                     return None
                 if state.claim is None and state.verified is None:
                     return None
-                self.tags.align(state)
+                self.align(state)
+                self.migrations.follow(state)
                 goal = self.goal_without_claim(state, after=state.restart_after or 0)
-                progress = self.service.look(state, goal)
+                progress = self.processes.look(state, goal)
                 if (finished := self.finish(state, progress)) != state:
-                    self.tags.align(finished)
+                    self.align(finished)
                 if isinstance(progress, Live) and goal.image is not None:
-                    progress = self.service.restart(state) or progress
+                    progress = self.processes.restart(state) or progress
             except Exception as e:
                 if not passes(e) and not may_be_too_new(e):
                     raise
@@ -267,16 +285,15 @@ class Function:
             return "nothing is released, so there are no tasks to restart"
         # A deployment from before that time would not count when the event is delivered again.
         time.sleep(min(max(at - time.time(), 0), POLL_SECONDS))
-        newest, serving = self.service.newest_tasks(), self.service.serving_since()
-        if serving >= at:
+        settings = self.table.settings(state)
+        after = self.processes.older_than(at, settings)
+        if after is None:
             return f"the tasks are newer than {before}"
-        # A deployment in progress that is newer counts once it succeeds.
-        after = newest if newest < at else serving
         self.table.update(lambda state: replace(state, restart_after=max(after, state.restart_after or 0)))
         progress = self.settle()
         if progress is None:
             return "a release is in progress; its tasks are replaced when it has ended, if they are older"
-        if isinstance(progress, Broken) or self.service.restart_failed(after):
+        if isinstance(progress, Broken) or self.processes.restart_failed(after, settings):
             failed = "the new tasks did not start, and the previous ones run on: "
             raise RuntimeError(f"{self.names.service} was not restarted: {failed}{progress.message}")
         return progress.message
@@ -298,15 +315,14 @@ class Function:
         # permission has propagated.
         release_job = verify_with_codepipeline(self.codepipeline, job, self.name)
         answer = Answer(self.codepipeline, job["id"])
-        release = Release(self, release_job)
         try:
             match release_job.step:
                 case Step.INSPECT:
-                    self._inspect(release, answer)
+                    self._inspect(Release(self, release_job), answer)
                 case Step.PREPARE:
-                    self._prepare(release, release_job, answer)
+                    self._prepare(release_job, answer)
                 case Step.DEPLOY:
-                    release.run()
+                    Release(self, release_job).run()
                 case other:
                     raise ValueError(f"this function has no step {other!r}")
         except Exception as e:
@@ -315,7 +331,7 @@ class Function:
             # Without a response, the pipeline would wait until the action times out.
             traceback.print_exc()
             answer.failed(f"the release stopped: {sentence(str(e))} {advice(e)}")
-            if self.service.deployed:
+            if self.processes.deployed:
                 with suppress(Exception):
                     self.settle()
 
@@ -334,17 +350,29 @@ class Function:
             },
         )
 
-    def _prepare(self, release: Release, job: ReleaseJob, answer: Answer) -> None:
-        """The stage claims the image, which CodePipeline's own action deploys next. For CodeDeploy, the files for that
-        action are created from the newest settings."""
-        if job.output is not None and not isinstance(self.service, CodeDeployDeployments):
+    def _prepare(self, job: ReleaseJob, answer: Answer) -> None:
+        """The stage claims the image, and migrates; CodePipeline's own action deploys it next. For CodeDeploy, the
+        files for that action are created from the newest settings."""
+        web = self.processes.web
+        if job.output is not None and not isinstance(web, CodeDeployDeployments):
             raise RuntimeError("CodeDeploy does not deploy this service; run `pulumi up`")
-        state = release.claim(stage=job.stage)
-        if state is None or state.claim is None:
-            raise RuntimeError("a newer release replaced this one")
-        if isinstance(self.service, CodeDeployDeployments):
-            pipeline_job.put(job, self.service.artifact(self.table.settings(state), state.claim.image))
-        answer.succeeded(f"{self.environment.environment}: {state.claim.image} is ready to be deployed", {})
+
+        def prepared(state: State, claim: Claim) -> None:
+            if isinstance(web, CodeDeployDeployments):
+                pipeline_job.put(job, web.artifact(self.table.settings(state), claim.image))
+            answer.succeeded(f"{self.environment.environment}: {claim.image} is ready to be deployed", {})
+
+        Release(self, job, prepared).run()
+
+
+def seen_live(now: State, before: State, goal: Goal) -> State:
+    """The state after `pulumi up` saw the goal live with the settings of `before`, if they are still the newest."""
+    if before.settings is None or now.settings != before.settings:
+        return now
+    verified = now.verified
+    if verified is not None and verified.image == goal.image and not goal.ordered:
+        verified = replace(verified, processes=[process.name for process in before.settings.processes])
+    return replace(now, live_settings=before.settings.sha256, verified=verified)
 
 
 def handler(event: dict[str, Any], context: Any) -> str | None:

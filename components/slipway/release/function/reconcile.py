@@ -7,11 +7,12 @@ ecs.py and codedeploy.py.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from .contract import Image, Settings, State
+from .contract import WEB, Image, Settings, State
 from .images import Images
 from .state import StateTable
 from .task_definitions import TaskDefinitions, short
@@ -29,8 +30,13 @@ class Goal:
     """A failed deployment to this goal is final if it was created after this time; an earlier one is retried."""
     any_settings: bool = False
     """Whether the image may run with older settings, because the newest ones have never been seen live."""
-    fallback: str = ""
-    """Task definition to deploy if the image does not run with the newest settings."""
+    fallbacks: dict[str, str] = field(default_factory=dict)
+    """For each process, the task definition to deploy if the image does not run with the newest settings."""
+    ordered: bool = False
+    """Whether one group of processes follows the other, and a failure of one ends it for all."""
+    processes: Sequence[str] | None = None
+    """Processes that have run with the image; None for all. A process that has not is stopped, unless somebody is
+    deploying the image to it."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +76,11 @@ class Names:
     family: str
     """Family of the released task definitions."""
     container: str
+    process: str = WEB
 
 
 class Service:
-    """What is common to ECS and CodeDeploy: task counts, and the reasons why tasks stopped."""
+    """One process: what is common to ECS and CodeDeploy, which is task counts, and the reasons why tasks stopped."""
 
     deployer = ""
     """Name of the service that replaces the tasks."""
@@ -86,24 +93,27 @@ class Service:
 
     def look(self, state: State, goal: Goal) -> Progress:
         """Compare the service with its goal, and take the next step towards it."""
-        settings, service = self.table.settings(state), self.describe()
+        settings, service = self.settings(state), self.describe()
         if goal.image is None:
+            return self._scale_to_zero(service, settings, state)
+        if goal.processes is not None and self.names.process not in (WEB, *goal.processes):
+            live = self.live_task_definition(service)
+            if live is not None and self.definitions.image(live) == str(goal.image):
+                return Live(f"{short(live)} is not released yet")
             return self._scale_to_zero(service, settings, state)
         progress = self._look(service, settings, state, goal, goal.image)
         if isinstance(progress, Live):
             self.deployed = False
         return progress
 
-    def restart(self, state: State) -> Progress | None:
-        """Start new tasks of the running revision, once, if a restart is requested and they are older. Returns None if
-        there is nothing to do."""
-        requested = state.restart_after
-        if requested is None:
-            return None
-        older = self.serving_since() <= requested
-        if not older or self._restart(state):
-            self.table.update(lambda s: replace(s, restart_after=None) if s.restart_after == requested else s)
-        return Waiting("restarting the tasks") if older else None
+    def settings(self, state: State) -> Settings:
+        """The settings of this process."""
+        settings = self.table.settings(state)
+        others = {process.name: process.settings for process in settings.processes}
+        return others.get(self.names.process, settings)
+
+    def fallback(self, goal: Goal) -> str:
+        return goal.fallbacks.get(self.names.process, "")
 
     def newest_tasks(self) -> float:
         """When the newest deployment of tasks was created, whatever became of it; 0 if there is none."""
@@ -117,7 +127,7 @@ class Service:
         """Whether a deployment after that time failed, so that the previous tasks run on."""
         raise NotImplementedError
 
-    def _restart(self, state: State) -> bool:
+    def restart(self, state: State) -> bool:
         """Start new tasks. Returns False if that has to wait."""
         raise NotImplementedError
 
@@ -163,12 +173,13 @@ class Service:
         self, service: dict[str, Any], settings: Settings, state: State, task_definition: str, image: Image
     ) -> Progress:
         """The correct task definition is in service: make sure that the right number of its tasks run."""
-        if settings.scales and state.bounds != (settings.minimum, settings.maximum):
-            begins = state.bounds is None or state.bounds[0] == 0
+        bounds = self._bounds(state)
+        if settings.scales and bounds != (settings.minimum, settings.maximum):
+            begins = bounds is None or bounds[0] == 0
             self._set_bounds(settings.minimum, settings.maximum, suspended=False if begins else None)
-        elif not settings.scales and state.bounds is not None:
-            self.table.update(lambda state: replace(state, bounds=None))  # a later target has other bounds
-        count = desired_count(service, settings, state)
+        elif not settings.scales and bounds is not None:
+            self._remember_bounds(None)  # a later target has other bounds
+        count = desired_count(service, settings, bounds)
         if service["desiredCount"] != count:
             self._update_service(desiredCount=count)
             return Waiting(f"scaling to {tasks(count)}")
@@ -193,7 +204,22 @@ class Service:
             MaxCapacity=maximum,
             **state,
         )
-        self.table.update(lambda state: replace(state, bounds=(minimum, maximum)))
+        self._remember_bounds((minimum, maximum))
+
+    def _bounds(self, state: State) -> tuple[int, int] | None:
+        """The scaling bounds that were set last."""
+        return state.bounds if self.names.process == WEB else state.other_bounds.get(self.names.process)
+
+    def _remember_bounds(self, bounds: tuple[int, int] | None) -> None:
+        process = self.names.process
+
+        def remembered(state: State) -> State:
+            if process == WEB:
+                return replace(state, bounds=bounds)
+            others = {name: each for name, each in state.other_bounds.items() if name != process}
+            return replace(state, other_bounds={**others, **({process: bounds} if bounds else {})})
+
+        self.table.update(remembered)
 
     def _scale_to_zero(self, service: dict[str, Any], settings: Settings, state: State) -> Progress:
         """No task should run or try to start. If there is no state at all, running tasks are kept, since the state was
@@ -205,7 +231,7 @@ class Service:
                     f"the service runs {live}, and the table {self.table.table} knows of no release: it was lost, or "
                     "restored. Nothing was changed; release the digest that should run, which fills it again"
                 )
-            if settings.scales and state.bounds != (0, settings.maximum):
+            if settings.scales and self._bounds(state) != (0, settings.maximum):
                 # Otherwise scaling would raise the count again.
                 self._set_bounds(0, settings.maximum, suspended=True)
             self._update_service(desiredCount=0)
@@ -266,11 +292,11 @@ class Service:
         return f" It came with settings that {short(before)} did not have: {fault}."
 
 
-def desired_count(service: dict[str, Any], settings: Settings, state: State) -> int:
+def desired_count(service: dict[str, Any], settings: Settings, bounds: tuple[int, int] | None) -> int:
     """The task count to set. A count from scaling within the bounds is kept, and so is a count after somebody changed
     the bounds."""
     current = int(service["desiredCount"])
-    if settings.scales and current and state.bounds == (settings.minimum, settings.maximum):
+    if settings.scales and current and bounds == (settings.minimum, settings.maximum):
         return current
     return min(max(current, settings.minimum), settings.maximum)
 

@@ -1,15 +1,16 @@
 """One release: the phases that it goes through, and what moves it from one to the next.
 
-deploying -> testing -> verified
-    |           |
-    +-----------+-> rolling back -> failed
+migrating -> deploying -> testing -> verified
+    |            |           |
+    |            +-----------+-> rolling back -> failed
+    +------------------------------------------> failed
 """
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from . import pipeline_job
-from .contract import Claim, Exported, Image, Phase, State, Verified
+from .contract import WEB, Claim, Exported, Image, Phase, State, Verified
 from .errors import NEW_RIGHTS_SECONDS, advice, may_be_too_new, passes, sentence
 from .pipeline_job import Answer, ReleaseJob, Standing, standing, started_by
 from .reconcile import Broken, Goal, Live, Progress
@@ -33,6 +34,8 @@ RUN_SECONDS = 50
 """How long one run lasts before CodePipeline starts the next one."""
 DEADLINES = 3
 """Number of deployment deadlines that a phase may take, since changed settings start another deployment."""
+SHORTEST_MINUTES = 30
+"""How long a migration may take at least until its release fails, since it may wait for an earlier one."""
 QUEUE_SECONDS = 2 * 3600
 """How long tests may wait because of CodeBuild's quota of concurrent builds."""
 REASON_LIMIT = 3000
@@ -41,8 +44,9 @@ REASON_LIMIT = 3000
 class Seen(StrEnum):
     """An observation that ends the current phase of a release."""
 
+    MIGRATED = "the migration succeeded, or there is nothing to migrate"
     RUNS = "the image that should run is running"
-    BROKEN = "its deployment failed"
+    BROKEN = "its migration or deployment failed"
     LATE = "it takes longer than three deadlines"
     PASSED = "the tests passed, or there are none"
     TESTS_FAILED = "the tests failed"
@@ -51,6 +55,11 @@ class Seen(StrEnum):
 
 
 TRANSITIONS: Mapping[tuple[Phase, Seen], Phase] = {
+    (Phase.MIGRATING, Seen.MIGRATED): Phase.DEPLOYING,
+    (Phase.MIGRATING, Seen.BROKEN): Phase.FAILED,
+    (Phase.MIGRATING, Seen.LATE): Phase.FAILED,
+    (Phase.MIGRATING, Seen.ENDED): Phase.FAILED,
+    (Phase.MIGRATING, Seen.ERROR): Phase.FAILED,
     (Phase.DEPLOYING, Seen.RUNS): Phase.TESTING,
     (Phase.DEPLOYING, Seen.BROKEN): Phase.ROLLING_BACK,
     (Phase.DEPLOYING, Seen.LATE): Phase.ROLLING_BACK,
@@ -79,9 +88,12 @@ class Look:
 class Release:
     """One run of the deploy action, within Lambda's time limit."""
 
-    def __init__(self, function: Function, job: ReleaseJob) -> None:
-        self.function, self.job = function, job
-        self.table, self.service = function.table, function.service
+    def __init__(
+        self, function: Function, job: ReleaseJob, prepared: Callable[[State, Claim], None] | None = None
+    ) -> None:
+        """`prepared` is called instead of deploying, if other actions of the stage deploy the image."""
+        self.function, self.job, self.prepared = function, job, prepared
+        self.table, self.processes = function.table, function.processes
         self.answer = Answer(function.codepipeline, job.id)
 
     # Claims
@@ -95,12 +107,9 @@ class Release:
         self.function.images.require(image.digest)
         return image, self.function.images.revision(image.digest, self.job.parameters.commit)
 
-    def claim(self, stage: str = "") -> State | None:
+    def claim(self) -> State | None:
         """The state with this action's claim. Returns None if an action that began later has a claim, which ends this
-        one.
-
-        `stage` means that several actions of the stage release the image one after the other.
-        """
+        one."""
         requested: tuple[Image, str] | None = None
         while True:
             state = self.table.read()
@@ -111,10 +120,11 @@ class Release:
                 return None
             requested = requested or self.requested_image()
             image, commit = requested
-            self.table.settings(state)
+            settings = self.table.settings(state)
             ended: list[Claim] = []
             state = self._adopted(state)
             verified = state.verified
+            running = self.processes.running(settings, verified)
             claim = Claim(
                 image=image,
                 commit=commit,
@@ -122,17 +132,20 @@ class Release:
                 pipeline=job.parameters.pipeline,
                 action=job.action,
                 began=job.began,
+                phase=Phase.MIGRATING if self.function.migrations.needed(state, image) else Phase.DEPLOYING,
                 since=time.time(),
-                after=self.service.newest_created(),
-                fallback=self._fallback(verified),
-                stage=stage,
+                after=self.processes.newest_created(settings),
+                fallback=running.pop(WEB, ""),
+                fallbacks=running,
+                stage=self.job.stage if self.prepared else "",
                 who=self._who(),
                 replaced=verified.image.digest if verified else "",
             )
             if found is not None and found.active:
                 if found.stage and (found.execution, found.image) == (claim.execution, image):
                     # The previous action of this stage claimed the image; this action continues the release.
-                    claim = replace(claim, after=found.after, fallback=found.fallback, replaced=found.replaced)
+                    kept = {name: getattr(found, name) for name in ("after", "fallback", "fallbacks", "replaced")}
+                    claim = replace(claim, **kept)
                 else:
                     why = f"The execution {claim.execution} replaced it."
                     ended = [replace(found, phase=Phase.FAILED, reason=why)]
@@ -145,13 +158,6 @@ class Release:
         unknown = state.claim is None and state.verified is None
         return self.function.adopt(state, untagged=unknown) or state
 
-    def _fallback(self, verified: Verified | None) -> str:
-        service = self.service.describe()
-        live = self.service.live_task_definition(service)
-        if verified is None or live is None or self.service.definitions.image(live) != str(verified.image):
-            return ""
-        return live
-
     def _who(self) -> str:
         with suppress(ClientError):  # nothing depends on it
             return started_by(self.function.codepipeline, self.job.parameters)
@@ -160,8 +166,8 @@ class Release:
     # The course of a release
 
     def run(self) -> None:
-        """Continue the release, and respond to CodePipeline when it is verified or failed, or when another run must
-        continue."""
+        """Continue the release, and respond to CodePipeline when it is prepared, verified or failed, or when another
+        run must continue."""
         until = time.time() + RUN_SECONDS
         aligned = False
         while True:
@@ -170,7 +176,7 @@ class Release:
                 if state is None:
                     return
                 if not aligned:
-                    self.function.tags.align(state)
+                    self.function.align(state)
                     aligned = True
                 if self._step(state, until):
                     return
@@ -209,6 +215,9 @@ class Release:
         if claim.phase in (Phase.VERIFIED, Phase.FAILED):
             self._end(state, claim)
             return True
+        if self.prepared and claim.deploys:
+            self.prepared(state, claim)
+            return True
         look = self._look(state, claim)
         print(f"{claim.phase}: {look.message}")
         to = TRANSITIONS.get((claim.phase, look.seen)) if look.seen else None
@@ -223,19 +232,32 @@ class Release:
         """Take one step, and return what was observed. Temporary errors are ignored; others end the phase."""
         try:
             match claim.phase:
+                case Phase.MIGRATING:
+                    return self._migrated(state, claim)
                 case Phase.DEPLOYING:
-                    return self._deployed(self.service.look(state, Goal(claim.image, claim.after)), claim, state)
+                    return self._deployed(self.processes.look(state, released(claim)), claim, state)
                 case Phase.TESTING:
                     return self._tested(state, claim)
                 case _:
-                    goal = replace(self.function.goal_without_claim(state, claim.after), fallback=claim.fallback)
-                    return self._deployed(self.service.look(state, goal), claim, state)
+                    fallbacks = {WEB: claim.fallback, **claim.fallbacks}
+                    goal = replace(self.function.goal_without_claim(state, claim.after), fallbacks=fallbacks)
+                    return self._deployed(self.processes.look(state, goal), claim, state)
         except Exception as e:
             recent = time.time() < claim.since + NEW_RIGHTS_SECONDS
             if passes(e) or (recent and may_be_too_new(e)):
                 return self._late(claim, state, f"waiting for AWS: {e}")
             traceback.print_exc()
             return Look(Seen.ERROR, f"the release stopped: {sentence(str(e))} {advice(e)}")
+
+    def _migrated(self, state: State, claim: Claim) -> Look:
+        progress = self.function.migrations.look(state, claim)
+        if isinstance(progress, Broken):
+            return Look(Seen.BROKEN, progress.message)
+        if not isinstance(progress, Live):
+            return self._late(claim, state, progress.message)
+        if standing(self.function.codepipeline, claim)[0] is Standing.ENDED:
+            return Look(Seen.ENDED, "its action was stopped during the migration")
+        return Look(Seen.MIGRATED, progress.message)
 
     def _deployed(self, progress: Progress, claim: Claim, state: State) -> Look:
         if isinstance(progress, Live):
@@ -245,9 +267,13 @@ class Release:
         return self._late(claim, state, progress.message)
 
     def _late(self, claim: Claim, state: State, message: str) -> Look:
-        minutes = DEADLINES * (state.settings.deadline_minutes if state.settings else 0)
+        settings = self.table.settings(state)
+        minutes, what = DEADLINES * settings.total_minutes, "the deployment did not reach a steady state"
+        if claim.phase is Phase.MIGRATING:
+            timeout = settings.migration.timeout_minutes if settings.migration else 0
+            minutes, what = max(DEADLINES * timeout, SHORTEST_MINUTES), "the migration did not end"
         if claim.phase is not Phase.TESTING and time.time() > claim.since + minutes * 60:
-            return Look(Seen.LATE, f"the deployment did not reach a steady state within {minutes} minutes: {message}.")
+            return Look(Seen.LATE, f"{what} within {minutes} minutes: {message}.")
         return Look(None, message)
 
     def _tested(self, state: State, claim: Claim) -> Look:
@@ -255,7 +281,7 @@ class Release:
 
         Settings that fail in the meantime do not count against the release; `pulumi up` reports them.
         """
-        progress = self.service.look(state, Goal(claim.image, claim.after))
+        progress = self.processes.look(state, released(claim))
         if isinstance(progress, Broken) and progress.image_at_fault:
             return Look(Seen.BROKEN, progress.message)
         note = f"; the newest settings do not: {progress.message}" if isinstance(progress, Broken) else ""
@@ -300,7 +326,8 @@ class Release:
             case Phase.VERIFIED:
                 before = state.verified.slots if state.verified else []
                 slots = remember(before, claim.image.digest, self.function.environment.keep_verified)
-                verified = Verified(claim.image, claim.commit, claim.execution, slots)
+                processes = [process.name for process in self.table.settings(state).processes]
+                verified = Verified(claim.image, claim.commit, claim.execution, slots, processes)
                 now = replace(now, reason=look.message)
                 written = self.table.write(state, replace(state, claim=now, verified=verified), now)
             case Phase.ROLLING_BACK:
@@ -315,6 +342,13 @@ class Release:
                 if written and claim.build:
                     with suppress(ClientError):  # tests that keep running do no harm
                         self.function.tests.stop(claim.build)
+            case Phase.DEPLOYING:
+                now = replace(now, after=self._after(claim))
+                written = self.table.write(state, replace(state, claim=now))
+            case Phase.FAILED if claim.phase is Phase.MIGRATING:
+                stays = "what was live stays live" if state.verified else "nothing was live before"
+                now = replace(now, reason=f"{sentence(look.message)[:REASON_LIMIT]} Nothing was deployed: {stays}.")
+                written = self.table.write(state, replace(state, claim=now), now)
             case Phase.FAILED:
                 rolled_back = look.seen is Seen.RUNS
                 outcome = "Rolled back: " if rolled_back else "The rollback failed too: "
@@ -325,12 +359,12 @@ class Release:
         if written is None:
             return self.table.read()
         if phase not in (Phase.VERIFIED, Phase.FAILED):  # the end of these phases does
-            self.function.tags.align(written)
+            self.function.align(written)
         return written
 
     def _after(self, claim: Claim) -> float:
         try:
-            return self.service.newest_created()
+            return self.processes.newest_created(self.table.settings(self.table.read()))
         except Exception:  # then a deployment that failed before is retried once
             return claim.after
 
@@ -338,7 +372,7 @@ class Release:
 
     def _end(self, state: State, claim: Claim) -> None:
         """Respond that the release is verified or failed. It stays so, whatever happens to the response."""
-        problems = self.function.tags.align(state)
+        problems = self.function.align(state)
         if claim.phase is Phase.FAILED:
             self._leave(claim.reason)
             return
@@ -367,10 +401,15 @@ class Release:
 
     def _close(self) -> None:
         """A run that started a deployment does not end before the goal is live."""
-        if self.service.deployed:
+        if self.processes.deployed:
             self.function.settle()
 
     def _replaced(self, state: State) -> str:
         newer = state.claim
         by = f"the execution {newer.execution}, which began later, releases {newer.image}" if newer else "nothing is"
         return f"This release was replaced: {by}. Nothing is rolled back."
+
+
+def released(claim: Claim) -> Goal:
+    """The goal of a release: its image in all processes, one group after the other."""
+    return Goal(claim.image, claim.after, ordered=True)

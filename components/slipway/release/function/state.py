@@ -14,11 +14,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from .contract import Claim, Phase, Settings, State, Verified, decode, encode
+from .contract import Claim, Migration, Phase, Settings, State, Verified, decode, encode
 
 KEY = {"item": {"S": "release"}, "at": {"S": "-"}}
-PARTS: dict[str, Any] = {"settings": Settings, "claim": Claim, "verified": Verified}
-PLAIN = ("rollout_after", "live_settings", "bounds", "restart_after")
+PARTS: dict[str, Any] = {"settings": Settings, "claim": Claim, "verified": Verified, "migration": Migration}
+PLAIN = ("rollout_after", "live_settings", "bounds", "other_bounds", "restart_after", "migrated")
 CONFLICTS = ("TransactionConflict", "TransactionInProgress", "ThrottlingError", "ProvisionedThroughputExceeded")
 ATTEMPTS = 8
 
@@ -82,6 +82,17 @@ class StateTable:
                 return written
         raise RuntimeError(f"the release state in {self.table} changed {ATTEMPTS} times while it was to be written")
 
+    # The revisions of jobs, which their state machines read
+
+    def job(self, name: str) -> str:
+        """ARN of the task definition that a job runs; empty if there is none."""
+        answer = self.dynamodb.get_item(TableName=self.table, Key=job_key(name), ConsistentRead=True)
+        return str(answer.get("Item", {}).get("taskDefinition", {}).get("S", ""))
+
+    def set_job(self, name: str, task_definition: str) -> None:
+        item = {**job_key(name), "taskDefinition": {"S": task_definition}}
+        self.dynamodb.put_item(TableName=self.table, Item=item)
+
     def _item(self, state: State) -> dict[str, Any]:
         item: dict[str, Any] = {**KEY, "version": {"N": str(state.version)}}
         for name in PARTS:
@@ -98,6 +109,10 @@ class StateTable:
                 f"the release state in the table {self.table} cannot be read: {e}. If it was changed by hand, delete "
                 "the item `release`; the next `pulumi up` or release makes it anew"
             ) from e
+
+
+def job_key(name: str) -> dict[str, Any]:
+    return {"item": {"S": "job"}, "at": {"S": name}}
 
 
 def record(claim: Claim) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from .contract import Settings
-
 # Properties that DescribeTaskDefinition returns and RegisterTaskDefinition accepts. ECS adds the others.
 # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html
 REGISTERED = (
@@ -34,14 +32,14 @@ class TaskDefinitions:
         self.ecs, self.family, self.container = ecs, family, container
         self._read_before: dict[str, dict[str, Any]] = {}
 
-    def released(self, settings: Settings, image: str) -> dict[str, Any]:
+    def released(self, template_arn: str, image: str) -> dict[str, Any]:
         """The template with this image, as it would be registered."""
-        template = self.read(settings.template)
+        template = self.read(template_arn)
         definition = content(template)
         names = [c["name"] for c in definition["containerDefinitions"]]
         if self.container not in names:
             raise RuntimeError(
-                f"the template {settings.template} has the containers {names}, and none is {self.container!r}"
+                f"the template {template_arn} has the containers {names}, and none is {self.container!r}"
             )
         definition["containerDefinitions"] = [
             {**c, "image": image} if c["name"] == self.container else c for c in definition["containerDefinitions"]
