@@ -974,6 +974,21 @@ def test_a_task_that_cannot_be_run_is_refused(aws: StandIn, v1: str, inputs: Par
     assert (found[0], message in found[1]) == (code, True), found
 
 
+def test_tasks_without_a_service_are_listed_by_family_and_desired_status(aws: StandIn, v1: str) -> None:
+    other = aws.ecs.register_task_definition(family="other", containerDefinitions=[{"name": "app", "image": v1}])
+    first, second = run(aws, aws.define(v1)), run(aws, other["taskDefinition"]["taskDefinitionArn"])
+
+    def listed(**given: Any) -> list[str]:
+        arns: list[str] = aws.ecs.list_tasks(cluster="main", **given)["taskArns"]
+        return arns
+
+    assert (listed(), listed(family="web")) == ([first, second], [first])
+    aws.ecs.stop_task(cluster="main", task=first)
+    assert (listed(), listed(desiredStatus="STOPPED")) == ([second], [first])
+    aws.engine.create_cluster({"clusterName": "empty"})
+    assert aws.ecs.list_tasks(cluster="empty")["taskArns"] == []
+
+
 def test_a_stopped_task_has_the_reason_that_was_given(aws: StandIn, v1: str) -> None:
     waiting, running = run(aws, aws.define(v1)), run(aws, "web")
     aws.ecs.stop_task(cluster="main", task=waiting, reason="a mistake")

@@ -543,9 +543,22 @@ class Ecs:
 
     @operation
     def list_tasks(self, params: Params) -> Params:
+        if "serviceName" not in params:
+            return self._list_single(params)
         service = self._service(params | {"service": params["serviceName"]})
         tasks = service.stopped if params.get("desiredStatus") == "STOPPED" else service.tasks
         return _page("taskArns", [task.shown["taskArn"] for task in tasks], params, 100)  # API API_ListTasks
+
+    def _list_single(self, params: Params) -> Params:
+        """API API_ListTasks: by the family of the task definition, and by the desired status, RUNNING by default."""
+        cluster, wanted = self._arn(params, "-").split("/")[1], params.get("desiredStatus", "RUNNING")
+        found = []
+        for arn, task in self._single.items():
+            family = task.shown["taskDefinitionArn"].rpartition("/")[2].partition(":")[0]
+            fits = arn.split("/")[1] == cluster and params.get("family") in (None, family)
+            if fits and task.at(self._clock.now())["desiredStatus"] == wanted:
+                found.append(arn)
+        return _page("taskArns", found, params, 100)
 
     @operation
     def describe_tasks(self, params: Params) -> Params:
