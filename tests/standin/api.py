@@ -35,7 +35,7 @@ MOTO = ("ssm", "s3", "sts", "sns")
 REST = ("lambda",)
 """Our services whose requests carry the operation in their method and path."""
 NOT_HERE = "NotInTheStandIn"
-SIGNED_AS = {"monitoring": "cloudwatch"}
+SIGNED_AS = {"monitoring": "cloudwatch", "states": "stepfunctions"}
 """Services whose signing name differs from their name in botocore."""
 
 

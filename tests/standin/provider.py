@@ -84,7 +84,9 @@ lb/targetGroup | elasticloadbalancing:targetgroup/{name}/{hex} | {arn} \
     | port protocol protocolVersion vpcId targetType ipAddressType | arnSuffix=targetgroup/{name}/{hex}
 s3/bucket | arn:aws:s3:::{bucket} | {bucket} | bucket objectLockEnabled \
     | bucketDomainName={bucket}.s3.amazonaws.com bucketRegionalDomainName={bucket}.s3.{region}.amazonaws.com
+scheduler/schedule | scheduler:schedule/default/{name} | default/{name} | groupName |
 secretsmanager/secret | secretsmanager:secret:{name}-{hex} | {arn} | name |
+sfn/stateMachine | states:stateMachine:{name} | {arn} | type | status=ACTIVE
 sns/topic | sns:{name} | {arn} | fifoTopic |
 sns/topicPolicy | | {arn} | arn |
 sns/topicSubscription | {topic}:{uuid} | {arn} | topic protocol endpoint |
@@ -101,6 +103,7 @@ _JSON = {"policy", "assumeRolePolicy", "containerDefinitions", "eventPattern"}
 _FRESH = {"version", "result", "lastModified"}
 # The longest generated names, where that is not 255.
 _LONGEST = {"lb/loadBalancer": 32, "lb/targetGroup": 32, "iam/role": 64, "lambda/function": 64, "s3/bucket": 63}
+_LONGEST |= {"scheduler/schedule": 64, "sfn/stateMachine": 80}
 
 
 class Live:

@@ -28,8 +28,11 @@ from standin.elb import Elb
 from standin.events import Events, Topic
 from standin.executor import CodePipeline
 from standin.functions import Functions
+from standin.iam import Iam
 from standin.lambdas import Lambdas
 from standin.provider import Aws, Live, Props
+from standin.scheduler import Schedule, Scheduler
+from standin.states import StateMachine, States
 from standin.webhooks import WEBHOOK, Webhook, Webhooks
 from standin.workspace import Workspace
 
@@ -68,7 +71,10 @@ class World:
         self.codedeploy = CodeDeploy(self.api, self.clock, self.events, self.elb, lambda: self.ecs.alarms)
         of = self.aws, self.api, self.clock, self.lambdas, self.codebuild, self.events, registry
         self.codepipeline = CodePipeline(*of)
-        self.ecs.emit, self.events.live = self.events.deployment, self.ecs.live
+        self._iam = Iam(self.aws)
+        self.states = States(self.clock, self.ecs, self.dynamodb, self.events, self._iam)
+        self.scheduler = Scheduler(self.states, self.events, self._iam)
+        self.ecs.emit, self.events.live = self.events.deployment, self._live_services
         self.api.web = self._web
         self.connections = live.Connection()
         self.webhooks = Webhooks(self.codebuild, self.events)
@@ -84,7 +90,7 @@ class World:
         services: dict[str, object] = {"ecs": self.ecs, "ecr": self.ecr, "application-autoscaling": self.autoscaling}
         services |= {"codepipeline": self.codepipeline, "codebuild": self.codebuild, "codedeploy": self.codedeploy}
         services |= {"cloudwatch": self.cloudwatch, "dynamodb": self.dynamodb, "lambda": Functions(self.aws)}
-        services["logs"] = self.ecs.logs
+        services |= {"logs": self.ecs.logs, "stepfunctions": self.states}
         for name, service in services.items():
             self.api.register(name, service)
         self._stack.enter_context(self.api)
@@ -109,6 +115,8 @@ class World:
             "aws:sns/topic:Topic": Topic(self.client("sns")),
             codedeploy.GROUP: codedeploy.Group(),
             "aws:dynamodb/table:Table": tables.Table(self.dynamodb),
+            "aws:sfn/stateMachine:StateMachine": StateMachine(self.states, self._iam),
+            "aws:scheduler/schedule:Schedule": Schedule(self.scheduler, self._iam),
             "aws:lambda/invocation:Invocation": live.Invocation(self.lambdas),
         }
         self.providers = self._stack.enter_context(self.aws.serve())
@@ -123,6 +131,11 @@ class World:
         """Delivers the events that are due, and runs the executions that they start."""
         self.codepipeline.deliver()
         self.codepipeline.settle()
+
+    def _live_services(self) -> None:
+        """Makes the services whose events are posted later catch up with the clock."""
+        self.ecs.live()
+        self.states.live()
 
     def _alarm_minutes(self, name: str) -> float | None:
         return self.cloudwatch.minutes(name)
