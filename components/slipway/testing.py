@@ -456,7 +456,9 @@ ARNS = {
     "aws:lb/loadBalancer:LoadBalancer": "elasticloadbalancing:{in_region}:loadbalancer/app/{name}/1",
     "aws:lb/targetGroup:TargetGroup": "elasticloadbalancing:{in_region}:targetgroup/{name}/1",
     "aws:s3/bucket:Bucket": "s3:::{name}",
+    "aws:scheduler/schedule:Schedule": "scheduler:{in_region}:schedule/default/{name}",
     "aws:secretsmanager/secret:Secret": "secretsmanager:{in_region}:secret:{name}-AbCdEf",
+    "aws:sfn/stateMachine:StateMachine": "states:{in_region}:stateMachine:{name}",
     "aws:ssm/parameter:Parameter": "ssm:{in_region}:parameter{name}",
 }
 

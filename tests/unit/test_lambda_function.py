@@ -33,7 +33,7 @@ ARCHIVES = {
         "task_definitions",
     },
     "scan_gate": {"clients", "contract", "errors", "images", "pipeline_job", "scan_gate"},
-    "notify": {"clients", "notify", "partitions"},
+    "notify": {"clients", "contract", "notify", "partitions"},
 }
 every_function = pytest.mark.parametrize("entry", ARCHIVES)
 
@@ -74,9 +74,8 @@ def test_an_archive_runs_without_pulumi_and_contains_only_modules_that_are_impor
 
 def test_further_files_are_in_the_archive_too() -> None:
     assets = code("notify", {"policy.json": "{}"}).assets
-    assert assets.keys() == {
-        f"release/{name}" for name in ("__init__.py", "clients.py", "notify.py", "partitions.py", "policy.json")
-    }
+    modules = {f"release/{name}.py" for name in ("__init__", *ARCHIVES["notify"])}
+    assert assets.keys() == {*modules, "release/policy.json"}
     policy = assets["release/policy.json"]
     assert isinstance(policy, pulumi.StringAsset)
     assert policy.text == "{}"

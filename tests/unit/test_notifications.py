@@ -201,6 +201,32 @@ def test_the_function_runs_on_each_end_and_each_approval_of_the_pipeline(
     assert f"{name}-permission" in target.depends_on
 
 
+JOBS = [f"arn:aws:states:{PLACE}:stateMachine:shop-job-{number}" for number in range(13)]
+
+
+def test_the_function_runs_on_each_failure_of_a_job_with_rules_of_twelve_jobs() -> None:
+    resources = deployed(job_arns=JOBS)
+    for name, arns in (("shop-news-jobs", JOBS[:12]), ("shop-news-jobs-2", JOBS[12:])):
+        rule = named(resources, name, "EventRule")
+        assert rule.json("eventPattern") == {
+            "source": ["aws.states"],
+            "detail-type": ["Step Functions Execution Status Change"],
+            "detail": {"stateMachineArn": arns, "status": ["FAILED", "TIMED_OUT", "ABORTED"]},
+        }
+        # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
+        assert len(rule.inputs["eventPattern"]) <= 2048
+        assert named(resources, f"{name}-target").inputs["arn"] == f"arn:aws:lambda:{PLACE}:function:{SENDER}"
+        assert named(resources, f"{name}-permission").inputs["sourceArn"] == f"arn:aws:events:{PLACE}:rule/{name}"
+    rules = of_type(resources, "aws:cloudwatch/eventRule:EventRule")
+    assert {rule.name for rule in rules} == {SENDER, APPROVAL, "shop-news-jobs", "shop-news-jobs-2"}
+
+
+def test_the_longest_names_of_twelve_jobs_fit_into_a_pattern() -> None:
+    longest = f"arn:aws-us-gov:states:us-gov-west-1:123456789012:stateMachine:{'s' * 40}-{'j' * 18}"
+    resources = deployed(job_arns=[f"{longest}{number:02}" for number in range(12)])
+    assert len(named(resources, "shop-news-jobs", "EventRule").inputs["eventPattern"]) <= 2048
+
+
 def test_only_those_rules_may_invoke_the_function() -> None:
     permissions = of_type(deployed(), "aws:lambda/permission:Permission")
     assert {permission.name: permission.inputs for permission in permissions} == {
@@ -289,6 +315,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, A
         monkeypatch.setattr(boto3, "client", lambda service, **_: clients[service])
         monkeypatch.setenv("TOPIC", TOPIC)
         event = {
+            "source": "aws.codepipeline",
             "region": region,
             "resources": [f"arn:{partition}:codepipeline:{region}:123456789012:shop"],
             "detail": {"pipeline": "shop", "execution-id": "now", "state": "SUCCEEDED", **detail},
@@ -354,3 +381,29 @@ def test_the_link_is_to_the_console_of_the_partition(published: Any, region: str
     assert json.loads(message["Message"])["email"] == (
         f"The pipeline shop works again: https://{host}/codesuite/codepipeline/pipelines/shop/executions/now/timeline"
     )
+
+
+@pytest.mark.parametrize(
+    ("detail", "title"),
+    [
+        ({"status": "FAILED", "error": "States.TaskFailed"}, "The job shop-report failed"),
+        ({"status": "FAILED", "error": "JobTimedOut"}, "The job shop-report timed out"),
+        ({"status": "TIMED_OUT"}, "The job shop-report timed out"),
+        ({"status": "ABORTED", "error": None}, "The job shop-report was stopped"),
+    ],
+)
+def test_a_run_of_a_job_that_did_not_succeed_is_published_with_a_link_to_it(
+    monkeypatch: pytest.MonkeyPatch, detail: dict[str, Any], title: str
+) -> None:
+    messages: list[dict[str, Any]] = []
+    sns = SimpleNamespace(publish=lambda **message: messages.append(message))
+    monkeypatch.setattr(boto3, "client", lambda service, **_: {"sns": sns}[service])
+    monkeypatch.setenv("TOPIC", TOPIC)
+    execution = f"arn:aws:states:{PLACE}:execution:shop-report:now"
+    machine = f"arn:aws:states:{PLACE}:stateMachine:shop-report"
+    event = {"source": "aws.states", "region": "eu-west-1", "resources": [execution]}
+    notify.handler({**event, "detail": {"executionArn": execution, "stateMachineArn": machine, **detail}}, None)
+    [message] = messages
+    link = f"https://eu-west-1.console.aws.amazon.com/states/home?region=eu-west-1#/v2/executions/details/{execution}"
+    assert (message["Subject"], json.loads(message["Message"])["email"]) == (title, f"{title}: {link}")
+    assert json.loads(json.loads(message["Message"])["default"])["content"]["description"] == link

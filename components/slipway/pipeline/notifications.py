@@ -1,4 +1,4 @@
-"""Notifier: notifies people only when a pipeline fails, recovers, or waits for an approval."""
+"""Notifier: notifies people only when a pipeline fails, recovers, or waits for an approval, and when a job fails."""
 
 from __future__ import annotations
 
@@ -56,6 +56,10 @@ TeamsChannelId = Annotated[
 ]
 """https://docs.aws.amazon.com/chatbot/latest/APIReference/API_CreateMicrosoftTeamsChannelConfiguration.html"""
 PipelineArn = Annotated[pulumi.Input[str], arn("a pipeline", "codepipeline", r"[\w.@-]+", "shop")]
+JOBS_PER_RULE = 12
+"""State machines in the pattern of one rule. It may have 2048 characters, and an ARN has up to 140.
+
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html"""
 CHAT_REGION = "us-east-2"
 """Channels are configured in one of the few Regions that offer the service, for topics in any Region.
 
@@ -130,6 +134,8 @@ class NotifierArgs:
     notifications: Notifications
     pipeline_name: pulumi.Input[str]
     pipeline_arn: PipelineArn
+    job_arns: Sequence[pulumi.Input[str]] = ()
+    """State machines of the jobs of the pipeline's services."""
     log_retention_days: LogDays = 30
 
     def __post_init__(self) -> None:
@@ -138,7 +144,7 @@ class NotifierArgs:
 
 class Notifier(pulumi.ComponentResource):
     """An SNS topic with its subscribers, and a function that publishes to it when EventBridge reports a failure, an
-    approval that is waited for, or the first success after a failure.
+    approval that is waited for, the first success after a failure, or a run of a job that failed.
 
     https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-cloudwatch-events.html
     """
@@ -250,3 +256,19 @@ def publish_events(name: str, args: NotifierArgs, topic: aws.sns.Topic, child: p
         made.function.arn,
         child,
     )
+    for start in range(0, len(args.job_arns), JOBS_PER_RULE):
+        invoke_on_event(
+            f"{name}-jobs" if start == 0 else f"{name}-jobs-{start // JOBS_PER_RULE + 1}",
+            "A run of a job failed, timed out or was stopped",
+            {
+                "source": ["aws.states"],
+                "detail-type": ["Step Functions Execution Status Change"],
+                "detail": {
+                    "stateMachineArn": list(args.job_arns[start : start + JOBS_PER_RULE]),
+                    "status": ["FAILED", "TIMED_OUT", "ABORTED"],
+                },
+            },
+            made.function.name,
+            made.function.arn,
+            child,
+        )

@@ -23,6 +23,11 @@ T = TypeVar("T")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 IMAGE_PLACEHOLDER = "IMAGE1_NAME"
 """Placeholder for the image in the task definition that CodePipeline registers for CodeDeploy, as `<IMAGE1_NAME>`."""
+JOB = "job"
+"""Partition key, in the release state table, of the items that hold the released task definition of each job. The sort
+key is the name of the job, and the attribute `taskDefinition` is the ARN."""
+JOB_TIMED_OUT = "JobTimedOut"
+"""Error of a run of a job that took too long."""
 
 
 @dataclass(frozen=True)

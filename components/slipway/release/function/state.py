@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from .contract import Claim, Migration, Phase, Settings, State, Verified, decode, encode
+from .contract import JOB, Claim, Migration, Phase, Settings, State, Verified, decode, encode
 
 KEY = {"item": {"S": "release"}, "at": {"S": "-"}}
 PARTS: dict[str, Any] = {"settings": Settings, "claim": Claim, "verified": Verified, "migration": Migration}
@@ -112,7 +112,7 @@ class StateTable:
 
 
 def job_key(name: str) -> dict[str, Any]:
-    return {"item": {"S": "job"}, "at": {"S": name}}
+    return {"item": {"S": JOB}, "at": {"S": name}}
 
 
 def record(claim: Claim) -> dict[str, Any]:
