@@ -22,6 +22,7 @@ NOT_NULL = {"Null": {"dynamodb:LeadingKeys": "false"}}
         ({"StringEquals": {"a": "x"}}, {}, False),
         ({"StringEquals": {"a": "x", "b": "y"}}, {"a": "x", "b": "z"}, False),
         ({"StringLike": {"a": "x*"}}, {"a": "xy"}, True),
+        ({"StringLike": {"a": "*"}}, {}, False),
         ({"ArnEquals": {"a": CLUSTER}}, {"a": CLUSTER}, True),
         ({"ArnLike": {"a": f"{CLUSTER}*"}}, {"a": f"{CLUSTER}-2"}, True),
         ({"ArnLike": {"a": CLUSTER}}, {"a": f"{CLUSTER}-2"}, False),

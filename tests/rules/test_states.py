@@ -235,6 +235,19 @@ def test_each_attempt_has_its_own_time(nightly: Nightly) -> None:
     assert (execution.error, took(execution)) == ("States.TaskFailed", 420.0 + 60 + 420)
 
 
+@pytest.mark.parametrize(("seconds", "error"), [(570, None), (590, "States.Timeout")])
+def test_what_happened_while_nobody_looked_is_judged_by_its_time(
+    nightly: Nightly, seconds: float, error: str | None
+) -> None:
+    nightly.world.ecs.outcome = lambda task: Outcome(seconds=seconds)
+    assert nightly.create({"A": RUN}) == ""
+    execution = nightly.start()
+    nightly.world.clock.sleep(5000)
+    nightly.states.live()
+    assert execution.error == error
+    assert [task["lastStatus"] for task in nightly.tasks()] == ["STOPPED"]
+
+
 @pytest.mark.parametrize("right", ["", "ecs:StopTask"])
 def test_the_task_of_an_execution_that_is_stopped_is_stopped_if_the_role_may(nightly: Nightly, right: str) -> None:
     nightly.role(without=right)
@@ -367,6 +380,14 @@ def test_a_retrier_has_three_attempts_of_its_own_by_default(nightly: Nightly) ->
     execution = nightly.run({"A": RUN | {"Retry": retry}})
     assert (len(times), execution.error) == (5, "ECS.ServerException")
     assert [later - earlier for earlier, later in zip(times, times[1:], strict=False)] == [1, 1, 2, 4]
+
+
+def test_each_state_has_attempts_of_its_own(nightly: Nightly) -> None:
+    errors = iter(["Own.Error", None, "Own.Error", None])
+    nightly.states.fails = lambda action, arguments: next(errors) if action == "ecs:RunTask" else None
+    first = {key: value for key, value in RUN.items() if key != "End"} | {"Next": "B"}
+    retry = {"Retry": [{"ErrorEquals": ["Own.Error"], "MaxAttempts": 1}]}
+    assert nightly.run({"A": first | retry, "B": RUN | retry}).status == "SUCCEEDED"
 
 
 def test_a_catcher_leads_to_another_state_with_the_error_as_its_input(nightly: Nightly) -> None:
