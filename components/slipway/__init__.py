@@ -27,6 +27,7 @@ from slipway.release.component import ReleaseFunction, ReleaseFunctionArgs
 from slipway.reports import Report
 from slipway.service.args import ErrorAlarm, ServiceArgs
 from slipway.service.component import Service
+from slipway.service.processes import Job, Migration, Process
 from slipway.service.tasks import MetricTarget, QueueBacklog, ScheduledBounds, Tasks
 from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Hook, Linear, Rolling
 
@@ -53,16 +54,19 @@ __all__ = [
     "ExistingRegistry",
     "Filter",
     "Hook",
+    "Job",
     "Linear",
     "LoadBalancer",
     "LoadBalancerArgs",
     "MetricTarget",
+    "Migration",
     "Notifications",
     "Notifier",
     "NotifierArgs",
     "Permission",
     "Pipeline",
     "PipelineArgs",
+    "Process",
     "PullRequestChecks",
     "PullRequestChecksArgs",
     "Push",

@@ -1,4 +1,4 @@
-"""Cron expressions and time zones, as several services of AWS have them."""
+"""Cron and rate expressions and time zones, as several services of AWS have them."""
 
 from __future__ import annotations
 
@@ -42,6 +42,36 @@ def is_cron_field(text: str, field: tuple[int, int, tuple[str, ...], str]) -> bo
     return all(is_item(item) or bool(others and item != "?" and re.fullmatch(others, item)) for item in text.split(","))
 
 
+def is_recurring(text: str) -> bool:
+    """Whether a text is `cron(…)` or `rate(…)`, as Application Auto Scaling and EventBridge Scheduler have them.
+
+    https://docs.aws.amazon.com/autoscaling/application/APIReference/API_PutScheduledAction.html
+    https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
+    """
+    form = re.fullmatch(r"(cron|rate)\(([!-~]+(?: [!-~]+)*)\)", text)
+    if form is None:
+        return False
+    if form[1] == "rate":
+        return re.fullmatch("1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days)", form[2]) is not None
+    fields = form[2].split(" ")
+    parts = len(fields) == 6 and all(map(is_cron_field, fields, CRON_FIELDS))
+    return parts and (fields[2] == "?") != (fields[4] == "?")
+
+
+RECURRING_GOOD = ("cron(0 8 ? * MON-FRI *)", "cron(30 22 L * ? 2026-2030)", "rate(1 hour)", "rate(12 hours)")
+RECURRING_BAD = (
+    "",
+    "0 8 ? * MON-FRI *",
+    "cron(0 8 * * MON-FRI *)",
+    "cron(0 8 ? * ? *)",
+    "cron(0 8 ? * MON-FRI)",
+    "cron(* 0 8 ? * MON-FRI *)",
+    "cron(60 8 ? * MON *)",
+    "cron(0 8  ? * MON *)",
+    "rate(1 hours)",
+    "rate(0 hours)",
+    "rate(2 weeks)",
+)
 TimeZone = Annotated[
     str,
     Must(

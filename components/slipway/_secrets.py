@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import pulumi
@@ -131,6 +131,17 @@ def plaintext_rules(
 ) -> Iterator[tuple[bool, str]]:
     """Anyone who can describe the resource can read the values in the field `name` and its commands, which are given by
     their fields: they must not be or contain credentials."""
+    yield from credential_rules(name, values, not_secret, instead, **commands)
+    yield not_secret_rule(name, values, not_secret, any(commands.values()))
+
+
+def credential_rules(
+    name: str,
+    values: Mapping[str, pulumi.Input[str]],
+    not_secret: Sequence[str],
+    instead: str,
+    **commands: Sequence[str],
+) -> Iterator[tuple[bool, str]]:
     for key, value in values.items():
         kind = credential(value) if isinstance(value, str) and key not in not_secret else None
         yield kind is not None, _plaintext(name, key, str(kind), instead)
@@ -142,8 +153,13 @@ def plaintext_rules(
             f"{field}[{number}] must not contain a secret, but contains {kind}: anyone who can describe "
             f"the resource can read it; {instead}, or add {COMMANDS} to not_secret if it is not a secret",
         )
-    unknown = [key for key in not_secret if key not in values and not (key == COMMANDS and words)]
-    yield bool(unknown), f"not_secret must contain only names in {name}, got {unknown}"
+
+
+def not_secret_rule(
+    name: str, values: Collection[str], not_secret: Sequence[str], has_commands: bool
+) -> tuple[bool, str]:
+    unknown = [key for key in not_secret if key not in values and not (key == COMMANDS and has_commands)]
+    return bool(unknown), f"not_secret must contain only names in {name}, got {unknown}"
 
 
 def plaintext_values(

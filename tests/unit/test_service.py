@@ -1169,7 +1169,7 @@ def test_a_worker_does_not_scale_with_requests() -> None:
     with pytest.raises(ValueError) as error:
         deployed(port=None, load_balancer=None, tasks=Tasks(min=1, max=2, target_requests_per_task=1))
     assert str(error.value) == (
-        "tasks.target_requests_per_task must not be set for a service without a port, which receives no requests"
+        "tasks.target_requests_per_task must not be set for a process without a port, which receives no requests"
     )
 
 

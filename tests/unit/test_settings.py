@@ -1335,7 +1335,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a release with its tests and its rollback takes at most a day": (
         {"stages": [{"strategy": {"canary": {"bakeMinutes": 580}}, "tests": {**SMOKE, "timeoutMinutes": 201}}]},
-        "stages[0].tests must end, with a deployment and a rollback of 600 minutes each, within 1400 minutes, got "
+        "stages[0].tests must end, with a release and a rollback of 600 minutes each, within 1400 minutes, got "
         "1401: CodePipeline ends an action after 24 hours",
     ),
     # featureBranch

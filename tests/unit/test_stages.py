@@ -66,7 +66,7 @@ def lasting(minutes: int) -> Any:
 
 def too_long(strategy: int, minutes: int) -> str:
     return (
-        f"tests must end, with a deployment and a rollback of {strategy} minutes each, within 1400 minutes, got "
+        f"tests must end, with a release and a rollback of {strategy} minutes each, within 1400 minutes, got "
         f"{minutes}: CodePipeline ends an action after 24 hours"
     )
 
@@ -91,7 +91,7 @@ LONG = Canary(deadline_minutes=100, canary_bake_minutes=300, bake_minutes=200)
 def test_a_release_with_its_tests_and_its_rollback_fits_into_a_day(
     strategy: Strategy, minutes: int | None, messages: list[str]
 ) -> None:
-    args = stage_rules(strategy, lasting(minutes) if minutes else None)
+    args = stage_rules(strategy.total_minutes, lasting(minutes) if minutes else None)
     assert [message for wrong, message in args if wrong] == messages
 
 

@@ -13,7 +13,7 @@ from slipway.pipeline.component import composition_rules
 from slipway.pipeline.sources import EcrImage
 from slipway.pipeline.stages import stage_rules
 from slipway.pull_requests import check_rules
-from slipway.service.args import strategy_rules
+from slipway.service.args import has_port, release_minutes, strategy_rules
 
 LONGEST_NAME = 32
 """Maximum length of a load balancer's name, the shortest of all names.
@@ -145,13 +145,13 @@ def of_the_strategy(given: Given, stage: Stage) -> Rules:
 
 
 def of_the_day(given: Given, stage: Stage) -> Rules:
-    yield from stage_rules(stage.strategy, stage.tests)
+    yield from stage_rules(release_minutes(stage.service, stage.strategy), stage.tests)
 
 
 def of_the_tests(given: Given, stage: Stage) -> Rules:
     """Whether the tests of a stage can reach the service's address."""
     balancer, service, tests = stage.load_balancer, stage.service, stage.tests
-    if service.port is None or tests is None:
+    if not has_port(service) or tests is None:
         return
     yield (
         balancer.certificate_arn is not None and service.url is None,

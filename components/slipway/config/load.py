@@ -51,7 +51,7 @@ from slipway.pipeline.sources import EcrImage, Source
 from slipway.pipeline.stages import Approval, Window
 from slipway.pull_requests import PullRequestSettings
 from slipway.registry import RegistryArgs
-from slipway.service.args import ServiceSettings
+from slipway.service.args import ServiceSettings, has_port
 from slipway.strategies import Strategy
 
 
@@ -188,7 +188,7 @@ def stage_settings(app: str, stack: str, file: StackFile, stage: Stage) -> Stage
         environment_name=environment,
         service_name=f"{app}-{environment}",
         service=service,
-        load_balancer=None if service.port is None else stage.load_balancer,
+        load_balancer=stage.load_balancer if has_port(service) else None,
         strategy=stage.strategy,
         approval=stage.approval,
         tests=stage.tests,

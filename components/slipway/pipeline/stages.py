@@ -13,7 +13,6 @@ from slipway._schedules import CRON_FIELDS, TimeZone, is_cron_field
 from slipway.pipeline.commands import StageTests
 from slipway.pipeline.notifications import Emails
 from slipway.service.component import Service
-from slipway.strategies import Strategy
 
 Link = Annotated[
     pulumi.Input[str],
@@ -139,12 +138,12 @@ class Window:
         )
 
 
-def stage_rules(strategy: Strategy, tests: StageTests | None) -> Iterator[tuple[bool, str]]:
-    """A deployment, its tests and the rollback must fit into the 24 hours that CodePipeline allows an action."""
-    minutes = 2 * strategy.total_minutes + (tests.timeout_minutes if tests else 0)
+def stage_rules(release_minutes: int, tests: StageTests | None) -> Iterator[tuple[bool, str]]:
+    """A release, its tests and the rollback must fit into the 24 hours that CodePipeline allows an action."""
+    minutes = 2 * release_minutes + (tests.timeout_minutes if tests else 0)
     yield (
         minutes > 1400,
-        f"tests must end, with a deployment and a rollback of {strategy.total_minutes} minutes each, within 1400 "
+        f"tests must end, with a release and a rollback of {release_minutes} minutes each, within 1400 "
         f"minutes, got {minutes}: CodePipeline ends an action after 24 hours",
     )
 
@@ -169,4 +168,4 @@ class DeployStage:
         check(self)
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
-        yield from stage_rules(self.service.strategy, self.tests)
+        yield from stage_rules(self.service.release_minutes, self.tests)

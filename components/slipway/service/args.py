@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import pulumi
 import pulumi_aws as aws
 
-from slipway._constraints import Must, between, check, items, match, one_of
+from slipway._constraints import between, check, hints, items, match, one_of
 from slipway._secrets import (
     FIXED,
     KmsKeyArn,
     SecretReference,
     VariableName,
+    credential_rules,
     is_fixed,
     names_twice,
-    plaintext_rules,
+    not_secret_rule,
 )
 from slipway.codebuild import LogDays
 from slipway.iam import Permission, Statement
 from slipway.load_balancer import LoadBalancer, SubnetId, VpcId
 from slipway.registry import EnvironmentName, Repository
 from slipway.service.fargate import FARGATE_MEMORY_MIB
+from slipway.service.processes import (
+    WEB,
+    CommandPart,
+    Cpu,
+    GracePeriod,
+    HealthPath,
+    Job,
+    JobName,
+    ListenerPriority,
+    Migration,
+    Paths,
+    Port,
+    Process,
+    ProcessName,
+    StopTimeout,
+)
 from slipway.service.tasks import Tasks
-from slipway.strategies import BlueGreen, Rolling, Strategy
+from slipway.strategies import BlueGreen, CodeDeployBlueGreen, Rolling, Strategy
 
 ARCHITECTURES = ("X86_64", "ARM64")
 INSTEAD = "put it into secrets"
@@ -34,22 +52,6 @@ VARIABLES_BYTES = 60 * 1024
 """Maximum size of the environment variables of a task definition, which is limited to 64 KiB.
 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html"""
-HealthPath = Annotated[
-    str,
-    match(r"/[!-~]*", "be a path such as /healthz without spaces,", "/healthz", ["healthz", "/a b"], longest=1024),
-]
-"""https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html"""
-PathPattern = Annotated[
-    str,
-    match(
-        r"""/[A-Za-z0-9_.$/~"'@:+&;*?-]*""",
-        "be a pattern such as /api/* of a-z A-Z 0-9 _-.$/~\"'@:+&;*?",
-        "/api",
-        ["api", "/a b", "/a#b", "/ä"],
-        longest=128,
-    ),
-]
-"""https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-condition-types.html"""
 Url = Annotated[
     pulumi.Input[str],
     match(
@@ -68,9 +70,6 @@ Url = Annotated[
             "https://-shop.example.com",
         ],
     ),
-]
-CommandPart = Annotated[
-    str, Must("be text", lambda text: "\0" not in text, {}, good=["", "-v", "echo a; echo b"], bad=["a\0"])
 ]
 AlarmName = Annotated[
     pulumi.Input[str],
@@ -112,7 +111,7 @@ class ErrorAlarm:
 class ServiceSettings:
     """Settings of a Service that can also be set in a stack file."""
 
-    port: Annotated[int, between(1, 65535)] | None = 8080
+    port: Port | None = 8080
     """Port on which the container serves HTTP. Without a port (`false` in a stack file), the service is a worker: it
     receives no requests and has no load balancer."""
 
@@ -127,7 +126,7 @@ class ServiceSettings:
     command: Sequence[CommandPart] = ()
     """Command of the container instead of the image's, one entry a word, such as `[npm, run, worker]`."""
 
-    cpu: Annotated[int, one_of(FARGATE_MEMORY_MIB)] = 256
+    cpu: Cpu = 256
     """CPU units of a task, 1024 to a vCPU."""
 
     memory: int = 512
@@ -138,6 +137,21 @@ class ServiceSettings:
 
     tasks: Tasks = field(default_factory=Tasks)
     """The number of tasks."""
+
+    processes: Mapping[ProcessName, Process] = field(default_factory=dict)
+    """Further processes with the same image, each an ECS service of its own, by name. `web` is the process that these
+    settings describe, and can be changed here. All of them are released together, and are verified and rolled back
+    together."""
+
+    order: Sequence[str] = ()
+    """Names of all processes in the order in which they are released, one after the other. By default, those with a
+    port are released at once, and then the others at once."""
+
+    migration: Migration | None = None
+    """A task with the new image that must succeed before the processes are released."""
+
+    jobs: Mapping[JobName, Job] = field(default_factory=dict)
+    """Tasks with the verified image that run on a schedule, by name."""
 
     environment: Mapping[VariableName, pulumi.Input[str]] = field(default_factory=dict)
     """Environment variables. Anyone who can describe task definitions can read them: put secrets into `secrets`."""
@@ -163,16 +177,16 @@ class ServiceSettings:
     read_only_root_filesystem: bool = True
     """Mount the container's root file system read-only. Turn this off for software that writes to it."""
 
-    health_check_grace_seconds: Annotated[int, between(0, 86_400)] = 60
+    health_check_grace_seconds: GracePeriod = 60
     """Seconds after a task starts during which failed health checks are ignored."""
 
-    stop_timeout_seconds: Annotated[int, between(2, 120)] = 30
+    stop_timeout_seconds: StopTimeout = 30
     """Seconds between SIGTERM and SIGKILL. A stopping task also has this long to finish its requests."""
 
-    paths: Annotated[Sequence[PathPattern], items(1, 5, distinct=True)] = ("/*",)
+    paths: Paths = ("/*",)
     """Paths of the load balancer that are routed to this service."""
 
-    listener_priority: Annotated[int, between(1, 50_000)] = 100
+    listener_priority: ListenerPriority = 100
     """Priority of the service's listener rule, unique on the load balancer. Lower numbers are evaluated first."""
 
     url: Url | None = None
@@ -202,11 +216,9 @@ class ServiceSettings:
         check(self)
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
-        possible = list(FARGATE_MEMORY_MIB.get(self.cpu, ()))
-        yield (
-            bool(possible) and self.memory not in possible,
-            f"memory must be one of {possible} with cpu={self.cpu}, got {self.memory}",
-        )
+        parts = parts_of(self)
+        if WEB not in self.processes or any(part.cpu is None and part.memory is None for part in parts.values()):
+            yield memory_rule(self)
         yield from names_twice(self.environment, self.secrets)
         yield (
             self.restart_on_secret_change and not self.secrets,
@@ -215,20 +227,15 @@ class ServiceSettings:
         fixed = bool(self.secrets) and all(map(is_fixed, self.secrets.values()))
         yield self.restart_on_secret_change and fixed, FIXED
         commands = {"entrypoint": self.entrypoint, "command": self.command}
-        yield from plaintext_rules("environment", self.environment, self.not_secret, INSTEAD, **commands)
-        length = variables_bytes(self)
-        yield (
-            length > VARIABLES_BYTES,
-            f"environment and secrets must have at most {VARIABLES_BYTES} bytes in total as JSON, got {length}: a task "
-            "definition has 64 KiB",
-        )
-        yield (
-            self.port is None and self.tasks.target_requests_per_task is not None,
-            "tasks.target_requests_per_task must not be set for a service without a port, which receives no requests",
-        )
-        wildcards = sum(path.count("*") + path.count("?") for path in self.paths)
-        # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-condition-types.html
-        yield wildcards > 5, f"paths must have at most 5 wildcards in total, got {wildcards}"
+        yield from credential_rules("environment", self.environment, self.not_secret, INSTEAD, **commands)
+        names = {*self.environment, *(name for part in parts.values() for name in part.environment)}
+        words = [each.entrypoint or each.command for each in (self, *parts.values())]
+        yield not_secret_rule("environment", names, self.not_secret, any(words))
+        yield size_rule(self)
+        yield wildcards_rule(self.paths)
+        for key, part in parts.items():
+            yield from ((is_broken, f"{key}.{message}") for is_broken, message in part_rules(self, part))
+        yield from process_rules(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,17 +273,63 @@ class ServiceArgs(ServiceSettings):
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
         yield from super().cross_checks()
-        yield (
-            (self.load_balancer is None) != (self.port is None),
-            f"load_balancer must be set if, and only if, port is set, got port={self.port}",
-        )
+        ports = {name: each.port for name, each in process_settings(self).items()}
+        rule = f"a process has a port, got {ports}" if self.processes else f"port is set, got port={self.port}"
+        yield (self.load_balancer is not None) != has_port(self), f"load_balancer must be set if, and only if, {rule}"
         yield from strategy_rules(self, self.strategy)
+
+
+S = TypeVar("S", bound=ServiceSettings)
+Part = Process | Migration | Job
+
+
+def process_settings(settings: S) -> dict[str, S]:
+    """The complete settings of each process by name, `web` first. Without `processes`, these are the settings
+    themselves.
+
+    The settings of a process have no processes, migration and jobs, and without a port no load balancer, no alarm on
+    failed requests and no strategy but Rolling.
+    """
+    if not settings.processes:
+        return {WEB: settings}
+    own = {WEB: Process(), **settings.processes}
+    tasks = {name: settings.tasks if name == WEB else Tasks() for name in own}
+    ports = {name: settings.port if name == WEB else None for name in own}
+    return {name: _with(settings, each, port=ports[name], tasks=tasks[name]) for name, each in own.items()}
+
+
+def task_settings(settings: S, task: Migration | Job) -> S:
+    """The complete settings of a migration or a job: of a task without a port and a load balancer."""
+    return _with(settings, task, port=None, tasks=Tasks())
+
+
+def release_order(settings: ServiceSettings) -> list[list[str]]:
+    """The names of the processes in groups: those of a group are released at once, and the groups one after the
+    other."""
+    processes = process_settings(settings)
+    if settings.order:
+        return [[name] for name in settings.order if name in processes]
+    groups = [[name for name, each in processes.items() if (each.port is None) is late] for late in (False, True)]
+    return [group for group in groups if group]
+
+
+def release_minutes(settings: ServiceSettings, strategy: Strategy) -> int:
+    """Minutes after which a release with its migration is late."""
+    minutes = {name: _strategy(each, strategy).total_minutes for name, each in process_settings(settings).items()}
+    groups = sum(max(minutes[name] for name in group) for group in release_order(settings))
+    return groups + (settings.migration.timeout_minutes if settings.migration else 0)
+
+
+def has_port(settings: ServiceSettings) -> bool:
+    """Whether any process has a port, so that the service has a load balancer."""
+    return any(each.port is not None for each in process_settings(settings).values())
 
 
 def strategy_rules(settings: ServiceSettings, strategy: Strategy) -> Iterator[tuple[bool, str]]:
     """The requirements of a strategy on its service."""
-    worker = settings.port is None and not isinstance(strategy, Rolling)
     kind = type(strategy).__name__
+    ports = [name for name, each in process_settings(settings).items() if each.port is not None]
+    worker = not ports and not isinstance(strategy, Rolling)
     bake = strategy.bake_minutes if isinstance(strategy, BlueGreen) else 0
     alarm = settings.error_alarm
     yield (
@@ -289,6 +342,97 @@ def strategy_rules(settings: ServiceSettings, strategy: Strategy) -> Iterator[tu
         f"strategy must have bake_minutes of at least error_alarm.minutes={alarm and alarm.minutes}, got {bake}: "
         "the old tasks would be gone before the alarm could go off",
     )
+    one = "CodeDeployBlueGreen" if isinstance(strategy, CodeDeployBlueGreen) else "Rolling with ecs_action"
+    others = [name for name in ports if name != WEB]
+    yield (
+        bool(others) and (isinstance(strategy, CodeDeployBlueGreen) or _by_ecs_action(strategy)),
+        f"strategy must not be {one} with a port for a process other than web, got {others}: CodePipeline's action "
+        "deploys one service",
+    )
+
+
+def parts_of(settings: ServiceSettings) -> dict[str, Part]:
+    """The processes, the migration and the jobs, each with the field that it is in."""
+    return {
+        **{f"processes[{name!r}]": process for name, process in settings.processes.items()},
+        **({"migration": settings.migration} if settings.migration else {}),
+        **{f"jobs[{name!r}]": job for name, job in settings.jobs.items()},
+    }
+
+
+def part_rules(settings: ServiceSettings, part: Part) -> Iterator[tuple[bool, str]]:
+    """The rules for what a process, a migration or a job adds to the settings of its service."""
+    merged = _with(settings, part)
+    if part.cpu is not None or part.memory is not None:
+        yield memory_rule(merged)
+    yield from names_twice(part.environment, settings.secrets)
+    commands = {"entrypoint": part.entrypoint or (), "command": part.command or ()}
+    yield from credential_rules("environment", part.environment, settings.not_secret, INSTEAD, **commands)
+    if part.environment:
+        yield size_rule(merged)
+    if isinstance(part, Process) and part.paths is not None:
+        yield wildcards_rule(part.paths)
+
+
+def process_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:
+    """The rules for all processes together."""
+    processes = process_settings(settings)
+    priorities: dict[int, str] = {}
+    for name, merged in processes.items():
+        own, key = settings.processes.get(name, Process()), f"processes[{name!r}]."
+        yield (
+            merged.port is None and merged.tasks.target_requests_per_task is not None,
+            f"{key if own.tasks else ''}tasks.target_requests_per_task must not be set for a process without a port, "
+            "which receives no requests",
+        )
+        if name != WEB:
+            given = [field for field in FOR_A_PORT if getattr(own, field) is not None]
+            yield own.port is None and bool(given), f"{key}port is required with {', '.join(given)}"
+            for field in ("paths", "listener_priority"):
+                yield (
+                    own.port is not None and getattr(own, field) is None,
+                    f"{key}{field} is required with a port: those of the service are for web",
+                )
+        if merged.port is not None and (name == WEB or own.listener_priority is not None):
+            first = priorities.setdefault(merged.listener_priority, name)
+            yield (
+                first != name,
+                f"{key}listener_priority must be different from that of {first}, got {merged.listener_priority} for "
+                "both",
+            )
+    yield (
+        bool(settings.order) and sorted(settings.order) != sorted(processes),
+        f"order must have each of {list(processes)} exactly once, got {list(settings.order)}",
+    )
+    twice = [name for name in settings.jobs if name in processes]
+    yield bool(twice), f"jobs must not have names of processes, got {twice}"
+
+
+FOR_A_PORT = ("health_path", "health_check_grace_seconds", "paths", "listener_priority")
+"""Fields of a process that do nothing without a port."""
+
+
+def memory_rule(settings: ServiceSettings) -> tuple[bool, str]:
+    possible = list(FARGATE_MEMORY_MIB.get(settings.cpu, ()))
+    return (
+        bool(possible) and settings.memory not in possible,
+        f"memory must be one of {possible} with cpu={settings.cpu}, got {settings.memory}",
+    )
+
+
+def size_rule(settings: ServiceSettings) -> tuple[bool, str]:
+    length = variables_bytes(settings)
+    return (
+        length > VARIABLES_BYTES,
+        f"environment and secrets must have at most {VARIABLES_BYTES} bytes in total as JSON, got {length}: a task "
+        "definition has 64 KiB",
+    )
+
+
+def wildcards_rule(paths: Sequence[str]) -> tuple[bool, str]:
+    """https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-condition-types.html"""
+    wildcards = sum(path.count("*") + path.count("?") for path in paths)
+    return wildcards > 5, f"paths must have at most 5 wildcards in total, got {wildcards}"
 
 
 def variables_bytes(settings: ServiceSettings) -> int:
@@ -296,3 +440,31 @@ def variables_bytes(settings: ServiceSettings) -> int:
     given = [*settings.environment.items(), *settings.secrets.items()]
     known = [{"name": key, "valueFrom": value if isinstance(value, str) else ""} for key, value in given]
     return len(json.dumps(known).encode())
+
+
+def _with(settings: S, part: Part, **defaults: Any) -> S:
+    """The settings with what the part sets, and otherwise these defaults. They are not checked a second time."""
+    given = {name: getattr(part, name) for name in hints(Process) if getattr(part, name, None) is not None}
+    changes = {**defaults, **given, "processes": {}, "order": (), "migration": None, "jobs": {}}
+    # The same object without additions, so that Outputs in it stay the same.
+    changes["environment"] = {**settings.environment, **part.environment} if part.environment else settings.environment
+    made = copy.copy(settings)
+    for name, value in changes.items():
+        object.__setattr__(made, name, value)
+    if made.port is None:
+        object.__setattr__(made, "error_alarm", None)
+        if isinstance(made, ServiceArgs):
+            object.__setattr__(made, "load_balancer", None)
+            object.__setattr__(made, "strategy", _strategy(made, made.strategy))
+    return made
+
+
+def _strategy(settings: ServiceSettings, strategy: Strategy) -> Strategy:
+    """The strategy of a process: without a port, there is no traffic to shift."""
+    if settings.port is not None or isinstance(strategy, Rolling):
+        return strategy
+    return Rolling(deadline_minutes=strategy.deadline_minutes)
+
+
+def _by_ecs_action(strategy: Strategy) -> bool:
+    return isinstance(strategy, Rolling) and strategy.ecs_action

@@ -19,7 +19,7 @@ from slipway.registry import ENVIRONMENT_NAME
 from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
 from slipway.release.component import ReleaseFunction, ReleaseFunctionArgs, register_statements
 from slipway.release.lambda_function import invoke_on_event
-from slipway.service.args import ServiceArgs
+from slipway.service.args import ServiceArgs, release_minutes
 from slipway.service.deployment import Parts, ecs_service, hook_functions, hook_role, rebalancing
 from slipway.service.scaling import scale
 from slipway.service.task_definition import container, containers, task_roles, template
@@ -115,6 +115,7 @@ class Service(pulumi.ComponentResource):
         self.cluster_name = args.cluster.name
         # For its Pipeline; not outputs.
         self.strategy, self.registry = args.strategy, args.registry
+        self.release_minutes = release_minutes(args, args.strategy)
         self._scope, self._role_arns, self._cluster = scope, roles.arns, args.cluster
         self.vpc_id = pulumi.Output.from_input(args.vpc_id)
         self.subnet_ids = pulumi.Output.from_input(cast(Any, args.subnet_ids))

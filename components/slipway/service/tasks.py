@@ -11,7 +11,7 @@ from typing import Annotated
 import pulumi
 
 from slipway._constraints import Must, arn, between, check, items, match, one_of
-from slipway._schedules import CRON_FIELDS, TimeZone, is_cron_field
+from slipway._schedules import RECURRING_BAD, RECURRING_GOOD, TimeZone, is_recurring
 
 Count = Annotated[int, between(1, 5000)]
 """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html"""
@@ -26,17 +26,11 @@ def is_schedule(text: str) -> bool:
 
     https://docs.aws.amazon.com/autoscaling/application/APIReference/API_PutScheduledAction.html
     """
-    form = re.fullmatch(r"(cron|rate|at)\(([!-~]+(?: [!-~]+)*)\)", text)
+    form = re.fullmatch(r"at\((.+)\)", text)
     if form is None:
-        return False
-    if form[1] == "cron":
-        fields = form[2].split(" ")
-        parts = len(fields) == 6 and all(map(is_cron_field, fields, CRON_FIELDS))
-        return parts and (fields[2] == "?") != (fields[4] == "?")
-    if form[1] == "rate":
-        return re.fullmatch("1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days)", form[2]) is not None
+        return is_recurring(text)
     try:
-        return f"{datetime.strptime(form[2], '%Y-%m-%dT%H:%M:%S'):%Y-%m-%dT%H:%M:%S}" == form[2]
+        return f"{datetime.strptime(form[1], '%Y-%m-%dT%H:%M:%S'):%Y-%m-%dT%H:%M:%S}" == form[1]
     except ValueError:
         return False
 
@@ -48,25 +42,9 @@ Expression = Annotated[
         "rate(5 minutes) or at(2026-12-24T08:00:00)",
         is_schedule,
         {"pattern": r"^(cron|rate|at)\(.+\)$"},
-        good=[
-            "cron(0 8 ? * MON-FRI *)",
-            "cron(30 22 L * ? 2026-2030)",
-            "rate(1 hour)",
-            "rate(12 hours)",
-            "at(2026-12-24T08:00:00)",
-        ],
+        good=[*RECURRING_GOOD, "at(2026-12-24T08:00:00)"],
         bad=[
-            "",
-            "0 8 ? * MON-FRI *",
-            "cron(0 8 * * MON-FRI *)",
-            "cron(0 8 ? * ? *)",
-            "cron(0 8 ? * MON-FRI)",
-            "cron(* 0 8 ? * MON-FRI *)",
-            "cron(60 8 ? * MON *)",
-            "cron(0 8  ? * MON *)",
-            "rate(1 hours)",
-            "rate(0 hours)",
-            "rate(2 weeks)",
+            *RECURRING_BAD,
             "at(2026-12-24)",
             "at(2026-02-30T08:00:00)",
             "at(2026-12-24T08:00:00Z)",
