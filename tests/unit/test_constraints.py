@@ -370,7 +370,7 @@ def hollow(kind: Any) -> Any:
     made = object.__new__(kind)
     if kind is slipway.Service:
         made.strategy, made.environment_name, made.registry = slipway.Rolling(), "dev", slipway.Repository()
-        made.registry.repository_name = "shop"
+        made.registry.repository_name, made.release_minutes = "shop", 10
     return made
 
 

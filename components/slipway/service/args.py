@@ -388,10 +388,13 @@ def process_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:
         if name != WEB:
             given = [field for field in FOR_A_PORT if getattr(own, field) is not None]
             yield own.port is None and bool(given), f"{key}port is required with {', '.join(given)}"
-            for field in ("paths", "listener_priority"):
+            for field, general in (
+                ("paths", "those of the service are"),
+                ("listener_priority", "that of the service is"),
+            ):
                 yield (
                     own.port is not None and getattr(own, field) is None,
-                    f"{key}{field} is required with a port: those of the service are for web",
+                    f"{key}{field} is required with a port: {general} for web",
                 )
         if merged.port is not None and (name == WEB or own.listener_priority is not None):
             first = priorities.setdefault(merged.listener_priority, name)
