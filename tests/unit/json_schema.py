@@ -33,7 +33,7 @@ class Definitions:
         self.made: dict[str, Any] = {}
 
     def part(self, kind: type, of_a_stage: bool = False) -> dict[str, Any]:
-        """A reference to the keys of a part. In a part of a stage, `false` removes an entry of a map."""
+        """A reference to the keys of a part. In a stage's, no key is required and `false` removes an entry of a map."""
         name = f"{kind.__name__}OfAStage" if of_a_stage else kind.__name__
         if name not in self.made:
             self.made[name] = {}
@@ -42,7 +42,9 @@ class Definitions:
                 key: {"description": texts[field], **self.field(kind, field, of_a_stage)}
                 for key, field in schema.keys(kind).items()
             }
-            required = [key for key, field in schema.keys(kind).items() if schema.is_required(kind, field)]
+            # The general part may have what a stage's does not.
+            needed = [] if of_a_stage else schema.keys(kind).items()
+            required = [key for key, field in needed if schema.is_required(kind, field)]
             self.made[name] = {
                 "type": "object",
                 "description": prose((kind.__doc__ or "").split("\n\n")[0]),
@@ -64,12 +66,16 @@ class Definitions:
                 "maxProperties": 1,
             }
         elif form.part is not None:
-            value = self.part(form.part, kind is schema.Stage and name in schema.STAGES_OWN)
-            value = {"type": "array", "items": value} if form.listed else value
+            own = name in schema.STAGES_OWN if kind is schema.Stage else of_a_stage and form.merged
+            value = self.part(form.part, own)
+            if form.listed:
+                value = {"type": "array", "items": value}
+            elif form.named is not None:
+                value = {"type": "object", "propertyNames": plain(form.named), "additionalProperties": value}
         else:
             value = plain(form.hint)
-            if of_a_stage and form.merged:
-                value = {**value, "additionalProperties": {"anyOf": [value["additionalProperties"], OFF]}}
+        if of_a_stage and "additionalProperties" in value:
+            value = {**value, "additionalProperties": {"anyOf": [value["additionalProperties"], OFF]}}
         return {"anyOf": [value, OFF]} if form.optional else value
 
 

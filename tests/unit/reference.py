@@ -29,12 +29,15 @@ The keys of a stack file, `Pulumi.<stack>.yaml`, under `slipway:`. All mistakes 
 anything is created. Values marked `secure:` are refused: store a secret in Secrets Manager or Parameter Store, and
 refer to it in `service.secrets`.
 
-In paths, `[]` stands for each entry of a list. A default of "none" means that the feature is off without the key. A key
-without a value (`approval:`) is an error: write `{}` for the defaults of a section. Write `false` to turn off a key
-whose type includes "or false" or whose default is "none", such as `port: false` for a worker.
+In paths, `[]` stands for each entry of a list or a map. A default of "none" means that the feature is off without the
+key, or that it has the default in its text. A key without a value (`approval:`) is an error: write `{}` for the
+defaults of a section. Write `false` to turn off a key whose type includes "or false" or whose default is "none", such
+as `port: false` for a worker.
 
-In `environment` and `secrets`, a stage adds entries to those of `service`, replaces entries of the same name, and
-removes entries that are `false` (`environment: {LOG_LEVEL: false}`). Any other key of a stage replaces the file's.
+In `environment`, `secrets`, `processes` and `jobs`, a stage adds entries to those of `service`, and removes entries
+that are `false` (`environment: {LOG_LEVEL: false}`). It replaces entries of the same name in `environment` and
+`secrets`. Of a process, a job and the `migration`, it changes the keys that it has, in the same way. Any other key of a
+stage replaces the file's.
 
 An editor with a YAML language server completes the keys if the file begins with
 `# yaml-language-server: $schema=docs/stack-file.schema.json` ([the schema](stack-file.schema.json)).
@@ -92,7 +95,7 @@ class Page:
             if form.choice is not None:
                 self.choice(inner, form.choice, texts[name])
             elif form.part is not None:
-                self.part(f"{inner}{'[]' if form.listed else ''}", form.part, texts[name])
+                self.part(f"{inner}{'[]' if form.listed or form.named else ''}", form.part, texts[name])
             of_the_file = kind is schema.Stage and name in schema.STAGES_OWN
             default = "as in the file" if of_the_file else default_of(kind, name)
             off = " or false" if form.optional and default != "none" else ""
@@ -107,7 +110,7 @@ class Page:
             return limited(form.hint)
         name = re.sub(r"(Settings|Args)$", "", form.part.__name__)
         link = f"[{name[0].lower()}{name[1:]}]({anchor(self.titles[form.part])})"
-        return f"list of {link}" if form.listed else link
+        return f"list of {link}" if form.listed else f"map of {link}" if form.named else link
 
 
 def limited(hint: Any) -> str:

@@ -67,9 +67,13 @@ def of_field(form: schema.Shape, full: Any) -> st.SearchStrategy[Any]:
         }
         return st.one_of(*known, *(st.fixed_dictionaries({key: value}) for key, value in kinds.items()))
     if form.part is not None:
-        one = full[0] if form.listed and full else full
+        one = full[0] if form.listed and full else next(iter(full.values())) if form.named and full else full
         part = of_part(form.part, one)
-        return st.one_of(*off, *known, st.lists(part, max_size=3) if form.listed else part)
+        if form.listed:
+            part = st.lists(part, max_size=3)
+        elif form.named is not None:
+            part = st.dictionaries(of_plain(form.named), part, max_size=3)
+        return st.one_of(*off, *known, part)
     return st.one_of(*off, *known, of_plain(form.hint))
 
 

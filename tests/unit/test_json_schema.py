@@ -74,7 +74,7 @@ def fields() -> Iterator[Any]:
     """Each field of a top-level part whose rules JSON Schema can express, at least in part."""
     for key, name in schema.keys(schema.StackFile).items():
         form = schema.shape(hints(schema.StackFile)[name])
-        if form.part is None or form.listed:
+        if form.part is None or form.listed or form.named:
             continue
         for inner, field in schema.keys(form.part).items():
             hint = schema.shape(hints(form.part)[field]).hint
@@ -108,6 +108,14 @@ def test_a_blank_key_is_rejected(parts: dict[str, Any]) -> None:
         (config({"stages": [{"service": {"environment": {"A": False}}}]}), True),
         (config({"service": {"environment": {"A": False}}}), False),
         (config({"service": {"environment": {"A": 1}}}), False),
+        (config({"service": {"processes": {"worker": {"cpu": 512}}, "migration": False}}), True),
+        (config({"service": {"processes": {"Worker": {}}}}), False),
+        (config({"service": {"processes": {"worker": {"comand": ["a"]}}}}), False),
+        (config({"service": {"processes": {"worker": False}}}), False),
+        (config({"service": {"jobs": {"a": {"retries": 1}}}}), False),
+        (config({"stages": [{"service": {"jobs": {"a": {"retries": 1}}, "processes": {"worker": False}}}]}), True),
+        (config({"stages": [{"service": {"processes": {"a": {"environment": {"A": False}}}}}]}), True),
+        (config({"stages": [{"service": {"migration": {"cpu": 512, "environment": {"A": False}}}}]}), True),
         (config({"source": {"image": {"stack": "dev"}, "s3": {"bucket": "b"}}}), False),
     ],
 )

@@ -17,10 +17,13 @@ from slipway import (
     ErrorAlarm,
     Filter,
     Hook,
+    Job,
     Linear,
     MetricTarget,
+    Migration,
     Notifications,
     Permission,
+    Process,
     Push,
     QueueBacklog,
     RegistryArgs,
@@ -111,6 +114,46 @@ FULL: dict[str, Any] = {
             "schedules": [
                 {"schedule": "cron(0 8 ? * MON-FRI *)", "timeZone": "Europe/Berlin", "min": 5, "max": 12},
             ],
+        },
+        "processes": {
+            "api": {
+                "port": 3001,
+                "entrypoint": ["/bin/tini"],
+                "command": ["api"],
+                "cpu": 512,
+                "memory": 2048,
+                "tasks": {"min": 1},
+                "environment": {"QUEUE": "high"},
+                "stopTimeoutSeconds": 60,
+                "healthPath": "/api/healthz",
+                "healthCheckGraceSeconds": 30,
+                "paths": ["/v2/*"],
+                "listenerPriority": 8,
+            },
+        },
+        "order": ["api", "web"],
+        "migration": {
+            "command": ["migrate"],
+            "entrypoint": ["/bin/tini"],
+            "cpu": 256,
+            "memory": 1024,
+            "environment": {"LOCK": "1"},
+            "timeoutMinutes": 15,
+        },
+        "jobs": {
+            "report": {
+                "command": ["report"],
+                "schedule": "cron(0 3 * * ? *)",
+                "timeZone": "Europe/Berlin",
+                "flexibleWindowMinutes": 15,
+                "timeoutMinutes": 30,
+                "retries": 2,
+                "overlap": False,
+                "entrypoint": ["/bin/tini"],
+                "cpu": 256,
+                "memory": 512,
+                "environment": {"FORMAT": "csv"},
+            },
         },
         "environment": {"LOG_LEVEL": "debug"},
         "notSecret": ["LOG_LEVEL"],
@@ -296,6 +339,46 @@ def test_every_key_reaches_its_argument() -> None:
             ],
             schedules=[ScheduledBounds(schedule="cron(0 8 ? * MON-FRI *)", time_zone="Europe/Berlin", min=5, max=12)],
         ),
+        processes={
+            "api": Process(
+                port=3001,
+                entrypoint=["/bin/tini"],
+                command=["api"],
+                cpu=512,
+                memory=2048,
+                tasks=Tasks(min=1),
+                environment={"QUEUE": "high"},
+                stop_timeout_seconds=60,
+                health_path="/api/healthz",
+                health_check_grace_seconds=30,
+                paths=["/v2/*"],
+                listener_priority=8,
+            )
+        },
+        order=["api", "web"],
+        migration=Migration(
+            command=["migrate"],
+            entrypoint=["/bin/tini"],
+            cpu=256,
+            memory=1024,
+            environment={"LOCK": "1"},
+            timeout_minutes=15,
+        ),
+        jobs={
+            "report": Job(
+                command=["report"],
+                schedule="cron(0 3 * * ? *)",
+                time_zone="Europe/Berlin",
+                flexible_window_minutes=15,
+                timeout_minutes=30,
+                retries=2,
+                overlap=False,
+                entrypoint=["/bin/tini"],
+                cpu=256,
+                memory=512,
+                environment={"FORMAT": "csv"},
+            )
+        },
         environment={"LOG_LEVEL": "debug"},
         not_secret=["LOG_LEVEL"],
         secrets={"PASSWORD": f"{SECRET}:password::"},
@@ -434,6 +517,9 @@ def test_the_complete_file_omits_no_key() -> None:
     assert keys(MetricTarget) == FULL["service"]["tasks"]["metrics"][0].keys()
     assert keys(ScheduledBounds) == FULL["service"]["tasks"]["schedules"][0].keys()
     assert keys(Tasks) == FULL["service"]["tasks"].keys()
+    assert keys(Process) == FULL["service"]["processes"]["api"].keys()
+    assert keys(Migration) == FULL["service"]["migration"].keys()
+    assert keys(Job) == FULL["service"]["jobs"]["report"].keys()
     assert keys(ErrorAlarm) == FULL["service"]["errorAlarm"].keys()
     # A buildspec is rejected together with the settings of Slipway's own build.
     assert keys(BuildSettings) == FULL["build"].keys() | {"buildspec"}
@@ -694,6 +780,91 @@ def test_a_stage_overrides_some_keys_and_has_the_others_of_the_file() -> None:
     )
 
 
+def test_a_stage_changes_adds_and_removes_processes_and_jobs_by_name() -> None:
+    report = {"command": ["report"], "schedule": "rate(1 hour)", "environment": {"FORMAT": "csv", "SIZE": "1"}}
+    general = {
+        "processes": {
+            "worker": {
+                "command": ["work"],
+                "tasks": {"min": 2, "max": 5},
+                "environment": {"QUEUE": "low", "SIZE": "1"},
+            },
+            "mail": {"command": ["mail"]},
+        },
+        "jobs": {"report": report, "clean": report},
+        "migration": {"command": ["migrate"], "environment": {"LOCK": "1"}},
+        "notSecret": ["FORMAT", "LOCK"],
+    }
+    own = {
+        "processes": {
+            "worker": {"tasks": {"min": 1}, "environment": {"QUEUE": "high", "SIZE": False}},
+            "mail": False,
+            "api": {"port": 81, "paths": ["/api"], "listenerPriority": 7},
+        },
+        "jobs": {"report": {"schedule": "rate(1 day)", "environment": {"FORMAT": False}}, "clean": False},
+        "migration": {"timeoutMinutes": 5},
+    }
+    off = {"migration": False, "processes": {"worker": False, "mail": False}, "port": False}
+    stages = [{"name": "a"}, {"name": "b", "service": own}, {"name": "c", "service": off}]
+    first, second, third = settings({**LEAST, "service": general, "stages": stages}).stages
+    job = Job(command=["report"], schedule="rate(1 hour)", environment={"FORMAT": "csv", "SIZE": "1"})
+    environment = {"QUEUE": "low", "SIZE": "1"}
+    worker = Process(command=["work"], tasks=Tasks(min=2, max=5), environment=environment)
+    assert first.service == ServiceSettings(
+        processes={"worker": worker, "mail": Process(command=["mail"])},
+        jobs={"report": job, "clean": job},
+        migration=Migration(command=["migrate"], environment={"LOCK": "1"}),
+        not_secret=["FORMAT", "LOCK"],
+    )
+    assert second.service == ServiceSettings(
+        processes={
+            # Like the tasks of a service, those of a process are replaced as a whole.
+            "worker": Process(command=["work"], tasks=Tasks(min=1), environment={"QUEUE": "high"}),
+            "api": Process(port=81, paths=["/api"], listener_priority=7),
+        },
+        jobs={"report": Job(command=["report"], schedule="rate(1 day)", environment={"SIZE": "1"})},
+        migration=Migration(command=["migrate"], environment={"LOCK": "1"}, timeout_minutes=5),
+        not_secret=["LOCK"],
+    )
+    assert third.service == ServiceSettings(port=None, jobs={"report": job, "clean": job}, not_secret=["FORMAT"])
+    assert [stage.load_balancer for stage in (first, second, third)] == [LoadBalancerSettings()] * 2 + [None]
+
+
+def test_a_stage_has_a_load_balancer_if_any_of_its_processes_has_a_port() -> None:
+    api = {"port": 81, "paths": ["/api"], "listenerPriority": 7}
+    service = {"port": False, "processes": {"api": api}}
+    stages = [{"name": "a"}, {"name": "b", "service": {"processes": {"api": {"port": False, "paths": False}}}}]
+    assert args({"service": service, "stages": stages}) == [
+        "slipway:stages[1].service.processes.api.port is required with listenerPriority"
+    ]
+    stages[1] = {"name": "b", "service": {"processes": {"api": False}}}
+    served, worker = settings({**LEAST, "service": service, "stages": stages}).stages
+    assert (served.load_balancer, worker.load_balancer) == (LoadBalancerSettings(), None)
+
+
+def test_a_stage_cannot_remove_a_process_that_the_file_does_not_have() -> None:
+    stage = {"service": {"processes": {"woker": False}}}
+    assert args({"service": {"processes": {"worker": {}}}, "stages": [stage]}) == [
+        "slipway:stages[0].service.processes.woker must be a map, got False"
+    ]
+
+
+def test_a_mistake_in_a_process_is_reported_once_for_all_stages_and_with_the_others() -> None:
+    processes = {"Worker": {"cpu": 3}, "api": {"port": 81, "prot": 1}, "mail": 1, "web": {"cpu": 512}}
+    job = {"command": [], "schedule": "rate(1 hour)"}
+    stages = [{"name": "a"}, {"name": "b", "service": {"processes": {"api": {"paths": ["/api"]}}}}]
+    assert args({"service": {"processes": processes, "jobs": {"a": job}}, "stages": stages}) == [
+        f"slipway:service.processes: the name 'Worker' must {A_NAME}",
+        "slipway:service.processes.Worker.cpu must be one of [256, 512, 1024, 2048, 4096, 8192, 16384], got 3",
+        f"slipway:service.processes.api.prot is not a key (did you mean port?); possible here: {PROCESS_KEYS}",
+        "slipway:service.processes.mail must be a map, got 1",
+        "slipway:service.jobs.a.command must have at least 1 item, got []",
+        "slipway:service.processes.web.memory must be one of [1024, 2048, 3072, 4096] with cpu=512, got 512",
+        "slipway:service.processes.api.paths is required with a port: those of the service are for web",
+        "slipway:service.processes.api.listenerPriority is required with a port: that of the service is for web",
+    ]
+
+
 def test_a_stage_can_be_a_worker_while_another_serves_requests() -> None:
     web, jobs = settings({**LEAST, "stages": [{"name": "web"}, {"name": "jobs", "service": {"port": False}}]}).stages
     assert (web.service.port, web.load_balancer) == (8080, LoadBalancerSettings())
@@ -751,7 +922,8 @@ def test_a_feature_branch_may_only_build() -> None:
 
 
 SERVICE_KEYS = (
-    "port, healthPath, entrypoint, command, cpu, memory, cpuArchitecture, tasks, environment, notSecret, secrets, "
+    "port, healthPath, entrypoint, command, cpu, memory, cpuArchitecture, tasks, processes, order, migration, jobs, "
+    "environment, notSecret, secrets, "
     "secretsKmsKeyArns, restartOnSecretChange, permissions, readOnlyRootFilesystem, healthCheckGraceSeconds, "
     "stopTimeoutSeconds, paths, "
     "listenerPriority, url, errorAlarm, alarmNames, keepVerified, retainReleaseState, logRetentionDays"
@@ -763,6 +935,16 @@ KINDS = "rolling, blueGreen, canary, linear, codeDeployBlueGreen"
 EVERY_STAGE = (
     "['RECONCILE_SERVICE', 'PRE_SCALE_UP', 'POST_SCALE_UP', 'TEST_TRAFFIC_SHIFT', 'POST_TEST_TRAFFIC_SHIFT', "
     "'PRODUCTION_TRAFFIC_SHIFT', 'POST_PRODUCTION_TRAFFIC_SHIFT']"
+)
+
+
+PROCESS_KEYS = (
+    "port, entrypoint, command, cpu, memory, tasks, environment, stopTimeoutSeconds, healthPath, "
+    "healthCheckGraceSeconds, paths, listenerPriority"
+)
+A_NAME = (
+    "be a name of a-z 0-9 and single - between them, starting with a letter, other than template, migration, release "
+    "and names that end in -template, of at most 20 characters"
 )
 
 
@@ -1024,6 +1206,97 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"service": {"tasks": {"minimum": 1}}},
         "service.tasks.minimum is not a key; possible here: min, max, targetCpuPercent, targetMemoryPercent, "
         "targetRequestsPerTask, queues, metrics, schedules",
+    ),
+    # processes, the migration and jobs
+    "the size of a process goes with that of the service": (
+        {"service": {"processes": {"my-worker": {"cpu": 512}}}},
+        "service.processes.my-worker.memory must be one of [1024, 2048, 3072, 4096] with cpu=512, got 512",
+    ),
+    "a rule for a key of a process has the key": (
+        {"service": {"processes": {"worker": {"stopTimeoutSeconds": 1}}}},
+        "service.processes.worker.stopTimeoutSeconds must be between 2 and 120, got 1",
+    ),
+    "a rule for the tasks of a process has its key": (
+        {"service": {"processes": {"worker": {"tasks": {"min": 3, "max": 2}}}}},
+        "service.processes.worker.tasks.max must be at least min=3, got 2",
+    ),
+    "a rule between processes has their keys": (
+        {"service": {"processes": {"api": {"port": 81, "paths": ["/api"], "listenerPriority": 100}}}},
+        "service.processes.api.listenerPriority must be different from that of web, got 100 for both",
+    ),
+    "a misspelled key of a process is reported with the possible ones": (
+        {"service": {"processes": {"worker": {"comand": ["a"]}}}},
+        f"service.processes.worker.comand is not a key (did you mean command?); possible here: {PROCESS_KEYS}",
+    ),
+    "a process has a name": (
+        {"service": {"processes": {"My_Worker": {}}}},
+        f"service.processes: the name 'My_Worker' must {A_NAME}",
+    ),
+    "the name of a process is not that of another family": (
+        {"service": {"processes": {"web-template": {}}}},
+        f"service.processes: the name 'web-template' must {A_NAME}",
+    ),
+    "the name of a job is short": (
+        {"service": {"jobs": {"a" * 21: {"command": ["a"], "schedule": "rate(1 day)"}}}},
+        f"service.jobs: the name '{'a' * 21}' must {A_NAME}",
+    ),
+    "processes are a map": ({"service": {"processes": [{}]}}, "service.processes must be a map, got a list of 1"),
+    "a process is a map": ({"service": {"processes": {"web": 1}}}, "service.processes.web must be a map, got 1"),
+    "only a stage removes a process": (
+        {"service": {"processes": {"web": False}}},
+        "service.processes.web must be a map, got False",
+    ),
+    "a variable of a process is a string": (
+        {"service": {"processes": {"worker": {"environment": {"A": 1}}}}},
+        "service.processes.worker.environment['A'] must be a string, got 1",
+    ),
+    "a job has a schedule": ({"service": {"jobs": {"a": {"command": ["a"]}}}}, "service.jobs.a.schedule is required"),
+    "a job runs again and again": (
+        {"service": {"jobs": {"a": {"command": ["a"], "schedule": "at(2026-12-24T08:00:00)"}}}},
+        "service.jobs.a.schedule must be cron(minutes hours day-of-month month day-of-week year) with a ? for exactly "
+        "one of the two days, or rate(5 minutes), got 'at(2026-12-24T08:00:00)'",
+    ),
+    "a migration has a command": ({"service": {"migration": {}}}, "service.migration.command is required"),
+    "the order has every process": (
+        {"service": {"processes": {"worker": {}}, "order": ["worker"]}},
+        "service.order must have each of ['web', 'worker'] exactly once, got ['worker']",
+    ),
+    "CodeDeploy deploys one service": (
+        {
+            "service": {"processes": {"api": {"port": 81, "paths": ["/api"], "listenerPriority": 7}}},
+            "stages": [{"strategy": {"codeDeployBlueGreen": {}}}],
+        },
+        "stages[0].strategy must not be CodeDeployBlueGreen with a port for a process other than web, got ['api']: "
+        "CodePipeline's action deploys one service",
+    ),
+    "a release of all groups and its migration fit into a day": (
+        {
+            "service": {"processes": {"worker": {}}, "migration": {"command": ["a"], "timeoutMinutes": 311}},
+            "stages": [{"strategy": {"blueGreen": {"bakeMinutes": 370}}}],
+        },
+        "stages[0].tests must end, with a release and a rollback of 701 minutes each, within 1400 minutes, got 1402: "
+        "CodePipeline ends an action after 24 hours",
+    ),
+    "tests reach the address of a process": (
+        {
+            "service": {
+                "port": False,
+                "processes": {"api": {"port": 81, "paths": ["/api"], "listenerPriority": 7}},
+            },
+            "loadBalancer": {"internal": True},
+            "stages": [{"tests": {"commands": ["make smoke"]}}],
+        },
+        "stages[0].tests must set inVpc with an internal load balancer, which can be reached only from the VPC",
+    ),
+    "a process is not called like the service of another stage": (
+        {"service": {"processes": {"worker": {}}}, "stages": [{"name": "eu"}, {"name": "eu-worker"}]},
+        "stages must have names with which ECS services and task definitions of all of them are different, got "
+        "['storefront-eu-worker', 'storefront-eu-worker-template'] twice: rename a stage, a process or a job",
+    ),
+    "a migration is not called like the service of another stage": (
+        {"service": {"migration": {"command": ["a"]}}, "stages": [{"name": "eu"}, {"name": "eu-migration"}]},
+        "stages must have names with which ECS services and task definitions of all of them are different, got "
+        "['storefront-eu-migration', 'storefront-eu-migration-template'] twice: rename a stage, a process or a job",
     ),
     # stages
     "stages are a list": ({"stages": {}}, "stages must be a list, got a map"),
@@ -1473,6 +1746,14 @@ OF_IMAGES: dict[str, tuple[dict[str, Any], str]] = {
         {"source": {"image": {"repository": "web"}}},
         "source.image.tag is required with repository",
     ),
+    "its repository is not empty": (
+        {"source": {"image": {"repository": "", "tag": "stable"}}},
+        "source.image.repository must be the name of an ECR repository, got ''",
+    ),
+    "its tag is not empty": (
+        {"source": {"image": {"repository": "web", "tag": ""}}},
+        "source.image.tag must be a tag of an image, of at most 128 characters, got ''",
+    ),
     "a stack is one of this project": (
         {"source": {"image": {"stack": "acme/dev"}}},
         "source.image.stack must be the name of a stack, of a-z 0-9 - of at most 30 characters, got 'acme/dev'",
@@ -1620,6 +1901,19 @@ BLANKS: dict[str, tuple[dict[str, Any], str]] = {
         {"stages": [{"tests": None}]},
         "stages[0].tests is blank: write {} for the defaults, false to turn it off, or remove the key",
     ),
+    "processes": ({"service": {"processes": None}}, "service.processes is blank: write {} for none, or remove the key"),
+    "a process": (
+        {"service": {"processes": {"worker": None}}},
+        "service.processes.worker is blank: write {} for the defaults, or remove it",
+    ),
+    "a process in a stage": (
+        {"service": {"processes": {"worker": {}}}, "stages": [{"service": {"processes": {"worker": None}}}]},
+        "stages[0].service.processes.worker is blank: write {} for the defaults, or remove it",
+    ),
+    "a variable of a process": (
+        {"service": {"processes": {"worker": {"environment": {"A": None}}}}},
+        "service.processes.worker.environment['A'] is blank: write a value, or remove it",
+    ),
     "a strategy": (
         {"stages": [{"strategy": None}]},
         "stages[0].strategy is blank: write {} for the defaults, or remove the key",
@@ -1687,6 +1981,9 @@ def test_a_stage_removes_a_variable_that_the_file_says_is_no_secret() -> None:
     general = {"environment": {"A": url, "B": url}, "notSecret": ["A", "B"]}
     [stage] = settings({**LEAST, "service": general, "stages": [{"service": {"environment": {"A": False}}}]}).stages
     assert (stage.service.environment, stage.service.not_secret) == ({"B": url}, ["B"])
+    moved = {"environment": {"A": False}, "secrets": {"A": SECRET}}
+    [stage] = settings({**LEAST, "service": general, "stages": [{"service": moved}]}).stages
+    assert stage.service.not_secret == ["B"]
     own = {"environment": {"A": False}, "notSecret": ["A"]}
     assert args({"service": general, "stages": [{"service": own}]})[-1] == (
         "slipway:stages[0].service.notSecret must contain only names in environment, got ['A']"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from slipway.pipeline.sources import EcrImage
 from slipway.pipeline.stages import stage_rules
 from slipway.pull_requests import check_rules
 from slipway.service.args import has_port, release_minutes, strategy_rules
+from slipway.service.processes import WEB
 
 LONGEST_NAME = 32
 """Maximum length of a load balancer's name, the shortest of all names.
@@ -105,6 +107,26 @@ def names_of_stages(given: Given) -> Rules:
     )
 
 
+def names_in_the_cluster(given: Given) -> Rules:
+    """The stages have one cluster, and a family of task definitions has the account and Region to itself."""
+    names = Counter(name for stage in given.file.stages for name in names_of_a_service(given, stage))
+    twice = sorted(name for name, count in names.items() if count > 1)
+    environments = {given.environment(stage) for stage in given.file.stages}
+    yield (
+        bool(twice) and len(environments) == len(given.file.stages),
+        f"stages must have names with which ECS services and task definitions of all of them are different, got "
+        f"{twice} twice: rename a stage, a process or a job",
+    )
+
+
+def names_of_a_service(given: Given, stage: Stage) -> set[str]:
+    """The names of the ECS services and the families of task definitions in a stage."""
+    name, settings = f"{given.app}-{given.environment(stage)}", stage.service
+    others = [*settings.processes, *settings.jobs, *(["migration"] if settings.migration else [])]
+    families = {name, *(f"{name}-{other}" for other in others if other != WEB)}
+    return families | {f"{family}-template" for family in families}
+
+
 def with_an_image(given: Given) -> Rules:
     yield given.is_image and "build" in given.keys, "build must not be set if the source is an image"
     yield (
@@ -183,6 +205,7 @@ OF_THE_FILE = (
     of_the_pipeline,
     of_pull_requests,
     names_of_stages,
+    names_in_the_cluster,
     with_an_image,
     without_a_circle,
     for_a_feature_branch,

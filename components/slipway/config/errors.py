@@ -28,7 +28,8 @@ def key(path: str) -> str:
 
 def at(path: str, line: str) -> str:
     """A broken rule of the part at `path`. The line begins with a field's Python name, or with `must`."""
-    line = as_written(line)
+    # A part in a map is at a key of its own.
+    line = re.sub(r"^(\S*?)\['([^']*)'\](?=\.)", r"\1.\2", as_written(line))
     if not path:
         return key(line)
     return f"{key(path)} {line}" if line.startswith("must ") else f"{key(path)}.{line}"

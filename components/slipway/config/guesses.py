@@ -64,6 +64,8 @@ def samples(form: Shape) -> list[Any]:
     """Possible values of a field."""
     if form.choice is not None:
         return [sample(kind) for kind in form.choice.values()]
+    if form.named is not None:
+        return [{}]
     if form.part is not None:
         return [[], [sample(form.part)]] if form.listed else [sample(form.part)]
     for mark in marks_of(form.hint):

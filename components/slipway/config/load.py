@@ -196,8 +196,8 @@ def stage_settings(app: str, stack: str, file: StackFile, stage: Stage) -> Stage
     )
 
 
-NOT_SECRET = "notSecret"
-"""Field beside a map whose names it has."""
+ENVIRONMENT, NOT_SECRET = "environment", "notSecret"
+"""The map of variables, of which the list beside it has names."""
 UNREADABLE: Any = object()
 """Replaces a value whose mistake is already reported."""
 
@@ -243,6 +243,8 @@ class Reader:
             return self._plain(kind, name, data, path)
         elif form.listed:
             found = self._list(form.part, data, path)
+        elif form.named is not None:
+            found = self._map(form.part, form.named, data, path)
         else:
             found = self.part(form.part, data, path)
         return guesses(kind, name) if found is None else found
@@ -252,17 +254,29 @@ class Reader:
             return self._none(path, f"must be a list{got(data)}")
         lists: list[list[Any]] = [[] for _ in range(VARIANTS)]
         for number, each in enumerate(data):
-            where = f"{path}[{number}]"
-            if each is None:
-                found = self._none(where, "is blank: write {} for the defaults, or remove it")
-            else:
-                found = self.part(kind, each, where)
-            for at_, made in enumerate(lists):
-                if found is not None:
-                    made.append(found[at_])
-                elif at_ % 2:
-                    made.append(sample(kind))
+            for made, found in zip(lists, self._entry(kind, each, f"{path}[{number}]"), strict=True):
+                made += found
         return lists
+
+    def _map(self, kind: type, named: Any, data: Any, path: str) -> Variants | None:
+        if not isinstance(data, Mapping):
+            return self._none(path, f"must be a map{got(data)}")
+        self.mistakes += examine(Mapping[named, Any], data, key(path))[1]
+        maps: list[dict[str, Any]] = [{} for _ in range(VARIANTS)]
+        for name, each in data.items():
+            for made, found in zip(maps, self._entry(kind, each, inside(path, name)), strict=True):
+                made.update((name, value) for value in found)
+        return maps
+
+    def _entry(self, kind: type, data: Any, path: str) -> Sequence[Sequence[Any]]:
+        """For each variant, the part in a list or a map, or nothing if it cannot be read."""
+        if data is None:
+            found = self._none(path, "is blank: write {} for the defaults, or remove it")
+        else:
+            found = self.part(kind, data, path)
+        if found is None:
+            return [[sample(kind)] if at_ % 2 else [] for at_ in range(VARIANTS)]
+        return [[each] for each in found]
 
     def _choice(self, kinds: Mapping[str, type], data: Any, path: str) -> Variants | None:
         if not isinstance(data, Mapping):
@@ -337,7 +351,7 @@ def refusals(kind: type, values: Mapping[str, Any]) -> list[str]:
 def blank(form: Shape) -> str:
     """The mistake of a key without a value."""
     if form.choice is not None or form.part is not None:
-        instead = "[] for none" if form.listed else "{} for the defaults"
+        instead = "[] for none" if form.listed else "{} for none" if form.named else "{} for the defaults"
     else:
         instead = "a value"
     return f"is blank: write {instead}, {'false to turn it off, ' if form.optional else ''}or remove the key"
@@ -369,8 +383,8 @@ def with_settings_of_all_stages(data: dict[str, Any]) -> dict[str, Any]:
         {
             **stage,
             **{
-                key: overlaid(data[key], stage.get(key, {}), part)
-                for part in STAGES_OWN
+                key: overlaid(data[key], stage.get(key, {}), kind)
+                for part, kind in STAGES_OWN.items()
                 if (key := to_camel(part)) in data
             },
         }
@@ -381,30 +395,47 @@ def with_settings_of_all_stages(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "stages": stages}
 
 
-def overlaid(general: Any, own: Any, part: str) -> Any:
+def overlaid(general: Any, own: Any, kind: type) -> Any:
     """The settings of a stage merged over those for all stages. Each setting replaces the general one, but entries are
     added to a map, or removed with `false`, and then from `notSecret` too."""
     if not isinstance(general, dict):
         return general  # its mistakes are reported once
     if not isinstance(own, dict):
         return own
-    kind = shape(hints(StackFile)[part]).part
-    assert kind is not None
-    merged = {each: name for each, name in keys(kind).items() if shape(hints(kind)[name]).merged}
+    forms = {each: shape(hints(kind)[name]) for each, name in keys(kind).items()}
     both = {
-        each: {
-            name: value
-            for name, value in {**general[each], **own[each]}.items()
-            if not (value is False and name in general[each])
-        }
-        for each in merged
-        if isinstance(general.get(each), dict) and isinstance(own.get(each), dict)
+        each: with_entries(general[each], own[each], form)
+        for each, form in forms.items()
+        if form.merged and isinstance(general.get(each), dict) and isinstance(own.get(each), dict)
     }
-    # A list, since what a file has in place of a name may not be hashable.
-    gone = [name for each in both for name in general[each] if name not in both[each]]
-    named = general.get(NOT_SECRET)
-    left = {NOT_SECRET: [name for name in named if name not in gone]} if isinstance(named, list) else {}
-    return {**general, **left, **own, **both}
+    merged = {**general, **own, **both}
+    if isinstance(general.get(NOT_SECRET), list) and NOT_SECRET not in own:
+        gone = {*variables_in(kind, general)} - {*variables_in(kind, merged)}
+        # What a file has in place of a name may not be hashable.
+        merged[NOT_SECRET] = [name for name in general[NOT_SECRET] if name not in [*gone]]
+    return merged
+
+
+def with_entries(general: dict[str, Any], own: dict[str, Any], form: Shape) -> Any:
+    """A map with the entries of a stage, or a part with its keys."""
+    if form.part is not None and form.named is None:
+        return overlaid(general, own, form.part)
+    if form.part is not None:
+        own = {name: overlaid(general.get(name, {}), value, form.part) for name, value in own.items()}
+    return {name: value for name, value in {**general, **own}.items() if not (value is False and name in general)}
+
+
+def variables_in(kind: type, data: Any) -> Iterator[str]:
+    """The names of the environment variables of a part and of the parts in it."""
+    if not isinstance(data, dict):
+        return
+    for each, name in keys(kind).items():
+        form, value = shape(hints(kind)[name]), data.get(each)
+        if form.part is not None:
+            parts = value.values() if form.named is not None and isinstance(value, dict) else [value]
+            yield from (inner for part in parts for inner in variables_in(form.part, part))
+        elif name == ENVIRONMENT and isinstance(value, dict):
+            yield from value
 
 
 def without_repeats(mistakes: Sequence[str]) -> list[str]:

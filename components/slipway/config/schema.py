@@ -131,7 +131,10 @@ class Image:
     def __post_init__(self) -> None:
         check(self)
         # All its other rules are those of the source.
-        EcrImage(repository=self.repository or "web", tag=self.tag or "stable")
+        EcrImage(
+            repository="web" if self.repository is None else self.repository,
+            tag="stable" if self.tag is None else self.tag,
+        )
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
         given = [name for name in ("stack", "repository") if getattr(self, name) is not None]
@@ -193,8 +196,8 @@ class Stage:
     """When the stage may begin. By default, at any time."""
 
     service: ServiceSettings = ServiceSettings()
-    """Settings of `service` that differ in this stage. In `environment` and `secrets`, the entries that differ; `false`
-    removes an entry."""
+    """Settings of `service` that differ in this stage. In `environment`, `secrets`, `processes` and `jobs`, the entries
+    that differ, and of a process, a job and the `migration`, the keys; `false` removes an entry."""
 
     load_balancer: LoadBalancerSettings = LoadBalancerSettings()
     """Settings of `load_balancer` that differ in this stage."""
@@ -259,14 +262,14 @@ REMOVED: Mapping[tuple[type, str], str] = {
     "pipeline, which can push images, does not build them any more",
 }
 """Keys that a part had earlier, with what to do instead."""
-STAGES_OWN = ("service", "load_balancer")
+STAGES_OWN = {"service": ServiceSettings, "load_balancer": LoadBalancerSettings}
 """Parts of the file that a stage can override."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The form of a field in a stack file: a part with keys of its own, a choice of several parts, a list of parts, or
-    a plain value."""
+    """The form of a field in a stack file: a part with keys of its own, a choice of several parts, a list or a map of
+    parts, or a plain value."""
 
     hint: Any
     """The type without Outputs, which only a program can pass."""
@@ -276,8 +279,10 @@ class Shape:
     choice: Mapping[str, type] | None = None
     listed: bool = False
     """Whether the field is a list of parts."""
+    named: Any = None
+    """The type of the names, if the field is a map of parts."""
     merged: bool = False
-    """Whether the field is a map, to which a stage adds entries."""
+    """Whether a stage changes single entries of the field, which is a map, or single keys, of a part with maps."""
     date: bool = False
 
 
@@ -290,12 +295,18 @@ def shape(hint: Any) -> Shape:
         return Shape(hint, optional, choice=choices[0].kinds)
     for kind in kinds:
         if dataclasses.is_dataclass(kind):
-            return Shape(hint, optional, part=typing.cast(type, kind))
+            part: Any = kind
+            return Shape(hint, optional, part=part, merged=any(shape(each).merged for each in hints(part).values()))
         if get_origin(kind) is Sequence:
             [item] = get_args(kind)
             part = next((each for each in kinds_of(item) if dataclasses.is_dataclass(each)), None)
-            return Shape(hint, optional, part=typing.cast(Any, part), listed=part is not None)
-    return Shape(hint, optional, merged=any(get_origin(kind) is Mapping for kind in kinds), date=datetime.date in kinds)
+            return Shape(hint, optional, part=part, listed=part is not None)
+        if get_origin(kind) is Mapping:
+            names, item = get_args(kind)
+            if dataclasses.is_dataclass(item):
+                return Shape(hint, optional, part=typing.cast(Any, item), named=names, merged=True)
+            return Shape(hint, optional, merged=True)
+    return Shape(hint, optional, date=datetime.date in kinds)
 
 
 def keys(part: type) -> dict[str, str]:
