@@ -30,6 +30,7 @@ from slipway.service.args import (
     variables_bytes,
 )
 from slipway.strategies import Strategy
+from unit.harness import resolved
 
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-a1b2c3"
 KEY = "AKIA" + "A" * 16
@@ -98,11 +99,17 @@ def test_a_process_has_the_settings_of_the_service_and_its_own() -> None:
 
 
 def test_outputs_in_the_environment_stay_the_same_in_every_process() -> None:
-    value = pulumi.Output.from_input("blue")
-    settings = ServiceSettings(environment={"COLOR": value}, processes={"worker": Process(environment={"A": "1"})})
-    processes = process_settings(settings)
-    assert processes["web"].environment is settings.environment
-    assert processes["worker"].environment["COLOR"] is settings.environment["COLOR"]
+    def same() -> list[bool]:
+        color = pulumi.Output.from_input("blue")
+        worker = Process(environment={"A": "1"})
+        settings = ServiceSettings(environment={"COLOR": color}, processes={"worker": worker})
+        processes = process_settings(settings)
+        return [
+            processes["web"].environment is settings.environment,
+            processes["worker"].environment["COLOR"] is settings.environment["COLOR"],
+        ]
+
+    assert resolved(same) == [True, True]
 
 
 def test_a_migration_and_a_job_have_no_port_and_are_otherwise_like_the_service() -> None:
@@ -229,6 +236,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "the service's own size is that of each process that has none": (
         {"cpu": 512, "processes": {"web": Process(memory=1024), "worker": Process()}},
+        "memory must be one of [1024, 2048, 3072, 4096] with cpu=512, got 512",
+    ),
+    "the service's own size is that of web if nothing else has it": (
+        {"cpu": 512, "processes": {"worker": Process(memory=1024)}},
         "memory must be one of [1024, 2048, 3072, 4096] with cpu=512, got 512",
     ),
     "a variable of a process is not also a secret": (

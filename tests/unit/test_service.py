@@ -15,6 +15,7 @@ from slipway import (
     Linear,
     MetricTarget,
     Permission,
+    Process,
     QueueBacklog,
     Rolling,
     ScheduledBounds,
@@ -22,7 +23,7 @@ from slipway import (
     Tasks,
     iam,
 )
-from slipway.service.args import ServiceSettings
+from slipway.service.args import ServiceSettings, process_settings
 from slipway.strategies import Strategy
 from unit.examples import TEST_LISTENER, load_balancer, service, service_args
 from unit.harness import Resource, deploy, granted, named, of_type, only, resolved, rights, statements, trusted
@@ -829,6 +830,31 @@ def test_a_port_requires_a_load_balancer_and_the_other_way_round(args: dict[str,
     with pytest.raises(ValueError) as error:
         deployed(**args)
     assert str(error.value) == f"load_balancer must be set if, and only if, port is set, got port={got}"
+
+
+@pytest.mark.parametrize(
+    ("args", "got"),
+    [
+        ({"load_balancer": None}, {"web": 8080, "worker": None}),
+        ({"port": None}, {"web": None, "worker": None}),
+    ],
+)
+def test_a_port_of_any_process_requires_a_load_balancer_and_the_other_way_round(
+    args: dict[str, Any], got: dict[str, int | None]
+) -> None:
+    with pytest.raises(ValueError) as error:
+        deployed(processes={"worker": Process()}, **args)
+    assert str(error.value) == f"load_balancer must be set if, and only if, a process has a port, got {got}"
+
+
+def test_a_load_balancer_may_be_that_of_another_process_than_web() -> None:
+    api = Process(port=81, paths=["/api"], listener_priority=7)
+
+    def attached() -> dict[str, bool]:
+        args = service_args("api", port=None, processes={"api": api})
+        return {name: each.load_balancer is not None for name, each in process_settings(args).items()}
+
+    assert resolved(attached) == {"web": False, "api": True}
 
 
 @every_shift

@@ -2,7 +2,7 @@ import zoneinfo
 from typing import Any
 
 import pytest
-from slipway import Approval, Canary, DeployStage, Rolling, StageTests, Window
+from slipway import Approval, BlueGreen, Canary, DeployStage, Migration, Rolling, StageTests, Window
 from slipway.pipeline.stages import stage_rules
 from slipway.strategies import Strategy
 from unit.examples import service
@@ -102,3 +102,18 @@ def test_a_stage_that_does_not_fit_into_a_day_is_rejected() -> None:
     with pytest.raises(ValueError) as error:
         resolved(stage)
     assert str(error.value) == too_long(600, 1401)
+
+
+@pytest.mark.parametrize(("bake", "messages"), [(330, []), (331, [too_long(701, 1402)])])
+def test_a_release_with_its_migration_fits_into_a_day(bake: int, messages: list[str]) -> None:
+    migration = Migration(command=["migrate"], timeout_minutes=360)
+
+    def stage() -> list[str]:
+        made = service("api", strategy=BlueGreen(bake_minutes=bake), migration=migration)
+        try:
+            DeployStage(service=made)
+        except ValueError as error:
+            return str(error).split("\n")
+        return []
+
+    assert resolved(stage) == messages
