@@ -234,8 +234,8 @@ def test_every_component_and_its_arguments_have_a_docstring(component: Component
 
 
 INTERNAL = {
-    *("config", "function", "lambda_function", "actions", "deployment", "scaling", "task_definition", "traffic"),
-    "testing",
+    *("config", "function", "lambda_function", "actions", "deployment", "jobs", "scaling", "task_definition"),
+    *("traffic", "testing"),
 }
 """Modules whose classes are internal, or not for programs."""
 
