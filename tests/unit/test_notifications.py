@@ -5,10 +5,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import pulumi
 import pytest
-from slipway import Notifications, Slack, Teams
+from slipway import DeployStage, Notifications, Registry, Slack, Teams
 from slipway.release.function import notify
-from unit.examples import PIPELINE, UUID, notifier
+from unit.examples import PIPELINE, UUID, build, notifier, pipeline, service
 from unit.harness import Resource, deploy, granted, named, of_type, only, rights, trusted
 
 FUNCTION = "aws:lambda/function:Function"
@@ -219,6 +220,19 @@ def test_the_function_runs_on_each_failure_of_a_job_with_rules_of_twelve_jobs() 
         assert named(resources, f"{name}-permission").inputs["sourceArn"] == f"arn:aws:events:{PLACE}:rule/{name}"
     rules = of_type(resources, "aws:cloudwatch/eventRule:EventRule")
     assert {rule.name for rule in rules} == {SENDER, APPROVAL, "shop-news-jobs", "shop-news-jobs-2"}
+
+
+def test_a_pipeline_notifies_of_the_jobs_of_all_its_services() -> None:
+    def program() -> None:
+        given = Registry("given")
+        services = [service(f"shop-{name}", environment_name=name, registry=given) for name in ("dev", "test", "prod")]
+        services[0].job_arns, services[2].job_arns = JOBS[:2], [pulumi.Output.from_input(JOBS[2])]
+        made = build("shop-build", registry=given)
+        stages = [DeployStage(service=each) for each in services]
+        pipeline("shop", build=made, stages=stages, notifications=Notifications(emails=["ops@example.com"]))
+
+    rule = named(deploy(program), "shop-news-jobs", "EventRule")
+    assert rule.json("eventPattern")["detail"]["stateMachineArn"] == JOBS[:3]
 
 
 def test_the_longest_names_of_twelve_jobs_fit_into_a_pattern() -> None:

@@ -428,7 +428,12 @@ def notifier(
 ) -> Notifier | None:
     if args.notifications is None:
         return None
-    settings = NotifierArgs(notifications=args.notifications, pipeline_name=pipeline.name, pipeline_arn=pipeline.arn)
+    settings = NotifierArgs(
+        notifications=args.notifications,
+        pipeline_name=pipeline.name,
+        pipeline_arn=pipeline.arn,
+        job_arns=[arn for stage in args.stages for arn in stage.service.job_arns],
+    )
     return Notifier(f"{name}-news", settings, opts=child)
 
 

@@ -114,6 +114,7 @@ class Service(pulumi.ComponentResource):
         self.service_name, self.container_name, self.environment_name = name, args.container_name, environment_name
         self.cluster_name = args.cluster.name
         # For its Pipeline; not outputs.
+        self.job_arns: Sequence[pulumi.Input[str]] = []
         self.strategy, self.registry = args.strategy, args.registry
         self.release_minutes = release_minutes(args, args.strategy)
         self._scope, self._role_arns, self._cluster = scope, roles.arns, args.cluster
