@@ -117,6 +117,7 @@ def release_function_args(name: str, **overrides: Any) -> ReleaseFunctionArgs:
         "security_group_id": "sg-1",
         "load_balancers": [{"targetGroupArn": TARGET_GROUP, "containerName": "app", "containerPort": 8080}],
         "target_group_arns": [TARGET_GROUP, f"{TARGET_GROUP}2"],
+        "log_group": aws.cloudwatch.LogGroup(f"given-{name}", name=f"/ecs/given-{name}"),
         "service_url": "https://shop.example.com",
         "code_deploy": None,
         "alarm_arns": [],

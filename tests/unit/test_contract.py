@@ -41,6 +41,11 @@ NOT_EXPORTED = {
     "ServiceSettings",
     # How CodeBuild names a repository provider.
     "Provider",
+    # What a Service consists of, for its parts and its ReleaseFunction.
+    "ProcessResources",
+    "ReleasedProcess",
+    "ReleasedTask",
+    "Shared",
     # What a Build consists of, for its Pipeline.
     "Project",
     # Where a component is deployed, which it looks up itself.

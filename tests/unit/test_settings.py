@@ -699,8 +699,8 @@ def test_a_gate_of_another_type_is_reported(gate: Any) -> None:
 def test_the_program_passes_on_every_setting_of_a_stack_file() -> None:
     resources = deploy_stack_file("dev", {f"slipway:{key}": value for key, value in FULL.items()})
     pipeline = only(resources, "aws:codepipeline/pipeline:Pipeline").inputs
-    service = only(resources, "aws:ecs/service:Service").inputs
-    template = only(resources, "aws:ecs/taskDefinition:TaskDefinition").inputs
+    service = named(resources, "storefront-staging", "ecs/service:Service").inputs
+    template = named(resources, "storefront-staging-template", ":TaskDefinition").inputs
     project = named(resources, "storefront-dev", ":Project").inputs
     function = named(resources, "storefront-staging-release", ":Function").inputs
     variables = function["environment"]["variables"]
@@ -733,7 +733,7 @@ def test_the_program_passes_on_every_setting_of_a_stack_file() -> None:
     assert named(resources, "storefront-dev-lint", ":Project").inputs["buildTimeout"] == 20
     assert len(of_type(resources, "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration")) == 1
     assert len(of_type(resources, "aws:chatbot/teamsChannelConfiguration:TeamsChannelConfiguration")) == 1
-    assert len(of_type(resources, "aws:lambda/invocation:Invocation")) == 2
+    assert len(of_type(resources, "aws:lambda/invocation:Invocation")) == 4
     assert of_type(resources, "awsx:ec2:Vpc") == []
 
 

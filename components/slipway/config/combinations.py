@@ -14,8 +14,8 @@ from slipway.pipeline.component import composition_rules
 from slipway.pipeline.sources import EcrImage
 from slipway.pipeline.stages import stage_rules
 from slipway.pull_requests import check_rules
+from slipway.release.function.contract import WEB
 from slipway.service.args import has_port, release_minutes, strategy_rules
-from slipway.service.processes import WEB
 
 LONGEST_NAME = 32
 """Maximum length of a load balancer's name, the shortest of all names.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import pulumi
@@ -25,47 +25,87 @@ from slipway.strategies import Strategy
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReleaseFunctionArgs:
-    """Arguments of ReleaseFunction; built by Service."""
+class ReleasedProcess:
+    """One process: an ECS service, and everything of it that the release function deploys. Built by Service."""
 
-    cluster: aws.ecs.Cluster
     service: aws.ecs.Service
+    family: str
+    """Family of the released task definitions."""
     template: aws.ecs.TaskDefinition
     """Task definition that each release copies, except for the image."""
     scalable_target: aws.appautoscaling.Target | None
-    registry: Repository
-    environment_name: EnvironmentName
-    family: str
-    """Family of the released task definitions."""
-    container_name: ContainerName
     minimum_tasks: Annotated[int, between(0, 5000)]
     maximum_tasks: Annotated[int, between(0, 5000)]
     strategy: Strategy
     deployment: Mapping[str, Any]
     """`deploymentConfiguration` in the ECS API."""
     availability_zone_rebalancing: str
-    keep_verified: Annotated[int, between(1, 20)]
-    log_retention_days: LogDays
-    role_arns: Sequence[pulumi.Input[str]]
-    """Roles that the released task definitions pass to ECS."""
     service_role_arns: Sequence[pulumi.Input[str]]
     """Roles that the service itself passes to ECS, to shift traffic and to invoke hooks."""
-    subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
-    security_group_id: pulumi.Input[str]
     load_balancers: Sequence[Mapping[str, Any]]
     """The load balancers in the format of the ECS API."""
     target_group_arns: Sequence[pulumi.Input[str]]
-    service_url: pulumi.Input[str] | None
-    code_deploy: CodeDeploy | None
     alarm_arns: Sequence[pulumi.Input[str]]
     """Alarms that ECS watches during a deployment."""
     alarm_minutes: int
     """Minutes for which ECS watches the service's own alarm after the tasks are running."""
-    retain_state: bool
-    """Keep the release state table when the stack is destroyed."""
 
     def __post_init__(self) -> None:
         check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleasedTask:
+    """A migration or a job: a task without a service. Built by Service."""
+
+    family: str
+    """Family of its task definitions."""
+    template: aws.ecs.TaskDefinition
+    """Task definition that they copy, except for the image."""
+    timeout_minutes: int
+    """Minutes after which it is stopped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseFunctionArgs(ReleasedProcess):
+    """Arguments of ReleaseFunction, of which those of ReleasedProcess are for the process `web`; built by Service."""
+
+    cluster: aws.ecs.Cluster
+    registry: Repository
+    environment_name: EnvironmentName
+    container_name: ContainerName
+    keep_verified: Annotated[int, between(1, 20)]
+    log_retention_days: LogDays
+    role_arns: Sequence[pulumi.Input[str]]
+    """Roles that the released task definitions pass to ECS."""
+    subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
+    security_group_id: pulumi.Input[str]
+    log_group: aws.cloudwatch.LogGroup
+    """Log group of the tasks, with the logs of migrations."""
+    service_url: pulumi.Input[str] | None
+    code_deploy: CodeDeploy | None
+    retain_state: bool
+    """Keep the release state table when the stack is destroyed."""
+    processes: Mapping[str, ReleasedProcess] = field(default_factory=dict)
+    """The other processes by name."""
+    order: Sequence[Sequence[str]] = ((contract.WEB,),)
+    """The names of all processes in the groups in which they are released."""
+    migration: ReleasedTask | None = None
+    jobs: Mapping[str, ReleasedTask] = field(default_factory=dict)
+
+    @property
+    def all_processes(self) -> Mapping[str, ReleasedProcess]:
+        return {contract.WEB: self, **self.processes}
+
+    @property
+    def tasks(self) -> list[ReleasedTask]:
+        return [*([self.migration] if self.migration else []), *self.jobs.values()]
+
+    @property
+    def total_minutes(self) -> int:
+        """Minutes that the deployments of a `pulumi up` may take, with the time for which ECS watches alarms."""
+        longest = {name: each.strategy.total_minutes + each.alarm_minutes for name, each in self.all_processes.items()}
+        return sum(max(longest[name] for name in group) for group in self.order)
 
 
 class ReleaseFunction(pulumi.ComponentResource):
@@ -95,10 +135,11 @@ class ReleaseFunction(pulumi.ComponentResource):
             f"Deploys {args.family}: releases of the pipeline and settings of Pulumi",
             "handler",
             [
-                table_statement(table),
+                table_statement(table, ["history", *([contract.JOB] if args.jobs else []), "release"]),
                 # With this hash the function checks that the settings it receives are those that Pulumi wrote last.
                 allow("lambda:GetFunctionConfiguration", on=scope.arn("lambda", f"function:{name}")),
                 *deploy_statements(args, scope),
+                *migrate_statements(args, scope),
                 *args.registry.tag_statements(),
                 # Job results support no resource.
                 allow("codepipeline:PutJobSuccessResult", "codepipeline:PutJobFailureResult", on="*"),
@@ -119,7 +160,7 @@ class ReleaseFunction(pulumi.ComponentResource):
             args.log_retention_days,
             child,
         )
-        roll_out(name, args, made.function, table, settings, made.policy, child)
+        rollout = roll_out(name, args, made.function, table, settings, made.policy, child)
         # Nothing depends on these events. They make the function clean up after a run that was killed.
         invoke_on_event(
             f"{name}-events",
@@ -127,7 +168,10 @@ class ReleaseFunction(pulumi.ComponentResource):
             {
                 "source": ["aws.ecs"],
                 "detail-type": ["ECS Deployment State Change"],
-                "resources": [scope.arn("ecs", concat("service/", service_path(args)))],
+                "resources": [
+                    scope.arn("ecs", concat("service/", service_path(args, each)))
+                    for each in args.all_processes.values()
+                ],
             },
             made.function.name,
             made.function.arn,
@@ -138,6 +182,8 @@ class ReleaseFunction(pulumi.ComponentResource):
         self.function_arn = made.function.arn
         self.role_name = made.role.name
         self.table_name = name
+        # For jobs; not outputs.
+        self.rollout, self.table_arn = rollout, table.arn
         self.register_outputs(
             {
                 "function_name": name,
@@ -177,13 +223,13 @@ def state_table(name: str, args: ReleaseFunctionArgs, child: pulumi.ResourceOpti
     )
 
 
-def table_statement(table: aws.dynamodb.Table) -> Statement:
-    """Read and write the two kinds of items by their key.
+def table_statement(table: aws.dynamodb.Table, items: Sequence[str]) -> Statement:
+    """Read and write these kinds of items.
 
     A transaction is authorized by its individual operations.
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
     """
-    keys = {"dynamodb:LeadingKeys": ["history", "release"]}
+    keys = {"dynamodb:LeadingKeys": list(items)}
     return allow(
         "dynamodb:GetItem",
         "dynamodb:PutItem",
@@ -195,18 +241,46 @@ def table_statement(table: aws.dynamodb.Table) -> Statement:
 
 def settings_document(args: ReleaseFunctionArgs) -> dict[str, Any]:
     """The function's `Settings`: everything that makes ECS deploy, and the task counts."""
+    if len(args.all_processes) == 1 and not args.tasks:
+        return process_settings(args, args)
+    processes = [
+        contract.document(contract.Process, name=name, service=each.family, settings=process_settings(args, each))
+        for name, each in args.processes.items()
+    ]
+    jobs = [
+        contract.document(contract.JobTask, name=name, template=each.template.arn, family=each.family)
+        for name, each in args.jobs.items()
+    ]
+    migration = {"migration": migration_settings(args, args.migration)} if args.migration else {}
+    order = [list(group) for group in args.order]
+    return process_settings(args, args, processes=processes, order=order, jobs=jobs, **migration)
+
+
+def process_settings(args: ReleaseFunctionArgs, process: ReleasedProcess, **more: Any) -> dict[str, Any]:
     return contract.document(
         contract.Settings,
-        template=args.template.arn,
-        minimum=args.minimum_tasks,
-        maximum=args.maximum_tasks,
-        deadline_minutes=args.strategy.total_minutes,
+        template=process.template.arn,
+        minimum=process.minimum_tasks,
+        maximum=process.maximum_tasks,
+        deadline_minutes=process.strategy.total_minutes,
         subnets=args.subnet_ids,
         security_groups=[args.security_group_id],
-        load_balancers=list(args.load_balancers),
-        target_groups=list(args.target_group_arns),
-        deployment=dict(args.deployment),
-        availability_zone_rebalancing=args.availability_zone_rebalancing,
+        load_balancers=list(process.load_balancers),
+        target_groups=list(process.target_group_arns),
+        deployment=dict(process.deployment),
+        availability_zone_rebalancing=process.availability_zone_rebalancing,
+        **more,
+    )
+
+
+def migration_settings(args: ReleaseFunctionArgs, migration: ReleasedTask) -> dict[str, Any]:
+    return contract.document(
+        contract.MigrationTask,
+        template=migration.template.arn,
+        family=migration.family,
+        timeout_minutes=migration.timeout_minutes,
+        log_group=args.log_group.name,
+        log_prefix=contract.MIGRATION,
     )
 
 
@@ -222,15 +296,18 @@ def roll_out(
     settings: pulumi.Output[str],
     policy: aws.iam.RolePolicy,
     child: pulumi.ResourceOptions,
-) -> None:
-    """Invoke the function in the same `pulumi up` whenever the service's settings change.
+) -> pulumi.Resource:
+    """Invoke the function in the same `pulumi up` whenever the service's settings change. Returns the last invocation.
 
     A changed input causes another invocation. An invocation contains no image, and its error fails `pulumi up`. If a
     rollout takes longer than one invocation, the next one continues it.
     """
-    needed = (args.service, args.scalable_target, args.code_deploy)
+    needed = [
+        args.code_deploy,
+        *(r for each in args.all_processes.values() for r in (each.service, each.scalable_target)),
+    ]
     previous: list[pulumi.Resource] = [policy, *(resource for resource in needed if resource is not None)]
-    parts = 1 + (args.strategy.total_minutes + args.alarm_minutes) // (RUN_MINUTES - 1)
+    parts = 1 + args.total_minutes // (RUN_MINUTES - 1)
     for part in range(1, parts + 1):
         invocation = aws.lambda_.Invocation(
             f"{name}-rollout-{part}",
@@ -243,6 +320,7 @@ def roll_out(
             opts=child.merge(pulumi.ResourceOptions(depends_on=previous, protect=False)),
         )
         previous = [invocation]
+    return previous[0]
 
 
 def rollout(settings: pulumi.Output[str], part: int, parts: int) -> pulumi.Output[str]:
@@ -254,21 +332,36 @@ def rollout(settings: pulumi.Output[str], part: int, parts: int) -> pulumi.Outpu
     )
 
 
-def service_path(args: ReleaseFunctionArgs) -> pulumi.Input[str]:
-    return concat(args.cluster.name, "/", args.service.name)
+def service_path(args: ReleaseFunctionArgs, process: ReleasedProcess) -> pulumi.Input[str]:
+    return concat(args.cluster.name, "/", process.service.name)
+
+
+DEPLOY = (
+    "ecs:DescribeServiceDeployments",
+    "ecs:DescribeServiceRevisions",
+    "ecs:DescribeServices",
+    "ecs:ListServiceDeployments",
+    "ecs:StopServiceDeployment",
+    "ecs:UpdateService",
+)
+"""The actions of a deployment by ECS."""
 
 
 def deploy_statements(args: ReleaseFunctionArgs, scope: Scope) -> list[Statement]:
-    """Deploy this one service."""
-    of_service = service_path(args)
+    """Deploy the processes of this service."""
+    processes = list(args.all_processes.values())
 
-    def ecs(kind: str, path: pulumi.Input[str]) -> pulumi.Input[str]:
-        return scope.arn("ecs", concat(kind, "/", path))
+    def ecs(kind: str, process: ReleasedProcess, rest: str = "") -> pulumi.Input[str]:
+        return scope.arn("ecs", concat(kind, "/", service_path(args, process), rest))
 
-    service = ecs("service", of_service)
-    deployments = ecs("service-deployment", concat(of_service, "/*"))
-    revisions = ecs("service-revision", concat(of_service, "/*"))
-    tasks = ecs("task", concat(args.cluster.name, "/*"))
+    def kinds(process: ReleasedProcess) -> tuple[pulumi.Input[str], pulumi.Input[str], pulumi.Input[str]]:
+        return (
+            ecs("service", process),
+            ecs("service-deployment", process, "/*"),
+            ecs("service-revision", process, "/*"),
+        )
+
+    service, deployments, revisions = kinds(args)
     follow = [
         allow("ecs:ListServiceDeployments", on=service),
         allow("ecs:DescribeServiceDeployments", "ecs:StopServiceDeployment", on=[service, deployments]),
@@ -276,24 +369,60 @@ def deploy_statements(args: ReleaseFunctionArgs, scope: Scope) -> list[Statement
     ]
     if args.code_deploy is not None:
         follow = [*args.code_deploy.deploy_statements(), *args.code_deploy.stop_statements()]
+    if args.processes:
+        # In one statement, since a role's policies have 10,240 characters. An action ignores other kinds of resources.
+        others = [arn for each in args.processes.values() for arn in kinds(each)]
+        follow.append(allow(*DEPLOY, on=others))
+    families = [*(each.family for each in processes), *(task.family for task in args.tasks)]
     statements = [
         allow("ecs:DescribeServices", "ecs:UpdateService", on=service),
         *follow,
-        allow("ecs:DescribeTasks", on=tasks),
+        allow("ecs:DescribeTasks", on=tasks_of(args, scope)),
         # ListTasks is authorized on container instances, which Fargate does not have, so the cluster is a condition.
         allow("ecs:ListTasks", on="*", when={"ArnEquals": {"ecs:cluster": args.cluster.arn}}),
-        *register_statements([args.family], scope),
+        *register_statements(families, scope),
         iam.pass_roles(*args.role_arns, to="ecs-tasks.amazonaws.com"),
     ]
-    if args.service_role_arns:
+    service_roles = list(dict.fromkeys(arn for each in processes for arn in each.service_role_arns))
+    if service_roles:
         # UpdateService passes them again.
-        statements.append(iam.pass_roles(*args.service_role_arns, to="ecs.amazonaws.com"))
-    if args.alarm_arns:
+        statements.append(iam.pass_roles(*service_roles, to="ecs.amazonaws.com"))
+    alarms = list(dict.fromkeys(arn for each in processes for arn in each.alarm_arns))
+    if alarms:
         # To find out how long ECS watches them.
-        statements.append(allow("cloudwatch:DescribeAlarms", on=list(args.alarm_arns)))
-    if args.scalable_target is not None:
-        statements.append(allow("application-autoscaling:RegisterScalableTarget", on=args.scalable_target.arn))
+        statements.append(allow("cloudwatch:DescribeAlarms", on=alarms))
+    targets = [each.scalable_target.arn for each in processes if each.scalable_target is not None]
+    if targets:
+        statements.append(allow("application-autoscaling:RegisterScalableTarget", on=one_or_all(targets)))
     return statements
+
+
+def migrate_statements(args: ReleaseFunctionArgs, scope: Scope) -> list[Statement]:
+    """Run the migration with each image, stop it if it takes too long, and read the end of its log.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html
+    """
+    if args.migration is None:
+        return []
+    return [
+        allow(
+            "ecs:RunTask",
+            on=scope.arn("ecs", f"task-definition/{args.migration.family}:*"),
+            when={"ArnEquals": {"ecs:cluster": args.cluster.arn}},
+        ),
+        # The ID of a task is random, and no condition key names its family.
+        allow("ecs:StopTask", on=tasks_of(args, scope)),
+        allow("logs:GetLogEvents", on=concat(args.log_group.arn, f":log-stream:{contract.MIGRATION}/*")),
+    ]
+
+
+def tasks_of(args: ReleaseFunctionArgs, scope: Scope) -> pulumi.Input[str]:
+    return scope.arn("ecs", concat("task/", args.cluster.name, "/*"))
+
+
+def one_or_all(arns: Sequence[pulumi.Input[str]]) -> Any:
+    """A statement with one resource names it as text."""
+    return arns[0] if len(arns) == 1 else list(arns)
 
 
 def register_statements(families: Sequence[str], scope: Scope) -> list[Statement]:

@@ -26,9 +26,9 @@ from slipway.codebuild import LogDays
 from slipway.iam import Permission, Statement
 from slipway.load_balancer import LoadBalancer, SubnetId, VpcId
 from slipway.registry import EnvironmentName, Repository
+from slipway.release.function.contract import WEB
 from slipway.service.fargate import FARGATE_MEMORY_MIB
 from slipway.service.processes import (
-    WEB,
     CommandPart,
     Cpu,
     GracePeriod,
@@ -349,6 +349,12 @@ def strategy_rules(settings: ServiceSettings, strategy: Strategy) -> Iterator[tu
         f"strategy must not be {one} with a port for a process other than web, got {others}: CodePipeline's action "
         "deploys one service",
     )
+    first = settings.order[0] if settings.order else WEB
+    yield (
+        first != WEB and (isinstance(strategy, CodeDeployBlueGreen) or _by_ecs_action(strategy)),
+        f"strategy must not be {one} with an order that begins with {first}: CodePipeline's action deploys web before "
+        "the release function deploys the others",
+    )
 
 
 def parts_of(settings: ServiceSettings) -> dict[str, Part]:
@@ -407,10 +413,16 @@ def process_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:
         bool(settings.order) and sorted(settings.order) != sorted(processes),
         f"order must have each of {list(processes)} exactly once, got {list(settings.order)}",
     )
+    others, jobs = len(processes) - 1, len(settings.jobs)
+    full = "the policies of the release function's role have 10,240 characters"
+    yield others > MOST_PROCESSES, f"processes must be at most {MOST_PROCESSES} besides web, got {others}: {full}"
+    yield jobs > MOST_JOBS, f"jobs must be at most {MOST_JOBS}, got {jobs}: {full}"
     twice = [name for name in settings.jobs if name in processes]
     yield bool(twice), f"jobs must not have names of processes, got {twice}"
 
 
+MOST_PROCESSES, MOST_JOBS = 6, 15
+"""https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
 FOR_A_PORT = ("health_path", "health_check_grace_seconds", "paths", "listener_priority")
 """Fields of a process that do nothing without a port."""
 

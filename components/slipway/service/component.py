@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, cast
 
 import pulumi
@@ -17,13 +17,16 @@ from slipway._secrets import change_pattern
 from slipway.iam import Scope, Statement, allow, in_region
 from slipway.registry import ENVIRONMENT_NAME
 from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
-from slipway.release.component import ReleaseFunction, ReleaseFunctionArgs, register_statements
+from slipway.release.component import ReleasedProcess, ReleaseFunction, ReleaseFunctionArgs, register_statements
+from slipway.release.function.contract import MIGRATION, WEB
 from slipway.release.lambda_function import invoke_on_event
-from slipway.service.args import ServiceArgs, release_minutes
-from slipway.service.deployment import Parts, ecs_service, hook_functions, hook_role, rebalancing
-from slipway.service.scaling import scale
-from slipway.service.task_definition import container, containers, task_roles, template
-from slipway.service.traffic import attach, error_alarm, load_balancers, security_group, watched
+from slipway.service.args import ServiceArgs, process_settings, release_minutes, release_order
+from slipway.service.deployment import Parts, hook_functions, hook_role
+from slipway.service.jobs import Place
+from slipway.service.jobs import jobs as schedule
+from slipway.service.process import Shared, make, task
+from slipway.service.task_definition import task_roles
+from slipway.service.traffic import open_port, security_group
 from slipway.strategies import CodeDeployBlueGreen, Rolling
 
 SECRETS_REGION = "a task would wait for another Region whenever it starts; replicate the secret"
@@ -67,8 +70,12 @@ class Service(pulumi.ComponentResource):
         check_args(args, ServiceArgs)
         environment_name = args.environment_name or stack_environment()
         args.registry.check_release(environment_name, args.keep_verified)
-        if args.load_balancer is not None:
-            args.load_balancer.give_priority(args.listener_priority, name)
+        processes = process_settings(args)
+        for part in (*processes, *args.jobs):
+            check_name("process", part_name(name, part))
+        for process, each in processes.items():
+            if each.load_balancer is not None:
+                each.load_balancer.give_priority(each.listener_priority, part_name(name, process))
         super().__init__("slipway:index:Service", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         scope = Scope.of(self)
@@ -76,53 +83,92 @@ class Service(pulumi.ComponentResource):
         if args.restart_on_secret_change:
             for kind in ("secretsmanager", "ssm"):
                 secrets = in_region(self, kind, secrets, EVENTS_PLACE, account=True)
-        args = with_queues(args, in_region(self, "sqs", queue_arns(args), QUEUES_REGION))
+        queues = {process: queue_arns(process, each) for process, each in processes.items()}
+        processes = {
+            process: with_queues(each, in_region(self, "sqs", queues[process], QUEUES_REGION))
+            for process, each in processes.items()
+        }
         functions = in_region(self, "lambda", hook_functions(args.strategy), HOOKS_REGION)
 
         logs = aws.cloudwatch.LogGroup(
             f"{name}-logs", name=f"/ecs/{name}", retention_in_days=args.log_retention_days, opts=child
         )
-        roles = task_roles(name, args, logs, scope, child)
-        definition = container(args, dict(zip(args.secrets, secrets.values(), strict=True)), logs.name, scope.region)
-        tasks = security_group(name, args, child)
-        traffic, alarm = None, None
-        if args.load_balancer is not None and args.port is not None:
-            traffic = attach(name, args, args.load_balancer, args.port, tasks, child)
-            alarm = error_alarm(name, args, args.load_balancer, traffic, child)
-        parts = Parts(
-            roles=roles,
-            template=template(name, args, roles, containers(definition), child),
-            tasks=tasks,
-            traffic=traffic,
-            alarms=watched(args, alarm, scope),
+        shared = Shared(
+            roles=task_roles(name, args, logs, scope, child),
+            logs=logs,
+            tasks=security_group(name, args, child),
+            secrets=dict(zip(args.secrets, secrets.values(), strict=True)),
             hooks=hook_role(name, list(functions.values()), child),
+            scope=scope,
         )
-        service = ecs_service(name, args, parts, child)
-        self.code_deploy = code_deploy(name, args, parts, service, child)
+        if args.load_balancer is not None:
+            for port in sorted({each.port for each in processes.values() if each.port is not None}):
+                open_port(name, port, args.load_balancer, shared.tasks, child)
+        made = {
+            process: make(part_name(name, process), each, log_prefix(args, process), shared, child)
+            for process, each in processes.items()
+        }
+        web = made.pop(WEB)
+        migration = (
+            task(f"{name}-{MIGRATION}", args, args.migration, MIGRATION, shared, child) if args.migration else None
+        )
+        jobs = {job: task(part_name(name, job), args, each, job, shared, child) for job, each in args.jobs.items()}
+        self.code_deploy = code_deploy(name, processes[WEB], web.parts, web.released.service, child)
         self.url = args.load_balancer.url if args.load_balancer else None
         if args.load_balancer is not None and args.url is not None:
             self.url = pulumi.Output.from_input(args.url)
         self.release_function = ReleaseFunction(
             f"{name}-release",
-            release_arguments(name, args, parts, service, environment_name, self.url, self.code_deploy, child),
+            ReleaseFunctionArgs(
+                **each_field(web.released),
+                cluster=args.cluster,
+                registry=args.registry,
+                environment_name=environment_name,
+                container_name=args.container_name,
+                keep_verified=args.keep_verified,
+                log_retention_days=args.log_retention_days,
+                role_arns=shared.roles.arns,
+                subnet_ids=args.subnet_ids,
+                security_group_id=shared.tasks.id,
+                log_group=logs,
+                service_url=self.url,
+                code_deploy=self.code_deploy,
+                retain_state=args.retain_release_state,
+                processes={process: each.released for process, each in made.items()},
+                order=release_order(args),
+                migration=migration,
+                jobs=jobs,
+            ),
             opts=child,
         )
 
+        place = Place(
+            scope=scope,
+            cluster_arn=args.cluster.arn,
+            cluster_name=args.cluster.name,
+            subnet_ids=args.subnet_ids,
+            security_group_id=shared.tasks.id,
+            role_arns=shared.roles.arns,
+            table_name=self.release_function.table_name,
+            table_arn=self.release_function.table_arn,
+        )
+        # For its Pipeline; not an output.
+        rollout = self.release_function.rollout
+        self.job_arns: Sequence[pulumi.Input[str]] = schedule(name, args.jobs, place, [rollout], child)
         if args.restart_on_secret_change:
             restart_on_change(name, list(secrets.values()), self.release_function, child)
 
         self.service_name, self.container_name, self.environment_name = name, args.container_name, environment_name
         self.cluster_name = args.cluster.name
         # For its Pipeline; not outputs.
-        self.job_arns: Sequence[pulumi.Input[str]] = []
         self.strategy, self.registry = args.strategy, args.registry
         self.release_minutes = release_minutes(args, args.strategy)
-        self._scope, self._role_arns, self._cluster = scope, roles.arns, args.cluster
+        self._scope, self._role_arns, self._cluster = scope, shared.roles.arns, args.cluster
         self.vpc_id = pulumi.Output.from_input(args.vpc_id)
         self.subnet_ids = pulumi.Output.from_input(cast(Any, args.subnet_ids))
         self.log_group_name, self._log_group_arn = logs.name, logs.arn
-        self.task_role_name = roles.task.name
-        self.security_group_id = tasks.id
+        self.task_role_name = shared.roles.task.name
+        self.security_group_id = shared.tasks.id
         self.register_outputs({output: getattr(self, output) for output in inspect.get_annotations(Service)})
 
     def deploy_statements(self) -> list[Statement]:
@@ -178,9 +224,20 @@ def by_field(field: str, values: Mapping[str, pulumi.Input[str]]) -> dict[str, p
     return {f"{field}[{key!r}]": value for key, value in values.items()}
 
 
-def queue_arns(args: ServiceArgs) -> dict[str, pulumi.Input[str]]:
-    """The queues that the service is scaled by, by field."""
-    return {f"tasks.queues[{number}].arn": queue.arn for number, queue in enumerate(args.tasks.queues)}
+def part_name(service: str, part: str) -> str:
+    """Name of a process or job in AWS: `web` has that of the service."""
+    return service if part == WEB else f"{service}-{part}"
+
+
+def log_prefix(args: ServiceArgs, process: str) -> str:
+    """What the names of the log streams of a process begin with."""
+    return args.container_name if process == WEB else process
+
+
+def queue_arns(process: str, args: ServiceArgs) -> dict[str, pulumi.Input[str]]:
+    """The queues that a process is scaled by, by field."""
+    prefix = "" if process == WEB else f"processes[{process!r}]."
+    return {f"{prefix}tasks.queues[{number}].arn": queue.arn for number, queue in enumerate(args.tasks.queues)}
 
 
 def with_queues(args: ServiceArgs, arns: Mapping[str, pulumi.Input[str]]) -> ServiceArgs:
@@ -191,53 +248,8 @@ def with_queues(args: ServiceArgs, arns: Mapping[str, pulumi.Input[str]]) -> Ser
     return replace(args, tasks=replace(args.tasks, queues=queues))
 
 
-def release_arguments(
-    name: str,
-    args: ServiceArgs,
-    parts: Parts,
-    service: aws.ecs.Service,
-    environment_name: str,
-    url: pulumi.Output[str] | None,
-    code_deploy: CodeDeploy | None,
-    child: pulumi.ResourceOptions,
-) -> ReleaseFunctionArgs:
-    traffic = parts.traffic
-    return ReleaseFunctionArgs(
-        cluster=args.cluster,
-        service=service,
-        template=parts.template,
-        scalable_target=scale(
-            name,
-            args.tasks,
-            args.cluster.name,
-            service.name,
-            args.load_balancer,
-            traffic.target_groups if traffic else [],
-            child,
-        ),
-        registry=args.registry,
-        environment_name=environment_name,
-        family=name,
-        container_name=args.container_name,
-        minimum_tasks=args.tasks.min,
-        maximum_tasks=args.tasks.most,
-        strategy=args.strategy,
-        deployment=parts.deployment(args),
-        availability_zone_rebalancing=rebalancing(parts.deployment(args)),
-        keep_verified=args.keep_verified,
-        log_retention_days=args.log_retention_days,
-        role_arns=parts.roles.arns,
-        service_role_arns=parts.service_role_arns,
-        subnet_ids=args.subnet_ids,
-        security_group_id=parts.tasks.id,
-        load_balancers=load_balancers(args, traffic),
-        target_group_arns=traffic.target_group_arns if traffic else [],
-        service_url=url,
-        code_deploy=code_deploy,
-        alarm_arns=[] if code_deploy else parts.alarms.arns,
-        alarm_minutes=parts.alarms.minutes,
-        retain_state=args.retain_release_state,
-    )
+def each_field(released: ReleasedProcess) -> dict[str, Any]:
+    return {field.name: getattr(released, field.name) for field in fields(released)}
 
 
 def restart_on_change(

@@ -14,8 +14,6 @@ from slipway._secrets import VariableName
 from slipway.service.fargate import FARGATE_MEMORY_MIB
 from slipway.service.tasks import Tasks
 
-WEB = "web"
-"""Name of the process that the service's own settings describe."""
 # Each is a part of <service>-<name>, an ECS service or a family of task definitions. There are other families called
 # <service>-template, <service>-<name>-template and <service>-migration, and a function called <service>-release.
 _NAME = match(

@@ -105,9 +105,11 @@ def container(
     args: ServiceArgs,
     secrets: Mapping[str, pulumi.Input[str]],
     log_group: pulumi.Input[str],
+    log_prefix: str,
     region: pulumi.Input[str],
 ) -> dict[str, Any]:
-    """The container definition, except for the image, which releases supply.
+    """The container definition, except for the image, which releases supply. The names of its log streams begin with
+    `log_prefix`.
 
     https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html
     """
@@ -130,7 +132,7 @@ def container(
             "options": {
                 "awslogs-group": log_group,
                 "awslogs-region": region,
-                "awslogs-stream-prefix": args.container_name,
+                "awslogs-stream-prefix": log_prefix,
                 # Logs that cannot be delivered must not block the application.
                 "mode": "non-blocking",
             },

@@ -50,15 +50,10 @@ def security_group(name: str, args: ServiceArgs, child: pulumi.ResourceOptions) 
     return tasks
 
 
-def attach(
-    name: str,
-    args: ServiceArgs,
-    balancer: LoadBalancer,
-    port: int,
-    tasks: aws.ec2.SecurityGroup,
-    child: pulumi.ResourceOptions,
-) -> TrafficRouting:
-    """Allows traffic from the load balancer to the tasks, and nothing else."""
+def open_port(
+    name: str, port: int, balancer: LoadBalancer, tasks: aws.ec2.SecurityGroup, child: pulumi.ResourceOptions
+) -> None:
+    """Allows traffic from the load balancer to a port of the tasks, and nothing else."""
     aws.vpc.SecurityGroupIngressRule(
         # Named after the port: when it changes, the old rule stays until the tasks that listen there are gone.
         f"{name}-in-{port}",
@@ -80,6 +75,10 @@ def attach(
         to_port=port,
         opts=child,
     )
+
+
+def attach(name: str, args: ServiceArgs, balancer: LoadBalancer, child: pulumi.ResourceOptions) -> TrafficRouting:
+    """The target groups of a process, and the rules of the load balancer that forward to them."""
     groups = target_group(name, "a", args, child), target_group(name, "b", args, child)
     rule = listener_rule(f"{name}-rule", balancer.listener_arn, args, groups, child)
     test_rule, infrastructure = None, None

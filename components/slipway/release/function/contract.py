@@ -53,6 +53,8 @@ class Image:
 
 WEB = "web"
 """The process that has the name of the service itself. A service without further processes has only this one."""
+MIGRATION = "migration"
+"""What the log streams of migrations begin with."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,100 @@
+"""One process of a service: an ECS service of its own, with everything that only it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from slipway.iam import Scope
+from slipway.release.component import ReleasedProcess, ReleasedTask
+from slipway.service.args import ServiceArgs, task_settings
+from slipway.service.deployment import HookRole, Parts, ecs_service, rebalancing
+from slipway.service.processes import Job, Migration
+from slipway.service.scaling import scale
+from slipway.service.task_definition import TaskRoles, container, containers, template
+from slipway.service.traffic import attach, error_alarm, load_balancers, watched
+from slipway.strategies import BlueGreen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """What the processes and tasks of a service share."""
+
+    roles: TaskRoles
+    logs: aws.cloudwatch.LogGroup
+    tasks: aws.ec2.SecurityGroup
+    secrets: Mapping[str, pulumi.Input[str]]
+    hooks: HookRole | None
+    scope: Scope
+
+    def template(
+        self, name: str, args: ServiceArgs, log_prefix: str, child: pulumi.ResourceOptions
+    ) -> aws.ecs.TaskDefinition:
+        definition = container(args, self.secrets, self.logs.name, log_prefix, self.scope.region)
+        return template(name, args, self.roles, containers(definition), child)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessResources:
+    """The parts of a process, and the process as it is released."""
+
+    parts: Parts
+    released: ReleasedProcess
+
+
+def make(
+    name: str, args: ServiceArgs, log_prefix: str, shared: Shared, child: pulumi.ResourceOptions
+) -> ProcessResources:
+    """The ECS service `name`, with the settings of the process."""
+    traffic, alarm = None, None
+    if args.load_balancer is not None:
+        traffic = attach(name, args, args.load_balancer, child)
+        alarm = error_alarm(name, args, args.load_balancer, traffic, child)
+    parts = Parts(
+        roles=shared.roles,
+        template=shared.template(name, args, log_prefix, child),
+        tasks=shared.tasks,
+        traffic=traffic,
+        alarms=watched(args, alarm, shared.scope),
+        hooks=shared.hooks if isinstance(args.strategy, BlueGreen) else None,
+    )
+    service = ecs_service(name, args, parts, child)
+    groups = traffic.target_groups if traffic else []
+    target = scale(name, args.tasks, args.cluster.name, service.name, args.load_balancer, groups, child)
+    deployment = parts.deployment(args)
+    released = ReleasedProcess(
+        service=service,
+        family=name,
+        template=parts.template,
+        scalable_target=target,
+        minimum_tasks=args.tasks.min,
+        maximum_tasks=args.tasks.most,
+        strategy=args.strategy,
+        deployment=deployment,
+        availability_zone_rebalancing=rebalancing(deployment),
+        service_role_arns=parts.service_role_arns,
+        load_balancers=load_balancers(args, traffic),
+        target_group_arns=traffic.target_group_arns if traffic else [],
+        alarm_arns=parts.alarms.arns if deployment else [],
+        alarm_minutes=parts.alarms.minutes,
+    )
+    return ProcessResources(parts=parts, released=released)
+
+
+def task(
+    name: str,
+    args: ServiceArgs,
+    given: Migration | Job,
+    log_prefix: str,
+    shared: Shared,
+    child: pulumi.ResourceOptions,
+) -> ReleasedTask:
+    """The task definition template of a migration or a job."""
+    return ReleasedTask(
+        family=name,
+        template=shared.template(name, task_settings(args, given), log_prefix, child),
+        timeout_minutes=given.timeout_minutes,
+    )
