@@ -110,6 +110,16 @@ class Logs:
             stream = f"{options['awslogs-stream-prefix']}/{container['name']}/{task}"
             self._streams[options["awslogs-group"], stream] = [(at, line) for line in lines]
 
+    def get_log_events(self, params: Params) -> Params:
+        """LOGS API_GetLogEvents: by default, the latest events of one stream, oldest first."""
+        written = self._streams.get((params["logGroupName"], params["logStreamName"]), [])
+        if not written or written[0][0] > self._clock.now():
+            raise AwsError("ResourceNotFoundException", "The specified log stream does not exist.")
+        limit = params.get("limit", 10_000)
+        shown = written[:limit] if params.get("startFromHead") else written[-limit:]
+        events = [{"timestamp": int(at * 1000), "ingestionTime": int(at * 1000), "message": line} for at, line in shown]
+        return {"events": events}
+
     def filter_log_events(self, params: Params) -> Params:
         """LOGS API_FilterLogEvents, by the names of streams; the message is as people quote it."""
         events: list[Any] = []
