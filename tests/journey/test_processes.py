@@ -185,6 +185,32 @@ def test_with_codedeploy_the_worker_is_released_after_web(stack: Make) -> None:
     assert migrations.started == [first.digest, bad.digest]
 
 
+def test_with_codedeploy_a_worker_is_added_and_removed_and_web_stays(stack: Make) -> None:
+    dev = stack(config={"slipway:stages": [{"strategy": {"codeDeployBlueGreen": {"terminationMinutes": 1}}}]})
+    live = dev.push().digest
+    dev.account.clock.sleep(600)
+    [before] = dev.service["taskSets"]
+    dev.up(processes={"worker": WORKER})
+    assert (worker(dev).image, worker(dev).counts) == (f"@{live}", (1, 1))
+    assert dev.workspace.preview(refresh=True).changes == []
+    dev.up()
+    assert [each["id"] for each in dev.service["taskSets"]] == [before["id"]]
+    assert dev.workspace.preview(refresh=True).changes == []
+
+
+def test_with_the_action_of_codepipeline_the_worker_is_released_after_web(stack: Make) -> None:
+    config = {"slipway:stages": [{"strategy": {"rolling": {"ecsAction": True}}}]}
+    dev = stack(config=config, processes={"worker": WORKER}, migration=MIGRATION)
+    migrations = Migrations(dev, Outcome())
+    first = dev.push().digest
+    assert (dev.image, worker(dev).image, migrations.started) == (f"@{first}", f"@{first}", [first])
+    fails(dev, "worker", first)
+    dev.commit("The worker crashes")
+    bad = dev.push()
+    assert [name for name, _ in failures(bad)] == ["Finish"]
+    assert (dev.image, worker(dev).image, migrations.started) == (f"@{first}", f"@{first}", [first, bad.digest])
+
+
 def test_with_codedeploy_a_migration_that_fails_stops_the_stage_before_the_deployment(stack: Make) -> None:
     dev = stack(config={"slipway:stages": [{"strategy": {"codeDeployBlueGreen": {}}}]}, migration=MIGRATION)
     Migrations(dev, Outcome(exit=3, lines=("no such column",)))

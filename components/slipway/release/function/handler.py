@@ -177,6 +177,8 @@ class Function:
                     accepted = True
                     self.align(self.resolve(self.table.read()))
                 progress = self._roll_out(event.settings)
+                if isinstance(progress, Live):
+                    progress = self._with_jobs(progress, began)
             except Exception as e:
                 recent = time.time() < began + NEW_RIGHTS_SECONDS
                 if not passes(e) and not (recent and may_be_too_new(e)):
@@ -233,6 +235,15 @@ class Function:
             # The settings may be correct: they are deployed with the last verified image after the release has failed.
             return Waiting(f"waiting for the release in progress to fail: {progress.message}")
         return progress
+
+    def _with_jobs(self, live: Live, began: float) -> Progress:
+        """Jobs get the settings too, before `pulumi up` ends."""
+        problems = self.jobs.align(self.table.read())
+        if not problems:
+            return live
+        if time.time() > began + NEW_RIGHTS_SECONDS:
+            raise RuntimeError(f"{self.names.service} runs with the new settings, but {'; '.join(problems)}")
+        return Waiting("; ".join(problems))
 
     # Events and manual invocations
 
