@@ -10,8 +10,11 @@ import pytest
 from slipway.release.function import handler as module
 from slipway.release.function.contract import (
     Image,
+    Migration,
     Phase,
+    Process,
     Rollout,
+    Settings,
     State,
     UserParameters,
     Verified,
@@ -20,7 +23,7 @@ from slipway.release.function.contract import (
     sha256,
     variables,
 )
-from slipway.release.function.handler import Function
+from slipway.release.function.handler import Function, seen_live
 from slipway.release.function.pipeline_job import ReleaseJob, Standing, UnverifiedEvent
 from slipway.release.function.processes import Processes
 from slipway.release.function.reconcile import Broken, Goal, Live, Progress, Waiting
@@ -28,6 +31,7 @@ from slipway.release.function.release import Release
 from unit.releases import (
     CLAIM,
     DIGEST,
+    MIGRATION,
     NEW,
     NOW,
     OLD,
@@ -306,6 +310,36 @@ def test_a_rollout_waits_until_new_resources_are_consistent(
             world.rolls_out(*errors, LIVE)
 
 
+def test_a_rollout_during_a_migration_deploys_the_last_verified_image(world: World) -> None:
+    world.table.state = replace(STATE, claim=replace(CLAIM, phase=Phase.MIGRATING))
+    assert world.rolls_out() == LIVE.message
+    assert world.service.goals == [Goal(OLD, NOW - 60)]
+
+
+WORKER = Process("worker", "shop-dev-worker", SETTINGS)
+WITH_WORKER = replace(SETTINGS, processes=[WORKER], order=[["web"], ["worker"]])
+
+
+@pytest.mark.parametrize(
+    ("now", "goal", "live", "processes"),
+    [
+        (WITH_WORKER, Goal(OLD), True, ["worker"]),
+        (WITH_WORKER, Goal(NEW), True, []),
+        # The release in progress may fail, and the next one with this image would be its first.
+        (WITH_WORKER, Goal(OLD, ordered=True), True, []),
+        (SETTINGS, Goal(OLD), False, []),
+    ],
+    ids=["verified", "another image", "in a release", "newer settings"],
+)
+def test_processes_that_an_up_saw_live_have_run_with_the_verified_image(
+    now: Settings, goal: Goal, live: bool, processes: list[str]
+) -> None:
+    state = replace(QUIET, settings=now)
+    after = seen_live(state, replace(state, settings=WITH_WORKER), goal)
+    expected = replace(VERIFIED, processes=processes)
+    assert after == replace(state, live_settings=WITH_WORKER.sha256 if live else "", verified=expected)
+
+
 # A table that is new or was lost
 
 
@@ -354,6 +388,37 @@ def test_a_rollout_adopts_what_a_lost_or_restored_table_does_not_know(world: Wor
         world.rolls_out()
         assert world.table.state.verified is not None
         assert (world.table.state.verified.image, world.table.state.verified.slots[0][0]) == (NEW, DIGEST)
+
+
+# Jobs
+
+PROBLEM = "the job report does not run it yet: AccessDenied"
+
+
+def align(world: World, failures: int) -> list[float]:
+    """Jobs get no revision in the first runs. Returns when they are tried."""
+    tried: list[float] = []
+
+    def aligned(state: State) -> list[str]:
+        tried.append(world.now)
+        # Each look aligns twice: with the tags, and at its end.
+        return [PROBLEM] if len(tried) <= failures else []
+
+    world.function.jobs.align = aligned  # type: ignore[method-assign]
+    return tried
+
+
+def test_a_job_without_a_revision_is_waited_for(world: World) -> None:
+    tried = align(world, 4)
+    assert world.rolls_out(LIVE) == LIVE.message
+    assert NOW < tried[-1] < NOW + 60
+
+
+def test_a_job_that_gets_no_revision_fails_the_up_with_the_reason(world: World) -> None:
+    tried = align(world, 10_000)
+    with pytest.raises(RuntimeError, match=f"runs with the new settings, but {PROBLEM}"):
+        world.rolls_out(LIVE)
+    assert NOW + 180 < tried[-1] < NOW + 200
 
 
 # Claims that ended
@@ -432,6 +497,39 @@ def test_an_event_restores_the_intended_image_whatever_its_settings(world: World
     # Does not retry what failed once.
     assert world.service.goals == [Goal(OLD, 0, any_settings=True, processes=[])] * 3
     assert len(world.aligned) == 3
+
+
+def test_an_event_follows_a_migration_that_its_release_left_behind(world: World) -> None:
+    world.table.state = replace(QUIET, migration=MIGRATION)
+    ended = replace(MIGRATION, ended=True)
+
+    def follow(state: State) -> Migration | None:
+        if state.migration == MIGRATION:
+            world.table.write(state, replace(state, migration=ended))
+        return ended
+
+    world.function.migrations = SimpleNamespace(follow=follow)  # type: ignore[assignment]
+    world.function.settle()
+    assert (world.table.state.migration, len(world.service.goals)) == (ended, 1)
+
+
+@pytest.mark.parametrize("migration", [None, MIGRATION])
+def test_the_end_of_a_rollback_is_recorded_although_a_migration_ended_just_before(
+    world: World, migration: Migration | None
+) -> None:
+    claim = replace(CLAIM, phase=Phase.ROLLING_BACK, reason="It failed.")
+    world.table.state, world.standing = replace(STATE, claim=claim, migration=migration), (Standing.ENDED, "stopped")
+
+    def follow(state: State) -> Migration | None:
+        if state.migration is None or state.migration.ended:
+            return state.migration
+        ended = replace(state.migration, ended=True)
+        world.table.write(state, replace(state, migration=ended))
+        return ended
+
+    world.function.migrations = SimpleNamespace(follow=follow)  # type: ignore[assignment]
+    world.function.settle()
+    assert [each.phase for each in world.table.history] == [Phase.FAILED]
 
 
 def test_an_event_does_not_retry_what_failed(world: World) -> None:

@@ -36,9 +36,11 @@ QUEUES_REGION = "its metrics are there, and the service is scaled by those of it
 
 
 class Service(pulumi.ComponentResource):
-    """An ECS service that has no tasks until its pipeline releases an image, and then runs that image.
+    """An ECS service that has no tasks until its pipeline releases an image, and then runs that image; with further
+    processes, one ECS service for each.
 
-    `name` is the service's name, and the family of its released task definitions.
+    `name` is the service's name, and the family of its released task definitions. Those of a further process are
+    `<name>-<process>`.
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_services.html
     """
 

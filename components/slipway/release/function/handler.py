@@ -265,7 +265,8 @@ class Function:
                 if state.claim is None and state.verified is None:
                     return None
                 self.align(state)
-                self.migrations.follow(state)
+                if self.migrations.follow(state) != state.migration:
+                    continue  # the state has changed
                 goal = self.goal_without_claim(state, after=state.restart_after or 0)
                 progress = self.processes.look(state, goal)
                 if (finished := self.finish(state, progress)) != state:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from .codedeploy import CodeDeployDeployments
@@ -97,7 +97,7 @@ class Processes:
         return any(each.restart_failed(requested) for each in self.of(settings).values())
 
 
-def together(seen: dict[str, Progress], ordered: bool) -> Progress:
+def together(seen: Mapping[str, Progress], ordered: bool) -> Progress:
     """The progress of all processes as one."""
     broken = {name: each for name, each in seen.items() if isinstance(each, Broken)}
     at_fault = any(each.image_at_fault for each in broken.values())
