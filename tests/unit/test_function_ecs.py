@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from slipway.release.function.contract import Settings, State
+from slipway.release.function.contract import Image, Process, Settings, State
 from slipway.release.function.ecs import EcsDeployments, attached, has, stage, unknown, watched_minutes
 from slipway.release.function.images import Images
 from slipway.release.function.processes import Processes
@@ -512,6 +512,40 @@ def test_without_a_release_there_are_zero_tasks_and_scaling_starts_none(
     assert found == Live("nothing is released, and the service has no tasks")
     assert (ecs.updates, ecs.targets) == ([{"desiredCount": 0}], targets)
     assert ecs.suspended == [dict.fromkeys(SUSPENDED, True) for _ in targets]
+
+
+WORKER = Process("worker", "shop-dev", replace(SETTINGS, maximum=6))
+WITH_WORKER = replace(STATE, settings=replace(SETTINGS, processes=[WORKER]), bounds=(1, 1))
+
+
+def worker(ecs: Ecs, table: KeptTable) -> EcsDeployments:
+    found = of_ecs(ecs, table)
+    found.names = replace(NAMES, process="worker")
+    return found
+
+
+@pytest.mark.parametrize(("image", "stopped"), [(OLD, True), (NEW, False)], ids=["another image", "this image"])
+def test_a_process_that_never_ran_with_the_verified_image_has_no_tasks_unless_they_run_it(
+    image: Image, stopped: bool
+) -> None:
+    ecs, table = Ecs(), KeptTable(WITH_WORKER)
+    ecs.images[7] = str(image)
+    found = worker(ecs, table).look(table.state, Goal(NEW, processes=["other"]))
+    if stopped:
+        assert found == Live("nothing is released, and the service has no tasks")
+        assert (ecs.updates, ecs.targets) == ([{"desiredCount": 0}], [(0, 6)])
+    else:
+        assert found == Live("shop-dev:7 is not released yet")
+        assert (ecs.updates, ecs.targets) == ([], [])
+
+
+def test_each_process_has_its_own_scaling_range() -> None:
+    ecs, table = Ecs(), KeptTable(replace(WITH_WORKER, other_bounds={"other": (3, 4), "worker": (2, 5)}))
+    assert isinstance(worker(ecs, table)._count(ecs.service, WORKER.settings, table.state, definition(7), NEW), Live)
+    assert ecs.targets == [(2, 6)]
+    assert (table.state.bounds, table.state.other_bounds) == ((1, 1), {"other": (3, 4), "worker": (2, 6)})
+    worker(ecs, table)._count(ecs.service, SETTINGS, table.state, definition(7), NEW)
+    assert (table.state.bounds, table.state.other_bounds) == ((1, 1), {"other": (3, 4)})
 
 
 def test_running_tasks_without_a_release_state_are_left_unchanged() -> None:

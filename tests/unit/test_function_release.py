@@ -10,11 +10,20 @@ from typing import Any, cast
 import pytest
 from slipway.release.function import pipeline_job
 from slipway.release.function import release as module
-from slipway.release.function.contract import Claim, Image, Phase, State, UserParameters, Verified
+from slipway.release.function.contract import (
+    Claim,
+    Image,
+    MigrationTask,
+    Phase,
+    Process,
+    State,
+    UserParameters,
+    Verified,
+)
 from slipway.release.function.errors import sentence
 from slipway.release.function.pipeline_job import MESSAGE_LIMIT, ReleaseJob, Standing
 from slipway.release.function.processes import Processes
-from slipway.release.function.reconcile import Broken, Goal, Live, Progress, Waiting
+from slipway.release.function.reconcile import Broken, Goal, Live, Names, Progress, Waiting
 from slipway.release.function.release import DEADLINES, TRANSITIONS, Release, Seen
 from slipway.release.function.stage_tests import Outcome
 from slipway.release.function.stage_tests import Tests as Found
@@ -142,7 +151,7 @@ class World:
             raise self.migrated
         return self.migrated
 
-    def release(self, job: ReleaseJob = JOB) -> Release:
+    def release(self, job: ReleaseJob = JOB, prepared: Any = None) -> Release:
         over = SimpleNamespace(InvalidJobStateException=KeyError, JobNotFoundException=KeyError)
         function = SimpleNamespace(
             table=self.table,
@@ -165,7 +174,7 @@ class World:
             restart_if_requested=lambda: self.restarts.append(len(self.answers)),
             adopt=lambda state, untagged: self.adopted,
         )
-        return Release(function, job)  # type: ignore[arg-type]
+        return Release(function, job, prepared)  # type: ignore[arg-type]
 
     def runs(self, *looks: Progress | Exception, job: ReleaseJob = JOB) -> tuple[str, dict[str, Any]]:
         """The result that one run of the action reports."""
@@ -507,6 +516,127 @@ def test_the_longest_reasons_fit_and_include_what_was_done(world: World, letter:
     message = world.fails(Broken(letter * 9000), Broken(letter * 9000))
     assert len(message) == MESSAGE_LIMIT
     assert f"Rolling back to the last verified image, {OLD} (commit 0ff1ce). The rollback failed too: " in message
+
+
+# The migration
+
+MIGRATED = Live("migrated by the task 1")
+MIGRATION_WAITS = Waiting("the migration is running as the task 1")
+MIGRATION_FAILED = Broken("the migration failed: the task 1 exited with 1")
+MIGRATING = replace(CLAIM, phase=Phase.MIGRATING)
+
+
+def migrating(world: World, progress: Progress | Exception, age: float = 0) -> Any:
+    """A look at a release that migrates, whose timeout is 20 minutes."""
+    task = MigrationTask("template", "shop-dev-migration", 20, "logs", "migration")
+    world.migrated, world.clock.now = progress, NOW + age
+    world.table.state = replace(STATE, settings=replace(SETTINGS, migration=task), claim=MIGRATING)
+    return world.release()._look(world.table.state, MIGRATING)
+
+
+def test_a_release_migrates_before_anything_is_deployed(world: World) -> None:
+    world.migrates, world.migrated = True, MIGRATION_WAITS
+    world.table.state = replace(STATE, claim=None)
+    kind, details = world.runs()
+    assert (kind, details["executionDetails"]["summary"]) == ("success", MIGRATION_WAITS.message)
+    assert (world.phase(), world.service.goals) == (Phase.MIGRATING, [])
+
+
+def test_a_migrated_image_is_deployed_and_earlier_deployments_do_not_count(world: World) -> None:
+    world.table.state = replace(STATE, claim=MIGRATING)
+    assert world.succeeds() == "dev: shop-dev:7 is running it (2 tasks) (commit c0ffee)"
+    assert world.service.goals[0] == Goal(NEW, LATER, ordered=True)
+    assert [claim.phase for claim in world.table.history] == [Phase.VERIFIED]
+
+
+@pytest.mark.parametrize(
+    ("verified", "stays"), [(VERIFIED, "what was live stays live"), (None, "nothing was live before")]
+)
+def test_a_migration_that_fails_ends_the_release_and_nothing_is_deployed(
+    world: World, verified: Verified | None, stays: str
+) -> None:
+    world.table.state = replace(STATE, claim=MIGRATING, verified=verified)
+    world.migrated = MIGRATION_FAILED
+    assert world.fails() == f"The migration failed: the task 1 exited with 1. Nothing was deployed: {stays}."
+    assert (world.phase(), world.service.goals) == (Phase.FAILED, [])
+    assert [claim.phase for claim in world.table.history] == [Phase.FAILED]
+    assert world.table.state.verified == verified
+
+
+@pytest.mark.parametrize(("age", "late"), [(3600, False), (3601, True)])
+def test_a_migration_may_take_three_timeouts_since_it_may_wait_for_another(
+    world: World, age: float, late: bool
+) -> None:
+    look = migrating(world, MIGRATION_WAITS, age)
+    message = f"the migration did not end within 60 minutes: {MIGRATION_WAITS.message}."
+    assert (look.seen, look.message) == ((Seen.LATE, message) if late else (None, MIGRATION_WAITS.message))
+
+
+@pytest.mark.parametrize(("age", "late"), [(1800, False), (1801, True)])
+def test_a_migration_may_take_half_an_hour_at_least(world: World, age: float, late: bool) -> None:
+    world.migrated, world.clock.now = MIGRATION_WAITS, NOW + age  # its settings have no migration any more
+    look = world.release()._look(replace(STATE, claim=MIGRATING), MIGRATING)
+    assert look.seen is (Seen.LATE if late else None)
+
+
+@pytest.mark.parametrize(
+    ("progress", "seen"),
+    [(MIGRATED, Seen.ENDED), (MIGRATION_WAITS, None), (MIGRATION_FAILED, Seen.BROKEN)],
+)
+def test_an_image_whose_action_was_stopped_during_the_migration_is_not_deployed(
+    world: World, progress: Progress, seen: Seen | None
+) -> None:
+    world.standing = Standing.ENDED
+    assert migrating(world, progress).seen is seen
+
+
+@pytest.mark.parametrize(
+    ("error", "age", "ends"),
+    [
+        (client_error("ServerException", status=500), 600, False),
+        (client_error("AccessDeniedException"), 179, False),
+        (client_error("AccessDeniedException"), 180, True),
+        (ERROR, 0, True),
+    ],
+)
+def test_only_a_permanent_error_ends_a_migration(world: World, error: Exception, age: float, ends: bool) -> None:
+    look = migrating(world, error, age)
+    stopped = f"the release stopped: {sentence(str(error))} Fix the cause, then retry the stage."
+    assert (look.seen, look.message) == ((Seen.ERROR, stopped) if ends else (None, f"waiting for AWS: {error}"))
+
+
+@pytest.mark.parametrize("phase", [Phase.MIGRATING, Phase.DEPLOYING, Phase.TESTING])
+def test_the_stages_own_action_deploys_only_once_the_image_is_migrated(world: World, phase: Phase) -> None:
+    prepared: list[Claim] = []
+    world.table.state = replace(STATE, claim=replace(CLAIM, phase=phase))
+    world.release(prepared=lambda state, claim: prepared.append(claim)).run()
+    assert [claim.phase for claim in prepared] == [Phase.TESTING if phase is Phase.TESTING else Phase.DEPLOYING]
+    assert (world.answers, world.service.goals) == ([], [])
+
+    world.table.state, world.migrated = replace(STATE, claim=MIGRATING), MIGRATION_FAILED
+    world.release(prepared=lambda state, claim: prepared.append(claim)).run()
+    assert ([kind for kind, _ in world.answers], len(prepared)) == (["failure"], 1)
+
+
+# Several processes
+
+
+def test_an_image_is_verified_with_the_processes_that_run_it(world: World) -> None:
+    worker = Process("worker", "shop-dev-worker", SETTINGS)
+    world.table.state = replace(STATE, settings=replace(SETTINGS, processes=[worker]))
+    made = SimpleNamespace(look=lambda state, goal: LIVE, newest_created=lambda: NOW, deployed=False)
+    release = world.release()
+    world.service.names = Names("shop", "shop-dev", "shop-dev", "app")  # type: ignore[attr-defined]
+    release.processes._make = lambda names: made  # type: ignore[assignment, return-value]
+    release.run()
+    assert world.table.state.verified is not None
+    assert world.table.state.verified.processes == ["worker"]
+
+
+def test_a_rollback_falls_back_in_each_process(world: World) -> None:
+    claim = replace(CLAIM, phase=Phase.ROLLING_BACK, fallback="shop-dev:6", fallbacks={"worker": "shop-dev-worker:2"})
+    world.release()._look(replace(STATE, claim=claim), claim)
+    assert world.service.goals[0].fallbacks == {"web": "shop-dev:6", "worker": "shop-dev-worker:2"}
 
 
 # Claims
