@@ -85,7 +85,7 @@ MUTATIONS = [
     Mutation(
         "1.7 a stalled run deploys its image after a newer release has ended",
         "release",
-        "        if self.service.deployed:\n            self.function.settle()",
+        "        if self.processes.deployed:\n            self.function.settle()",
         "        if False:\n            self.function.settle()",
         "release after a stopped one",
         "rolling",
@@ -120,8 +120,8 @@ MUTATIONS = [
     Mutation(
         "an image is verified without checking that its action is still in progress",
         "release",
-        "if standing(self.function.codepipeline, claim)[0] is Standing.ENDED:",
-        "if False:",
+        'is Standing.ENDED:\n            return Look(Seen.ENDED, "its action was stopped")',
+        'is None:\n            return Look(Seen.ENDED, "its action was stopped")',
         "stopped release",
         "rolling",
         every=1,
@@ -145,7 +145,7 @@ MUTATIONS = [
     Mutation(
         "the tags of a failed release are not updated",
         "release",
-        "        problems = self.function.tags.align(state)\n        if claim.phase is Phase.FAILED:\n",
+        "        problems = self.function.align(state)\n        if claim.phase is Phase.FAILED:\n",
         "        problems: list[str] = []\n        if claim.phase is Phase.FAILED:\n",
         "bad image",
         "rolling",
