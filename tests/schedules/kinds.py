@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 
-from schedules import circumstances
+from schedules import circumstances, processes
 from schedules.plays import Failure, Play, interruptions, switches
-from schedules.shop import CANARY, CODEDEPLOY, NAME, ROLLING, Shop
+from schedules.shop import CANARY, CODEDEPLOY, MORE, NAME, ROLLING, STRATEGIES, Shop
 
 BAD_IMAGES = ("exit 1", "health check", "CannotPullContainerError", "flapping", "tests")
 """How an image fails: `tests` means that its tests fail."""
@@ -214,6 +214,9 @@ def events(strategy: str, start: str, every: int = 1) -> Iterator[Failure]:
 
 
 KINDS: dict[str, Kind] = {
+    "failing migration": processes.failing_migration,
+    "failing worker": processes.failing_worker,
+    "changing processes": processes.changing_processes,
     "interrupted release": interrupted_release,
     "interrupted failing release": interrupted_failing_release,
     "interrupted up": interrupted_up,
@@ -240,7 +243,25 @@ KINDS: dict[str, Kind] = {
     "restart": circumstances.restart,
     "autoscaling": circumstances.scaled,
 }
-ONLY = {"new role": (CANARY,), "long alarm": (ROLLING,), "change of strategy": (ROLLING,)}
-"""Strategies of kinds that do not run with all of them."""
+BOTH = tuple(MORE)[:2]
+"""Rolling and canary, with a worker and a migration."""
+ONLY = {
+    "new role": (CANARY,),
+    "long alarm": (ROLLING,),
+    "change of strategy": (ROLLING,),
+    "failing migration": tuple(MORE),
+    "failing worker": tuple(MORE),
+    "changing processes": BOTH,
+    **{
+        kind: (*STRATEGIES, *BOTH)
+        for kind in ("interrupted release", "interrupted failing release", "interrupted up", "up during a release")
+    },
+    **{
+        kind: (*STRATEGIES, *BOTH)
+        for kind in ("release during an up", "two releases", "release after a stopped one", "stopped release")
+    },
+    **{kind: (*STRATEGIES, BOTH[0]) for kind in ("job delivered twice", "lost state", "events", "restart")},
+}
+"""Strategies of kinds that do not run with exactly those without a worker."""
 LATER_ONLY = ("lost state", "state lost during a release")
 """Kinds that need an existing state."""

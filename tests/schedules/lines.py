@@ -46,7 +46,7 @@ REASONS = {
     ],
     "overridden for each strategy": [
         "reconcile._look",
-        "reconcile._restart",
+        "reconcile.restart",
         "reconcile.live_task_definition",
         "reconcile.newest_created",
         "reconcile.newest_tasks",
@@ -164,10 +164,11 @@ def reached() -> tuple[int, dict[str, list[str]]]:
     """The number of lines reached, and by module and function those that were not."""
     sys.meta_path.insert(0, marking := Marking())
     from schedules import kinds
-    from schedules.shop import CANARY, CODEDEPLOY, ROLLING
+    from schedules.shop import CANARY, CODEDEPLOY, MORE, ROLLING
     from standin import memory
 
     starts = [(ROLLING, "first"), (ROLLING, "later"), (CANARY, "later"), (CODEDEPLOY, "first"), (CODEDEPLOY, "later")]
+    starts += [(each, "later") for each in MORE]
     with memory.installed():
         for name, kind in kinds.KINDS.items():
             for strategy, start in starts:

@@ -6,8 +6,9 @@ is asserted where digests are released again.
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 
-from schedules.shop import COUNT, NAME, STAGE, Shop
+from schedules.shop import COUNT, NAME, STAGE, TIMEOUT, Shop
 
 SETTLED_MINUTES = 240
 """How many seconds something that nothing waits for has to end on its own."""
@@ -27,13 +28,16 @@ def settle(shop: Shop) -> None:
 
 def under_way(shop: Shop) -> list[str]:
     """Deployments that have not ended."""
-    found = [f"{d.id} {d.status}" for d in shop.service.deployments if d.ongoing]
+    found = [f"{d.id} {d.status}" for service in shop.services for d in service.deployments if d.ongoing]
     return found + [d.shown["deploymentId"] for d in shop.account.codedeploy.deployments if d.active]
 
 
 def steady(shop: Shop) -> bool:
-    service, now = shop.service, shop.account.clock.now()
-    return len(service.tasks) == service.shown["desiredCount"] and all(t.healthy <= now for t in service.tasks)
+    now = shop.account.clock.now()
+    return all(
+        len(each.tasks) == each.shown["desiredCount"] and all(t.healthy <= now for t in each.tasks)
+        for each in shop.services
+    )
 
 
 def verified_images(shop: Shop) -> list[int]:
@@ -56,32 +60,36 @@ def problems(shop: Shop, known: tuple[int, ...] = ()) -> list[str]:
     images, settings = {shop.number_of(image) for image, _ in running}, {number for _, number in running}
     history = verified_images(shop)
     verified = [*known, *(image for image in history if image not in known)]
-    state, desired = shop.state(), shop.service.shown["desiredCount"]
+    state, counts = shop.state(), [each.shown["desiredCount"] for each in shop.services]
+    faults = shop.image_faults | shop.worker_faults
     if going := under_way(shop):
         found.append(f"R9: a deployment that nothing waits for never ends: {going}")
     for image in images - set(verified):
         statuses = [r.execution.status for r in shop.releases if r.image == image]
         found.append(f"R10: image {image} runs, and was never verified; its releases: {statuses}")
-    for image in images & (shop.image_faults.keys() | shop.tests_fail):
+    for image in images & (faults.keys() | shop.tests_fail):
         found.append(f"R10: image {image} runs, which is broken")
-    if not verified and (desired or running):
-        found.append(f"R8: nothing was ever verified, and the desired count is {desired}")
+    if not verified and (any(counts) or running):
+        found.append(f"R8: nothing was ever verified, and the desired counts are {counts}")
     if verified and images <= set(verified) and images != {verified[-1]}:
         found.append(f"R9: image {verified[-1]} was verified last, and {sorted(images)} run")
-    if verified and (desired != COUNT or not steady(shop)):
-        found.append(f"R5: the desired count is {desired}, {len(running)} tasks run, steady: {steady(shop)}")
+    if verified and (set(counts) != {COUNT} or not steady(shop)):
+        found.append(f"R5: the desired counts are {counts}, {len(running)} tasks run, steady: {steady(shop)}")
     if history and not (known and "verified" not in state):  # a release that found no settings has reported that
         found += tag_problems(shop, state)
     found += settings_problems(shop, settings)
     found += late_problems(shop)
-    if old := [task for task in shop.service.tasks if task.shown["createdAt"] < max(shop.restarts, default=0) - 1e-3]:
+    found += migration_problems(shop, lost=bool(known))
+    found += job_problems(shop, state)
+    tasks = [task for each in shop.services for task in each.tasks]
+    if old := [task for task in tasks if task.shown["createdAt"] < max(shop.restarts, default=0) - 1e-3]:
         found.append(f"a restart was accepted, and {len(old)} older tasks run")
     if shop.blameless and shop.releases[-1].execution.status != "Succeeded":
         found.append("R3: settings failed while the image was tested, and its release failed for that")
     for release in shop.releases:
         status, broken = (
             release.execution.status,
-            release.image in shop.tests_fail or release.image in shop.image_faults,
+            release.image in shop.tests_fail or release.image in faults,
         )
         if status == "InProgress":
             found.append(f"R4: the execution of image {release.image} has not ended")
@@ -90,6 +98,38 @@ def problems(shop: Shop, known: tuple[int, ...] = ()) -> list[str]:
         if status == "Failed" and not any(a.message for a in release.execution.actions if a.status == "Failed"):
             found.append(f"R4: the execution of image {release.image} failed without a reason")
     return found
+
+
+def migration_problems(shop: Shop, lost: bool) -> list[str]:
+    """A migration runs before its image, never beside another one, and never again after it succeeded, unless the
+    state in which that was written was lost."""
+    found = [f"migration: tasks were started before their image was migrated: {shop.unmigrated}"] * bool(
+        shop.unmigrated
+    )
+    for first, second in pairwise(shop.migrations):
+        if second.began < shop.ended_at(first):
+            found.append(f"migration: those of the images {first.image} and {second.image} ran at the same time")
+    done: set[int] = set()
+    for each in shop.migrations:
+        if each.image in done and not lost:
+            found.append(f"migration: image {each.image} was migrated again")
+        if shop.succeeded(each):
+            done.add(each.image)
+        if shop.ended_at(each) > each.began + TIMEOUT * 60 + 300:
+            found.append(f"migration: that of image {each.image} was not stopped after its timeout")
+    actions = [str(shop.account.ecs._single[each.arn].shown["startedBy"]) for each in shop.migrations]
+    if len(set(actions)) < len(actions):
+        found.append("migration: an action started two")
+    return found
+
+
+def job_problems(shop: Shop, state: dict[str, object]) -> list[str]:
+    """A job runs the image that is verified, and none if nothing is."""
+    verified = state.get("verified")
+    wanted = shop.number_of(verified["image"]) if isinstance(verified, dict) else None
+    if not shop.more or shop.job() == wanted or "settings" not in state:  # without settings there are no jobs
+        return []
+    return [f"job: it runs the image {shop.job()}, and {wanted} was verified last"]
 
 
 def late_problems(shop: Shop) -> list[str]:

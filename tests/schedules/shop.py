@@ -19,6 +19,7 @@ from standin.codedeploy import APPLICATION, GROUP, LISTENER_RULE, TARGET_GROUP
 from standin.executor import PIPELINE, Execution
 from standin.lambdas import FUNCTION, FunctionError
 from standin.memory import REGISTRY, Account, How, Process, source_zip
+from standin.single_tasks import Outcome
 
 NAME, CLUSTER, STAGE, CONTAINER, TESTS = "shop", "cluster", "dev", "app", "shop-tests"
 FUNCTION_NAME = f"{NAME}-release"
@@ -30,6 +31,11 @@ LISTENER, RULE = f"{LB}listener/app/shop/1/2", f"{LB}listener-rule/app/shop/1/2/
 KEEP = 3
 ROLLING, BLUE_GREEN, CANARY, CODEDEPLOY = "rolling", "blue/green", "canary", "CodeDeploy"
 STRATEGIES = (ROLLING, BLUE_GREEN, CANARY, CODEDEPLOY)
+MORE = {f"{each}, worker and migration": each for each in (ROLLING, CANARY, CODEDEPLOY)}
+"""Strategies of `web`, with a worker and a migration beside it."""
+WORKER, MIGRATION, JOB = f"{NAME}-worker", f"{NAME}-migration", f"{NAME}-report"
+TIMEOUT = 10
+"""Minutes that a migration may take."""
 COUNT = 2
 STATE_KEY = {"item": {"S": "release"}, "at": {"S": "-"}}
 PARTS = 2
@@ -80,6 +86,16 @@ class Up:
 
 
 @dataclass
+class Migrated:
+    """A migration that was started."""
+
+    image: int
+    began: float
+    arn: str
+    """Of its task."""
+
+
+@dataclass
 class Release:
     """An execution of the pipeline that releases an image."""
 
@@ -91,11 +107,21 @@ class Shop:
     """`image_faults` and `settings_faults` are by number; their values are those of Ecs.fault."""
 
     def __init__(self, strategy: str, tests: bool = False, **given: Any) -> None:
-        self.strategy, self.tests = strategy, tests
+        """`strategy` may be one of MORE."""
+        self.strategy, self.tests, self.more = MORE.get(strategy, strategy), tests, strategy in MORE
         self.account = account = Account(handler, **given)
         account.use()
         self.image_faults: dict[int, str] = {}
         self.settings_faults: dict[int, str] = {}
+        self.worker_faults: dict[int, str] = {}
+        """By image; values as in `image_faults`, for tasks of the worker only."""
+        self.migration_faults: dict[int, str] = {}
+        """By image: "exit 1", "killed", "hangs" or "does not start"."""
+        self.migrations: list[Migrated] = []
+        self.unmigrated: list[str] = []
+        """Tasks that were started of images whose migration had not succeeded."""
+        self.added = self.more
+        """Whether settings have the worker, and its service exists."""
         self.tests_fail: set[int] = set()
         self.blameless = False
         """Whether failing settings were deployed while the image of the last release was tested."""
@@ -121,6 +147,7 @@ class Shop:
         """The deployments and executions whose events were sent."""
         account.scheduler.passed = self.watch
         account.ecs.fault = self._fault
+        account.ecs.outcome = self._migrated
         account.codebuild.end = self._tested
         self._infrastructure()
 
@@ -155,6 +182,8 @@ class Shop:
         account.elb.set(RULE, [{"type": "forward", "forward": {"targetGroups": weights}}])
         account.put(LISTENER_RULE, "rule", {"listenerArn": LISTENER}, arn=RULE)
         account.ecs.create_service(self._service_as_made())
+        if self.more:
+            self.add_worker()
         if self.strategy == CODEDEPLOY:
             self._codedeploy()
         image = {"type": "LINUX_CONTAINER", "image": "standard", "computeType": "BUILD_GENERAL1_SMALL"}
@@ -184,6 +213,22 @@ class Shop:
         if "canaryConfiguration" in made:
             made["canaryConfiguration"] = {**made["canaryConfiguration"], "canaryBakeTimeInMinutes": 0}
         return service | {"deploymentConfiguration": made}
+
+    def add_worker(self) -> None:
+        """Pulumi creates the worker's service; the next settings have it."""
+        made = deployment_configuration(ROLLING)
+        made = {key: value for key, value in made.items() if key not in ("alarms", "lifecycleHooks")}
+        service: Params = {"cluster": CLUSTER, "serviceName": WORKER, "desiredCount": 0, "launchType": "FARGATE"}
+        service |= {"taskDefinition": self.register_template(0, WORKER), "deploymentConfiguration": made}
+        service["networkConfiguration"] = {"awsvpcConfiguration": network()}
+        self.account.ecs.create_service(service)
+        self.added = True
+
+    def remove_worker(self) -> None:
+        """What Pulumi does after an `up` whose settings have no worker any more."""
+        of: Params = {"cluster": CLUSTER, "service": WORKER}
+        self.account.ecs.update_service({**of, "desiredCount": 0})
+        self.account.ecs.delete_service(of)
 
     def _codedeploy(self) -> None:
         pair: Params = {"targetGroups": [{"name": "shop-a"}, {"name": "shop-b"}]}
@@ -239,15 +284,38 @@ class Shop:
 
     # Settings
 
-    def register_template(self, number: int) -> str:
+    def register_template(self, number: int, name: str = NAME) -> str:
         container: Params = {"name": CONTAINER, "image": f"{REPOSITORY}:unreleased"}
         container["portMappings"] = [{"containerPort": 8080}]
         container["environment"] = [{"name": "SETTINGS", "value": str(number)}]
-        request: Params = {"family": f"{NAME}-template", "containerDefinitions": [container], "networkMode": "awsvpc"}
+        request: Params = {"family": f"{name}-template", "containerDefinitions": [container], "networkMode": "awsvpc"}
         request |= {"cpu": "256", "memory": "512", "requiresCompatibilities": ["FARGATE"]}
         return str(self.account.ecs.register_task_definition(request)["taskDefinition"]["taskDefinitionArn"])
 
     def settings(self, number: int) -> Params:
+        web = self._web(number)
+        if not self.more:
+            return web
+        migration: Params = {"template": self.register_template(number, MIGRATION), "family": MIGRATION}
+        migration |= {"timeout_minutes": TIMEOUT, "log_group": "/ecs/shop", "log_prefix": "migration"}
+        job = {"name": "report", "template": self.register_template(number, JOB), "family": JOB}
+        worker: Params = {
+            "template": self.register_template(number, WORKER),
+            "minimum": COUNT,
+            "maximum": COUNT,
+            "deadline_minutes": 30,
+            "subnets": network()["subnets"],
+            "security_groups": network()["securityGroups"],
+            "load_balancers": [],
+            "target_groups": [],
+            "deployment": deployment_configuration(ROLLING),
+            "availability_zone_rebalancing": "ENABLED",
+        }
+        processes = [{"name": "worker", "service": WORKER, "settings": worker}] if self.added else []
+        order = [["web"], *([["worker"]] if self.added else [])]
+        return {**web, "processes": processes, "order": order, "migration": migration, "jobs": [job]}
+
+    def _web(self, number: int) -> Params:
         strategy = self.strategies.get(number, self.strategy)
         one_group = strategy == ROLLING and not self.strategies
         deployment = deployment_configuration(strategy)
@@ -342,7 +410,7 @@ class Shop:
         if self.events == "lost":
             return
         self.account.ecs.live()
-        ended = {("aws.ecs", d.id) for d in self.service.deployments if not d.ongoing}
+        ended = {("aws.ecs", d.id) for service in self.services for d in service.deployments if not d.ongoing}
         # Like the rule that the component creates.
         states = ("Cancelled", "Failed", "Stopped", "Superseded")
         ended |= {("aws.codepipeline", r.execution.id) for r in self.releases if r.execution.status in states}
@@ -367,18 +435,35 @@ class Shop:
     # State
 
     @property
+    def services(self) -> list[Any]:
+        """`web`, and the worker if the settings have one."""
+        names = [NAME, *([WORKER] if self.added else [])]
+        found = [s for s in self.account.ecs._services.values() if s.shown["serviceName"] in names]
+        return sorted(found, key=lambda service: service.shown["serviceName"] != NAME)
+
+    @property
     def service(self) -> Any:
-        [found] = self.account.ecs._services.values()
-        return found
+        return self.services[0]
 
     def running(self) -> list[tuple[str, int]]:
-        """Image and number of the settings of each task."""
+        """Image and number of the settings of each task, of all processes."""
         self.account.ecs.live()
+        return sorted(found for service in self.services for found in self.running_in(service))
+
+    def running_in(self, service: Any) -> list[tuple[str, int]]:
         found = []
-        for task in self.service.tasks:
+        for task in service.tasks:
             container = self.account.ecs._definition(task.shown["taskDefinitionArn"])["containerDefinitions"][0]
             found.append((str(container["image"]), int(container["environment"][0]["value"])))
-        return sorted(found)
+        return found
+
+    def job(self) -> int | None:
+        """Number of the image that the job runs; None if it runs none."""
+        for item in self.account.dynamodb.tables[NAME].items.values():
+            if item["item"] == {"S": "job"}:
+                definition = self.account.ecs._definition(item["taskDefinition"]["S"])
+                return self.number_of(str(definition["containerDefinitions"][0]["image"]))
+        return None
 
     def state(self) -> dict[str, Any]:
         """The item of the release state, parsed."""
@@ -393,8 +478,26 @@ class Shop:
 
     def _fault(self, definition: Params) -> str | None:
         container = definition["containerDefinitions"][0]
-        settings = int(container["environment"][0]["value"])
-        return self.settings_faults.get(settings) or self.image_faults.get(self.number_of(container["image"]))
+        settings, image = int(container["environment"][0]["value"]), self.number_of(container["image"])
+        if self.more and image > 0 and not any(self.succeeded(each) for each in self.migrations if each.image == image):
+            self.unmigrated.append(f"{definition['family']} {image}")
+        faults = self.settings_faults.get(settings) or self.image_faults.get(image)
+        return faults or (self.worker_faults.get(image) if definition["family"] == WORKER else None)
+
+    def ended_at(self, migration: Migrated) -> float:
+        return float(self.account.ecs._single[migration.arn].stops)
+
+    def succeeded(self, migration: Migrated) -> bool:
+        """Whether it has ended, and with 0."""
+        task = self.account.ecs._single[migration.arn]
+        return bool(task.stops <= self.account.clock.now() and task.exit == 0)
+
+    def _migrated(self, task: Params) -> Outcome:
+        image = self.number_of(str(task["containers"][0]["image"]))
+        self.migrations.append(Migrated(image, self.account.clock.now(), task["taskArn"]))
+        fault = self.migration_faults.get(image, "")
+        lasts = {"hangs": 1e6}.get(fault, 20.0)
+        return Outcome(exit={"exit 1": 1, "killed": 137}.get(fault, 0), seconds=lasts, lines=("migrating",))
 
     def _tested(self, project: str) -> str | None:
         """The result of tests, which depends on the image."""

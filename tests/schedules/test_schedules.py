@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from schedules import kinds
+from schedules.kinds import BOTH
 from schedules.plays import FIRST, LATER, ran, report
 from schedules.shop import BLUE_GREEN, CANARY, CODEDEPLOY, ROLLING, STRATEGIES
 from standin import memory
@@ -27,17 +28,19 @@ SHORT = {
     ("lost state", CODEDEPLOY, LATER),
     ("events", ROLLING, LATER),
     ("bad image", ROLLING, FIRST),
+    ("failing migration", BOTH[0], LATER),
+    ("failing worker", BOTH[1], LATER),
 }
 """Kind, strategy and start of schedules that `make test` runs completely."""
 SAMPLED = {kind: kinds.ONLY.get(kind, (ROLLING,))[0] for kind in kinds.KINDS if kind not in {k for k, _, _ in SHORT}}
 """Kinds that `make test` runs at some of their points, with one strategy each."""
-THINNED = {"bad image": 12}
-"""Kinds of which only every n-th point is used: their schedules last hours of polls, with four faults per point."""
+THINNED = {"bad image": 12, "failing migration": 4}
+"""Kinds of which only every n-th point is used: their schedules last hours of polls, with several faults per point."""
 CASES = [
     pytest.param(kind, strategy, start, marks=[] if (kind, strategy, start) in SHORT else pytest.mark.long)
     for kind in kinds.KINDS
     for strategy in kinds.ONLY.get(kind, STRATEGIES)
-    for start in ((LATER,) if kind in kinds.LATER_ONLY else (FIRST, LATER))
+    for start in ((LATER,) if kind in kinds.LATER_ONLY or strategy == BOTH[1] else (FIRST, LATER))
 ]
 
 

@@ -644,6 +644,7 @@ class Account:
         self.events.account = self.codedeploy.account = self.codepipeline.account = self
         self.services: dict[str, object] = {
             "ecs": self.ecs,
+            "logs": self.ecs.logs,
             "ecr": self.ecr,
             "application-autoscaling": self.autoscaling,
             "codepipeline": self.codepipeline,

@@ -117,9 +117,11 @@ class Migrations:
             # A version of the function with other parameters has started it.
             return replace(attempt, task=self._started(attempt) or "")
         except ClientError as e:
-            recent = time.time() < attempt.intended + NEW_RIGHTS_SECONDS
-            if passes(e) or (recent and may_be_too_new(e)):
+            if passes(e):
                 raise
+            if time.time() < attempt.intended + NEW_RIGHTS_SECONDS and may_be_too_new(e):
+                print(f"waiting for AWS: {e}")
+                return attempt
             return ended(attempt, f"its task could not be started: {e}")
         if answer["tasks"]:
             return replace(attempt, task=str(answer["tasks"][0]["taskArn"]))
