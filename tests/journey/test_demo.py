@@ -81,7 +81,7 @@ def test_the_demo_releases_to_dev_and_to_prod_and_leaves_no_trace(environment: d
     )
     assert (done.returncode, done.stderr) == (0, "")
     lines = plain(done.stdout)
-    assert [line for line in lines if re.match(r"\d  ", line)] == [
+    assert [line for line in lines if re.match(r"\d+  ", line)] == [
         "1  pulumi up (stack dev): everything, and no image yet",
         "2  git push: the first release",
         "3  git push: the next commit",
@@ -91,6 +91,7 @@ def test_the_demo_releases_to_dev_and_to_prod_and_leaves_no_trace(environment: d
         "7  a commit that does not start: ECS rolls it back, and the release fails with the reason",
         "8  pulumi up (stack prod): it builds nothing, and promotes what dev verified",
         "9  git push: fixed, verified in dev, and after an approval a canary in prod",
+        "10  a worker and a migration in Pulumi.dev.yaml, pulumi up, git push: one release for all of them",
     ]
     services = [re.sub(r"@sha256:.*", "@…", line).strip() for line in lines if "ECS: " in line]
     assert services == [
@@ -109,10 +110,12 @@ def test_the_demo_releases_to_dev_and_to_prod_and_leaves_no_trace(environment: d
     good = [("✓", name) for name in ("Source", "Build", "Image", "Deploy")]
     prod = [("✓", name) for name in ("Source", "Inspect", "Approve", "Deploy")]
     stopped, failed = [*good[:2], ("✗", "Image")], [*good[:3], ("✗", "Deploy")]
-    assert marks == [*good, *good, *stopped, *failed, *prod, *good, *prod]
+    assert marks == [*good, *good, *stopped, *failed, *prod, *good, *prod, *good]
     assert [line for line in done.stdout.splitlines() if len(line) > 120] == []
     assert re.findall(r"sha256:[0-9a-f]{12}[0-9a-f]", done.stdout) == []
     output = " ".join(" ".join(lines).split())
+    assert 'migration: python3 migrate.py really runs, and exits with 0: {"migrated": 1} {"migrated": 2}' in output
+    assert 'worker: python3 worker.py really runs, and exits with 0: {"worked": 1, "commit": ' in output
     assert "findings of CRITICAL or higher: CVE-2026-0001" in output
     assert "CVE-2026-0001 (CRITICAL)" in output
     assert len(re.findall(r"(?i)roll(?:ed|ing) back to", output)) == 0

@@ -15,6 +15,8 @@ from typing import Any
 
 from standin.ecr import Scan
 from standin.executor import Action, Execution
+from standin.running import run
+from standin.single_tasks import Outcome
 from standin.tools import Unavailable
 from standin.world import Workshop, World, sample_app, stack_file, workshop
 
@@ -146,6 +148,27 @@ def demo(shared: Workshop, account: World, folder: Path) -> None:
         with printing_shares(account, "storefront-prod"):
             account.codepipeline.settle()
         describe(account, "prod")
+    with chapter("10  a worker and a migration in Pulumi.dev.yaml, pulumi up, git push: one release for all of them"):
+        beside = {"processes": {"worker": {"command": ["python3", "worker.py"], "tasks": {"min": 1}}}}
+        migration = {"migration": {"command": ["python3", "migrate.py"]}}
+        workspace.configure({"slipway:service": {**service, "cpu": 512, "memory": 1024, **beside, **migration}})
+        done = workspace.up()
+        say(f"  {done.summary['create']} resources created, {done.summary['same']} are the same")
+        account.ecs.outcome = lambda task: run_command(account, "migration", task["taskDefinitionArn"])
+        repository.commit("With a worker", {"app/NOTES": "With a worker"})
+        account.codepipeline.push("storefront")
+        of = {"cluster": "storefront-dev", "services": ["storefront-dev-worker"]}
+        [running] = account.ecs.describe_services(of)["services"]
+        run_command(account, "worker", running["taskDefinition"], endless=True)
+
+
+def run_command(account: World, name: str, definition: str, endless: bool = False) -> Outcome:
+    """Runs the command of a task definition in its image, and shows what it logs."""
+    described = account.ecs.describe_task_definition({"taskDefinition": definition})["taskDefinition"]
+    outcome = run(described, account.build_environment, endless)
+    command = " ".join(described["containerDefinitions"][0]["command"])
+    say(f"  ▸ {name}: {command} really runs, and exits with {outcome.exit}: {'  '.join(outcome.lines)}")
+    return outcome
 
 
 FINDING = {"name": "CVE-2026-0001", "severity": "CRITICAL", "uri": "https://example.com"}

@@ -245,7 +245,7 @@ class StackFile:
     source must be a connection to GitHub, GitLab or Bitbucket. Without this, pull requests are not checked."""
 
     notifications: Notifications | None = None
-    """Who is notified when the pipeline fails, recovers, or waits for an approval."""
+    """Who is notified when the pipeline fails, recovers, or waits for an approval, and when a job fails."""
 
     pipeline: PipelineSettings = PipelineSettings()
     """How executions of the pipeline are queued, and which variables can be set when it is started."""

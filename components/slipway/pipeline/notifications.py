@@ -106,7 +106,7 @@ class Teams:
 
 @dataclass(frozen=True, kw_only=True)
 class Notifications:
-    """Who is notified when the pipeline fails, recovers, or waits for an approval."""
+    """Who is notified when the pipeline fails, recovers, or waits for an approval, and when a job fails."""
 
     emails: Emails = ()
     """E-mail addresses. AWS asks each of them once to confirm the subscription."""
