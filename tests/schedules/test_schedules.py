@@ -28,8 +28,6 @@ SHORT = {
     ("lost state", CODEDEPLOY, LATER),
     ("events", ROLLING, LATER),
     ("bad image", ROLLING, FIRST),
-    ("failing migration", BOTH[0], LATER),
-    ("failing worker", BOTH[1], LATER),
 }
 """Kind, strategy and start of schedules that `make test` runs completely."""
 SAMPLED = {kind: kinds.ONLY.get(kind, (ROLLING,))[0] for kind in kinds.KINDS if kind not in {k for k, _, _ in SHORT}}

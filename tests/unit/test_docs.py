@@ -104,6 +104,10 @@ def test_the_example_in_the_readme_runs_with_its_second_service() -> None:
         "slipway:index:Service",
         "slipway:index:Service",
     ]
+    assert {r.name for r in of_type(made, "aws:ecs/service:Service")} == {"storefront", "orders", "orders-worker"}
+    families = {r.inputs["family"] for r in of_type(made, "aws:ecs/taskDefinition:TaskDefinition")}
+    assert families >= {"orders-migration-template", "orders-report-template"}
+    assert [r.name for r in of_type(made, "aws:scheduler/schedule:Schedule")] == ["orders-report"]
     rules = {r.name: r.inputs for r in of_type(made, "aws:lb/listenerRule:ListenerRule")}
     assert {name: rule["priority"] for name, rule in rules.items()} == {"storefront-rule": 100, "orders-rule": 90}
     assert rules["storefront-rule"]["listenerArn"] == rules["orders-rule"]["listenerArn"]
