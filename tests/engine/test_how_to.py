@@ -42,6 +42,7 @@ def test_a_stack_can_be_created_from_the_file_of_the_page(account: World, page: 
         assert workspace.preview(refresh=True).changes == []
 
 
+@pytest.mark.long
 def test_the_rule_of_the_page_on_rotation_names_its_two_values(account: World) -> None:
     [file] = stack_files(ROOT / "docs" / "how-to" / "rotated-secret.md")
     account.workspace("dev", {**dict.fromkeys(stack_file("dev")), **yaml.safe_load(file)["config"]}).up()

@@ -296,7 +296,6 @@ def test_a_deployment_that_fails_after_its_migration_is_retried_without_one(stac
 # Jobs
 
 
-@pytest.mark.quick
 def test_a_job_runs_nothing_but_the_image_that_was_verified_last(stack: Make) -> None:
     dev = stack(jobs={"report": REPORT})
     ran, definitions = list[str](), list[str]()

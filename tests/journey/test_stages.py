@@ -217,7 +217,6 @@ def test_a_digest_that_is_missing_or_invalid_releases_nothing(stack: Make, diges
     assert dev.image == f"@{live.digest}"
 
 
-@pytest.mark.quick
 def test_a_variable_reaches_the_build_and_the_code_scans_unchanged(stack: Make) -> None:
     show = "printf '<%s>' \"$GREETING\""
     scans = [{"name": "show", "commands": [show]}]
@@ -235,7 +234,6 @@ def test_a_variable_reaches_the_build_and_the_code_scans_unchanged(stack: Make) 
             assert f"<{seen}>" in execution.action(action).log
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("name", ["IMAGE_DIGEST", "GREETING"])
 def test_the_starter_of_an_execution_cannot_set_other_variables_of_its_builds(stack: Make, name: str) -> None:
     """https://github.com/aws/aws-cdk/issues/8458"""

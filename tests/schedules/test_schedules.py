@@ -27,13 +27,14 @@ SHORT = {
     ("lost state", BLUE_GREEN, LATER),
     ("lost state", CODEDEPLOY, LATER),
     ("events", ROLLING, LATER),
-    ("bad image", ROLLING, FIRST),
 }
 """Kind, strategy and start of schedules that `make test` runs completely."""
 SAMPLED = {kind: kinds.ONLY.get(kind, (ROLLING,))[0] for kind in kinds.KINDS if kind not in {k for k, _, _ in SHORT}}
 """Kinds that `make test` runs at some of their points, with one strategy each."""
 THINNED = {"bad image": 12, "failing migration": 4}
 """Kinds of which only every n-th point is used: their schedules last hours of polls, with several faults per point."""
+EVERY = {"pairs": 6, "bad image": 150}
+"""Kinds of which `make test` uses another than every 24th point."""
 CASES = [
     pytest.param(kind, strategy, start, marks=[] if (kind, strategy, start) in SHORT else pytest.mark.long)
     for kind in kinds.KINDS
@@ -65,7 +66,7 @@ def test_the_rules_hold_after_some_schedules_of(
     kind: str, strategy: str, record_property: Callable[[str, object], None]
 ) -> None:
     before = sum(ran.values())
-    failures = list(kinds.KINDS[kind](strategy, LATER, 6 if kind == "pairs" else 24))
+    failures = list(kinds.KINDS[kind](strategy, LATER, EVERY.get(kind, 24)))
     assert sum(ran.values()) > before
     record_property("schedules", (kind, sum(ran.values()) - before))
     assert not failures, report(failures)
