@@ -97,7 +97,7 @@ def job(
         name=family,
         role_arn=role.arn,
         definition=filled(definition(family, name, given, place), iam.canonical),
-        # It is refused while its role may not be told of the end of tasks.
+        # It is refused while its role may not receive the events of tasks that end.
         opts=child.merge(pulumi.ResourceOptions(depends_on=[policy])),
     )
     # The ARN is that of the group, not of the schedule:
@@ -149,7 +149,7 @@ def job_statements(family: str, given: Job, place: Place) -> list[Statement]:
         allow("ecs:DescribeTasks", "ecs:StopTask", on=tasks),
         # ListTasks is authorized on container instances, which Fargate does not have, so the cluster is a condition.
         allow("ecs:ListTasks", on="*", when=in_cluster),
-        # With this rule, which it creates, Step Functions is told of the end of tasks.
+        # With this rule, which it creates, Step Functions receives the events of tasks that end.
         allow(
             "events:DescribeRule",
             "events:PutRule",
