@@ -35,7 +35,7 @@ test-app: $(VENV)/ready
 	@if [ -f app/test_server.py ]; then cd app && ../$(VENV)/bin/python -m unittest --quiet; fi
 
 test-schedules: $(VENV)/ready
-	@$(PYTEST) tests/schedules $(PYTEST_ARGS)
+	@$(PYTEST) tests/schedules --complete $(PYTEST_ARGS)
 
 # With exactly the lowest versions that are allowed of all that the components and the program need. What the components cost is
 # not compared with these: pulumi 3.231 searches a queue of all outputs whenever one of them is resolved.

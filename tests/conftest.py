@@ -67,6 +67,7 @@ def shared() -> Iterator[Workshop]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="what `make test` runs: see is_quick")
     parser.addoption("--rest", action="store_true", help="all tests that --quick omits")
+    parser.addoption("--complete", action="store_true", help="every point of schedules with several processes")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
