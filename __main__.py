@@ -27,6 +27,7 @@ def network(name: str, settings: config.NewNetwork | config.ExistingNetwork) -> 
 
 
 settings = config.Settings.load()
+settings.roles.register()
 registry = config.registry(settings)
 build = config.build(settings, registry)
 stages = []
@@ -36,9 +37,12 @@ if settings.stages:
     stages = [config.deploy_stage(stage, registry, cluster, vpc) for stage in settings.stages]
 pipeline = config.pipeline(settings, build, stages)
 config.pull_request_checks(settings, pipeline)
+trail = config.audit_trail(settings)
 
 pulumi.export("pipeline", pipeline.console_url)
 pulumi.export("repository", registry.url)
+if trail is not None:
+    pulumi.export("auditBucket", trail.bucket_name)
 for stage in stages:
     service, suffix = stage.service, "" if len(stages) == 1 else f"-{stage.service.environment_name}"
     pulumi.export(f"url{suffix}", service.url)

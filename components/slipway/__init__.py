@@ -1,6 +1,7 @@
 """Slipway: from `git push` to a verified, running Amazon ECS service."""
 
 from slipway.artifacts import ArtifactStore
+from slipway.audit import AuditTrail, AuditTrailArgs
 from slipway.build.component import Build, BuildArgs, Sbom
 from slipway.existing_registry import ExistingRegistry
 from slipway.iam import Permission, Statement, allow
@@ -25,6 +26,7 @@ from slipway.registry import Registry, RegistryArgs, Repository
 from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
 from slipway.release.component import ReleaseFunction, ReleaseFunctionArgs
 from slipway.reports import Report
+from slipway.roles import RoleDefaults
 from slipway.service.args import ErrorAlarm, ServiceArgs
 from slipway.service.component import Service
 from slipway.service.processes import Job, Migration, Process
@@ -36,6 +38,8 @@ __all__ = [
     "AllowedFinding",
     "Approval",
     "ArtifactStore",
+    "AuditTrail",
+    "AuditTrailArgs",
     "BlueGreen",
     "Build",
     "BuildArgs",
@@ -77,6 +81,7 @@ __all__ = [
     "ReleaseFunctionArgs",
     "Report",
     "Repository",
+    "RoleDefaults",
     "Rolling",
     "S3Object",
     "Sbom",

@@ -52,3 +52,19 @@ def test_the_rule_of_the_page_on_rotation_names_its_two_values(account: World) -
         ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:storefront/database-AbCdEf"],
         ["arn:aws:ssm:eu-west-1:123456789012:parameter/storefront/api-token"],
     ]
+
+
+@pytest.mark.long
+def test_the_tags_of_the_page_reach_the_service_and_its_task_definition_and_the_roles_have_the_boundary(
+    account: World,
+) -> None:
+    [file] = stack_files(ROOT / "docs" / "how-to" / "iam-and-tags.md")
+    account.workspace("dev", {**dict.fromkeys(stack_file("dev")), **yaml.safe_load(file)["config"]}).up()
+    tags = {"team": "shop", "cost-center": "4711"}
+    service = account.aws.find("aws:ecs/service:Service", "storefront-dev")
+    template = account.aws.find("aws:ecs/taskDefinition:TaskDefinition", "storefront-dev-template")
+    assert service.inputs["tags"] == template.inputs["tags"] == tags
+    roles = [each.inputs for each in account.aws.resources.values() if each.type == "aws:iam/role:Role"]
+    assert {(role["permissionsBoundary"], role["path"]) for role in roles} == {
+        ("arn:aws:iam::123456789012:policy/boundary", "/teams/shop/")
+    }

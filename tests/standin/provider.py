@@ -5,6 +5,8 @@ those of pulumi-aws 7 (which bridges hashicorp/terraform-provider-aws): what rep
 """
 
 import hashlib
+import importlib
+import inspect
 import json
 import re
 import secrets
@@ -16,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from itertools import count
 from typing import Any
@@ -40,6 +43,7 @@ appautoscaling/scheduledAction | autoscaling:scheduledAction:{uuid}:resource/{re
     | {name}-{serviceNamespace}-{resourceId} | resourceId scalableDimension serviceNamespace |
 appautoscaling/target | application-autoscaling:scalable-target/{hex} | {resourceId} \
     | resourceId scalableDimension serviceNamespace |
+cloudtrail/trail | cloudtrail:trail/{name} | {arn} | |
 cloudwatch/eventRule | events:rule/{name} | | eventBusName |
 cloudwatch/eventTarget | | {rule}-{targetId} | rule targetId eventBusName | targetId={uuid}
 cloudwatch/logGroup | logs:log-group:{name} | | logGroupClass |
@@ -171,6 +175,7 @@ class Aws(ResourceProviderServicer):
         self.resources: dict[str, Resource] = {}
         """What exists, by URN. The engine performs one operation at a time on a URN, so there is no lock."""
         self.region = "us-east-1"
+        self.default_tags: dict[str, str] = {}
         self._live = {} if live is None else live
         self._invokes, self._registry = invokes or {}, registry
         self._serials: dict[tuple[str, str], Iterator[int]] = defaultdict(lambda: count(1))
@@ -210,6 +215,8 @@ class Aws(ResourceProviderServicer):
 
     def Configure(self, request: Any, context: Any) -> Any:
         self.region = request.variables.get("aws:config:region", self.region)
+        if request.type != "pulumi:providers:awsx":
+            self.default_tags = json.loads(request.variables.get("aws:config:defaultTags", "{}")).get("tags", {})
         # The engine rejects components of a provider that does not accept secrets; otherwise it is simpler without.
         return pb.ConfigureResponse(supportsPreview=True, acceptSecrets=request.type == "pulumi:providers:awsx")
 
@@ -218,6 +225,10 @@ class Aws(ResourceProviderServicer):
         for key in _JSON & news.keys():
             if not isinstance(news[key], str):
                 news[key] = json.dumps(news[key])
+        # Docs aws/installation-configuration: "defaultTags: Configuration block with resource tag settings to apply
+        # across all resources handled by this provider".
+        if self.default_tags and _has_tags(request.type):
+            news["tags"] = {**self.default_tags, **news.get("tags", {})}
         key = _named(request.type)
         if key and key not in news and f"{key}Prefix" not in news:
             random = hashlib.sha256(request.randomSeed or request.urn.encode()).hexdigest()[:7]
@@ -378,6 +389,15 @@ def _struct(values: Props) -> struct_pb2.Struct:
     struct = struct_pb2.Struct()
     struct.update(values)
     return struct
+
+
+@cache
+def _has_tags(token: str) -> bool:
+    """Whether a type such as `aws:ecs/service:Service` has tags."""
+    _, module, name = token.split(":")
+    module = module.partition("/")[0].replace("lambda", "lambda_")
+    kind: Any = getattr(importlib.import_module(f"pulumi_aws.{module}"), name)
+    return "tags" in inspect.signature(kind._internal_init).parameters
 
 
 def _short(type: str) -> str:

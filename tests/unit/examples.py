@@ -10,6 +10,8 @@ import pulumi_aws as aws
 from slipway import (
     Approval,
     ArtifactStore,
+    AuditTrail,
+    AuditTrailArgs,
     Build,
     BuildArgs,
     Canary,
@@ -270,10 +272,15 @@ def pull_request_checks(name: str, opts: Opts = None, **overrides: Any) -> PullR
     return PullRequestChecks(name, pull_request_checks_args(name, **overrides), opts)
 
 
+def audit_trail(name: str, opts: Opts = None) -> AuditTrail:
+    return AuditTrail(name, AuditTrailArgs(), opts)
+
+
 Factory = Callable[..., pulumi.ComponentResource]
 
 EXAMPLES: dict[type[pulumi.ComponentResource], Factory] = {
     ArtifactStore: ArtifactStore,
+    AuditTrail: audit_trail,
     Build: build,
     CodeDeploy: code_deploy,
     CommandProject: command_project,
@@ -316,6 +323,7 @@ VARIANTS: list[tuple[type[pulumi.ComponentResource], str, Factory]] = [
 
 CHECKED: list[tuple[type[pulumi.ComponentResource], Callable[[str], Any]]] = [
     (ArtifactStore, lambda name: None),
+    (AuditTrail, lambda name: AuditTrailArgs()),
     (Build, build_args),
     (CodeDeploy, code_deploy_args),
     (CommandProject, command_project_args),

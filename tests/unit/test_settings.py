@@ -7,6 +7,7 @@ import pytest
 from slipway import (
     AllowedFinding,
     Approval,
+    AuditTrailArgs,
     BlueGreen,
     Canary,
     CodeCommit,
@@ -28,6 +29,7 @@ from slipway import (
     QueueBacklog,
     RegistryArgs,
     Report,
+    RoleDefaults,
     Rolling,
     S3Object,
     Sbom,
@@ -260,6 +262,8 @@ FULL: dict[str, Any] = {
         "notSecret": ["LEVEL"],
         "parallelScans": True,
     },
+    "roles": {"permissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary", "path": "/teams/shop/"},
+    "audit": {"retentionDays": 30, "lock": "COMPLIANCE", "allRegions": True},
 }
 
 
@@ -309,6 +313,8 @@ def test_a_minimal_stack_file_has_only_a_source() -> None:
         pull_requests=None,
         notifications=None,
         pipeline=PipelineSettings(),
+        roles=RoleDefaults(),
+        audit=None,
     )
 
 
@@ -507,6 +513,8 @@ def test_every_key_reaches_its_argument() -> None:
         pipeline=PipelineSettings(
             execution_mode="QUEUED", variables={"LEVEL": "info"}, not_secret=["LEVEL"], parallel_scans=True
         ),
+        roles=RoleDefaults(permissions_boundary_arn="arn:aws:iam::123456789012:policy/boundary", path="/teams/shop/"),
+        audit=AuditTrailArgs(retention_days=30, lock="COMPLIANCE", all_regions=True),
     )
 
 
@@ -547,6 +555,8 @@ def test_the_complete_file_omits_no_key() -> None:
     )
     assert keys(PipelineSettings) == FULL["pipeline"].keys()
     assert keys(FeatureBranch) == {"imageDays"}
+    assert keys(RoleDefaults) == FULL["roles"].keys()
+    assert keys(AuditTrailArgs) == FULL["audit"].keys()
 
 
 HOST = "arn:aws:codeconnections:eu-west-1:123456789012:host/ghes/1"
@@ -1624,6 +1634,21 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"featureBranch": {}, "registry": {"expireDays": 3}},
         "registry.expireDays must not be given with featureBranch: its imageDays say when images expire",
     ),
+    # roles, audit
+    "a boundary is a policy": (
+        {"roles": {"permissionsBoundaryArn": "arn:aws:iam::123456789012:role/x"}},
+        "roles.permissionsBoundaryArn must be the ARN of a policy, such as arn:aws:iam::123456789012:policy/boundary, "
+        "got 'arn:aws:iam::123456789012:role/x'",
+    ),
+    "a path begins and ends with a slash": (
+        {"roles": {"path": "teams"}},
+        "roles.path must be a path such as /teams/shop/ that begins and ends with /, of at most 512 characters, got "
+        "'teams'",
+    ),
+    "a record is locked in one of two ways": (
+        {"audit": {"lock": "FOREVER"}},
+        "audit.lock must be one of ['GOVERNANCE', 'COMPLIANCE'], got 'FOREVER'",
+    ),
     # network
     "a network is one of several": (
         {"network": {}},
@@ -1657,7 +1682,8 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown part is reported with the possible ones": (
         {"sevice": {}},
         "sevice is not a key (did you mean service?); possible here: source, service, stages, build, registry, "
-        "loadBalancer, network, scanGate, codeScans, pullRequests, notifications, pipeline, featureBranch",
+        "loadBalancer, network, scanGate, codeScans, pullRequests, notifications, pipeline, featureBranch, roles, "
+        "audit",
     ),
     "a string that is not JSON is reported as a string": (
         {"build": "{context: app"},

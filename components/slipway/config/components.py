@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
+from slipway.audit import AuditTrail
 from slipway.build.component import Build, BuildArgs
 from slipway.config.load import Settings, StageSettings
 from slipway.existing_registry import ExistingRegistry
@@ -110,6 +111,11 @@ def pull_request_checks(settings: Settings, pipeline: Pipeline) -> PullRequestCh
         code_scans=settings.code_scans,
     )
     return PullRequestChecks(f"{settings.name}-pull-requests", args)
+
+
+def audit_trail(settings: Settings) -> AuditTrail | None:
+    """The record of changes in the account, if the stack file has it."""
+    return None if settings.audit is None else AuditTrail(settings.name, settings.audit)
 
 
 def each(settings: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pulumi
 from pulumi.runtime import config as pulumi_config
 
 from slipway._constraints import examine, got, hints
+from slipway.audit import AuditTrailArgs
 from slipway.build.component import BuildSettings
 from slipway.config.combinations import Given, broken, combinations, name_rules
 from slipway.config.errors import ConfigurationError, at, key, nearest, suggestion
@@ -51,6 +52,7 @@ from slipway.pipeline.sources import EcrImage, Source
 from slipway.pipeline.stages import Approval, Window
 from slipway.pull_requests import PullRequestSettings
 from slipway.registry import RegistryArgs
+from slipway.roles import RoleDefaults
 from slipway.service.args import ServiceSettings, has_port
 from slipway.strategies import Strategy
 
@@ -91,6 +93,8 @@ class Settings:
     pull_requests: PullRequestSettings | None
     notifications: Notifications | None
     pipeline: PipelineSettings
+    roles: RoleDefaults
+    audit: AuditTrailArgs | None
 
     @staticmethod
     def load() -> Settings:
@@ -152,6 +156,8 @@ def read(app: str, stack: str, configuration: Mapping[str, Any], secret: set[str
         pull_requests=file.pull_requests,
         notifications=file.notifications,
         pipeline=file.pipeline,
+        roles=file.roles,
+        audit=file.audit,
     )
 
 

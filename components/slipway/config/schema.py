@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin
 
 from slipway._constraints import Must, between, check, hints, items, match, one_of, plain
+from slipway.audit import AuditTrailArgs
 from slipway.build.component import BuildSettings
 from slipway.load_balancer import LoadBalancerSettings, SubnetId, VpcId, is_ipv4_range
 from slipway.pipeline.commands import CodeScan, StageTests
@@ -27,6 +28,7 @@ from slipway.pipeline.sources import CodeCommit, Connection, EcrImage, S3Object,
 from slipway.pipeline.stages import Approval, Window
 from slipway.pull_requests import PullRequestSettings
 from slipway.registry import RegistryArgs
+from slipway.roles import RoleDefaults
 from slipway.service.args import ServiceSettings
 from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Linear, Rolling, Strategy
 
@@ -252,6 +254,13 @@ class StackFile:
 
     feature_branch: FeatureBranch | None = None
     """Marks the stack as one for feature branches."""
+
+    roles: RoleDefaults = RoleDefaults()
+    """What every IAM role of the stack has."""
+
+    audit: AuditTrailArgs | None = None
+    """A record of all changes in the account, in a bucket in which nobody can change it. One stack of an account is
+    enough; by default, there is none."""
 
     def __post_init__(self) -> None:
         check(self)
