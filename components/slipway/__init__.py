@@ -29,6 +29,7 @@ from slipway.reports import Report
 from slipway.roles import RoleDefaults
 from slipway.service.args import ErrorAlarm, ServiceArgs
 from slipway.service.component import Service
+from slipway.service.containers import Container, ContainerHealthCheck, Ulimit
 from slipway.service.processes import Job, Migration, Process
 from slipway.service.tasks import MetricTarget, QueueBacklog, ScheduledBounds, Tasks
 from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Hook, Linear, Rolling
@@ -52,6 +53,8 @@ __all__ = [
     "CommandProject",
     "CommandProjectArgs",
     "Connection",
+    "Container",
+    "ContainerHealthCheck",
     "DeployStage",
     "EcrImage",
     "ErrorAlarm",
@@ -99,6 +102,7 @@ __all__ = [
     "Tasks",
     "Teams",
     "TestListener",
+    "Ulimit",
     "VpcConfig",
     "Window",
     "__version__",

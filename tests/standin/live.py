@@ -35,6 +35,10 @@ class TaskDefinition(Live):
 
     def create(self, name: str, inputs: Props) -> tuple[str, Props]:
         request = {key: inputs[key] for key in (*self.SAME, "runtimePlatform") if key in inputs}
+        if "ephemeralStorage" in inputs:
+            request["ephemeralStorage"] = {"sizeInGiB": inputs["ephemeralStorage"]["sizeInGib"]}
+        # As DescribeTaskDefinition returns a volume of the task's own disk on Fargate.
+        request["volumes"] = [{"name": volume["name"], "host": {}} for volume in inputs.get("volumes", [])]
         request["containerDefinitions"] = json.loads(inputs["containerDefinitions"])
         request["tags"] = [{"key": key, "value": value} for key, value in inputs.get("tags", {}).items()]
         made = self._ecs.register_task_definition(request)["taskDefinition"]
@@ -112,6 +116,7 @@ class Service(Live):
                 }
             },
             **({"deploymentConfiguration": configuration} if configuration else {}),
+            "enableExecuteCommand": inputs.get("enableExecuteCommand", False),
             **{key: inputs[key] for key in same if key in inputs},
         }
 

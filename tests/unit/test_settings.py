@@ -14,6 +14,8 @@ from slipway import (
     CodeDeployBlueGreen,
     CodeScan,
     Connection,
+    Container,
+    ContainerHealthCheck,
     EcrImage,
     ErrorAlarm,
     Filter,
@@ -39,6 +41,7 @@ from slipway import (
     StageTests,
     Tasks,
     Teams,
+    Ulimit,
     Window,
 )
 from slipway import (
@@ -47,7 +50,7 @@ from slipway import (
 from slipway.build.component import BuildSettings
 from slipway.config.errors import ConfigurationError
 from slipway.config.load import Settings, StageSettings, read
-from slipway.config.schema import ExistingNetwork, FeatureBranch, NewNetwork, to_camel
+from slipway.config.schema import ExistingNetwork, FeatureBranch, NewNetwork, StackFile, to_camel
 from slipway.load_balancer import LoadBalancerSettings
 from slipway.pipeline.component import PipelineSettings
 from slipway.pull_requests import PullRequestSettings
@@ -126,6 +129,7 @@ FULL: dict[str, Any] = {
                 "memory": 2048,
                 "tasks": {"min": 1},
                 "environment": {"QUEUE": "high"},
+                "containerHealthCheck": {"command": ["CMD", "api", "check"]},
                 "stopTimeoutSeconds": 60,
                 "healthPath": "/api/healthz",
                 "healthCheckGraceSeconds": 30,
@@ -163,7 +167,24 @@ FULL: dict[str, Any] = {
         "secretsKmsKeyArns": [KEY],
         "restartOnSecretChange": True,
         "permissions": [{"actions": ["sqs:ListQueues"], "resources": ["*"], "reason": "it supports no resource"}],
+        "environmentFiles": ["arn:aws:s3:::acme-settings/shop.env"],
         "readOnlyRootFilesystem": False,
+        "ephemeralStorageGib": 50,
+        "container": {
+            "user": "1000",
+            "dropCapabilities": ["ALL"],
+            "addCapabilities": ["SYS_PTRACE"],
+            "ulimits": {"nofile": {"soft": 1024, "hard": 4096}},
+            "initProcess": False,
+        },
+        "containerHealthCheck": {
+            "command": ["CMD-SHELL", "test -f /tmp/ok"],
+            "intervalSeconds": 10,
+            "timeoutSeconds": 3,
+            "retries": 2,
+            "startPeriodSeconds": 20,
+        },
+        "ecsExec": True,
         "healthCheckGraceSeconds": 90,
         "stopTimeoutSeconds": 20,
         "paths": ["/api/*"],
@@ -354,6 +375,7 @@ def test_every_key_reaches_its_argument() -> None:
                 memory=2048,
                 tasks=Tasks(min=1),
                 environment={"QUEUE": "high"},
+                container_health_check=ContainerHealthCheck(command=["CMD", "api", "check"]),
                 stop_timeout_seconds=60,
                 health_path="/api/healthz",
                 health_check_grace_seconds=30,
@@ -391,7 +413,24 @@ def test_every_key_reaches_its_argument() -> None:
         secrets_kms_key_arns=[KEY],
         restart_on_secret_change=True,
         permissions=[Permission(actions=["sqs:ListQueues"], resources=["*"], reason="it supports no resource")],
+        environment_files=["arn:aws:s3:::acme-settings/shop.env"],
         read_only_root_filesystem=False,
+        ephemeral_storage_gib=50,
+        container=Container(
+            user="1000",
+            drop_capabilities=["ALL"],
+            add_capabilities=["SYS_PTRACE"],
+            ulimits={"nofile": Ulimit(soft=1024, hard=4096)},
+            init_process=False,
+        ),
+        container_health_check=ContainerHealthCheck(
+            command=["CMD-SHELL", "test -f /tmp/ok"],
+            interval_seconds=10,
+            timeout_seconds=3,
+            retries=2,
+            start_period_seconds=20,
+        ),
+        ecs_exec=True,
         health_check_grace_seconds=90,
         stop_timeout_seconds=20,
         paths=["/api/*"],
@@ -526,6 +565,9 @@ def test_the_complete_file_omits_no_key() -> None:
     assert keys(ScheduledBounds) == FULL["service"]["tasks"]["schedules"][0].keys()
     assert keys(Tasks) == FULL["service"]["tasks"].keys()
     assert keys(Process) == FULL["service"]["processes"]["api"].keys()
+    assert keys(Container) == FULL["service"]["container"].keys()
+    assert keys(Ulimit) == FULL["service"]["container"]["ulimits"]["nofile"].keys()
+    assert keys(ContainerHealthCheck) == FULL["service"]["containerHealthCheck"].keys()
     assert keys(Migration) == FULL["service"]["migration"].keys()
     assert keys(Job) == FULL["service"]["jobs"]["report"].keys()
     assert keys(ErrorAlarm) == FULL["service"]["errorAlarm"].keys()
@@ -931,13 +973,7 @@ def test_a_feature_branch_may_only_build() -> None:
     assert settings({**LEAST, "featureBranch": {}, "stages": []}, stack="feature-x").stages == []
 
 
-SERVICE_KEYS = (
-    "port, healthPath, entrypoint, command, cpu, memory, cpuArchitecture, tasks, processes, order, migration, jobs, "
-    "environment, notSecret, secrets, "
-    "secretsKmsKeyArns, restartOnSecretChange, permissions, readOnlyRootFilesystem, healthCheckGraceSeconds, "
-    "stopTimeoutSeconds, paths, "
-    "listenerPriority, url, errorAlarm, alarmNames, keepVerified, retainReleaseState, logRetentionDays"
-)
+SERVICE_KEYS = ", ".join(to_camel(field.name) for field in dataclasses.fields(ServiceSettings))
 LOG_DAYS = "[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]"
 BRANCH = "the name of one branch, without spaces and patterns, of at most 255 characters"
 STAGE_KEYS = "name, approval, strategy, tests, window, service, loadBalancer"
@@ -948,10 +984,7 @@ EVERY_STAGE = (
 )
 
 
-PROCESS_KEYS = (
-    "port, entrypoint, command, cpu, memory, tasks, environment, stopTimeoutSeconds, healthPath, "
-    "healthCheckGraceSeconds, paths, listenerPriority"
-)
+PROCESS_KEYS = ", ".join(to_camel(field.name) for field in dataclasses.fields(Process))
 A_NAME = (
     "be a name of a-z 0-9 and single - between them, starting with a letter, other than template, migration, release "
     "and names that end in -template, of at most 20 characters"
@@ -1681,9 +1714,8 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     # the file
     "an unknown part is reported with the possible ones": (
         {"sevice": {}},
-        "sevice is not a key (did you mean service?); possible here: source, service, stages, build, registry, "
-        "loadBalancer, network, scanGate, codeScans, pullRequests, notifications, pipeline, featureBranch, roles, "
-        "audit",
+        "sevice is not a key (did you mean service?); possible here: "
+        + ", ".join(to_camel(field.name) for field in dataclasses.fields(StackFile)),
     ),
     "a string that is not JSON is reported as a string": (
         {"build": "{context: app"},

@@ -27,6 +27,7 @@ from slipway.iam import Permission, Statement
 from slipway.load_balancer import LoadBalancer, SubnetId, VpcId
 from slipway.registry import EnvironmentName, Repository
 from slipway.release.function.contract import WEB
+from slipway.service.containers import Container, ContainerHealthCheck, EnvironmentFileArn
 from slipway.service.fargate import FARGATE_MEMORY_MIB
 from slipway.service.processes import (
     CommandPart,
@@ -171,11 +172,30 @@ class ServiceSettings:
     """Replace the tasks when a value in `secrets` changes, by a rotation or by hand. The new tasks have the live image,
     and are deployed with the strategy of the service. The secrets must be in its account and Region."""
 
+    # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_EnvironmentFile.html
+    environment_files: Annotated[Sequence[EnvironmentFileArn], items(most=10, distinct=True)] = ()
+    """Files in S3 with environment variables, one `NAME=value` a line, by ARN. They are read when a task starts;
+    `environment` and `secrets` come before them, and an earlier file before a later one."""
+
     permissions: Sequence[Permission] = ()
     """Permissions of the application itself, such as to read a queue. Without this, it has none."""
 
     read_only_root_filesystem: bool = True
     """Mount the container's root file system read-only. Turn this off for software that writes to it."""
+
+    ephemeral_storage_gib: Annotated[int, between(21, 200)] | None = None
+    """Disk of a task in GiB, which is lost with the task. By default, 20; more than that costs extra."""
+
+    container: Container = Container()  # noqa: RUF009 - frozen
+    """With which user and limits the container runs."""
+
+    container_health_check: ContainerHealthCheck | None = None
+    """A command in the container that says whether it is healthy. It is that of the process `web`; the load balancer's
+    health check is another one."""
+
+    ecs_exec: bool = False
+    """Let people run commands in the running containers, as `Service.exec_statements` or their own permissions allow.
+    What is shown in such a session is in the service's log."""
 
     health_check_grace_seconds: GracePeriod = 60
     """Seconds after a task starts during which failed health checks are ignored."""
@@ -295,12 +315,16 @@ def process_settings(settings: S) -> dict[str, S]:
     own = {WEB: Process(), **settings.processes}
     tasks = {name: settings.tasks if name == WEB else Tasks() for name in own}
     ports = {name: settings.port if name == WEB else None for name in own}
-    return {name: _with(settings, each, port=ports[name], tasks=tasks[name]) for name, each in own.items()}
+    checks = {name: settings.container_health_check if name == WEB else None for name in own}
+    return {
+        name: _with(settings, each, port=ports[name], tasks=tasks[name], container_health_check=checks[name])
+        for name, each in own.items()
+    }
 
 
 def task_settings(settings: S, task: Migration | Job) -> S:
     """The complete settings of a migration or a job: of a task without a port and a load balancer."""
-    return _with(settings, task, port=None, tasks=Tasks())
+    return _with(settings, task, port=None, tasks=Tasks(), container_health_check=None)
 
 
 def release_order(settings: ServiceSettings) -> list[list[str]]:

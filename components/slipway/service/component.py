@@ -166,6 +166,7 @@ class Service(pulumi.ComponentResource):
         self.strategy, self.registry = args.strategy, args.registry
         self.release_minutes = release_minutes(args, args.strategy)
         self._scope, self._role_arns, self._cluster = scope, shared.roles.arns, args.cluster
+        self._ecs_exec = args.ecs_exec
         self.vpc_id = pulumi.Output.from_input(args.vpc_id)
         self.subnet_ids = pulumi.Output.from_input(cast(Any, args.subnet_ids))
         self.log_group_name, self._log_group_arn = logs.name, logs.arn
@@ -208,6 +209,29 @@ class Service(pulumi.ComponentResource):
             allow("ecs:DescribeTasks", on=arn("ecs", concat("task/", cluster.name, "/*"))),
             iam.pass_roles(*self._role_arns, to="ecs-tasks.amazonaws.com"),
             iam.read_logs(self._log_group_arn),
+        ]
+
+    def exec_statements(self) -> list[Statement]:
+        """Statements for people, or a role, that run commands in the running containers; none without `ecs_exec`.
+
+        Such a command has the application's own permissions and its secrets. The commands are in
+        docs/how-to/ecs-exec.md.
+        https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-exec-best-practices.html
+        """
+        if not self._ecs_exec:
+            return []
+        cluster, arn = self._cluster, self._scope.arn
+        tasks = arn("ecs", concat("task/", cluster.name, "/*"))
+        return [
+            # The cluster may run other services too, so the container's name is asked for as well.
+            allow(
+                "ecs:ExecuteCommand",
+                on=[cluster.arn, tasks],
+                when={"StringEquals": {"ecs:container-name": self.container_name}},
+            ),
+            # Tasks are listed by service, and their names are generated.
+            allow("ecs:ListTasks", on="*", when={"ArnEquals": {"ecs:cluster": cluster.arn}}),
+            allow("ecs:DescribeTasks", on=tasks),
         ]
 
 

@@ -86,6 +86,7 @@ def ecs_service(name: str, args: ServiceArgs, parts: Parts, child: pulumi.Resour
         ),
         load_balancers=[load_balancer(balancer) for balancer in load_balancers(args, parts.traffic)],
         enable_ecs_managed_tags=True,
+        enable_execute_command=args.ecs_exec or None,
         propagate_tags="SERVICE",
         opts=child.merge(
             pulumi.ResourceOptions(

@@ -11,6 +11,7 @@ import pulumi
 from slipway._constraints import Must, between, check, items, match, one_of
 from slipway._schedules import RECURRING_BAD, RECURRING_GOOD, TimeZone, is_recurring
 from slipway._secrets import VariableName
+from slipway.service.containers import ContainerHealthCheck
 from slipway.service.fargate import FARGATE_MEMORY_MIB
 from slipway.service.tasks import Tasks
 
@@ -99,6 +100,10 @@ class Process:
 
     stop_timeout_seconds: StopTimeout | None = None
     """Seconds between SIGTERM and SIGKILL. By default, those of the service."""
+
+    container_health_check: ContainerHealthCheck | None = None
+    """A command in the container that says whether it is healthy. By default, there is none; for `web`, that of the
+    service."""
 
     health_path: HealthPath | None = None
     """Health check path, for a process with a port. By default, that of the service."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,9 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway import iam
-from slipway._outputs import concat
+from slipway._outputs import concat, filled
 from slipway._secrets import plaintext_values, secret_statements
-from slipway.iam import Scope, Statement
+from slipway.iam import Scope, Statement, allow
 from slipway.service.args import INSTEAD, ServiceArgs
 
 UNRELEASED = "unreleased"
@@ -43,6 +43,8 @@ def task_roles(
     execution, policy = iam.role(f"{name}-execution", trusted, execution_statements(args, logs), child)
     task = aws.iam.Role(f"{name}-task-role", assume_role_policy=trusted, opts=child)
     statements = [*(permission.statement() for permission in args.permissions), *args.task_statements]
+    if args.ecs_exec:
+        statements += exec_statements(logs)
     if statements:
         aws.iam.RolePolicy(f"{name}-task-policy", role=task.name, policy=iam.document(*statements), opts=child)
     return TaskRoles(execution, policy, task)
@@ -70,6 +72,10 @@ def template(
         execution_role_arn=roles.execution.arn,
         task_role_arn=roles.task.arn,
         container_definitions=containers,
+        ephemeral_storage=aws.ecs.TaskDefinitionEphemeralStorageArgs(size_in_gib=args.ephemeral_storage_gib)
+        if args.ephemeral_storage_gib is not None
+        else None,
+        volumes=[aws.ecs.TaskDefinitionVolumeArgs(name=name) for name in mounts(args)] or None,
         # Old revisions were used for releases, so they are kept.
         skip_destroy=True,
         # Each change creates a new revision, which `protect` on the component must not prevent.
@@ -98,7 +104,44 @@ def execution_statements(args: ServiceArgs, logs: aws.cloudwatch.LogGroup) -> li
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
     """
     secrets = secret_statements(args.secrets, args.secrets_kms_key_arns)
-    return [*args.registry.pull_statements(), iam.write_logs(logs.arn), *secrets]
+    files = read_files(args.environment_files)
+    return [*args.registry.pull_statements(), iam.write_logs(logs.arn), *secrets, *files]
+
+
+def read_files(files: Sequence[pulumi.Input[str]]) -> list[Statement]:
+    """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/use-environment-file.html"""
+    if not files:
+        return []
+    buckets = filled(files, lambda arns: sorted({arn.partition("/")[0] for arn in arns}))
+    return [allow("s3:GetObject", on=list(files)), allow("s3:GetBucketLocation", on=buckets)]
+
+
+def exec_statements(logs: aws.cloudwatch.LogGroup) -> list[Statement]:
+    """What the agent in the containers does with the task's role, when somebody runs a command in one of them.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html#ecs-exec-required-iam-permissions
+    """
+    return [
+        # These actions support no resource.
+        allow(
+            "ssmmessages:CreateControlChannel",
+            "ssmmessages:CreateDataChannel",
+            "ssmmessages:OpenControlChannel",
+            "ssmmessages:OpenDataChannel",
+            on="*",
+        ),
+        # This one lists the groups of the account.
+        allow("logs:DescribeLogGroups", on="*"),
+        allow("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents", on=concat(logs.arn, ":*")),
+    ]
+
+
+def mounts(args: ServiceArgs) -> dict[str, str]:
+    """Volumes of the task's own disk, by name, with the paths at which the container has them."""
+    # The agent of ECS Exec writes there, also beside a read-only root. They are mounted in any case: as the task
+    # definition changes, so do the running tasks, which enabling ECS Exec alone does not change.
+    # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-exec.html
+    return {"exec-lib": "/var/lib/amazon", "exec-log": "/var/log/amazon"} if args.ecs_exec else {}
 
 
 def container(
@@ -114,6 +157,9 @@ def container(
     https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html
     """
     environment = plaintext_values("environment", args.environment, args.not_secret, INSTEAD)
+    check = args.container_health_check
+    files = [{"value": arn, "type": "s3"} for arn in args.environment_files]
+    mounted = [{"sourceVolume": volume, "containerPath": path} for volume, path in mounts(args).items()]
     process = {"entryPoint": list(args.entrypoint), "command": list(args.command)}
     return {
         "name": args.container_name,
@@ -123,9 +169,11 @@ def container(
         "portMappings": [{"containerPort": args.port, "hostPort": args.port, "protocol": "tcp"}] if args.port else [],
         "environment": [{"name": key, "value": value} for key, value in sorted(environment.items())],
         "secrets": [{"name": key, "valueFrom": arn} for key, arn in sorted(secrets.items())],
+        **({"environmentFiles": files} if files else {}),
+        **({"mountPoints": mounted} if mounted else {}),
+        **({"healthCheck": check.definition()} if check else {}),
         "readonlyRootFilesystem": args.read_only_root_filesystem,
-        # An init process forwards signals and reaps children.
-        "linuxParameters": {"initProcessEnabled": True},
+        **args.container.definition(),
         "stopTimeout": args.stop_timeout_seconds,
         "logConfiguration": {
             "logDriver": "awslogs",
