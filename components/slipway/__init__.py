@@ -31,6 +31,7 @@ from slipway.service.args import ErrorAlarm, ServiceArgs
 from slipway.service.component import Service
 from slipway.service.containers import Container, ContainerHealthCheck, Ulimit
 from slipway.service.processes import Job, Migration, Process
+from slipway.service.requests import HealthCheck
 from slipway.service.tasks import MetricTarget, QueueBacklog, ScheduledBounds, Tasks
 from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Hook, Linear, Rolling
 
@@ -60,6 +61,7 @@ __all__ = [
     "ErrorAlarm",
     "ExistingRegistry",
     "Filter",
+    "HealthCheck",
     "Hook",
     "Job",
     "Linear",

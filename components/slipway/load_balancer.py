@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Annotated
 
 import pulumi
@@ -187,6 +188,7 @@ class LoadBalancer(pulumi.ComponentResource):
         self.test_listener_arn = test_listener.arn if test_listener else None
         self.security_group_id = security_group.id
         self.arn_suffix = balancer.arn_suffix
+        self.is_encrypted = certificate is not None  # for its services; not an output
         self._services: dict[int, str] = {}
         self.register_outputs(
             {
@@ -200,17 +202,22 @@ class LoadBalancer(pulumi.ComponentResource):
             }
         )
 
-    def give_priority(self, priority: int, service: str) -> None:
-        """Reserve this priority for a service's rule. Raises ValueError if another service has it.
+    def give_priority(self, service: str, priority: int | None, usual: int) -> int:
+        """Reserve a priority for a service's rule: this one, or without one the first from `usual` that no other
+        service has. Raises ValueError if another service has it.
 
         https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-rules.html
         """
+        if priority is None:
+            taken = {given for given, other in self._services.items() if other != service}
+            priority = next(each for each in count(usual) if each not in taken)
         other = self._services.setdefault(priority, service)
         if other != service:
             raise ValueError(
                 "listener_priority must be different for each service of a load balancer, "
                 f"got {priority} for {other!r} and {service!r}"
             )
+        return priority
 
 
 def let_in(name: str, args: LoadBalancerArgs, child: pulumi.ResourceOptions) -> aws.ec2.SecurityGroup:

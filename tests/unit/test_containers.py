@@ -60,6 +60,14 @@ def test_a_limit_that_may_be_raised_is_below_the_one_that_may_not() -> None:
     assert Ulimit(soft=5, hard=5).soft == 5
 
 
+@pytest.mark.parametrize("command", [["pgrep", "app"], ["CMD-SHELL", "a", "b"]])
+def test_a_health_check_says_whether_a_shell_runs_it(command: list[str]) -> None:
+    with pytest.raises(ValueError) as error:
+        ContainerHealthCheck(command=command)
+    rule = "command must begin with CMD, or with CMD-SHELL and one command for the shell"
+    assert str(error.value) == f"{rule}, got {command}"
+
+
 def test_the_health_check_of_the_container_belongs_to_web() -> None:
     own = ContainerHealthCheck(
         command=["CMD-SHELL", "test -f /tmp/ok"],

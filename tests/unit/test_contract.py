@@ -45,6 +45,7 @@ NOT_EXPORTED = {
     "ProcessResources",
     "ReleasedProcess",
     "ReleasedTask",
+    "RolloutTimers",
     "Shared",
     # What a Build consists of, for its Pipeline.
     "Project",

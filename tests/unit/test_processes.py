@@ -290,11 +290,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a process with a port has paths of its own": (
         {"processes": {"api": Process(port=80, listener_priority=1)}},
-        "processes['api'].paths is required with a port: those of the service are for web",
-    ),
-    "a process with a port has a priority of its own": (
-        {"processes": {"api": Process(port=80, paths=["/api"])}},
-        "processes['api'].listener_priority is required with a port: that of the service is for web",
+        "processes['api'].paths, hosts or headers are required with a port: those of the service are for web",
     ),
     "a process with paths has a port": (
         {"processes": {"api": Process(paths=["/api"], health_path="/healthz")}},
@@ -305,7 +301,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "processes['b'].listener_priority must be different from that of a, got 50 for both",
     ),
     "a process has another priority than web": (
-        {"processes": {"a": dataclasses.replace(API, listener_priority=100)}},
+        {"listener_priority": 100, "processes": {"a": dataclasses.replace(API, listener_priority=100)}},
         "processes['a'].listener_priority must be different from that of web, got 100 for both",
     ),
     "the order has all processes": (
@@ -351,9 +347,11 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     },
     "five wildcards": {"processes": {"api": dataclasses.replace(API, paths=["/*/*/*", "/?/?"])}},
     "the priority of a service whose web process has no port": {
-        "port": None,
+        **{"port": None, "listener_priority": 100},
         "processes": {"api": dataclasses.replace(API, listener_priority=100)},
     },
+    "a process with hosts": {"processes": {"api": Process(port=81, hosts=["api.example.com"])}},
+    "a process with headers": {"processes": {"api": Process(port=81, headers={"X-Api": ["1"]})}},
     "an order of one process": {"order": ["web"]},
 }
 

@@ -11,6 +11,7 @@ from slipway import (
     Canary,
     CodeDeployBlueGreen,
     ErrorAlarm,
+    HealthCheck,
     Hook,
     Linear,
     MetricTarget,
@@ -463,7 +464,8 @@ def test_a_change_of_the_port_creates_new_rules_and_keeps_the_target_group() -> 
 
 
 def test_both_target_groups_check_the_health_of_each_task() -> None:
-    resources = deployed(port=3000, health_path="/healthz", stop_timeout_seconds=90)
+    check = HealthCheck(interval_seconds=20, timeout_seconds=9, healthy_count=3, unhealthy_count=4)
+    resources = deployed(port=3000, health_path="/healthz", drain_seconds=90, health_check=check)
     assert {r.name: r.inputs for r in of_type(resources, GROUP)} == {
         f"api-tg-{letter}": {
             "namePrefix": f"api-{letter}",
@@ -475,10 +477,10 @@ def test_both_target_groups_check_the_health_of_each_task() -> None:
             "healthCheck": {
                 "path": "/healthz",
                 "matcher": "200",
-                "interval": 15,
-                "timeout": 5,
-                "healthyThreshold": 2,
-                "unhealthyThreshold": 3,
+                "interval": 20,
+                "timeout": 9,
+                "healthyThreshold": 3,
+                "unhealthyThreshold": 4,
             },
         }
         for letter in "ab"
@@ -1267,7 +1269,7 @@ def test_a_stack_whose_name_is_not_a_valid_tag_needs_an_environment_name() -> No
 def test_each_service_of_a_load_balancer_has_its_own_priority() -> None:
     def program(second: int) -> None:
         shared = load_balancer("given")
-        service("api", load_balancer=shared)
+        service("api", load_balancer=shared, listener_priority=100)
         service("web", load_balancer=shared, listener_priority=second)
 
     deploy(lambda: program(101))

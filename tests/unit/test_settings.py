@@ -19,6 +19,7 @@ from slipway import (
     EcrImage,
     ErrorAlarm,
     Filter,
+    HealthCheck,
     Hook,
     Job,
     Linear,
@@ -132,8 +133,13 @@ FULL: dict[str, Any] = {
                 "containerHealthCheck": {"command": ["CMD", "api", "check"]},
                 "stopTimeoutSeconds": 60,
                 "healthPath": "/api/healthz",
+                "healthCheck": {"successCodes": "0-5"},
                 "healthCheckGraceSeconds": 30,
+                "protocolVersion": "GRPC",
+                "drainSeconds": 10,
                 "paths": ["/v2/*"],
+                "hosts": ["api.example.com"],
+                "headers": {"X-Api": ["1"]},
                 "listenerPriority": 8,
             },
         },
@@ -187,7 +193,18 @@ FULL: dict[str, Any] = {
         "ecsExec": True,
         "healthCheckGraceSeconds": 90,
         "stopTimeoutSeconds": 20,
+        "healthCheck": {
+            "successCodes": "200,301",
+            "intervalSeconds": 20,
+            "timeoutSeconds": 10,
+            "healthyCount": 3,
+            "unhealthyCount": 4,
+        },
+        "protocolVersion": "HTTP2",
+        "drainSeconds": 120,
         "paths": ["/api/*"],
+        "hosts": ["shop.example.com", "*.example.org"],
+        "headers": {"X-Version": ["beta*"]},
         "listenerPriority": 7,
         "url": "https://shop.example.com",
         "errorAlarm": {"percent": 2, "requests": 100, "minutes": 3},
@@ -378,8 +395,13 @@ def test_every_key_reaches_its_argument() -> None:
                 container_health_check=ContainerHealthCheck(command=["CMD", "api", "check"]),
                 stop_timeout_seconds=60,
                 health_path="/api/healthz",
+                health_check=HealthCheck(success_codes="0-5"),
                 health_check_grace_seconds=30,
+                protocol_version="GRPC",
+                drain_seconds=10,
                 paths=["/v2/*"],
+                hosts=["api.example.com"],
+                headers={"X-Api": ["1"]},
                 listener_priority=8,
             )
         },
@@ -433,7 +455,14 @@ def test_every_key_reaches_its_argument() -> None:
         ecs_exec=True,
         health_check_grace_seconds=90,
         stop_timeout_seconds=20,
+        health_check=HealthCheck(
+            success_codes="200,301", interval_seconds=20, timeout_seconds=10, healthy_count=3, unhealthy_count=4
+        ),
+        protocol_version="HTTP2",
+        drain_seconds=120,
         paths=["/api/*"],
+        hosts=["shop.example.com", "*.example.org"],
+        headers={"X-Version": ["beta*"]},
         listener_priority=7,
         url="https://shop.example.com",
         error_alarm=ErrorAlarm(percent=2, requests=100, minutes=3),
@@ -565,6 +594,7 @@ def test_the_complete_file_omits_no_key() -> None:
     assert keys(ScheduledBounds) == FULL["service"]["tasks"]["schedules"][0].keys()
     assert keys(Tasks) == FULL["service"]["tasks"].keys()
     assert keys(Process) == FULL["service"]["processes"]["api"].keys()
+    assert keys(HealthCheck) == FULL["service"]["healthCheck"].keys()
     assert keys(Container) == FULL["service"]["container"].keys()
     assert keys(Ulimit) == FULL["service"]["container"]["ulimits"]["nofile"].keys()
     assert keys(ContainerHealthCheck) == FULL["service"]["containerHealthCheck"].keys()
@@ -912,8 +942,8 @@ def test_a_mistake_in_a_process_is_reported_once_for_all_stages_and_with_the_oth
         "slipway:service.processes.mail must be a map, got 1",
         "slipway:service.jobs.a.command must have at least 1 item, got []",
         "slipway:service.processes.web.memory must be one of [1024, 2048, 3072, 4096] with cpu=512, got 512",
-        "slipway:service.processes.api.paths is required with a port: those of the service are for web",
-        "slipway:service.processes.api.listenerPriority is required with a port: that of the service is for web",
+        "slipway:service.processes.api.paths, hosts or headers are required with a port: those of the service are for "
+        "web",
     ]
 
 
@@ -1264,7 +1294,12 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         "service.processes.worker.tasks.max must be at least min=3, got 2",
     ),
     "a rule between processes has their keys": (
-        {"service": {"processes": {"api": {"port": 81, "paths": ["/api"], "listenerPriority": 100}}}},
+        {
+            "service": {
+                "listenerPriority": 100,
+                "processes": {"api": {"port": 81, "paths": ["/api"], "listenerPriority": 100}},
+            }
+        },
         "service.processes.api.listenerPriority must be different from that of web, got 100 for both",
     ),
     "a misspelled key of a process is reported with the possible ones": (

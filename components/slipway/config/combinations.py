@@ -15,7 +15,7 @@ from slipway.pipeline.sources import EcrImage
 from slipway.pipeline.stages import stage_rules
 from slipway.pull_requests import check_rules
 from slipway.release.function.contract import WEB
-from slipway.service.args import has_port, release_minutes, strategy_rules
+from slipway.service.args import has_port, protocol_rule, release_minutes, strategy_rules
 
 LONGEST_NAME = 32
 """Maximum length of a load balancer's name, the shortest of all names.
@@ -210,4 +210,11 @@ OF_THE_FILE = (
     without_a_circle,
     for_a_feature_branch,
 )
-OF_A_STAGE = (of_the_strategy, of_the_day, of_the_tests, of_the_architecture)
+
+
+def of_the_protocol(given: Given, stage: Stage) -> Rules:
+    encrypted = stage.load_balancer.certificate_arn is not None
+    yield protocol_rule(stage.service, encrypted, "load_balancer.certificate_arn is required")
+
+
+OF_A_STAGE = (of_the_protocol, of_the_strategy, of_the_day, of_the_tests, of_the_architecture)

@@ -44,11 +44,26 @@ from slipway.service.processes import (
     ProcessName,
     StopTimeout,
 )
+from slipway.service.requests import (
+    GRPC,
+    GRPC_PATH,
+    HTTP1,
+    DrainSeconds,
+    HeaderName,
+    HeaderValues,
+    HealthCheck,
+    HostPattern,
+    ProtocolVersion,
+    codes_rule,
+    conditions_rules,
+)
 from slipway.service.tasks import Tasks
+from slipway.service.timers import rollout_timers
 from slipway.strategies import BlueGreen, CodeDeployBlueGreen, Rolling, Strategy
 
 ARCHITECTURES = ("X86_64", "ARM64")
 INSTEAD = "put it into secrets"
+EVERY_PATH = ("/*",)
 VARIABLES_BYTES = 60 * 1024
 """Maximum size of the environment variables of a task definition, which is limited to 64 KiB.
 
@@ -118,7 +133,16 @@ class ServiceSettings:
 
     health_path: HealthPath = "/"
     """Health check path, which returns 200 when a task can serve requests. A change takes effect immediately, also for
-    running tasks: change it only if the live image answers the new path too."""
+    running tasks: change it only if the live image answers the new path too. With GRPC, the method that is called, such
+    as `/grpc.health.v1.Health/Check`; by default one that no server has."""
+
+    health_check: HealthCheck = HealthCheck()  # noqa: RUF009 - frozen
+    """How the load balancer asks for that path."""
+
+    protocol_version: ProtocolVersion = HTTP1
+    """HTTP version of the requests to the container. GRPC needs a load balancer with a certificate. Change
+    `listener_priority` to a higher number in the same `pulumi up` in which you change this on a running service, if you
+    have given one: for a while, there are two rules."""
 
     entrypoint: Sequence[CommandPart] = ()
     """Entry point of the container instead of the image's, one entry a word; it is not run by a shell. The image's own
@@ -201,13 +225,23 @@ class ServiceSettings:
     """Seconds after a task starts during which failed health checks are ignored."""
 
     stop_timeout_seconds: StopTimeout = 30
-    """Seconds between SIGTERM and SIGKILL. A stopping task also has this long to finish its requests."""
+    """Seconds between SIGTERM and SIGKILL, after the requests of `drain_seconds`."""
 
-    paths: Paths = ("/*",)
+    drain_seconds: DrainSeconds = 30
+    """Seconds that a task has to finish its requests before it is stopped, up to an hour. It gets no new ones."""
+
+    paths: Paths = EVERY_PATH
     """Paths of the load balancer that are routed to this service."""
 
-    listener_priority: ListenerPriority = 100
-    """Priority of the service's listener rule, unique on the load balancer. Lower numbers are evaluated first."""
+    hosts: Annotated[Sequence[HostPattern], items(most=5, distinct=True)] = ()
+    """Host names that are routed to this service, such as `shop.example.com` or `*.example.com`. By default, all."""
+
+    headers: Mapping[HeaderName, HeaderValues] = field(default_factory=dict)
+    """Headers that a request must have, each with one of these values, which may have `*` and `?`."""
+
+    listener_priority: ListenerPriority | None = None
+    """Priority of the service's listener rule, unique on the load balancer. Lower numbers are evaluated first. By
+    default, it follows from what the rule asks for: the more, the earlier."""
 
     url: Url | None = None
     """Address of the service, such as https://shop.example.com. By default, the address of its load balancer."""
@@ -252,7 +286,7 @@ class ServiceSettings:
         words = [each.entrypoint or each.command for each in (self, *parts.values())]
         yield not_secret_rule("environment", names, self.not_secret, any(words))
         yield size_rule(self)
-        yield wildcards_rule(self.paths)
+        yield from request_rules(self)
         for key, part in parts.items():
             yield from ((is_broken, f"{key}.{message}") for is_broken, message in part_rules(self, part))
         yield from process_rules(self)
@@ -296,6 +330,8 @@ class ServiceArgs(ServiceSettings):
         ports = {name: each.port for name, each in process_settings(self).items()}
         rule = f"a process has a port, got {ports}" if self.processes else f"port is set, got port={self.port}"
         yield (self.load_balancer is not None) != has_port(self), f"load_balancer must be set if, and only if, {rule}"
+        if self.load_balancer is not None:
+            yield protocol_rule(self, self.load_balancer.is_encrypted, "load_balancer must have a certificate")
         yield from strategy_rules(self, self.strategy)
 
 
@@ -316,8 +352,15 @@ def process_settings(settings: S) -> dict[str, S]:
     tasks = {name: settings.tasks if name == WEB else Tasks() for name in own}
     ports = {name: settings.port if name == WEB else None for name in own}
     checks = {name: settings.container_health_check if name == WEB else None for name in own}
+    # The service's own rule is for web; the other processes have rules of their own.
+    routes: dict[str, Any] = {"paths": EVERY_PATH, "hosts": (), "headers": {}, "listener_priority": None}
     return {
-        name: _with(settings, each, port=ports[name], tasks=tasks[name], container_health_check=checks[name])
+        name: _with(
+            settings,
+            each,
+            **{"port": ports[name], "tasks": tasks[name], "container_health_check": checks[name]},
+            **({} if name == WEB else routes),
+        )
         for name, each in own.items()
     }
 
@@ -373,12 +416,27 @@ def strategy_rules(settings: ServiceSettings, strategy: Strategy) -> Iterator[tu
         f"strategy must not be {one} with a port for a process other than web, got {others}: CodePipeline's action "
         "deploys one service",
     )
+    for name, each in process_settings(settings).items():
+        timers = rollout_timers(each, strategy)
+        waits = timers.healthy + timers.drain + each.stop_timeout_seconds
+        yield (
+            each.port is not None and waits >= 60 * strategy.deadline_minutes,
+            f"strategy must have deadline_minutes above {waits / 60:g}, got {strategy.deadline_minutes}: a rollout of "
+            f"{name} waits {timers.healthy} s for health checks, {timers.drain} s for requests to end and up to "
+            f"{each.stop_timeout_seconds} s for a task to stop",
+        )
     first = settings.order[0] if settings.order else WEB
     yield (
         first != WEB and (isinstance(strategy, CodeDeployBlueGreen) or _by_ecs_action(strategy)),
         f"strategy must not be {one} with an order that begins with {first}: CodePipeline's action deploys web before "
         "the release function deploys the others",
     )
+
+
+def protocol_rule(settings: ServiceSettings, encrypted: bool, message: str) -> tuple[bool, str]:
+    """https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html"""
+    by_grpc = [name for name, each in process_settings(settings).items() if each.protocol_version == GRPC and each.port]
+    return bool(by_grpc) and not encrypted, f"{message} for the protocol_version GRPC of {', '.join(by_grpc)}"
 
 
 def parts_of(settings: ServiceSettings) -> dict[str, Part]:
@@ -400,8 +458,8 @@ def part_rules(settings: ServiceSettings, part: Part) -> Iterator[tuple[bool, st
     yield from credential_rules("environment", part.environment, settings.not_secret, INSTEAD, **commands)
     if part.environment:
         yield size_rule(merged)
-    if isinstance(part, Process) and part.paths is not None:
-        yield wildcards_rule(part.paths)
+    if isinstance(part, Process) and any(getattr(part, name) for name in ROUTES):
+        yield from request_rules(merged)
 
 
 def process_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:
@@ -418,15 +476,11 @@ def process_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:
         if name != WEB:
             given = [field for field in FOR_A_PORT if getattr(own, field) is not None]
             yield own.port is None and bool(given), f"{key}port is required with {', '.join(given)}"
-            for field, general in (
-                ("paths", "those of the service are"),
-                ("listener_priority", "that of the service is"),
-            ):
-                yield (
-                    own.port is not None and getattr(own, field) is None,
-                    f"{key}{field} is required with a port: {general} for web",
-                )
-        if merged.port is not None and (name == WEB or own.listener_priority is not None):
+            yield (
+                own.port is not None and not any(getattr(own, field) for field in ROUTES),
+                f"{key}paths, hosts or headers are required with a port: those of the service are for web",
+            )
+        if merged.port is not None and merged.listener_priority is not None:
             first = priorities.setdefault(merged.listener_priority, name)
             yield (
                 first != name,
@@ -447,7 +501,12 @@ def process_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:
 
 MOST_PROCESSES, MOST_JOBS = 6, 15
 """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
-FOR_A_PORT = ("health_path", "health_check_grace_seconds", "paths", "listener_priority")
+ROUTES = ("paths", "hosts", "headers")
+"""Fields that say which requests a process gets."""
+FOR_A_PORT = (
+    *("health_path", "health_check", "health_check_grace_seconds", "protocol_version", "drain_seconds"),
+    *(*ROUTES, "listener_priority"),
+)
 """Fields of a process that do nothing without a port."""
 
 
@@ -468,10 +527,21 @@ def size_rule(settings: ServiceSettings) -> tuple[bool, str]:
     )
 
 
-def wildcards_rule(paths: Sequence[str]) -> tuple[bool, str]:
-    """https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-condition-types.html"""
-    wildcards = sum(path.count("*") + path.count("?") for path in paths)
-    return wildcards > 5, f"paths must have at most 5 wildcards in total, got {wildcards}"
+def request_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:
+    """The rules for the requests to a process."""
+    yield from conditions_rules(conditions_paths(settings), settings.hosts, settings.headers)
+    yield codes_rule(settings.health_check, settings.protocol_version)
+
+
+def conditions_paths(settings: ServiceSettings) -> Sequence[str]:
+    """The paths that the listener rule asks for: none if it asks for something else, and every path is meant."""
+    every = tuple(settings.paths) == EVERY_PATH and bool(settings.hosts or settings.headers)
+    return () if every else settings.paths
+
+
+def health_path(settings: ServiceSettings) -> str:
+    """The path of the load balancer's health check."""
+    return GRPC_PATH if settings.protocol_version == GRPC and settings.health_path == "/" else settings.health_path
 
 
 def variables_bytes(settings: ServiceSettings) -> int:

@@ -15,16 +15,18 @@ from slipway._outputs import concat
 from slipway._rules import check_args, check_name
 from slipway._secrets import change_pattern
 from slipway.iam import Scope, Statement, allow, in_region
+from slipway.load_balancer import LoadBalancer
 from slipway.registry import ENVIRONMENT_NAME
 from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
 from slipway.release.component import ReleasedProcess, ReleaseFunction, ReleaseFunctionArgs, register_statements
 from slipway.release.function.contract import MIGRATION, WEB
 from slipway.release.lambda_function import invoke_on_event
-from slipway.service.args import ServiceArgs, process_settings, release_minutes, release_order
+from slipway.service.args import ServiceArgs, conditions_paths, process_settings, release_minutes, release_order
 from slipway.service.deployment import Parts, hook_functions, hook_role
 from slipway.service.jobs import Place
 from slipway.service.jobs import jobs as schedule
 from slipway.service.process import Shared, make, task
+from slipway.service.requests import PROTOCOL_VERSIONS, priority
 from slipway.service.task_definition import task_roles
 from slipway.service.traffic import open_port, security_group
 from slipway.strategies import CodeDeployBlueGreen, Rolling
@@ -77,7 +79,7 @@ class Service(pulumi.ComponentResource):
             check_name("process", part_name(name, part))
         for process, each in processes.items():
             if each.load_balancer is not None:
-                each.load_balancer.give_priority(each.listener_priority, part_name(name, process))
+                processes[process] = with_priority(part_name(name, process), each, each.load_balancer)
         super().__init__("slipway:index:Service", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         scope = Scope.of(self)
@@ -258,6 +260,14 @@ def part_name(service: str, part: str) -> str:
 def log_prefix(args: ServiceArgs, process: str) -> str:
     """What the names of the log streams of a process begin with."""
     return args.container_name if process == WEB else process
+
+
+def with_priority(name: str, args: ServiceArgs, balancer: LoadBalancer) -> ServiceArgs:
+    """The arguments with the priority of the process's rule."""
+    usual = priority(name, conditions_paths(args), args.hosts, args.headers)
+    # A rule of another protocol stands beside the one that it takes the place of until the new tasks are there.
+    usual += PROTOCOL_VERSIONS.index(args.protocol_version)
+    return replace(args, listener_priority=balancer.give_priority(name, args.listener_priority, usual))
 
 
 def queue_arns(process: str, args: ServiceArgs) -> dict[str, pulumi.Input[str]]:

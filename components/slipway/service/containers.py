@@ -112,16 +112,7 @@ class ContainerHealthCheck:
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/healthcheck.html
     """
 
-    command: Annotated[
-        Sequence[str],
-        Must(
-            "begin with CMD, or with CMD-SHELL and one command for the shell",
-            lambda words: len(words) > 1 and (words[0] == "CMD" or (words[0] == "CMD-SHELL" and len(words) == 2)),
-            {"minItems": 2},
-            good=[["CMD", "pgrep", "worker"], ["CMD-SHELL", "curl -f http://localhost:8080/ || exit 1"]],
-            bad=[[], ["CMD"], ["pgrep", "worker"], ["CMD-SHELL", "a", "b"]],
-        ),
-    ]
+    command: Annotated[Sequence[str], items(2)]
     """Command, one entry a word: `[CMD, pgrep, worker]`, or `[CMD-SHELL, "curl -f http://localhost/ || exit 1"]`. The
     image must contain it."""
 
@@ -139,6 +130,13 @@ class ContainerHealthCheck:
 
     def __post_init__(self) -> None:
         check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        kind, *words = self.command or [""]
+        yield (
+            kind != "CMD" and (kind != "CMD-SHELL" or len(words) > 1),
+            f"command must begin with CMD, or with CMD-SHELL and one command for the shell, got {list(self.command)}",
+        )
 
     def definition(self) -> dict[str, Any]:
         """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html"""

@@ -13,6 +13,7 @@ from slipway._schedules import RECURRING_BAD, RECURRING_GOOD, TimeZone, is_recur
 from slipway._secrets import VariableName
 from slipway.service.containers import ContainerHealthCheck
 from slipway.service.fargate import FARGATE_MEMORY_MIB
+from slipway.service.requests import DrainSeconds, HeaderName, HeaderValues, HealthCheck, HostPattern, ProtocolVersion
 from slipway.service.tasks import Tasks
 
 # Each is a part of <service>-<name>, an ECS service or a family of task definitions. There are other families called
@@ -78,7 +79,7 @@ class Process:
 
     port: Port | None = None
     """Port on which the container serves HTTP. Without a port, the process is a worker; `web` has the port of the
-    service. A process with a port, except `web`, needs `paths` and `listener_priority` of its own."""
+    service. A process with a port, except `web`, needs `paths`, `hosts` or `headers` of its own."""
 
     entrypoint: Sequence[CommandPart] | None = None
     """Entry point of the container, one entry a word. By default, that of the service."""
@@ -108,17 +109,33 @@ class Process:
     health_path: HealthPath | None = None
     """Health check path, for a process with a port. By default, that of the service."""
 
+    health_check: HealthCheck | None = None
+    """How the load balancer asks for that path, for a process with a port. By default, as in the service."""
+
     health_check_grace_seconds: GracePeriod | None = None
     """Seconds after a task starts during which failed health checks are ignored, for a process with a port. By
     default, those of the service."""
 
+    protocol_version: ProtocolVersion | None = None
+    """HTTP version of the requests, for a process with a port. By default, that of the service."""
+
+    drain_seconds: DrainSeconds | None = None
+    """Seconds that a task has to finish its requests, for a process with a port. By default, those of the service."""
+
     paths: Paths | None = None
-    """Paths of the load balancer that are routed to this process, which needs a port. `web` has those of the service
-    by default."""
+    """Paths of the load balancer that are routed to this process, which needs a port. By default, all; for `web`, those
+    of the service."""
+
+    hosts: Annotated[Sequence[HostPattern], items(most=5, distinct=True)] | None = None
+    """Host names that are routed to this process. By default, all; for `web`, those of the service."""
+
+    headers: Mapping[HeaderName, HeaderValues] | None = None
+    """Headers that a request must have, each with one of these values. By default, none; for `web`, those of the
+    service."""
 
     listener_priority: ListenerPriority | None = None
     """Priority of the listener rule of a process with a port, unique on the load balancer. Lower numbers are evaluated
-    first. `web` has that of the service by default."""
+    first. By default, it follows from what the rule asks for; for `web`, that of the service."""
 
     def __post_init__(self) -> None:
         check(self)

@@ -13,7 +13,8 @@ from slipway import iam
 from slipway._outputs import concat
 from slipway.iam import Scope, Statement, allow
 from slipway.load_balancer import LoadBalancer
-from slipway.service.args import ServiceArgs
+from slipway.service.args import ServiceArgs, conditions_paths, health_path
+from slipway.service.requests import HTTP1
 from slipway.strategies import BlueGreen
 
 
@@ -80,11 +81,13 @@ def open_port(
 def attach(name: str, args: ServiceArgs, balancer: LoadBalancer, child: pulumi.ResourceOptions) -> TrafficRouting:
     """The target groups of a process, and the rules of the load balancer that forward to them."""
     groups = target_group(name, "a", args, child), target_group(name, "b", args, child)
-    rule = listener_rule(f"{name}-rule", balancer.listener_arn, args, groups, child)
+    # Groups of another protocol are other groups, which an existing rule cannot forward to: Pulumi ignores its weights.
+    suffix = protocol_suffix(args)
+    rule = listener_rule(f"{name}-rule{suffix}", balancer.listener_arn, args, groups, child)
     test_rule, infrastructure = None, None
     ready: list[pulumi.Resource] = [rule]
     if balancer.test_listener_arn is not None:
-        test_rule = listener_rule(f"{name}-test-rule", balancer.test_listener_arn, args, groups, child)
+        test_rule = listener_rule(f"{name}-test-rule{suffix}", balancer.test_listener_arn, args, groups, child)
         ready.append(test_rule)
     if isinstance(args.strategy, BlueGreen):
         rules = [rule.arn, *([test_rule.arn] if test_rule else [])]
@@ -99,20 +102,30 @@ def attach(name: str, args: ServiceArgs, balancer: LoadBalancer, child: pulumi.R
     return TrafficRouting(groups, rule, test_rule, infrastructure, ready)
 
 
+def protocol_suffix(args: ServiceArgs) -> str:
+    return "" if args.protocol_version == HTTP1 else f"-{args.protocol_version.lower()}"
+
+
 def target_group(name: str, letter: str, args: ServiceArgs, child: pulumi.ResourceOptions) -> aws.lb.TargetGroup:
+    path, check = health_path(args), args.health_check
     return aws.lb.TargetGroup(
-        f"{name}-tg-{letter}",
+        f"{name}-tg-{letter}{protocol_suffix(args)}",
         # A replacement group exists next to the old one for a while, and its name is limited to 32 characters.
         name_prefix=f"{name[:4].rstrip('-')}-{letter}",
         vpc_id=args.vpc_id,
         target_type="ip",
         protocol="HTTP",
+        protocol_version=None if args.protocol_version == HTTP1 else args.protocol_version,
         # Each task is registered with its own port. This one is never used, and changing it would replace the group.
         port=80,
-        # A stopping task has this long to finish its requests, so no longer delay is needed.
-        deregistration_delay=args.stop_timeout_seconds,
+        deregistration_delay=args.drain_seconds,
         health_check=aws.lb.TargetGroupHealthCheckArgs(
-            path=args.health_path, matcher="200", interval=15, timeout=5, healthy_threshold=2, unhealthy_threshold=3
+            path=path,
+            matcher=check.matcher(args.protocol_version, path),
+            interval=check.interval_seconds,
+            timeout=check.timeout_seconds,
+            healthy_threshold=check.healthy_count,
+            unhealthy_threshold=check.unhealthy_count,
         ),
         opts=child,
     )
@@ -131,11 +144,7 @@ def listener_rule(
         name,
         listener_arn=listener_arn,
         priority=args.listener_priority,
-        conditions=[
-            aws.lb.ListenerRuleConditionArgs(
-                path_pattern=aws.lb.ListenerRuleConditionPathPatternArgs(values=list(args.paths))
-            )
-        ],
+        conditions=[aws.lb.ListenerRuleConditionArgs(**condition) for condition in rule_conditions(args)],
         actions=[
             aws.lb.ListenerRuleActionArgs(
                 type="forward",
@@ -150,6 +159,19 @@ def listener_rule(
         # From the first shift on, ECS or CodeDeploy owns the weights.
         opts=child.merge(pulumi.ResourceOptions(ignore_changes=["actions"])),
     )
+
+
+def rule_conditions(args: ServiceArgs) -> list[dict[str, Any]]:
+    """What a request must have to come to the process."""
+    given: list[dict[str, Any]] = []
+    if paths := conditions_paths(args):
+        given.append({"path_pattern": aws.lb.ListenerRuleConditionPathPatternArgs(values=list(paths))})
+    if args.hosts:
+        given.append({"host_header": aws.lb.ListenerRuleConditionHostHeaderArgs(values=list(args.hosts))})
+    for name, values in sorted(args.headers.items()):
+        header = aws.lb.ListenerRuleConditionHttpHeaderArgs(http_header_name=name, values=list(values))
+        given.append({"http_header": header})
+    return given
 
 
 def shift_statements(target_groups: Sequence[pulumi.Input[str]], rules: Sequence[pulumi.Input[str]]) -> list[Statement]:
