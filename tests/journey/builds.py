@@ -197,7 +197,9 @@ class Account:
 
     def run(self, home: Path, variables: Params) -> Run:
         signs_in = not {"PULL_REGISTRIES", "REGISTRY_LOGINS", "DOCKER_HUB_MIRROR"}.isdisjoint(variables)
-        buildspec = own_buildspec(signs_in, with_sbom="SBOM_GENERATOR" in variables)
+        buildspec = own_buildspec(
+            signs_in, with_sbom="SBOM_GENERATOR" in variables, with_paths="WRITABLE_PATHS" in variables
+        )
         return self.run_buildspec(buildspec, home, variables)
 
     def index(self, repository: str, commit: str, builds: Sequence[Run]) -> Run:

@@ -542,6 +542,28 @@ def test_the_pipeline_may_run_each_project_of_a_build() -> None:
     assert [each["Resource"].rpartition("/")[2] for each in found] == ["api", "api-arm64", "api-index"]
 
 
+def test_writable_paths_are_checked_by_a_script_after_the_build_and_before_the_sbom() -> None:
+    resources = deployed(sbom=Sbom(), writable_paths=["/tmp", "/var/cache"], container_user="1000")
+    made = (yaml.safe_load(only(r, PROJECT).inputs["source"]["buildspec"]) for r in (resources, deployed(sbom=Sbom())))
+    spec, plain = made
+    before, after = (each["phases"]["build"].pop("commands") for each in (plain, spec))
+    script = files.files("slipway.build").joinpath("writable.sh").read_text()
+    path = '"${TMPDIR:-/tmp}/slipway-writable.sh"'
+    added = [f"cat >{path} <<'SLIPWAY_BUILD_SCRIPT'\n{script}SLIPWAY_BUILD_SCRIPT", f"bash {path}"]
+    assert after == [*before[:-2], *added, *before[-2:]]
+    assert plain == spec
+    assert variables(resources) == {
+        **variables(deployed(sbom=Sbom())),
+        "WRITABLE_PATHS": ("PLAINTEXT", "/tmp /var/cache"),
+        "CONTAINER_USER": ("PLAINTEXT", "1000"),
+    }
+    assert rights(resources, "api-build-policy") == rights(deployed(), "api-build-policy")
+
+
+def test_a_user_of_the_container_without_writable_paths_changes_nothing() -> None:
+    assert variables(deployed(container_user="1000")) == variables(deployed())
+
+
 def test_an_sbom_is_attached_by_a_script_after_the_build_with_the_rights_of_the_build() -> None:
     resources = deployed(sbom=Sbom())
     spec, plain = (yaml.safe_load(only(r, PROJECT).inputs["source"]["buildspec"]) for r in (resources, deployed()))

@@ -175,6 +175,7 @@ FULL: dict[str, Any] = {
         "permissions": [{"actions": ["sqs:ListQueues"], "resources": ["*"], "reason": "it supports no resource"}],
         "environmentFiles": ["arn:aws:s3:::acme-settings/shop.env"],
         "readOnlyRootFilesystem": False,
+        "writablePaths": ["/var/cache/shop"],
         "ephemeralStorageGib": 50,
         "container": {
             "user": "1000",
@@ -437,6 +438,7 @@ def test_every_key_reaches_its_argument() -> None:
         permissions=[Permission(actions=["sqs:ListQueues"], resources=["*"], reason="it supports no resource")],
         environment_files=["arn:aws:s3:::acme-settings/shop.env"],
         read_only_root_filesystem=False,
+        writable_paths=["/var/cache/shop"],
         ephemeral_storage_gib=50,
         container=Container(
             user="1000",

@@ -25,6 +25,8 @@ from slipway.registry import PULL, Repository
 from slipway.release.function import partitions
 from slipway.reports import Report, Reports
 from slipway.service.args import ContainerName
+from slipway.service.containers import User
+from slipway.service.volumes import WritablePaths
 
 INSTEAD = "put it into secrets and mount it in the Dockerfile"
 # Commands and arguments are passed in one environment variable each, one per line.
@@ -251,6 +253,13 @@ class BuildArgs(BuildSettings):
     """Whether the pipeline's source is a full clone, as its `full_clone` says. The build then outputs two artifacts:
     BuildArtifact with imagedefinitions.json, and Checkout with the files of the commit."""
 
+    writable_paths: WritablePaths = ()
+    """Paths that the service mounts as writable. The build fails if the image's user could not write to them. Your own
+    buildspec does not check it."""
+
+    container_user: User | None = None
+    """User of the container in the service, if that is not the image's."""
+
     @property
     def architectures(self) -> Sequence[str]:
         """CPU architectures that the image is built for."""
@@ -339,7 +348,12 @@ def native_project(
     own = filled(
         reports.groups(name, args.reports, scope),
         lambda arns: own_buildspec(
-            signs_in(args), args.full_clone, outputs, args.sbom is not None, reports.by_group(arns, args.reports)
+            signs_in(args),
+            args.full_clone,
+            outputs,
+            args.sbom is not None,
+            reports.by_group(arns, args.reports),
+            with_paths=bool(args.writable_paths),
         ),
     )
     project, role = codebuild.project(
@@ -426,6 +440,8 @@ def environment(args: BuildArgs) -> dict[str, pulumi.Input[str]]:
         "REGISTRY_LOGINS": " ".join(sorted(args.registry_logins)),
         "DOCKER_HUB_MIRROR": args.docker_hub_mirror or "",
         "SBOM_GENERATOR": args.sbom.generator if args.sbom else "",
+        "WRITABLE_PATHS": " ".join(args.writable_paths),
+        "CONTAINER_USER": (args.container_user or "") if args.writable_paths else "",
     }
     return {
         "REPOSITORY_URL": args.registry.url,
@@ -506,14 +522,18 @@ def own_buildspec(
     outputs: Sequence[str] = (BUILD_ARTIFACT,),
     with_sbom: bool = False,
     reported: Mapping[str, Report] = MappingProxyType({}),
+    with_paths: bool = False,
 ) -> str:
-    """The buildspec that runs build.sh, after registries.sh and before sbom.sh if asked for, as JSON, which is also
-    YAML. The pipeline's variables are exported first. `reported` has the reports by the ARN of their group."""
+    """The buildspec that runs build.sh, after registries.sh and before writable.sh and sbom.sh if asked for, as JSON,
+    which is also YAML. The pipeline's variables are exported first. `reported` has the reports by the ARN of their
+    group."""
     sign_in = [text_of("registries.sh")] if with_registries else []
     # After source.sh, for which a source with .git is a clone.
     untested = [reports.placeholders(list(reported.values()))] if reported else []
     before = [export_variables(), text_of("source.sh"), *untested, *sign_in]
     buildspec = running("build.sh", before, outputs)
+    if with_paths:
+        buildspec["phases"]["build"]["commands"] += in_a_shell_of_its_own("writable.sh")
     if with_sbom:
         buildspec["phases"]["build"]["commands"] += in_a_shell_of_its_own("sbom.sh")
     if full_clone:

@@ -19,7 +19,7 @@ from slipway.pipeline.sources import Connection
 from slipway.pipeline.stages import DeployStage
 from slipway.pull_requests import PullRequestChecks, PullRequestChecksArgs
 from slipway.registry import Registry, Repository
-from slipway.service.args import ServiceArgs
+from slipway.service.args import ServiceArgs, ServiceSettings
 from slipway.service.component import Service
 
 
@@ -56,8 +56,22 @@ def build(settings: Settings, registry: Repository) -> Build | None:
         registry=registry,
         cpu_architecture=settings.cpu_architecture,
         full_clone=settings.source.full_clone,
+        **writable_paths([stage.service for stage in settings.stages]),
     )
     return Build(settings.name, args)
+
+
+def writable_paths(services: Sequence[ServiceSettings]) -> dict[str, Any]:
+    """The writable paths of all stages that do not run as root, and the user of one that sets it."""
+    users = {service.container.user for service in services if service.writable_paths}
+    others = sorted(user for user in users if user is not None and not is_root(user))
+    paths = (path for service in services if not is_root(service.container.user) for path in service.writable_paths)
+    return {"writable_paths": [*dict.fromkeys(paths)], "container_user": others[0] if others else None}
+
+
+def is_root(user: str | None) -> bool:
+    """Whether a user is root; without one, it is the image's."""
+    return user is not None and user.split(":")[0] in ("root", "0")
 
 
 def deploy_stage(stage: StageSettings, registry: Repository, cluster: aws.ecs.Cluster, network: Network) -> DeployStage:

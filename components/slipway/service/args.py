@@ -59,6 +59,7 @@ from slipway.service.requests import (
 )
 from slipway.service.tasks import Tasks
 from slipway.service.timers import rollout_timers
+from slipway.service.volumes import EXEC_PATHS, WritablePaths
 from slipway.strategies import BlueGreen, CodeDeployBlueGreen, Rolling, Strategy
 
 ARCHITECTURES = ("X86_64", "ARM64")
@@ -205,7 +206,13 @@ class ServiceSettings:
     """Permissions of the application itself, such as to read a queue. Without this, it has none."""
 
     read_only_root_filesystem: bool = True
-    """Mount the container's root file system read-only. Turn this off for software that writes to it."""
+    """Mount the container's root file system read-only. Turn this off for software that writes to it in places that
+    `writable_paths` cannot name."""
+
+    writable_paths: WritablePaths = ()
+    """Paths such as `/tmp` that the container can write to nevertheless. What is written is on the task's own disk, and
+    is lost with the task. If the container's user is not root, the Dockerfile must give the path to it and declare it
+    with `VOLUME`, or the build fails; an image that is built elsewhere is not checked."""
 
     ephemeral_storage_gib: Annotated[int, between(21, 200)] | None = None
     """Disk of a task in GiB, which is lost with the task. By default, 20; more than that costs extra."""
@@ -286,6 +293,7 @@ class ServiceSettings:
         words = [each.entrypoint or each.command for each in (self, *parts.values())]
         yield not_secret_rule("environment", names, self.not_secret, any(words))
         yield size_rule(self)
+        yield from mount_rules(self)
         yield from request_rules(self)
         for key, part in parts.items():
             yield from ((is_broken, f"{key}.{message}") for is_broken, message in part_rules(self, part))
@@ -525,6 +533,13 @@ def size_rule(settings: ServiceSettings) -> tuple[bool, str]:
         f"environment and secrets must have at most {VARIABLES_BYTES} bytes in total as JSON, got {length}: a task "
         "definition has 64 KiB",
     )
+
+
+def mount_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:
+    """A container has one mount at a path."""
+    if settings.ecs_exec:
+        for path in settings.writable_paths:
+            yield path in EXEC_PATHS.values(), f"writable_paths must not have {path}, which ecs_exec mounts"
 
 
 def request_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:

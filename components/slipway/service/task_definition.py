@@ -14,6 +14,7 @@ from slipway._outputs import concat, filled
 from slipway._secrets import plaintext_values, secret_statements
 from slipway.iam import Scope, Statement, allow
 from slipway.service.args import INSTEAD, ServiceArgs
+from slipway.service.volumes import EXEC_PATHS, writable
 
 UNRELEASED = "unreleased"
 """The image tag in the template. The image does not exist and is never started."""
@@ -138,10 +139,7 @@ def exec_statements(logs: aws.cloudwatch.LogGroup) -> list[Statement]:
 
 def mounts(args: ServiceArgs) -> dict[str, str]:
     """Volumes of the task's own disk, by name, with the paths at which the container has them."""
-    # The agent of ECS Exec writes there, also beside a read-only root. They are mounted in any case: as the task
-    # definition changes, so do the running tasks, which enabling ECS Exec alone does not change.
-    # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-exec.html
-    return {"exec-lib": "/var/lib/amazon", "exec-log": "/var/log/amazon"} if args.ecs_exec else {}
+    return {**(EXEC_PATHS if args.ecs_exec else {}), **writable(args.writable_paths)}
 
 
 def container(
