@@ -32,8 +32,8 @@ def test_a_build_fails_until_the_dockerfile_declares_the_paths_and_says_how(buil
     assert (run.status, run.last_line) == (
         1,
         "slipway: the user '1000' could not write to /tmp /var/cache/shop, a path of service.writablePaths that "
-        "belongs to root unless the image says otherwise. Add to the Dockerfile, before USER and where the user exists: "
-        "RUN mkdir -p /tmp /var/cache/shop && chown 1000 /tmp /var/cache/shop, and then VOLUME /tmp /var/cache/shop",
+        "belongs to root unless the image says otherwise. Add to the Dockerfile, before USER and where the user exists"
+        ": RUN mkdir -p /tmp /var/cache/shop && chown 1000 /tmp /var/cache/shop, and then VOLUME /tmp /var/cache/shop",
     )
 
     # The image of this commit is there: the next execution checks it again.
