@@ -1,0 +1,35 @@
+"""The figures of docs/defaults.md are those of the code."""
+
+import re
+from typing import Any
+
+from slipway import BlueGreen, Canary, CodeDeployBlueGreen, Linear, Rolling
+from slipway.service.args import ServiceSettings
+from slipway.service.timers import rollout_timers
+from unit.harness import ROOT
+
+PAGE = (ROOT / "docs" / "defaults.md").read_text()
+STRATEGIES: dict[str, Any] = {
+    "rolling": Rolling(),
+    "blueGreen": BlueGreen(),
+    "canary": Canary(),
+    "linear": Linear(),
+    "codeDeployBlueGreen": CodeDeployBlueGreen(),
+}
+
+
+def test_the_timers_of_each_strategy() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", PAGE, re.MULTILINE)
+    timers = {name: rollout_timers(ServiceSettings(), strategy) for name, strategy in STRATEGIES.items()}
+    assert {name: tuple(map(int, figures)) for name, *figures in rows} == {
+        name: (each.healthy, each.shift, each.drain, each.total) for name, each in timers.items()
+    }
+
+
+def test_slipways_row_among_the_others() -> None:
+    check = ServiceSettings().health_check
+    row = (
+        f"| Slipway | {check.healthy_count} × {check.interval_seconds} | {ServiceSettings().drain_seconds} | "
+        f"{rollout_timers(ServiceSettings(), Rolling()).total} |"
+    )
+    assert row in PAGE
