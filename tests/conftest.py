@@ -29,6 +29,8 @@ schedules: dict[str, int] = defaultdict(int)
 """Number of schedules that ran, by kind."""
 files: dict[str, int] = defaultdict(int)
 """Number of stack files that were generated at random, by what was done with them."""
+packed: list[tuple[int, int]] = []
+"""Number of pairs of options that meet, and of the stack files in which they do."""
 rebuilds: list[tuple[float, float]] = []
 """Seconds of a build after a changed line, with the layer cache and without."""
 reached: list[tuple[int, int]] = []
@@ -128,6 +130,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
             files[value[0]] += value[1]
         if name == "rebuild" and isinstance(value, tuple | list):
             rebuilds.append((value[0], value[1]))
+        if name == "packed" and isinstance(value, tuple | list):
+            packed.append((value[0], value[1]))
         if name == "lines" and isinstance(value, tuple | list):
             reached.append((value[0], value[1]))
 
@@ -149,6 +153,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             write(f"    {kind}: {count}")
     for done, count in files.items():
         write(f"stack files generated at random and {done}: {count}")
+    for met, count in packed:
+        write(f"pairs of options that can meet: {met}, all in {count} stack files")
     for cached, fresh in rebuilds:
         write(f"build after a changed line: {cached:.1f} s with the layer cache, {fresh:.1f} s without")
     for lines_reached, others in reached:

@@ -49,6 +49,8 @@ def task_definition(inputs: dict[str, Any]) -> dict[str, Any]:
     """RegisterTaskDefinition's request, from the inputs of a task definition."""
     ours = {"containerDefinitions", "skipDestroy", "tagsAll"}
     request = {key: value for key, value in inputs.items() if key not in ours}
+    if "ephemeralStorage" in request:
+        request["ephemeralStorage"] = {"sizeInGiB": int(request["ephemeralStorage"]["sizeInGib"])}
     return {**request, "containerDefinitions": json.loads(inputs["containerDefinitions"])}
 
 

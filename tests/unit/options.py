@@ -1,0 +1,122 @@
+"""Options of a stack file, packed into a few files so that each pair of values that can meet does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import combinations
+from typing import Any
+
+from allpairspy import AllPairs
+
+CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
+QUEUE = "arn:aws:sqs:eu-west-1:123456789012:orders"
+NO: dict[str, Any] = {}
+"""Nothing in the file: the default."""
+
+
+def service(**keys: Any) -> dict[str, Any]:
+    return {"service": keys}
+
+
+WORKER = {"worker": {"command": ["work"], "tasks": {"min": 1, "max": 3}}}
+JOBS = {"report": {"command": ["report"], "schedule": "rate(1 hour)"}}
+HEALTH = {"command": ["CMD-SHELL", "test -f /tmp/ok"]}
+OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "strategy": {
+        "rolling": NO,
+        "blueGreen": {"stage": {"strategy": {"blueGreen": {}}}},
+        "canary": {"stage": {"strategy": {"canary": {}}}},
+        "codeDeploy": {"stage": {"strategy": {"codeDeployBlueGreen": {}}}},
+    },
+    "requests": {
+        "http": NO,
+        "http2": {"loadBalancer": {"certificateArn": CERTIFICATE}, **service(protocolVersion="HTTP2")},
+        "grpc": {"loadBalancer": {"certificateArn": CERTIFICATE}, **service(protocolVersion="GRPC")},
+    },
+    "health": {
+        "default": NO,
+        "slow": service(
+            healthCheck={"intervalSeconds": 30, "healthyCount": 3}, drainSeconds=300, containerHealthCheck=HEALTH
+        ),
+    },
+    "rule": {"paths": NO, "hosts": service(hosts=["*.example.com"], headers={"X-Version": ["1"]})},
+    "processes": {
+        "web": NO,
+        "worker": service(processes=WORKER),
+        "all": service(processes=WORKER, migration={"command": ["migrate"]}, jobs=JOBS),
+    },
+    "network": {
+        "new": NO,
+        "existing": {
+            "network": {
+                "existing": {
+                    "vpcId": "vpc-0a",
+                    "publicSubnetIds": ["subnet-1", "subnet-2"],
+                    "privateSubnetIds": ["subnet-3"],
+                }
+            }
+        },
+    },
+    "balancer": {
+        "public": NO,
+        "internal": {"loadBalancer": {"internal": True, "ingressCidrs": ["10.0.0.0/16"]}},
+    },
+    "container": {
+        "default": NO,
+        "hardened": service(
+            container={
+                "user": "1000",
+                "dropCapabilities": ["ALL"],
+                "ulimits": {"nofile": {"soft": 1024, "hard": 4096}},
+            },
+            ephemeralStorageGib=50,
+        ),
+    },
+    "files": {"none": NO, "s3": service(environmentFiles=["arn:aws:s3:::acme-settings/shop.env"])},
+    "exec": {"off": NO, "on": service(ecsExec=True)},
+    "permissions": {"none": NO, "sqs": service(permissions=[{"actions": ["sqs:SendMessage"], "resources": [QUEUE]}])},
+    "roles": {"none": NO, "boundary": {"roles": {"permissionsBoundaryArn": "arn:aws:iam::123456789012:policy/b"}}},
+    "audit": {"none": NO, "trail": {"audit": {}}},
+}
+REFUSED: set[frozenset[tuple[str, str]]] = set()
+"""Pairs that the configuration refuses."""
+
+Choice = Mapping[str, str]
+
+
+def can_meet(names: tuple[str, str], values: tuple[str, str]) -> bool:
+    return frozenset(zip(names, values, strict=True)) not in REFUSED
+
+
+@cache
+def packed() -> tuple[dict[str, str], ...]:
+    """The value of each option in each file."""
+    names = list(OPTIONS)
+
+    def possible(row: list[str]) -> bool:
+        given = list(zip(names, row, strict=False))
+        return all(frozenset(pair) not in REFUSED for pair in combinations(given, 2))
+
+    rows = AllPairs([list(values) for values in OPTIONS.values()], filter_func=possible)
+    return tuple(dict(zip(names, row, strict=True)) for row in rows)
+
+
+def pairs() -> Iterator[frozenset[tuple[str, str]]]:
+    """All pairs that can meet."""
+    for (one, values), (other, others) in combinations(OPTIONS.items(), 2):
+        for value in values:
+            for another in others:
+                pair = frozenset({(one, value), (other, another)})
+                if pair not in REFUSED:
+                    yield pair
+
+
+def configuration(choice: Choice) -> dict[str, Any]:
+    """Overrides for dev's stack file, with these values of these options."""
+    keys: dict[str, dict[str, Any]] = {"service": {"tasks": {"min": 1, "max": 2}}, "stage": {}}
+    for name, value in choice.items():
+        for key, given in OPTIONS[name][value].items():
+            keys[key] = {**keys.get(key, {}), **given}
+    stage = keys.pop("stage")
+    return {f"slipway:{key}": value for key, value in keys.items()} | {"slipway:stages": [stage]}
