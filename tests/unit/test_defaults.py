@@ -6,7 +6,8 @@ from typing import Any
 from slipway import BlueGreen, Canary, CodeDeployBlueGreen, Linear, Rolling
 from slipway.service.args import ServiceSettings
 from slipway.service.timers import rollout_timers
-from unit.harness import ROOT
+from unit.costs import PRICES, monthly
+from unit.harness import ROOT, Resource, program
 
 PAGE = (ROOT / "docs" / "defaults.md").read_text()
 STRATEGIES: dict[str, Any] = {
@@ -33,3 +34,18 @@ def test_slipways_row_among_the_others() -> None:
         f"{rollout_timers(ServiceSettings(), Rolling()).total} |"
     )
     assert row in PAGE
+
+
+def row(resources: list[Resource]) -> str:
+    costs = monthly(resources)
+    tasks = costs.pop("vCPU") + costs.pop("GB")
+    figures = [*list(costs.values())[:3], tasks, *list(costs.values())[3:]]
+    return " | ".join(f"{figure:.0f}" for figure in (*figures, sum(figures)))
+
+
+def test_what_an_idle_environment_costs() -> None:
+    environments = {
+        name: figures for name, figures in re.findall(r"^\| the sample's (\w+): .+? \| ([\d |]+) \|$", PAGE, re.M)
+    }
+    assert environments == {stack: row(program(stack)) for stack in ("dev", "prod")}
+    assert [price.source for price in PRICES.values() if price.source not in PAGE] == []
