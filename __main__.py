@@ -47,3 +47,7 @@ for stage in stages:
     service, suffix = stage.service, "" if len(stages) == 1 else f"-{stage.service.environment_name}"
     pulumi.export(f"url{suffix}", service.url)
     pulumi.export(f"releaseState{suffix}", service.release_function.table_name)
+    if service.load_balancer is not None:
+        pulumi.export(f"dnsName{suffix}", service.load_balancer.dns_name)
+        if service.load_balancer.needs_records:
+            pulumi.export(f"dnsRecords{suffix}", service.load_balancer.dns_records)

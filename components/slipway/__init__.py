@@ -1,8 +1,10 @@
 """Slipway: from `git push` to a verified, running Amazon ECS service."""
 
+from slipway.access_logs import AccessLogs
 from slipway.artifacts import ArtifactStore
 from slipway.audit import AuditTrail, AuditTrailArgs
 from slipway.build.component import Build, BuildArgs, Sbom
+from slipway.domain import Domain
 from slipway.existing_registry import ExistingRegistry
 from slipway.iam import Permission, Statement, allow
 from slipway.load_balancer import LoadBalancer, LoadBalancerArgs, TestListener
@@ -37,6 +39,7 @@ from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Hook, Lin
 
 __version__ = "0.1.0"
 __all__ = [
+    "AccessLogs",
     "AllowedFinding",
     "Approval",
     "ArtifactStore",
@@ -57,6 +60,7 @@ __all__ = [
     "Container",
     "ContainerHealthCheck",
     "DeployStage",
+    "Domain",
     "EcrImage",
     "ErrorAlarm",
     "ExistingRegistry",

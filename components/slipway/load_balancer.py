@@ -14,7 +14,10 @@ import pulumi_aws as aws
 from slipway._constraints import Must, arn, between, check, either, items, match
 from slipway._outputs import concat
 from slipway._rules import check_args, check_name
-from slipway.iam import in_region
+from slipway.access_logs import AccessLogs, log_access
+from slipway.domain import Domain, addresses, zone_id
+from slipway.domain import certificate as issue
+from slipway.iam import Scope, in_region
 
 # TLS 1.3 and 1.2.
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html
@@ -62,6 +65,11 @@ CertificateArn = Annotated[
     ),
 ]
 
+WebAclArn = Annotated[
+    pulumi.Input[str],
+    arn("a regional web ACL of AWS WAF", "wafv2", r"regional/webacl/[\w-]+/[\w-]+", "regional/webacl/shop/1234abcd"),
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class TestListener:
@@ -104,6 +112,16 @@ class LoadBalancerSettings:
     idle_timeout_seconds: Annotated[int, between(1, 4000)] = 60
     """Seconds after which an idle connection is closed."""
 
+    domain: Domain | None = None
+    """Names under which the load balancer is reached, with a certificate that is made for them. By default, it has the
+    DNS name that AWS gives it."""
+
+    waf_acl_arn: WebAclArn | None = None
+    """Web ACL of AWS WAF that requests must pass, in the same Region."""
+
+    access_logs: AccessLogs | None = None
+    """Write a line for each request to a bucket. By default, there are none."""
+
     def __post_init__(self) -> None:
         check(self)
 
@@ -114,6 +132,14 @@ class LoadBalancerSettings:
             f"ingress_cidrs must take at most {RULES} rules of a security group, one for each range and port, "
             f"got {rules}",
         )
+        yield (
+            self.domain is not None and self.certificate_arn is not None,
+            "certificate_arn must not be set with domain, which makes a certificate of its own",
+        )
+
+    @property
+    def is_encrypted(self) -> bool:
+        return self.certificate_arn is not None or self.domain is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +167,8 @@ class LoadBalancer(pulumi.ComponentResource):
     """Listener for the rules of services."""
     test_listener_arn: pulumi.Output[str] | None
     """Listener for test traffic."""
+    dns_records: pulumi.Output[list[dict[str, str]]]
+    """The DNS records of its domain: `name`, `type` and `value`. Without a zone, somebody has to make them."""
     security_group_id: pulumi.Output[str]
     arn_suffix: pulumi.Output[str]
     """Name of the load balancer in CloudWatch metrics."""
@@ -160,6 +188,14 @@ class LoadBalancer(pulumi.ComponentResource):
         certificates = {} if args.certificate_arn is None else {"certificate_arn": args.certificate_arn}
         why = "a load balancer takes a certificate of its own Region"
         certificate = in_region(self, "acm", certificates, why).get("certificate_arn")
+        acls = {} if args.waf_acl_arn is None else {"waf_acl_arn": args.waf_acl_arn}
+        acl = in_region(self, "wafv2", acls, "a load balancer takes a web ACL of its own Region").get("waf_acl_arn")
+        records: list[pulumi.Output[list[dict[str, str]]]] = []
+        zone = zone_id(args.domain, pulumi.InvokeOptions(parent=self)) if args.domain else None
+        if args.domain is not None:
+            certificate, proofs = issue(name, args.domain, zone, child)
+            records.append(proofs)
+        logs, before = log_access(name, args.access_logs, Scope.of(self), child) if args.access_logs else (None, [])
 
         security_group = let_in(name, args, child)
         balancer = aws.lb.LoadBalancer(
@@ -173,22 +209,31 @@ class LoadBalancer(pulumi.ComponentResource):
             # Requests with malformed headers do not reach the service.
             drop_invalid_header_fields=True,
             idle_timeout=args.idle_timeout_seconds,
-            opts=child,
+            access_logs=logs,
+            opts=child.merge(pulumi.ResourceOptions(depends_on=before)),
         )
         listener = main_listener(name, balancer, certificate, child)
         test_listener = None
         if args.test_listener is not None:
             test_listener = serving_listener(f"{name}-test", balancer, certificate, args.test_listener.port, child)
 
+        if acl is not None:
+            aws.wafv2.WebAclAssociation(f"{name}-waf", resource_arn=balancer.arn, web_acl_arn=acl, opts=child)
+        if args.domain is not None:
+            records.append(addresses(name, args.domain, zone, balancer, child))
+
         self.arn = balancer.arn
         self.dns_name = balancer.dns_name
         scheme = "http://" if certificate is None else "https://"
-        self.url = pulumi.Output.from_input(concat(scheme, balancer.dns_name))
+        host = args.domain.names[0] if args.domain else balancer.dns_name
+        self.url = pulumi.Output.from_input(concat(scheme, host))
+        self.dns_records = pulumi.Output.all(*records).apply(lambda lists: [each for one in lists for each in one])
         self.listener_arn = listener.arn
         self.test_listener_arn = test_listener.arn if test_listener else None
         self.security_group_id = security_group.id
         self.arn_suffix = balancer.arn_suffix
-        self.is_encrypted = certificate is not None  # for its services; not an output
+        # For its services and the program; not outputs.
+        self.is_encrypted, self.needs_records = certificate is not None, args.domain is not None and zone is None
         self._services: dict[int, str] = {}
         self.register_outputs(
             {
@@ -197,6 +242,7 @@ class LoadBalancer(pulumi.ComponentResource):
                 "url": self.url,
                 "listener_arn": self.listener_arn,
                 "test_listener_arn": self.test_listener_arn,
+                "dns_records": self.dns_records,
                 "security_group_id": self.security_group_id,
                 "arn_suffix": self.arn_suffix,
             }
@@ -242,7 +288,7 @@ def let_in(name: str, args: LoadBalancerArgs, child: pulumi.ResourceOptions) -> 
 
 def open_ports(args: LoadBalancerSettings) -> dict[int, Sequence[pulumi.Input[str]]]:
     """The ports of the listeners, each with the ranges that may connect."""
-    ports = dict.fromkeys((80,) if args.certificate_arn is None else (80, 443), args.ingress_cidrs)
+    ports = dict.fromkeys((80, 443) if args.is_encrypted else (80,), args.ingress_cidrs)
     return {**ports, **({args.test_listener.port: args.test_listener.ingress_cidrs} if args.test_listener else {})}
 
 

@@ -187,7 +187,7 @@ class Mocks(mocks.Mocks):
         inputs = plain(args.inputs)
         name = physical_name(inputs, args.name)
         own = answered(self.answers, args.typ, inputs)
-        outputs = {"arn": arn(args.typ, name), "name": name, **of_aws(args.typ, name, args.resource_id)}
+        outputs = {"arn": arn(args.typ, name), "name": name, **of_aws(args.typ, name, args.resource_id, inputs)}
         if args.custom is not False:  # the outputs of a component are not its inputs
             outputs |= args.inputs
         outputs |= own
@@ -402,7 +402,7 @@ def id_of(type_: str, logical: str, outputs: Mapping[str, Any]) -> str:
     return str(plain(outputs[key])) if key else f"{logical}-id"
 
 
-def of_aws(type_: str, name: str, id: str | None) -> dict[str, Any]:
+def of_aws(type_: str, name: str, id: str | None, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Outputs of a type other than its ARN and its name. `id` is that of an existing resource."""
     match type_:
         case "aws:ecr/repository:Repository":
@@ -422,12 +422,28 @@ def of_aws(type_: str, name: str, id: str | None) -> dict[str, Any]:
             return {"dnsName": f"{name}.elb.example", "arnSuffix": f"app/{name}/1", "zoneId": "Z1"}
         case "aws:s3/bucket:Bucket":
             return {"bucket": name}
+        case "aws:acm/certificate:Certificate":
+            names = [inputs["domainName"], *inputs.get("subjectAlternativeNames", ())]
+            return {"domainValidationOptions": [validation(each) for each in names]}
+        case "aws:route53/record:Record":
+            return {"fqdn": inputs["name"]}
         case "aws:sqs/queue:Queue":
             return {"url": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}"}
         case "awsx:ec2:Vpc":
             return {"vpcId": "vpc-1", "publicSubnetIds": ["subnet-1", "subnet-2"], "privateSubnetIds": ["subnet-3"]}
         case _:
             return {}
+
+
+def validation(name: str) -> dict[str, str]:
+    """The record that ACM asks for, which is the same for a name and its wildcard."""
+    owned = name.removeprefix("*.")
+    record = {
+        "resourceRecordName": f"_proof.{owned}",
+        "resourceRecordType": "CNAME",
+        "resourceRecordValue": f"_{owned}.acm",
+    }
+    return {"domainName": name, **record}
 
 
 def repository_url(name: str) -> str:
@@ -440,6 +456,7 @@ def answered(answers: Mapping[str, Answer], token: str, args: Mapping[str, Any])
 
 
 ARNS = {
+    "aws:acm/certificate:Certificate": "acm:{in_region}:certificate/{name}",
     "aws:appautoscaling/target:Target": "application-autoscaling:{in_region}:scalable-target/{name}",
     "aws:cloudwatch/eventRule:EventRule": "events:{in_region}:rule/{name}",
     "aws:cloudwatch/metricAlarm:MetricAlarm": "cloudwatch:{in_region}:alarm:{name}",
@@ -488,5 +505,6 @@ CALLS: Mapping[str, Answer] = {
         "repositoryUrl": repository_url(args["name"]),
     },
     "aws:cloudcontrol/getResource:getResource": {"properties": "{}"},
+    "aws:route53/getZone:getZone": {"zoneId": "Z1"},
     "aws:ecr/getImages:getImages": {"imageIds": []},
 }

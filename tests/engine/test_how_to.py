@@ -32,14 +32,16 @@ def test_each_page_has_a_stack_file_or_commands() -> None:
     assert {page.stem for page in PAGES if not stack_files(page)} == COMMANDS
 
 
+FILES = [pytest.param(file, id=f"{page.stem}-{n}") for page in PAGES for n, file in enumerate(stack_files(page), 1)]
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("page", [page for page in PAGES if page.stem not in COMMANDS], ids=lambda page: page.stem)
-def test_a_stack_can_be_created_from_the_file_of_the_page(account: World, page: Path) -> None:
-    for file in stack_files(page):
-        config = {**dict.fromkeys(stack_file("dev")), **yaml.safe_load(file)["config"]}
-        workspace = account.workspace("dev", config)
-        assert workspace.preview().summary == workspace.up().summary
-        assert workspace.preview(refresh=True).changes == []
+@pytest.mark.parametrize("file", FILES)
+def test_a_stack_can_be_created_from_the_file_of_the_page(account: World, file: str) -> None:
+    config = {**dict.fromkeys(stack_file("dev")), **yaml.safe_load(file)["config"]}
+    workspace = account.workspace("dev", config)
+    assert workspace.preview().summary == workspace.up().summary
+    assert workspace.preview(refresh=True).changes == []
 
 
 @pytest.mark.long

@@ -35,7 +35,7 @@ def test_a_stack_is_created_previewed_without_changes_and_destroyed(account: Wor
     planned = workspace.preview()
     made = workspace.up()
     assert planned.summary == made.summary == {"create": size}
-    assert sorted(workspace.outputs()) == ["pipeline", "releaseState", "repository", "url"]
+    assert sorted(workspace.outputs()) == ["dnsName", "pipeline", "releaseState", "repository", "url"]
 
     assert workspace.preview().changes == []
     assert workspace.preview(refresh=True).changes == []

@@ -1,5 +1,6 @@
 """Resources with behavior of their own when Pulumi creates them: what a release reads or changes on AWS."""
 
+import hashlib
 import json
 import math
 import secrets
@@ -129,6 +130,30 @@ def minutes(value: Any, kind: type) -> Any:
         known = {key: each for key, each in value.items() if each is not None}
         return {key: kind(each) if key.endswith("InMinutes") else minutes(each, kind) for key, each in known.items()}
     return value
+
+
+class Certificate(Live):
+    """A certificate of ACM that is validated by DNS.
+
+    acm/latest/userguide/dns-validation: a record for each name, and one for a name and its wildcard together.
+    """
+
+    def create(self, name: str, inputs: Props) -> tuple[str, Props]:
+        names = [inputs["domainName"], *inputs.get("subjectAlternativeNames", [])]
+        options = [
+            {
+                "domainName": each,
+                "resourceRecordName": f"_{_digest(each)}.{each.removeprefix('*.')}.",
+                "resourceRecordType": "CNAME",
+                "resourceRecordValue": f"_{_digest(each)[::-1]}.acm-validations.aws.",
+            }
+            for each in names
+        ]
+        return "", {"domainValidationOptions": options[::-1], "status": "PENDING_VALIDATION"}
+
+
+def _digest(name: str) -> str:
+    return hashlib.md5(name.removeprefix("*.").encode()).hexdigest()
 
 
 class Role(Live):

@@ -37,6 +37,8 @@ UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 # One row per type: ARN, or service:resource of it | id, if not the name | what replaces it, besides the name (`*`: all
 # but tags) | further outputs. {fields} are inputs, and the names that `Aws._added` defines.
 _TYPES = """
+acm/certificate | acm:certificate/{uuid} | {arn} | domainName subjectAlternativeNames validationMethod |
+acm/certificateValidation | | {uuid} | certificateArn validationRecordFqdns |
 appautoscaling/policy | autoscaling:scalingPolicy:{uuid}:resource/{resourceId}:policyName/{name} | \
     | resourceId scalableDimension serviceNamespace |
 appautoscaling/scheduledAction | autoscaling:scheduledAction:{uuid}:resource/{resourceId}:scheduledActionName/{name} \
@@ -86,6 +88,7 @@ lb/loadBalancer | elasticloadbalancing:loadbalancer/app/{name}/{hex} | {arn} | i
     | arnSuffix=app/{name}/{hex} dnsName={name}-{hex}.{region}.elb.amazonaws.com zoneId=Z32O12XQLNTSW2
 lb/targetGroup | elasticloadbalancing:targetgroup/{name}/{hex} | {arn} \
     | port protocol protocolVersion vpcId targetType ipAddressType | arnSuffix=targetgroup/{name}/{hex}
+route53/record | | {zoneId}_{name}_{type} | name type zoneId | fqdn={name}
 s3/bucket | arn:aws:s3:::{bucket} | {bucket} | bucket objectLockEnabled \
     | bucketDomainName={bucket}.s3.amazonaws.com bucketRegionalDomainName={bucket}.s3.{region}.amazonaws.com
 scheduler/schedule | scheduler:schedule/default/{name} | default/{name} | groupName |
@@ -309,6 +312,7 @@ class Aws(ResourceProviderServicer):
             "getCallerIdentity": {"accountId": ACCOUNT, "arn": f"arn:aws:iam::{ACCOUNT}:user/stand-in"},
             "getPartition": {"partition": "aws", "dnsSuffix": "amazonaws.com"},
             "getRegion": {"region": self.region},
+            "getZone": {"zoneId": "Z0873220N255IR3MTNR4"},
         }
         if request.tok in self._invokes:
             result = self._invokes[request.tok](_plain(request.args))

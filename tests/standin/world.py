@@ -100,6 +100,7 @@ class World:
             "aws:ecs/taskDefinition:TaskDefinition": live.TaskDefinition(self.ecs),
             "aws:ecs/service:Service": live.Service(self.ecs),
             "aws:iam/role:Role": self.roles,
+            "aws:acm/certificate:Certificate": live.Certificate(),
             "aws:codeconnections/connection:Connection": self.connections,
             WEBHOOK: Webhook(self.aws, self.connections),
             "aws:lb/loadBalancer:LoadBalancer": live.LoadBalancer(self.api),

@@ -264,6 +264,7 @@ def test_a_stack_exports_where_its_service_pipeline_images_and_releases_are(stac
         # Prod has no repository of its own.
         "repository": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/storefront-dev",
         "releaseState": f"storefront-{stack}-release",
+        "dnsName": f"storefront-{stack}.elb.example",
     }
 
 
@@ -399,12 +400,23 @@ def test_stages_of_one_stack_release_one_after_the_other() -> None:
     ]
 
 
+@pytest.mark.parametrize(("zone", "names"), [({}, {"dnsName", "dnsRecords"}), ({"zone": "example.com"}, {"dnsName"})])
+def test_the_records_of_a_domain_are_an_output_if_somebody_has_to_make_them(zone: Any, names: set[str]) -> None:
+    domain = {"names": ["shop.example.com"], **zone}
+    outputs = only(
+        deploy_stack_file("dev", {"slipway:loadBalancer": {"domain": domain}}), "pulumi:pulumi:Stack"
+    ).outputs
+    assert {name for name in outputs if name.startswith("dns")} == names
+
+
 def test_a_stack_of_several_stages_exports_where_each_of_them_is() -> None:
     assert only(two_stages(), "pulumi:pulumi:Stack").outputs == {
         "pipeline": "https://eu-west-1.console.aws.amazon.com/codesuite/codepipeline/pipelines/storefront-dev/view",
         "repository": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/storefront-dev",
         "url-staging": "http://storefront-staging.elb.example",
         "releaseState-staging": "storefront-staging-release",
+        "dnsName-staging": "storefront-staging.elb.example",
+        "dnsName-production": "storefront-production.elb.example",
         "url-production": "http://storefront-production.elb.example",
         "releaseState-production": "storefront-production-release",
     }

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from slipway import (
+    AccessLogs,
     AllowedFinding,
     Approval,
     AuditTrailArgs,
@@ -16,6 +17,7 @@ from slipway import (
     Connection,
     Container,
     ContainerHealthCheck,
+    Domain,
     EcrImage,
     ErrorAlarm,
     Filter,
@@ -79,6 +81,8 @@ COMMANDS: dict[str, Any] = {
     "timeoutMinutes": 20,
     "logRetentionDays": 7,
 }
+CERTIFICATE_ = "arn:aws:acm:eu-west-1:123456789012:certificate/1"
+WEB_ACL = "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/shop/1234abcd"
 FULL: dict[str, Any] = {
     "source": {
         "connection": {
@@ -266,6 +270,8 @@ FULL: dict[str, Any] = {
         "testListener": {"ingressCidrs": ["10.1.0.0/16"], "port": 9443},
         "deletionProtection": True,
         "idleTimeoutSeconds": 300,
+        "wafAclArn": WEB_ACL,
+        "accessLogs": {"bucket": "acme-logs", "prefix": "shop", "days": 90},
     },
     "network": {
         "existing": {
@@ -480,6 +486,8 @@ def test_every_key_reaches_its_argument() -> None:
         test_listener=Listener(ingress_cidrs=["10.1.0.0/16"], port=9443),
         deletion_protection=True,
         idle_timeout_seconds=30,
+        waf_acl_arn=WEB_ACL,
+        access_logs=AccessLogs(bucket="acme-logs", prefix="shop", days=90),
     )
     commands: dict[str, Any] = {
         "commands": ["make smoke"],
@@ -607,7 +615,10 @@ def test_the_complete_file_omits_no_key() -> None:
     assert keys(BuildSettings) == FULL["build"].keys() | {"buildspec"}
     assert keys(Report) == FULL["build"]["reports"][0].keys()
     assert keys(RegistryArgs) == FULL["registry"].keys()
-    assert keys(LoadBalancerSettings) == FULL["loadBalancer"].keys()
+    # A domain makes a certificate of its own.
+    assert keys(LoadBalancerSettings) == FULL["loadBalancer"].keys() | {"domain"}
+    assert keys(AccessLogs) == FULL["loadBalancer"]["accessLogs"].keys()
+    assert keys(Domain) == {"names", "zone"}
     assert keys(Listener) == FULL["loadBalancer"]["testListener"].keys()
     # A connection is an existing one or a new one.
     assert keys(Connection) == FULL["source"]["connection"].keys() | {"providerType", "hostArn"}
@@ -1703,6 +1714,15 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     "the lifetime of a feature branch's images is set once": (
         {"featureBranch": {}, "registry": {"expireDays": 3}},
         "registry.expireDays must not be given with featureBranch: its imageDays say when images expire",
+    ),
+    # domain
+    "the domain of a stage is its own": (
+        {"loadBalancer": {"domain": {"names": ["shop.example.com"]}}, "stages": [{"name": "a"}, {"name": "b"}]},
+        "stages must have different names in loadBalancer.domain, got ['shop.example.com'] twice",
+    ),
+    "a load balancer with a domain has one certificate": (
+        {"loadBalancer": {"certificateArn": CERTIFICATE_, "domain": {"names": ["shop.example.com"]}}},
+        "loadBalancer.certificateArn must not be set with domain, which makes a certificate of its own",
     ),
     # roles, audit
     "a boundary is a policy": (

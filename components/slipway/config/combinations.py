@@ -127,6 +127,13 @@ def names_of_a_service(given: Given, stage: Stage) -> set[str]:
     return families | {f"{family}-template" for family in families}
 
 
+def names_of_the_domains(given: Given) -> Rules:
+    domains = [stage.load_balancer.domain for stage in given.file.stages if has_port(stage.service)]
+    names = Counter(name for domain in domains if domain is not None for name in domain.names)
+    twice = [name for name, count in names.items() if count > 1]
+    yield bool(twice), f"stages must have different names in load_balancer.domain, got {twice} twice"
+
+
 def with_an_image(given: Given) -> Rules:
     yield given.is_image and "build" in given.keys, "build must not be set if the source is an image"
     yield (
@@ -206,6 +213,7 @@ OF_THE_FILE = (
     of_pull_requests,
     names_of_stages,
     names_in_the_cluster,
+    names_of_the_domains,
     with_an_image,
     without_a_circle,
     for_a_feature_branch,
@@ -213,8 +221,8 @@ OF_THE_FILE = (
 
 
 def of_the_protocol(given: Given, stage: Stage) -> Rules:
-    encrypted = stage.load_balancer.certificate_arn is not None
-    yield protocol_rule(stage.service, encrypted, "load_balancer.certificate_arn is required")
+    balancer = stage.load_balancer
+    yield protocol_rule(stage.service, balancer.is_encrypted, "load_balancer.certificate_arn or domain is required")
 
 
 OF_A_STAGE = (of_the_protocol, of_the_strategy, of_the_day, of_the_tests, of_the_architecture)

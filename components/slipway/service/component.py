@@ -165,7 +165,7 @@ class Service(pulumi.ComponentResource):
         self.service_name, self.container_name, self.environment_name = name, args.container_name, environment_name
         self.cluster_name = args.cluster.name
         # For its Pipeline; not outputs.
-        self.strategy, self.registry = args.strategy, args.registry
+        self.strategy, self.registry, self.load_balancer = args.strategy, args.registry, args.load_balancer
         self.release_minutes = release_minutes(args, args.strategy)
         self._scope, self._role_arns, self._cluster = scope, shared.roles.arns, args.cluster
         self._ecs_exec = args.ecs_exec
