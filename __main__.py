@@ -9,11 +9,7 @@ from slipway import config
 def network(name: str, settings: config.NewNetwork | config.ExistingNetwork) -> config.Network:
     """A new VPC for the stack, or an existing one."""
     if isinstance(settings, config.ExistingNetwork):
-        return config.Network(
-            vpc_id=settings.vpc_id,
-            public_subnet_ids=settings.public_subnet_ids,
-            private_subnet_ids=settings.private_subnet_ids,
-        )
+        return config.existing_network(settings)
     vpc = awsx.ec2.Vpc(
         name,
         cidr_block=settings.cidr,
@@ -21,9 +17,7 @@ def network(name: str, settings: config.NewNetwork | config.ExistingNetwork) -> 
         nat_gateways=awsx.ec2.NatGatewayConfigurationArgs(strategy=awsx.ec2.NatGatewayStrategy(settings.nat_gateways)),
         enable_dns_hostnames=True,
     )
-    return config.Network(
-        vpc_id=vpc.vpc_id, public_subnet_ids=vpc.public_subnet_ids, private_subnet_ids=vpc.private_subnet_ids
-    )
+    return config.new_network(settings, vpc.vpc_id, vpc.public_subnet_ids, vpc.private_subnet_ids)
 
 
 settings = config.Settings.load()

@@ -257,6 +257,12 @@ def test_a_change_of_the_network_reaches_the_service_or_fails_the_up_until_it_do
     network = dev.service["networkConfiguration"]["awsvpcConfiguration"]
     assert (network["subnets"], network["assignPublicIp"]) == (["subnet-c"], "DISABLED")
     assert (dev.image, dev.counts) == (f"@{live.digest}", (1, 1))
+
+    dev.workspace.configure({"slipway:network": {"existing": {**there, "assignPublicIp": True}}})
+    dev.workspace.up()
+    network = dev.service["networkConfiguration"]["awsvpcConfiguration"]
+    assert (network["subnets"], network["assignPublicIp"]) == (["subnet-a", "subnet-b"], "ENABLED")
+    assert (dev.image, dev.counts) == (f"@{live.digest}", (1, 1))
     assert dev.workspace.preview(refresh=True).changes == []
 
 

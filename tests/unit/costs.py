@@ -50,6 +50,7 @@ def counted(resources: list[Resource]) -> Counter[str]:
         rollout = named(resources, f"{service.name}-release-rollout-1").json("input")["rollout"]["settings"]
         found["vCPU"] += rollout["minimum"] * int(template["cpu"]) / 1024
         found["GB"] += rollout["minimum"] * int(template["memory"]) / 1024
+        found["public IPv4 addresses"] += rollout["minimum"] if rollout.get("assign_public_ip") else 0
     return found
 
 

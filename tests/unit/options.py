@@ -48,6 +48,7 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "network": {
         "new": NO,
+        "no NAT": {"network": {"new": {"natGateways": "None"}}},
         "existing": {
             "network": {
                 "existing": {

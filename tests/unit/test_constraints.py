@@ -371,6 +371,7 @@ def hollow(kind: Any) -> Any:
     if kind is slipway.Service:
         made.strategy, made.environment_name, made.registry = slipway.Rolling(), "dev", slipway.Repository()
         made.registry.repository_name, made.release_minutes = "shop", 10
+        made.assign_public_ip = False
     return made
 
 

@@ -64,6 +64,7 @@ FULL_SETTINGS = replace(
     order=[["web"], ["worker"]],
     migration=MIGRATES,
     jobs=[REPORT],
+    assign_public_ip=True,
 )
 FULL_MIGRATION = Migration(
     image=NEW,
@@ -76,6 +77,7 @@ FULL_MIGRATION = Migration(
     ended=True,
     succeeded=True,
     reason="migrated by the task 1",
+    assign_public_ip=True,
 )
 FULL_VERIFIED = Verified(OLD, "0ff1ce", "execution-0", [(OLD_DIGEST, 1), (DIGEST, 0)], ["worker"])
 FULL_STATE = State(

@@ -132,6 +132,23 @@ def test_the_order_within_a_network_configuration_does_not_matter(
     assert network_of(SETTINGS, {"subnets": subnets, "securityGroups": groups}) is same
 
 
+@pytest.mark.parametrize(
+    ("wanted", "found", "same"),
+    [
+        (True, {"assignPublicIp": "ENABLED"}, True),
+        (True, {"assignPublicIp": "DISABLED"}, False),
+        (True, {}, False),
+        (False, {"assignPublicIp": "ENABLED"}, False),
+        (False, {"assignPublicIp": "DISABLED"}, True),
+    ],
+)
+def test_a_network_includes_whether_tasks_have_public_addresses(
+    wanted: bool, found: dict[str, str], same: bool
+) -> None:
+    network = {"subnets": SETTINGS.subnets, "securityGroups": SETTINGS.security_groups, **found}
+    assert network_of(replace(SETTINGS, assign_public_ip=wanted), network) is same
+
+
 BALANCED = {"targetGroupArn": "arn:g", "containerName": "app", "containerPort": 8080}
 ADVANCED = {"alternateTargetGroupArn": "arn:h", "productionListenerRule": "arn:p", "roleArn": "arn:r"}
 TWO = replace(

@@ -36,6 +36,7 @@ class Here(pulumi.ComponentResource):
             role_arns=ROLES,
             table_name=f"{service}-release",
             table_arn=scope.arn("dynamodb", f"table/{service}-release"),
+            assign_public_ip=False,
         )
         self.arns = jobs(service, given, place, [rollout], child)
 

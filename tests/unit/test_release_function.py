@@ -528,6 +528,7 @@ def test_the_rollout_runs_again_when_a_setting_changes(arguments: dict[str, Any]
     [
         ({"subnet_ids": ["subnet-9"]}, {"subnets": ["subnet-9"]}),
         ({"security_group_id": "sg-9"}, {"security_groups": ["sg-9"]}),
+        ({"assign_public_ip": True}, {"assign_public_ip": True}),
         (
             {"load_balancers": [{**GIVEN_BALANCED, "containerPort": 3000}]},
             {"load_balancers": [{**GIVEN_BALANCED, "containerPort": 3000}]},

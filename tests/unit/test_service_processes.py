@@ -55,9 +55,10 @@ def container(resources: list[Resource], template: str) -> dict[str, Any]:
 
 def test_the_settings_of_one_process_have_the_keys_that_they_always_had() -> None:
     # Others would make the function of every service run again.
+    options = {"assign_public_ip"}
     more = {"processes", "order", "migration", "jobs"}
-    assert sent(plain()).keys() == set(contract.Settings.__dataclass_fields__) - more
-    assert sent(made()).keys() == set(contract.Settings.__dataclass_fields__)
+    assert sent(plain()).keys() == set(contract.Settings.__dataclass_fields__) - more - options
+    assert sent(made()).keys() == set(contract.Settings.__dataclass_fields__) - options
 
 
 def test_processes_replace_nothing_of_a_service() -> None:

@@ -53,7 +53,8 @@ from slipway import (
 from slipway.build.component import BuildSettings
 from slipway.config.errors import ConfigurationError
 from slipway.config.load import Settings, StageSettings, read
-from slipway.config.schema import ExistingNetwork, FeatureBranch, NewNetwork, StackFile, to_camel
+from slipway.config.network import ExistingNetwork, NewNetwork
+from slipway.config.schema import FeatureBranch, StackFile, to_camel
 from slipway.load_balancer import LoadBalancerSettings
 from slipway.pipeline.component import PipelineSettings
 from slipway.pull_requests import PullRequestSettings
@@ -625,7 +626,8 @@ def test_the_complete_file_omits_no_key() -> None:
     assert keys(Push) == {key for push in FULL["source"]["connection"]["push"] for key in push}
     # The function that finishes has no more settings than the one that deploys.
     assert keys(Rolling) == stage["strategy"]["rolling"].keys() | {"ecsAction"}
-    assert keys(ExistingNetwork) == FULL["network"]["existing"].keys()
+    # The tests of the stage are in the VPC.
+    assert keys(ExistingNetwork) == FULL["network"]["existing"].keys() | {"assignPublicIp"}
     assert keys(Approval) == stage["approval"].keys()
     assert keys(StageTests) == stage["tests"].keys()
     assert keys(Window) == stage["window"].keys()
@@ -748,6 +750,22 @@ def test_the_other_kinds_of_builds_and_networks() -> None:
     )
     assert read.build == BuildSettings(buildspec="ci/buildspec.yml")
     assert read.network == NewNetwork(cidr="10.8.0.0/16", zones=3, nat_gateways="OnePerAz")
+
+
+def test_public_subnets_are_needed_only_for_what_is_public() -> None:
+    def network(file: dict[str, Any]) -> ExistingNetwork:
+        found = settings({**LEAST, **file}).network
+        assert isinstance(found, ExistingNetwork)
+        return found
+
+    private = {"vpcId": "vpc-0a", "privateSubnetIds": ["subnet-3", "subnet-4"]}
+    for file in (
+        {"network": {"existing": private}, "loadBalancer": {"internal": True}},
+        {"network": {"existing": {**private, "privateSubnetIds": ["subnet-3"]}}, "service": {"port": False}},
+    ):
+        assert network(file).public_subnet_ids == ()
+    public = {"vpcId": "vpc-0a", "publicSubnetIds": ["subnet-1", "subnet-2"], "assignPublicIp": True}
+    assert network({"network": {"existing": public}}).private_subnet_ids == ()
 
 
 @pytest.mark.parametrize(
@@ -1753,8 +1771,21 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         "network.new.cidr must be an IPv4 range of /16 to /25 such as 10.0.0.0/16, got '10.0.0.0/99'",
     ),
     "tasks need outbound access": (
-        {"network": {"new": {"natGateways": "None"}}},
-        "network.new.natGateways must be one of ['Single', 'OnePerAz'], got 'None'",
+        {"network": {"new": {"natGateways": "Many"}}},
+        "network.new.natGateways must be one of ['Single', 'OnePerAz', 'None'], got 'Many'",
+    ),
+    "tests in the VPC need outbound access": (
+        {"network": {"new": {"natGateways": "None"}}, "stages": [{"tests": {"commands": ["make"], "inVpc": True}}]},
+        "stages[0].tests must not set inVpc with network.new.natGateways=None: CodeBuild gets no public IP address, so "
+        "in a public subnet it reaches neither its source nor its log",
+    ),
+    "tests in an existing VPC need outbound access": (
+        {
+            "network": {"existing": {**FULL["network"]["existing"], "assignPublicIp": True}},
+            "stages": [{"tests": {"commands": ["make"], "inVpc": True}}],
+        },
+        "stages[0].tests must not set inVpc with network.existing.assignPublicIp: CodeBuild gets no public IP address, "
+        "so in a public subnet it reaches neither its source nor its log",
     ),
     "a VPC has an id": (
         {"network": {"existing": {**FULL["network"]["existing"], "vpcId": "mine"}}},
@@ -1762,11 +1793,31 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a balancer has two subnets": (
         {"network": {"existing": {**FULL["network"]["existing"], "publicSubnetIds": ["subnet-1"]}}},
-        "network.existing.publicSubnetIds must have at least 2 items, all different, got ['subnet-1']",
+        "network.existing.publicSubnetIds must have at least 2 items for a load balancer, got ['subnet-1']",
+    ),
+    "a balancer on the internet has public subnets": (
+        {"network": {"existing": {"vpcId": "vpc-0a", "privateSubnetIds": ["subnet-3", "subnet-4"]}}},
+        "network.existing.publicSubnetIds must have at least 2 items for a load balancer, got []",
+    ),
+    "an internal balancer has two subnets": (
+        {
+            "network": {"existing": {"vpcId": "vpc-0a", "privateSubnetIds": ["subnet-3"]}},
+            "loadBalancer": {"internal": True},
+            "stages": [{}],
+        },
+        "network.existing.privateSubnetIds must have at least 2 items for an internal load balancer without "
+        "publicSubnetIds, got ['subnet-3']",
     ),
     "tasks have a subnet": (
         {"network": {"existing": {**FULL["network"]["existing"], "privateSubnetIds": []}}},
-        "network.existing.privateSubnetIds must have 1 to 16 items, all different, got []",
+        "network.existing.privateSubnetIds must have 1 to 16 items without assignPublicIp, got 0: the tasks run there",
+    ),
+    "tasks with public addresses have a public subnet": (
+        {
+            "network": {"existing": {"vpcId": "vpc-0a", "privateSubnetIds": ["subnet-3"], "assignPublicIp": True}},
+            "service": {"port": False},
+        },
+        "network.existing.publicSubnetIds must have 1 to 16 items with assignPublicIp, got 0: the tasks run there",
     ),
     # the file
     "an unknown part is reported with the possible ones": (

@@ -1,9 +1,9 @@
 """The stack file: its keys, how it is read, and the components that are created from it."""
 
-from slipway.config.components import Network, audit_trail, build, deploy_stage, pipeline, pull_request_checks, registry
+from slipway.config.components import audit_trail, build, deploy_stage, pipeline, pull_request_checks, registry
 from slipway.config.errors import ConfigurationError
 from slipway.config.load import Settings, StageSettings
-from slipway.config.schema import ExistingNetwork, NewNetwork
+from slipway.config.network import ExistingNetwork, Network, NewNetwork, existing_network, new_network
 
 __all__ = [
     "ConfigurationError",
@@ -15,6 +15,8 @@ __all__ = [
     "audit_trail",
     "build",
     "deploy_stage",
+    "existing_network",
+    "new_network",
     "pipeline",
     "pull_request_checks",
     "registry",

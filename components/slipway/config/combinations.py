@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from slipway._rules import NAME
 from slipway.config.errors import at
+from slipway.config.network import ExistingNetwork
 from slipway.config.schema import Image, StackFile, Stage
 from slipway.pipeline.component import composition_rules
 from slipway.pipeline.sources import EcrImage
-from slipway.pipeline.stages import stage_rules
+from slipway.pipeline.stages import in_vpc_rule, stage_rules
 from slipway.pull_requests import check_rules
 from slipway.release.function.contract import WEB
 from slipway.service.args import has_port, protocol_rule, release_minutes, strategy_rules
@@ -134,6 +135,25 @@ def names_of_the_domains(given: Given) -> Rules:
     yield bool(twice), f"stages must have different names in load_balancer.domain, got {twice} twice"
 
 
+def subnets_of_the_load_balancers(given: Given) -> Rules:
+    """A load balancer needs two subnets, and public ones if it is public itself."""
+    network = given.file.network
+    if not isinstance(network, ExistingNetwork):
+        return
+    public, private = network.public_subnet_ids, network.private_subnet_ids
+    balanced = [stage for stage in given.file.stages if has_port(stage.service)]
+    facing = [given.environment(stage) for stage in balanced if not stage.load_balancer.internal]
+    yield (
+        bool(balanced) and bool(public or facing) and len(public) < 2,
+        f"network.existing.public_subnet_ids must have at least 2 items for a load balancer, got {list(public)}",
+    )
+    yield (
+        bool(balanced) and not public and not facing and len(private) < 2,
+        "network.existing.private_subnet_ids must have at least 2 items for an internal load balancer without "
+        f"public_subnet_ids, got {list(private)}",
+    )
+
+
 def with_an_image(given: Given) -> Rules:
     yield given.is_image and "build" in given.keys, "build must not be set if the source is an image"
     yield (
@@ -179,6 +199,10 @@ def of_the_day(given: Given, stage: Stage) -> Rules:
 
 def of_the_tests(given: Given, stage: Stage) -> Rules:
     """Whether the tests of a stage can reach the service's address."""
+    network = given.file.network
+    existing = isinstance(network, ExistingNetwork)
+    why = "network.existing.assign_public_ip" if existing else "network.new.nat_gateways=None"
+    yield in_vpc_rule(network.assign_public_ip, stage.tests, why)
     balancer, service, tests = stage.load_balancer, stage.service, stage.tests
     if not has_port(service) or tests is None:
         return
@@ -214,6 +238,7 @@ OF_THE_FILE = (
     names_of_stages,
     names_in_the_cluster,
     names_of_the_domains,
+    subnets_of_the_load_balancers,
     with_an_image,
     without_a_circle,
     for_a_feature_branch,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
-import pulumi
 import pulumi_aws as aws
 
 from slipway.audit import AuditTrail
 from slipway.build.component import Build, BuildArgs
 from slipway.config.load import Settings, StageSettings
+from slipway.config.network import Network
 from slipway.existing_registry import ExistingRegistry
 from slipway.load_balancer import LoadBalancer, LoadBalancerArgs
 from slipway.pipeline.component import Pipeline, PipelineArgs
@@ -21,20 +21,6 @@ from slipway.pull_requests import PullRequestChecks, PullRequestChecksArgs
 from slipway.registry import Registry, Repository
 from slipway.service.args import ServiceArgs, ServiceSettings
 from slipway.service.component import Service
-
-
-@dataclass(frozen=True, kw_only=True)
-class Network:
-    """The VPC of the load balancers and tasks."""
-
-    vpc_id: pulumi.Input[str]
-    """Its id."""
-
-    public_subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
-    """Subnets for the load balancers."""
-
-    private_subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
-    """Subnets for the tasks."""
 
 
 def registry(settings: Settings) -> Registry | ExistingRegistry:
@@ -79,7 +65,7 @@ def deploy_stage(stage: StageSettings, registry: Repository, cluster: aws.ecs.Cl
     balancer = None
     if stage.load_balancer is not None:
         args = LoadBalancerArgs(
-            **each(stage.load_balancer), vpc_id=network.vpc_id, subnet_ids=network.public_subnet_ids
+            **each(stage.load_balancer), vpc_id=network.vpc_id, subnet_ids=network.balancer_subnet_ids
         )
         balancer = LoadBalancer(stage.service_name, args)
     service = Service(
@@ -90,7 +76,8 @@ def deploy_stage(stage: StageSettings, registry: Repository, cluster: aws.ecs.Cl
             registry=registry,
             load_balancer=balancer,
             vpc_id=network.vpc_id,
-            subnet_ids=network.private_subnet_ids,
+            subnet_ids=network.task_subnet_ids,
+            assign_public_ip=network.assign_public_ip,
             environment_name=stage.environment_name,
             strategy=stage.strategy,
         ),

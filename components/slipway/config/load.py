@@ -28,13 +28,12 @@ from slipway.config.guesses import (
     sample,
     unchecked,
 )
+from slipway.config.network import ExistingNetwork, NewNetwork
 from slipway.config.schema import (
     NAMESPACE,
     REMOVED,
     STAGES_OWN,
-    ExistingNetwork,
     Image,
-    NewNetwork,
     Shape,
     StackFile,
     Stage,

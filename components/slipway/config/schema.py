@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import math
 import re
 import types
 import typing
@@ -16,10 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin
 
-from slipway._constraints import Must, between, check, hints, items, match, one_of, plain
+from slipway._constraints import between, check, hints, items, match, plain
 from slipway.audit import AuditTrailArgs
 from slipway.build.component import BuildSettings
-from slipway.load_balancer import LoadBalancerSettings, SubnetId, VpcId, is_ipv4_range
+from slipway.config.network import ExistingNetwork, NewNetwork
+from slipway.load_balancer import LoadBalancerSettings
 from slipway.pipeline.commands import CodeScan, StageTests
 from slipway.pipeline.component import MOST_SCANS, MOST_STAGES, PipelineSettings
 from slipway.pipeline.notifications import Notifications
@@ -40,71 +40,6 @@ class Choice:
     """Marks a field that is one of several kinds. A stack file selects the kind by its key."""
 
     kinds: Mapping[str, type]
-
-
-SMALLEST_SUBNET = 28
-"""Prefix length of the smallest subnet: https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html"""
-
-
-def prefix_length(text: str) -> int:
-    return int(text.partition("/")[2])
-
-
-VpcRange = Annotated[
-    str,
-    Must(
-        "be an IPv4 range of /16 to /25 such as 10.0.0.0/16",
-        lambda text: is_ipv4_range(text) and 16 <= prefix_length(text) <= SMALLEST_SUBNET - 3,
-        {"pattern": r"^\d{1,3}(\.\d{1,3}){3}/(1[6-9]|2[0-5])$"},
-        good=["10.0.0.0/16", "192.168.0.0/25"],
-        bad=["", "0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/15", "10.0.0.0/26", "10.0.0.0/28", "10.0.0.1/16", "fd00::/16"],
-    ),
-]
-"""A VPC may be as small as a subnet, but this one has eight parts or more, of which each zone takes two subnets.
-
-https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewNetwork:
-    """A new VPC, with public subnets for the load balancer and private subnets for the tasks."""
-
-    cidr: VpcRange = "10.0.0.0/16"
-    """IPv4 range of the VPC."""
-
-    zones: Annotated[int, between(2, 4)] = 2
-    """Number of Availability Zones."""
-
-    nat_gateways: Annotated[str, one_of(("Single", "OnePerAz"))] = "Single"
-    """NAT gateways, each about 35 USD a month: `Single` for all zones, or `OnePerAz` to survive the loss of a zone."""
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    def cross_checks(self) -> Iterator[tuple[bool, str]]:
-        # awsx gives half of a zone to its private subnet, and a quarter to the public one.
-        longest = SMALLEST_SUBNET - 2 - math.ceil(math.log2(self.zones))
-        yield (
-            is_ipv4_range(self.cidr) and prefix_length(self.cidr) > longest,
-            f"cidr must be /{longest} or larger with zones={self.zones}, got {self.cidr!r}: a subnet is /28 or larger",
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExistingNetwork:
-    """An existing VPC."""
-
-    vpc_id: VpcId
-    """ID of the VPC."""
-
-    public_subnet_ids: Annotated[Sequence[SubnetId], items(2, distinct=True)]
-    """Public subnets for the load balancer, in at least two Availability Zones."""
-
-    private_subnet_ids: Annotated[Sequence[SubnetId], items(1, 16, distinct=True)]
-    """Private subnets for the tasks, with outbound access to ECR and CloudWatch Logs."""
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 StackName = Annotated[

@@ -148,6 +148,15 @@ def stage_rules(release_minutes: int, tests: StageTests | None) -> Iterator[tupl
     )
 
 
+def in_vpc_rule(assign_public_ip: bool, tests: StageTests | None, why: str) -> tuple[bool, str]:
+    """https://docs.aws.amazon.com/codebuild/latest/userguide/vpc-support.html"""
+    return (
+        assign_public_ip and tests is not None and tests.in_vpc,
+        f"tests must not set in_vpc with {why}: CodeBuild gets no public IP address, so in a public subnet it reaches "
+        "neither its source nor its log",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class DeployStage:
     """A stage that releases to one Service. It is named after the service's environment."""
@@ -169,3 +178,4 @@ class DeployStage:
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
         yield from stage_rules(self.service.release_minutes, self.tests)
+        yield in_vpc_rule(self.service.assign_public_ip, self.tests, "assign_public_ip")

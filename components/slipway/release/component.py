@@ -92,6 +92,7 @@ class ReleaseFunctionArgs(ReleasedProcess):
     """The names of all processes in the groups in which they are released."""
     migration: ReleasedTask | None = None
     jobs: Mapping[str, ReleasedTask] = field(default_factory=dict)
+    assign_public_ip: bool = False
 
     @property
     def all_processes(self) -> Mapping[str, ReleasedProcess]:
@@ -269,6 +270,7 @@ def process_settings(args: ReleaseFunctionArgs, process: ReleasedProcess, **more
         target_groups=list(process.target_group_arns),
         deployment=dict(process.deployment),
         availability_zone_rebalancing=process.availability_zone_rebalancing,
+        **({"assign_public_ip": True} if args.assign_public_ip else {}),
         **more,
     )
 

@@ -318,7 +318,13 @@ class ServiceArgs(ServiceSettings):
 
     # The limit of ECS:
     subnet_ids: Annotated[pulumi.Input[Sequence[SubnetId]], items(1, 16, distinct=True)]
-    """Private subnets for the tasks, with outbound access to ECR and CloudWatch Logs."""
+    """Subnets for the tasks, with outbound access to ECR and CloudWatch Logs: private ones, or with
+    `assign_public_ip` public ones."""
+
+    # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-task-networking.html
+    assign_public_ip: bool = False
+    """Give each task a public IP address, through which it reaches the internet from a public subnet without a NAT
+    gateway. Requests still come from the load balancer only."""
 
     environment_name: EnvironmentName | None = None
     """Name of the environment in tags and messages. By default, the name of the stack. Services that use images from

@@ -133,6 +133,7 @@ class Service(pulumi.ComponentResource):
                 log_retention_days=args.log_retention_days,
                 role_arns=shared.roles.arns,
                 subnet_ids=args.subnet_ids,
+                assign_public_ip=args.assign_public_ip,
                 security_group_id=shared.tasks.id,
                 log_group=logs,
                 service_url=self.url,
@@ -155,6 +156,7 @@ class Service(pulumi.ComponentResource):
             role_arns=shared.roles.arns,
             table_name=self.release_function.table_name,
             table_arn=self.release_function.table_arn,
+            assign_public_ip=args.assign_public_ip,
         )
         # For its Pipeline; not an output.
         rollout = self.release_function.rollout
@@ -166,6 +168,7 @@ class Service(pulumi.ComponentResource):
         self.cluster_name = args.cluster.name
         # For its Pipeline; not outputs.
         self.strategy, self.registry, self.load_balancer = args.strategy, args.registry, args.load_balancer
+        self.assign_public_ip = args.assign_public_ip
         self.release_minutes = release_minutes(args, args.strategy)
         self._scope, self._role_arns, self._cluster = scope, shared.roles.arns, args.cluster
         self._ecs_exec = args.ecs_exec

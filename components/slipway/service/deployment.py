@@ -82,7 +82,7 @@ def ecs_service(name: str, args: ServiceArgs, parts: Parts, child: pulumi.Resour
         **first_deployment(parts.deployment(args)),
         health_check_grace_period_seconds=args.health_check_grace_seconds if parts.traffic else None,
         network_configuration=aws.ecs.ServiceNetworkConfigurationArgs(
-            subnets=args.subnet_ids, security_groups=[parts.tasks.id], assign_public_ip=False
+            subnets=args.subnet_ids, security_groups=[parts.tasks.id], assign_public_ip=args.assign_public_ip
         ),
         load_balancers=[load_balancer(balancer) for balancer in load_balancers(args, parts.traffic)],
         enable_ecs_managed_tags=True,

@@ -53,6 +53,7 @@ class Place:
     table_name: pulumi.Input[str]
     """The release state table."""
     table_arn: pulumi.Input[str]
+    assign_public_ip: bool
 
 
 def jobs(
@@ -203,7 +204,7 @@ def definition(family: str, name: str, given: Job, place: Place) -> dict[str, An
                     "AwsvpcConfiguration": {
                         "Subnets": place.subnet_ids,
                         "SecurityGroups": [place.security_group_id],
-                        "AssignPublicIp": "DISABLED",
+                        "AssignPublicIp": "ENABLED" if place.assign_public_ip else "DISABLED",
                     }
                 },
             },

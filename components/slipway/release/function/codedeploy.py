@@ -208,7 +208,7 @@ class CodeDeployDeployments(Service):
                 "AwsvpcConfiguration": {
                     "Subnets": settings.subnets,
                     "SecurityGroups": settings.security_groups,
-                    "AssignPublicIp": "DISABLED",
+                    "AssignPublicIp": settings.network["assignPublicIp"],
                 }
             },
         }

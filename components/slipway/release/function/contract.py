@@ -113,6 +113,13 @@ class Settings:
     """The names of all processes in the groups in which they are released. Empty if there is only `web`."""
     migration: MigrationTask | None = None
     jobs: list[JobTask] = field(default_factory=list)
+    assign_public_ip: bool = False
+    """Whether the tasks get public IP addresses, since their subnets have no other way out."""
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """`awsvpcConfiguration` of the tasks, in UpdateService's format."""
+        return awsvpc(self.subnets, self.security_groups, self.assign_public_ip)
 
     @property
     def sha256(self) -> str:
@@ -166,6 +173,12 @@ class JobTask:
     template: str
     """ARN of the task definition that its revisions copy, except for the image."""
     family: str
+
+
+def awsvpc(subnets: list[str], security_groups: list[str], assign_public_ip: bool) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_AwsVpcConfiguration.html"""
+    public = "ENABLED" if assign_public_ip else "DISABLED"
+    return {"subnets": subnets, "securityGroups": security_groups, "assignPublicIp": public}
 
 
 def settings_text(settings: object) -> str:
@@ -301,6 +314,7 @@ class Migration:
     succeeded: bool = False
     reason: str = ""
     """What became of it."""
+    assign_public_ip: bool = False
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ class EcsDeployments(Service):
             return migrating
         revision = self.definitions.register(definition) if definition else fallback
         network = service["networkConfiguration"]["awsvpcConfiguration"]
-        network = {**network, "subnets": settings.subnets, "securityGroups": settings.security_groups}
+        network = {**network, **settings.network}
         count = desired_count(service, settings, self._bounds(state))
         self._deploy(
             newest,

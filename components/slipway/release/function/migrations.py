@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from .contract import Claim, Image, Migration, MigrationTask, Settings, State
+from .contract import Claim, Image, Migration, MigrationTask, Settings, State, awsvpc
 from .errors import NEW_RIGHTS_SECONDS, may_be_too_new, passes
 from .reconcile import Broken, Live, Names, Progress, Waiting
 from .state import StateTable
@@ -87,6 +87,7 @@ class Migrations:
             definition=definitions.register(definitions.released(task.template, str(claim.image))),
             subnets=settings.subnets,
             security_groups=settings.security_groups,
+            assign_public_ip=settings.assign_public_ip,
         )
         self.table.write(state, replace(state, migration=attempt))
 
@@ -103,7 +104,7 @@ class Migrations:
         return ended(attempt, "whether its task was started is not known, and ECS shows none")
 
     def _start(self, attempt: Migration) -> Migration:
-        network = {"subnets": attempt.subnets, "securityGroups": attempt.security_groups, "assignPublicIp": "DISABLED"}
+        network = awsvpc(attempt.subnets, attempt.security_groups, attempt.assign_public_ip)
         try:
             answer = self.ecs.run_task(
                 cluster=self.names.cluster,

@@ -311,9 +311,11 @@ def joined(reasons: list[str | None]) -> str:
 
 
 def network_of(settings: Settings, found: dict[str, Any]) -> bool:
-    """Whether an `awsvpcConfiguration` has the subnets and the security groups of the settings."""
-    return set(found["subnets"]) == set(settings.subnets) and set(found["securityGroups"]) == set(
-        settings.security_groups
+    """Whether an `awsvpcConfiguration` has the subnets, the security groups and the addresses of the settings."""
+    return (
+        set(found["subnets"]) == set(settings.subnets)
+        and set(found["securityGroups"]) == set(settings.security_groups)
+        and found.get("assignPublicIp", "DISABLED") == settings.network["assignPublicIp"]
     )
 
 

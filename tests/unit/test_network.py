@@ -1,0 +1,139 @@
+"""Where the tasks of a service run: in private subnets, or in public ones with public addresses."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import pytest
+from slipway import CodeDeployBlueGreen, DeployStage, Job, Migration, Process, StageTests
+from unit.costs import HOURS, PRICES, monthly
+from unit.examples import service
+from unit.harness import ROOT, Resource, deploy, deploy_stack_file, named, of_type, only
+
+SERVICE = "aws:ecs/service:Service"
+EVERY_PART: dict[str, Any] = {
+    "processes": {"worker": Process(command=["work"])},
+    "migration": Migration(command=["migrate"]),
+    "jobs": {"report": Job(command=["report"], schedule="rate(1 hour)")},
+}
+
+
+@cache
+def with_every_part(assign_public_ip: bool) -> list[Resource]:
+    return deploy(lambda: service("api", **EVERY_PART, assign_public_ip=assign_public_ip))
+
+
+def inputs(resources: list[Resource]) -> dict[tuple[str, str], str]:
+    return {
+        (each.type, each.name): json.dumps(each.inputs, sort_keys=True, default=lambda archive: "")
+        for each in resources
+    }
+
+
+def test_public_addresses_reach_the_services_the_jobs_and_the_function_and_nothing_else() -> None:
+    private, public = inputs(with_every_part(False)), inputs(with_every_part(True))
+    assert private.keys() == public.keys()
+    changed = {key: (private[key], public[key]) for key in private if private[key] != public[key]}
+    for (type_, name), (before, after) in list(changed.items()):
+        if type_ == SERVICE:
+            assert after == before.replace('"assignPublicIp": false', '"assignPublicIp": true'), name
+        elif type_ == "aws:sfn/stateMachine:StateMachine":
+            assert after == before.replace(r"\"AssignPublicIp\":\"DISABLED\"", r"\"AssignPublicIp\":\"ENABLED\"")
+    assert set(changed) == {
+        (SERVICE, "api"),
+        (SERVICE, "api-worker"),
+        ("aws:sfn/stateMachine:StateMachine", "api-report"),
+        # The hash of the settings, and the settings.
+        ("aws:lambda/function:Function", "api-release"),
+        *(("aws:lambda/invocation:Invocation", f"api-release-rollout-{part}") for part in (1, 2)),
+    }
+
+
+def test_the_function_gets_them_for_each_process() -> None:
+    def settings(public: bool) -> list[dict[str, Any]]:
+        invocation = named(with_every_part(public), "api-release-rollout-1").json("input")
+        web = invocation["rollout"]["settings"]
+        return [web, *(process["settings"] for process in web["processes"])]
+
+    assert [each.get("assign_public_ip") for each in settings(True)] == [True, True]
+    # So that the settings of a service without them are the same as before.
+    assert ["assign_public_ip" in each for each in settings(False)] == [False, False]
+
+
+def test_codedeploy_creates_the_service_with_them_too() -> None:
+    made = deploy(lambda: service("api", assign_public_ip=True, strategy=CodeDeployBlueGreen()))
+    assert only(made, SERVICE).inputs["networkConfiguration"]["assignPublicIp"] is True
+
+
+def test_codebuild_would_have_no_way_out_of_a_public_subnet() -> None:
+    def stage(public: bool, in_vpc: bool) -> DeployStage:
+        made = service("api", assign_public_ip=public)
+        return DeployStage(service=made, tests=StageTests(commands=["make smoke"], in_vpc=in_vpc))
+
+    deploy(lambda: stage(True, False))
+    deploy(lambda: stage(False, True))
+    with pytest.raises(Exception, match="tests must not set in_vpc with assign_public_ip: CodeBuild gets no public IP"):
+        deploy(lambda: stage(True, True))
+
+
+# Stack files
+
+
+def program(network: dict[str, Any], **more: Any) -> list[Resource]:
+    return deploy_stack_file("dev", {"slipway:network": network, **more})
+
+
+def placed(resources: list[Resource]) -> tuple[Any, Any, Any]:
+    """The subnets of the load balancer and of the tasks, and whether these have public addresses."""
+    network = only(resources, SERVICE).inputs["networkConfiguration"]
+    return (
+        only(resources, "aws:lb/loadBalancer:LoadBalancer").inputs["subnets"],
+        network["subnets"],
+        network["assignPublicIp"],
+    )
+
+
+PUBLIC, PRIVATE = ["subnet-a", "subnet-b"], ["subnet-c", "subnet-d"]
+
+
+@pytest.mark.parametrize(
+    ("network", "internal", "where"),
+    [
+        ({"new": {}}, False, (["subnet-1", "subnet-2"], ["subnet-3"], False)),
+        ({"new": {"natGateways": "None"}}, False, (["subnet-1", "subnet-2"], ["subnet-1", "subnet-2"], True)),
+        ({"existing": {"publicSubnetIds": PUBLIC, "privateSubnetIds": PRIVATE}}, False, (PUBLIC, PRIVATE, False)),
+        # An internal load balancer stays where it was before public subnets were optional.
+        ({"existing": {"publicSubnetIds": PUBLIC, "privateSubnetIds": PRIVATE}}, True, (PUBLIC, PRIVATE, False)),
+        ({"existing": {"privateSubnetIds": PRIVATE}}, True, (PRIVATE, PRIVATE, False)),
+        ({"existing": {"publicSubnetIds": PUBLIC, "assignPublicIp": True}}, False, (PUBLIC, PUBLIC, True)),
+    ],
+)
+def test_the_network_says_where_load_balancers_and_tasks_are(
+    network: dict[str, Any], internal: bool, where: tuple[Any, Any, Any]
+) -> None:
+    given = {kind: {**({"vpcId": "vpc-9"} if kind == "existing" else {}), **keys} for kind, keys in network.items()}
+    stages: Any = [{"strategy": {"rolling": {}}}]
+    balancer = {"slipway:loadBalancer": {"internal": internal}}
+    assert placed(program(given, **{"slipway:stages": stages, **balancer})) == where
+
+
+def test_a_network_without_nat_gateways_has_none() -> None:
+    [vpc] = of_type(program({"new": {"natGateways": "None"}}), "awsx:ec2:Vpc")
+    assert vpc.inputs["natGateways"] == {"strategy": "None"}
+
+
+def test_the_costs_in_the_description_of_nat_gateways() -> None:
+    month = {name: price.amount * HOURS for name, price in PRICES.items()}
+    address, gateway = month["public IPv4 addresses"], month["NAT gateways"]
+    [text] = [line for line in (ROOT / "docs" / "configuration.md").read_text().split("\n") if "`natGateways`" in line]
+    assert f"each about {gateway + address:.0f} USD a month with its address" in text
+    assert f"each task has a public IP address, about {address:.0f} USD a month" in text
+
+
+def test_one_task_with_an_address_costs_less_than_a_nat_gateway() -> None:
+    tasks = {"slipway:service": {"tasks": {"min": 1}}}
+    with_nat, without = (monthly(program({"new": {"natGateways": kind}}, **tasks)) for kind in ("Single", "None"))
+    assert round(sum(with_nat.values()) - sum(without.values())) == 33
+    assert with_nat["public IPv4 addresses"] == without["public IPv4 addresses"]
