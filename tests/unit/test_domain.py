@@ -55,6 +55,8 @@ def test_a_zone_gets_a_proof_for_each_name_and_a_record_that_leads_to_the_load_b
         *("web-shop.example.com", "web-wildcard.shop.example.com", "web-www.example.com"),
     }
     proof = records["web-validation-shop.example.com"]
+    # Another certificate of the name in this account has the same one.
+    assert proof["allowOverwrite"] is True
     assert (proof["name"], proof["type"], proof["records"]) == (
         "_proof.shop.example.com",
         "CNAME",
@@ -143,6 +145,7 @@ def test_access_logs_go_to_a_bucket_that_only_elastic_load_balancing_writes_to()
     balancer = named(resources, "web", "lb/loadBalancer:LoadBalancer")
     assert balancer.inputs["accessLogs"] == {"bucket": "web-access", "prefix": "shop", "enabled": True}
     assert "web-access-policy" in balancer.depends_on
+    assert "web-access-private" in named(resources, "web-access-policy").depends_on
     [expiry] = named(resources, "web-access-expiry").inputs["rules"]
     assert expiry["expiration"] == {"days": 7}
     assert named(resources, "web-access-private").inputs["restrictPublicBuckets"] is True
