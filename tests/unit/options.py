@@ -10,6 +10,7 @@ from typing import Any
 from allpairspy import AllPairs
 
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
+WEB_ACL = "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/shop/1234abcd"
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:orders"
 NO: dict[str, Any] = {}
 """Nothing in the file: the default."""
@@ -29,10 +30,13 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "canary": {"stage": {"strategy": {"canary": {}}}},
         "codeDeploy": {"stage": {"strategy": {"codeDeployBlueGreen": {}}}},
     },
-    "requests": {
-        "http": NO,
-        "http2": {"loadBalancer": {"certificateArn": CERTIFICATE}, **service(protocolVersion="HTTP2")},
-        "grpc": {"loadBalancer": {"certificateArn": CERTIFICATE}, **service(protocolVersion="GRPC")},
+    "requests": {"http": NO, "http2": service(protocolVersion="HTTP2"), "grpc": service(protocolVersion="GRPC")},
+    "encryption": {
+        "none": NO,
+        "certificate": {"loadBalancer": {"certificateArn": CERTIFICATE}},
+        "domain": {
+            "loadBalancer": {"domain": {"names": ["shop.example.com", "*.shop.example.com"], "zone": "example.com"}}
+        },
     },
     "health": {
         "default": NO,
@@ -63,6 +67,10 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "public": NO,
         "internal": {"loadBalancer": {"internal": True, "ingressCidrs": ["10.0.0.0/16"]}},
     },
+    "records": {
+        "none": NO,
+        "logs": {"loadBalancer": {"accessLogs": {}, "wafAclArn": WEB_ACL}},
+    },
     "container": {
         "default": NO,
         "hardened": service(
@@ -72,6 +80,7 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
                 "ulimits": {"nofile": {"soft": 1024, "hard": 4096}},
             },
             ephemeralStorageGib=50,
+            writablePaths=["/tmp"],
         ),
     },
     "files": {"none": NO, "s3": service(environmentFiles=["arn:aws:s3:::acme-settings/shop.env"])},
@@ -80,14 +89,14 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "roles": {"none": NO, "boundary": {"roles": {"permissionsBoundaryArn": "arn:aws:iam::123456789012:policy/b"}}},
     "audit": {"none": NO, "trail": {"audit": {}}},
 }
-REFUSED: set[frozenset[tuple[str, str]]] = set()
+REFUSED = {frozenset({("requests", "grpc"), ("encryption", "none")})}
 """Pairs that the configuration refuses."""
+NEEDS = {("requests", "grpc"): {"encryption": "certificate"}}
+"""Values that cannot be alone, with what they need."""
+FIRST = {name: next(iter(values)) for name, values in OPTIONS.items()}
+"""The defaults."""
 
 Choice = Mapping[str, str]
-
-
-def can_meet(names: tuple[str, str], values: tuple[str, str]) -> bool:
-    return frozenset(zip(names, values, strict=True)) not in REFUSED
 
 
 @cache
@@ -100,7 +109,12 @@ def packed() -> tuple[dict[str, str], ...]:
         return all(frozenset(pair) not in REFUSED for pair in combinations(given, 2))
 
     rows = AllPairs([list(values) for values in OPTIONS.values()], filter_func=possible)
-    return tuple(dict(zip(names, row, strict=True)) for row in rows)
+    files = [dict(zip(names, row, strict=True)) for row in rows]
+    # With refused pairs, it leaves a few others out.
+    for pair in pairs():
+        if not any(pair <= file.items() for file in files):
+            files.append({**FIRST, **dict(pair)})
+    return tuple(files)
 
 
 def pairs() -> Iterator[frozenset[tuple[str, str]]]:

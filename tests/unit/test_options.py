@@ -9,11 +9,10 @@ from itertools import combinations
 import pytest
 from unit import schema, shapes
 from unit.harness import Resource, deploy_stack_file, named, of_type, rights
-from unit.options import OPTIONS, configuration, packed, pairs
+from unit.options import FIRST, NEEDS, configuration, packed, pairs
 
 POLICY = "aws:iam/rolePolicy:RolePolicy"
 TEMPLATE = "aws:ecs/taskDefinition:TaskDefinition"
-FIRST = {name: next(iter(values)) for name, values in OPTIONS.items()}
 every_file = pytest.mark.parametrize("number", range(len(packed())))
 
 
@@ -54,11 +53,12 @@ def test_aws_and_the_provider_accept_the_file(number: int) -> None:
 
 @every_file
 def test_a_file_has_the_permissions_of_its_options_and_no_others(number: int) -> None:
-    choice, base = packed()[number], may({})
-    expected = set(base)
+    choice = packed()[number]
+    expected = may({})
     for name, value in choice.items():
-        alone = may({name: value})
-        expected = expected - (base - alone) | (alone - base)
+        needed = NEEDS.get((name, value), {})
+        before, after = may(needed), may({**needed, name: value})
+        expected = expected - (before - after) | (after - before)
     unexpected = may(choice) ^ expected
     assert {policy for policy, _ in unexpected} <= TOGETHER
 
