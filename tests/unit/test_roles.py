@@ -30,6 +30,13 @@ def test_without_defaults_a_role_has_neither() -> None:
     assert [each for each in inputs if {"permissionsBoundary", "path"} & each.keys()] == []
 
 
+def test_nothing_but_roles_is_changed() -> None:
+    given = {"permissionsBoundaryArn": BOUNDARY, "path": "/teams/shop/"}
+    plain, limited = deploy_stack_file("dev"), deploy_stack_file("dev", {"slipway:roles": given})
+    changed = {a.type for a, b in zip(plain, limited, strict=True) if a.inputs.keys() != b.inputs.keys()}
+    assert changed == {ROLE}
+
+
 def role(path: str | None = None) -> Callable[[], aws.iam.Role]:
     return lambda: aws.iam.Role("own", assume_role_policy="{}", path=path)
 
