@@ -34,6 +34,7 @@ from slipway.service.component import Service
 from slipway.service.containers import Container, ContainerHealthCheck, Ulimit
 from slipway.service.processes import Job, Migration, Process
 from slipway.service.requests import HealthCheck
+from slipway.service.stickiness import Stickiness
 from slipway.service.tasks import MetricTarget, QueueBacklog, ScheduledBounds, Tasks
 from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Hook, Linear, Rolling
 
@@ -105,6 +106,7 @@ __all__ = [
     "SourceParts",
     "StageTests",
     "Statement",
+    "Stickiness",
     "Tasks",
     "Teams",
     "TestListener",

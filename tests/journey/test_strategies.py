@@ -85,6 +85,41 @@ def test_a_release_shifts_traffic_with_its_strategy_and_pulumi_does_not_shift_it
     assert dev.weights == weights[::-1]
 
 
+def test_a_canary_of_a_service_with_sticky_sessions_shifts_traffic_and_stays_sticky(stack: Make) -> None:
+    stages = [{"strategy": {"canary": QUICK["canary"]}}]
+    dev = stack(config={"slipway:stages": stages}, stickiness={"durationSeconds": 600})
+    first = dev.push()
+    assert seen_shares(dev, first.digest) == [100, 80, 0]
+    [action] = dev.account.elb.actions(dev.account.production_rule("storefront-dev")) or []
+    assert action["forward"]["stickiness"] == {"enabled": True, "duration": 600}
+    assert dev.workspace.preview(refresh=True).changes == []
+    # It can be turned off at any time; the rule stays as it is.
+    weights = dev.weights
+    dev.up()
+    assert (dev.weights, dev.workspace.preview().changes) == (weights, [])
+
+
+def test_sticky_sessions_of_a_running_service_need_a_rule_that_allows_them(stack: Make) -> None:
+    dev = made_with(stack, canary=QUICK["canary"])
+    dev.push()
+    dev.release("Second commit")
+    weights = dev.weights
+    with pytest.raises(Exception, match="You must enable group stickiness before enabling target stickiness"):
+        dev.up(stickiness={"durationSeconds": 600})
+    # As docs/operations.md says: the same groups and weights, with stickiness.
+    rule = dev.account.production_rule("storefront-dev")
+    [action] = dev.account.elb.actions(rule) or []
+    sticky = {**action["forward"], "stickiness": {"enabled": True, "duration": 600}}
+    dev.account.elb.set(rule, [{**action, "forward": sticky}])
+    dev.workspace.up()
+    assert (dev.weights, dev.workspace.preview(refresh=True).changes) == (weights, [])
+    assert seen_shares(dev, dev.image.removeprefix("@")) == [100, 80, 0]
+
+
+def seen_shares(dev: Stack, digest: str) -> list[int]:
+    return shares(dev, digest, lambda: image_of(dev, dev.release("Another commit")))
+
+
 @pytest.mark.rule("R2")
 @every_shift
 def test_a_change_of_settings_shifts_traffic_to_the_same_image_in_the_same_up(stack: Make, kind: str) -> None:

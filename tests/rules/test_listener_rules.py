@@ -55,3 +55,52 @@ def test_a_rule_has_at_most_5_values_of_at_most_128_characters(rules: live.Liste
     mixed = rule("/1", "/2", "/3")
     with pytest.raises(RuntimeError, match="The rule has 6 condition values"):
         rules.create("mixed", {**mixed, "conditions": [*mixed["conditions"], header]})
+
+
+STICKY = {"type": "lb_cookie", "cookieDuration": 60}
+
+
+def forward(*groups: str, **more: Any) -> list[dict[str, Any]]:
+    weighted = [{"arn": group, "weight": weight} for group, weight in zip(groups, (100, 0), strict=False)]
+    return [{"type": "forward", "forward": {"targetGroups": weighted, **more}}]
+
+
+@pytest.fixture
+def ecs() -> Ecs:
+    return Ecs(Clock(), lambda image, architecture: "")
+
+
+def test_a_rule_with_two_groups_of_which_one_is_sticky_must_be_sticky_itself(ecs: Ecs) -> None:
+    rules, groups = live.ListenerRule(ecs), live.TargetGroup(ecs.elb)
+    a, _ = groups.create("a", {"name": "a", "stickiness": STICKY})
+    b, _ = groups.create("b", {"name": "b"})
+    with pytest.raises(RuntimeError, match="You must enable group stickiness on a rule if you enabled target"):
+        rules.create("both", rule("/a", actions=forward(a, b)))
+    rules.create("one", rule("/a", actions=forward(a)))
+    both, _ = rules.create("both", rule("/b", actions=forward(a, b, stickiness={"enabled": True, "duration": 9})))
+    ecs.elb.shift(both, {a: 0, b: 100}, "somebody")
+    assert (ecs.elb.weights(both), ecs.elb.actions(both)) == (
+        {a: 0, b: 100},
+        [
+            {
+                "type": "forward",
+                "forward": {
+                    "targetGroups": [{"arn": a, "weight": 0}, {"arn": b, "weight": 100}],
+                    "stickiness": {"enabled": True, "duration": 9},
+                },
+            }
+        ],
+    )
+
+
+def test_a_group_behind_a_rule_that_is_not_sticky_cannot_become_sticky(ecs: Ecs) -> None:
+    rules, groups = live.ListenerRule(ecs), live.TargetGroup(ecs.elb)
+    (a, _), (b, _) = groups.create("a", {"name": "a"}), groups.create("b", {"namePrefix": "b-"})
+    made, _ = rules.create("both", rule("/a", actions=forward(a, b)))
+    with pytest.raises(RuntimeError, match="behind a rule with group stickiness disabled .* before enabling target"):
+        groups.update(a, {}, {"stickiness": STICKY})
+    groups.update(a, {}, {"stickiness": {**STICKY, "enabled": False}})
+    ecs.elb.set(made, forward(a, b, stickiness={"enabled": True, "duration": 9}))
+    groups.update(a, {}, {"stickiness": STICKY})
+    groups.update(a, {"stickiness": STICKY}, {})
+    ecs.elb.set(made, forward(a, b))

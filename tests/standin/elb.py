@@ -3,7 +3,7 @@
 Actions are stored as Pulumi passes them. Pages are named as in ecs.py (ELB: elasticloadbalancing/latest).
 """
 
-from standin.api import Call, Params
+from standin.api import AwsError, Call, Params
 from standin.clock import Clock
 
 
@@ -12,9 +12,27 @@ class Elb:
         """`calls` records the calls that AWS's own services make here."""
         self._clock, self._calls = clock, calls
         self._rules: dict[str, list[Params]] = {}
+        self._sticky: set[str] = set()
+        """The target groups with stickiness."""
 
     def set(self, rule: str, actions: list[Params]) -> None:
+        groups = _weighted(actions)
+        if not groups_are_sticky(actions) and len(groups) > 1 and self._sticky & {each["arn"] for each in groups}:
+            # ELB application/edit-rule, and as hashicorp/terraform users quote it.
+            message = "You must enable group stickiness on a rule if you enabled target stickiness on one of its "
+            raise AwsError("InvalidLoadBalancerAction", f"{message}target groups")
         self._rules[rule] = actions
+
+    def stick(self, group: str, enabled: bool) -> None:
+        """Stickiness of a target group."""
+        for rule, actions in self._rules.items() if enabled and group not in self._sticky else ():
+            groups = _weighted(actions)
+            if len(groups) > 1 and group in {each["arn"] for each in groups} and not groups_are_sticky(actions):
+                # As kubernetes-sigs/aws-load-balancer-controller 2734 quotes it.
+                message = f"This target group appears behind a rule with group stickiness disabled ({rule}). You must "
+                more = "enable group stickiness before enabling target stickiness"
+                raise AwsError("InvalidConfigurationRequest", message + more)
+        (self._sticky.add if enabled else self._sticky.discard)(group)
 
     def actions(self, rule: str) -> list[Params] | None:
         return self._rules.get(rule)
@@ -39,5 +57,18 @@ class Elb:
         now, order = self._clock.now(), [*self.weights(rule), *weights]
         self._calls.append(Call(principal, "elasticloadbalancing", "ModifyRule", params, now, None))
         groups = [{"arn": group, "weight": weights[group]} for group in dict.fromkeys(order) if group in weights]
+        # UNCONFIRMED: ECS and CodeDeploy keep the rule's stickiness; users report that releases work if it is on.
+        forwards = [action["forward"] for action in self._rules.get(rule, []) if "forward" in action]
+        sticky = {key: value for forward in forwards for key, value in forward.items() if key == "stickiness"}
         # "To add an item to a list ... you must provide the entire list": ELB APIReference/API_ModifyRule.
-        self._rules[rule] = [{"type": "forward", "forward": {"targetGroups": groups}}]
+        self.set(rule, [{"type": "forward", "forward": {"targetGroups": groups, **sticky}}])
+
+
+def _weighted(actions: list[Params]) -> list[Params]:
+    """The target groups of a rule that forwards by weights."""
+    return [group for action in actions if "forward" in action for group in action["forward"]["targetGroups"]]
+
+
+def groups_are_sticky(actions: list[Params]) -> bool:
+    """Whether a client stays with one of the target groups of a rule."""
+    return any(action.get("forward", {}).get("stickiness", {}).get("enabled") for action in actions)

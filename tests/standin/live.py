@@ -12,6 +12,7 @@ from standin.api import ACCOUNT, REGION, Api, AwsError
 from standin.clock import Clock
 from standin.ecr import Ecr
 from standin.ecs import Autoscaling, Ecs
+from standin.elb import Elb
 from standin.lambdas import FunctionError, Lambdas
 from standin.provider import Live, Props
 
@@ -207,6 +208,35 @@ class LoadBalancer(Live):
         return "", {"dnsName": f"{inputs['name']}.localhost:{port}"}
 
 
+class TargetGroup(Live):
+    """Its stickiness, which a rule with several groups must have too. The provider sets it after the creation."""
+
+    def __init__(self, elb: Elb) -> None:
+        self._elb = elb
+
+    def create(self, name: str, inputs: Props) -> tuple[str, Props]:
+        called = inputs.get("name") or inputs["namePrefix"] + secrets.token_hex(13)
+        suffix = f"targetgroup/{called}/{secrets.token_hex(8)}"
+        arn = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:{suffix}"
+        stick(self._elb, arn, inputs)
+        return arn, {"arn": arn, "name": called, "arnSuffix": suffix}
+
+    def update(self, id: str, olds: Props, news: Props) -> Props:
+        stick(self._elb, id, news)
+        return {}
+
+    def delete(self, id: str, state: Props) -> None:
+        self._elb.stick(id, False)
+
+
+def stick(elb: Elb, group: str, inputs: Props) -> None:
+    given = inputs.get("stickiness")
+    try:
+        elb.stick(group, given is not None and given.get("enabled", True))
+    except AwsError as e:
+        raise RuntimeError(f"modifying ELBv2 Target Group ({group}) attributes: {e}") from None
+
+
 RULES_PER_LOAD_BALANCER, VALUES_PER_RULE, VALUE_CHARACTERS = 100, 5, 128
 
 
@@ -233,7 +263,10 @@ class ListenerRule(Live):
                 message = f"The maximum number of rules has been reached for load balancer '{balancer}'"
                 raise RuntimeError(f"creating ELBv2 Listener Rule: TooManyRules: {message}")
             self._keep(arn, inputs)
-        self._elb.set(arn, inputs["actions"])
+        try:
+            self._elb.set(arn, inputs["actions"])
+        except AwsError as e:
+            raise RuntimeError(f"creating ELBv2 Listener Rule: {e}") from None
         return arn, {"arn": arn}
 
     def update(self, id: str, olds: Props, news: Props) -> Props:

@@ -104,6 +104,7 @@ class World:
             "aws:codeconnections/connection:Connection": self.connections,
             WEBHOOK: Webhook(self.aws, self.connections),
             "aws:lb/loadBalancer:LoadBalancer": live.LoadBalancer(self.api),
+            "aws:lb/targetGroup:TargetGroup": live.TargetGroup(self.elb),
             "aws:lb/listenerRule:ListenerRule": live.ListenerRule(self.ecs),
             "aws:ecr/repository:Repository": live.Repository(self.ecr),
             "aws:ecr/lifecyclePolicy:LifecyclePolicy": live.RepositoryText(self.ecr.lifecycle_policies),

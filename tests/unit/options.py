@@ -45,6 +45,11 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         ),
     },
     "rule": {"paths": NO, "hosts": service(hosts=["*.example.com"], headers={"X-Version": ["1"]})},
+    "sessions": {
+        "none": NO,
+        "balancer": service(stickiness={}),
+        "application": service(stickiness={"cookieName": "SESSION"}),
+    },
     "processes": {
         "web": NO,
         "worker": service(processes=WORKER),

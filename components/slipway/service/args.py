@@ -57,6 +57,7 @@ from slipway.service.requests import (
     codes_rule,
     conditions_rules,
 )
+from slipway.service.stickiness import Stickiness
 from slipway.service.tasks import Tasks
 from slipway.service.timers import rollout_timers
 from slipway.service.volumes import EXEC_PATHS, WritablePaths
@@ -236,6 +237,9 @@ class ServiceSettings:
 
     drain_seconds: DrainSeconds = 30
     """Seconds that a task has to finish its requests before it is stopped, up to an hour. It gets no new ones."""
+
+    stickiness: Stickiness | None = None
+    """Send the requests of a client to the same task. By default, each goes to any task."""
 
     paths: Paths = EVERY_PATH
     """Paths of the load balancer that are routed to this service."""
@@ -518,7 +522,7 @@ MOST_PROCESSES, MOST_JOBS = 6, 15
 ROUTES = ("paths", "hosts", "headers")
 """Fields that say which requests a process gets."""
 FOR_A_PORT = (
-    *("health_path", "health_check", "health_check_grace_seconds", "protocol_version", "drain_seconds"),
+    *("health_path", "health_check", "health_check_grace_seconds", "protocol_version", "drain_seconds", "stickiness"),
     *(*ROUTES, "listener_priority"),
 )
 """Fields of a process that do nothing without a port."""

@@ -14,6 +14,7 @@ from slipway._secrets import VariableName
 from slipway.service.containers import ContainerHealthCheck
 from slipway.service.fargate import FARGATE_MEMORY_MIB
 from slipway.service.requests import DrainSeconds, HeaderName, HeaderValues, HealthCheck, HostPattern, ProtocolVersion
+from slipway.service.stickiness import Stickiness
 from slipway.service.tasks import Tasks
 
 # Each is a part of <service>-<name>, an ECS service or a family of task definitions. There are other families called
@@ -121,6 +122,9 @@ class Process:
 
     drain_seconds: DrainSeconds | None = None
     """Seconds that a task has to finish its requests, for a process with a port. By default, those of the service."""
+
+    stickiness: Stickiness | None = None
+    """Send the requests of a client to the same task, for a process with a port. By default, as in the service."""
 
     paths: Paths | None = None
     """Paths of the load balancer that are routed to this process, which needs a port. By default, all; for `web`, those

@@ -119,6 +119,7 @@ def target_group(name: str, letter: str, args: ServiceArgs, child: pulumi.Resour
         # Each task is registered with its own port. This one is never used, and changing it would replace the group.
         port=80,
         deregistration_delay=args.drain_seconds,
+        stickiness=args.stickiness.of_target_group() if args.stickiness else None,
         health_check=aws.lb.TargetGroupHealthCheckArgs(
             path=path,
             matcher=check.matcher(args.protocol_version, path),
@@ -152,7 +153,8 @@ def listener_rule(
                     target_groups=[
                         aws.lb.ListenerRuleActionForwardTargetGroupArgs(arn=group.arn, weight=weight)
                         for group, weight in zip(groups, (100, 0), strict=True)
-                    ]
+                    ],
+                    stickiness=args.stickiness.of_rule() if args.stickiness else None,
                 ),
             )
         ],
