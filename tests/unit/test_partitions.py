@@ -11,7 +11,7 @@ import pytest
 from slipway.iam import Scope
 from slipway.release.function import partitions
 
-PRINCIPAL = re.compile(r"[a-z-]+\.amazonaws\.com")
+PRINCIPAL = re.compile(r"(logdelivery\.)?[a-z-]+\.amazonaws\.com")
 """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html"""
 HOST = re.compile(r"amazonaws|console\.aws")
 MAY_NAME_A_HOST = {
