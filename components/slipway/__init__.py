@@ -36,6 +36,7 @@ from slipway.service.processes import Job, Migration, Process
 from slipway.service.requests import HealthCheck
 from slipway.service.stickiness import Stickiness
 from slipway.service.tasks import MetricTarget, QueueBacklog, ScheduledBounds, Tasks
+from slipway.service.volumes import EfsDirectory, EfsVolume
 from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Hook, Linear, Rolling
 
 __version__ = "0.1.0"
@@ -63,6 +64,8 @@ __all__ = [
     "DeployStage",
     "Domain",
     "EcrImage",
+    "EfsDirectory",
+    "EfsVolume",
     "ErrorAlarm",
     "ExistingRegistry",
     "Filter",

@@ -26,6 +26,7 @@ from standin.elb import Elb
 from standin.single_tasks import Logs, Outcome, SingleTask, Tokens
 from standin.single_tasks import check as check_run
 from standin.strategies import Failed, Stages, check, check_migration
+from standin.volumes import check_volumes
 
 NEVER = math.inf
 ARN = f"arn:aws:ecs:{REGION}:{ACCOUNT}:"
@@ -159,6 +160,8 @@ class Ecs:
         reason and the time. ECS is locked meanwhile, so it must leave the event for later, as Events.post does."""
         self.alarm_minutes: dict[str, float] = {}
         """Evaluation periods in minutes of alarms that are not deployed; without an entry, DEFAULT_ALARM_MINUTES."""
+        self.why_not_mounted: Callable[[Params], str] = lambda definition: ""
+        """Why tasks of a task definition cannot mount a file system; "" if they can."""
         self.role_delay = 0.0
         """Seconds after the creation of a role during which ECS cannot use it yet, and returns `role_error`."""
         self.role_error = "InvalidParameterException"
@@ -220,6 +223,7 @@ class Ecs:
         if size > TASK_DEFINITION_BYTES:
             message = f"Actual length: '{size}'. Max allowed length is '{TASK_DEFINITION_BYTES}' bytes."
             raise AwsError("ClientException", message)
+        check_volumes(params)
         revisions, tags = self._families.setdefault(params["family"], []), params.pop("tags", [])
         revision = len(revisions) + 1  # never one that was used: DG deregister-task-definition-v2
         definition: Params = {"volumes": [], "placementConstraints": []} | params
@@ -646,9 +650,11 @@ class Ecs:
         return {"stops": up, "end": (*exited, int(fault.removeprefix("exit ")))}
 
     def _not_pulled(self, definition: Params, fault: str | None = None) -> str:
-        """Why its images cannot be pulled; "" if they can."""
+        """Why its volumes cannot be mounted, or its images not be pulled; "" if they can."""
         images = [container["image"] for container in definition["containerDefinitions"]]
         architecture = definition.get("runtimePlatform", {}).get("cpuArchitecture", "X86_64")
+        if why := self.why_not_mounted(plain_copy(definition)):
+            return f"ResourceInitializationError: {why}"
         whys = [why for image in images if (why := self._why_not_pulled(image, architecture))]
         if not whys and fault != "CannotPullContainerError":
             return ""

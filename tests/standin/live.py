@@ -8,6 +8,7 @@ import threading
 import uuid
 from typing import Any
 
+from standin import volumes
 from standin.api import ACCOUNT, REGION, Api, AwsError
 from standin.clock import Clock
 from standin.ecr import Ecr
@@ -39,8 +40,7 @@ class TaskDefinition(Live):
         request = {key: inputs[key] for key in (*self.SAME, "runtimePlatform") if key in inputs}
         if "ephemeralStorage" in inputs:
             request["ephemeralStorage"] = {"sizeInGiB": inputs["ephemeralStorage"]["sizeInGib"]}
-        # As DescribeTaskDefinition returns a volume of the task's own disk on Fargate.
-        request["volumes"] = [{"name": volume["name"], "host": {}} for volume in inputs.get("volumes", [])]
+        request["volumes"] = [volumes.described(volume) for volume in inputs.get("volumes", [])]
         request["containerDefinitions"] = json.loads(inputs["containerDefinitions"])
         request["tags"] = [{"key": key, "value": value} for key, value in inputs.get("tags", {}).items()]
         made = self._ecs.register_task_definition(request)["taskDefinition"]

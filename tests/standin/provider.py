@@ -72,6 +72,7 @@ ecs/service | ecs:service/{cluster:/}/{name} | {arn} \
     | cluster launchType schedulingStrategy iamRole deploymentController capacityProviderStrategies |
 ecs/taskDefinition | ecs:task-definition/{family}:{serial} | {family} | * \
     | revision={serial} arnWithoutRevision=arn:aws:ecs:{region}:{account}:task-definition/{family}
+efs/accessPoint | elasticfilesystem:access-point/fsap-0{hex} | fsap-0{hex} | fileSystemId posixUser rootDirectory |
 iam/role | arn:aws:iam::{account}:role{path}{name} | | path | uniqueId=AROA{hex}
 iam/rolePolicy | | {role}:{name} | role |
 iam/rolePolicyAttachment | | {role}/{policyArn} | role policyArn |

@@ -33,6 +33,7 @@ from standin.lambdas import Lambdas
 from standin.provider import Aws, Live, Props
 from standin.scheduler import Schedule, Scheduler
 from standin.states import StateMachine, States
+from standin.volumes import Volumes
 from standin.webhooks import WEBHOOK, Webhook, Webhooks
 from standin.workspace import Workspace
 
@@ -73,6 +74,8 @@ class World:
         self.codepipeline = CodePipeline(*of)
         self._iam = Iam(self.aws)
         self.states = States(self.clock, self.ecs, self.dynamodb, self.events, self._iam)
+        self.volumes = Volumes(self.aws, self._iam)
+        self.ecs.why_not_mounted = self.volumes.why_not_mounted
         self.scheduler = Scheduler(self.states, self.events, self._iam)
         self.ecs.emit, self.events.live = self.events.deployment, self._live_services
         self.api.web = self._web

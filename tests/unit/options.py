@@ -89,6 +89,26 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         ),
     },
     "files": {"none": NO, "s3": service(environmentFiles=["arn:aws:s3:::acme-settings/shop.env"])},
+    "volumes": {
+        "none": NO,
+        "efs": service(
+            volumes={
+                "uploads": {
+                    "fileSystemId": "fs-0123456789abcdef0",
+                    "path": "/data",
+                    "directory": {"path": "/uploads"},
+                    "securityGroupId": "sg-0a",
+                },
+                "shared": {
+                    "fileSystemId": "fs-0123456789abcdef1",
+                    "path": "/shared",
+                    "accessPointId": "fsap-0123456789abcdef0",
+                    "readOnly": True,
+                },
+            },
+            writablePaths=["/tmp"],
+        ),
+    },
     "exec": {"off": NO, "on": service(ecsExec=True)},
     "permissions": {"none": NO, "sqs": service(permissions=[{"actions": ["sqs:SendMessage"], "resources": [QUEUE]}])},
     "roles": {"none": NO, "boundary": {"roles": {"permissionsBoundaryArn": "arn:aws:iam::123456789012:policy/b"}}},

@@ -42,6 +42,7 @@ NOT_EXPORTED = {
     # How CodeBuild names a repository provider.
     "Provider",
     # What a Service consists of, for its parts and its ReleaseFunction.
+    "FileSystems",
     "ProcessResources",
     "ReleasedProcess",
     "ReleasedTask",

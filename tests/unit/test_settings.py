@@ -19,6 +19,8 @@ from slipway import (
     ContainerHealthCheck,
     Domain,
     EcrImage,
+    EfsDirectory,
+    EfsVolume,
     ErrorAlarm,
     Filter,
     HealthCheck,
@@ -183,6 +185,20 @@ FULL: dict[str, Any] = {
         "environmentFiles": ["arn:aws:s3:::acme-settings/shop.env"],
         "readOnlyRootFilesystem": False,
         "writablePaths": ["/var/cache/shop"],
+        "volumes": {
+            "uploads": {
+                "fileSystemId": "fs-0123456789abcdef0",
+                "path": "/data",
+                "readOnly": True,
+                "directory": {"path": "/uploads", "userId": 1001, "groupId": 1002, "permissions": "0750"},
+                "securityGroupId": "sg-0a",
+            },
+            "shared": {
+                "fileSystemId": "fs-0123456789abcdef0",
+                "path": "/shared",
+                "accessPointId": "fsap-0123456789abcdef0",
+            },
+        },
         "ephemeralStorageGib": 50,
         "container": {
             "user": "1000",
@@ -450,6 +466,18 @@ def test_every_key_reaches_its_argument() -> None:
         environment_files=["arn:aws:s3:::acme-settings/shop.env"],
         read_only_root_filesystem=False,
         writable_paths=["/var/cache/shop"],
+        volumes={
+            "uploads": EfsVolume(
+                file_system_id="fs-0123456789abcdef0",
+                path="/data",
+                read_only=True,
+                directory=EfsDirectory(path="/uploads", user_id=1001, group_id=1002, permissions="0750"),
+                security_group_id="sg-0a",
+            ),
+            "shared": EfsVolume(
+                file_system_id="fs-0123456789abcdef0", path="/shared", access_point_id="fsap-0123456789abcdef0"
+            ),
+        },
         ephemeral_storage_gib=50,
         container=Container(
             user="1000",
@@ -613,6 +641,9 @@ def test_the_complete_file_omits_no_key() -> None:
     assert keys(HealthCheck) == FULL["service"]["healthCheck"].keys()
     assert keys(Container) == FULL["service"]["container"].keys()
     assert keys(Ulimit) == FULL["service"]["container"]["ulimits"]["nofile"].keys()
+    volumes = FULL["service"]["volumes"]
+    assert keys(EfsVolume) == volumes["uploads"].keys() | volumes["shared"].keys()
+    assert keys(EfsDirectory) == volumes["uploads"]["directory"].keys()
     assert keys(ContainerHealthCheck) == FULL["service"]["containerHealthCheck"].keys()
     assert keys(Migration) == FULL["service"]["migration"].keys()
     assert keys(Job) == FULL["service"]["jobs"]["report"].keys()

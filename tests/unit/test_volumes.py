@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from slipway import Container, Job, Migration, Process
+from slipway import Container, EfsDirectory, EfsVolume, Job, Migration, Process
 from slipway.config.components import writable_paths
 from slipway.service.args import ServiceSettings
 from slipway.service.volumes import writable
 from unit.examples import service
-from unit.harness import Resource, deploy, named
+from unit.harness import Resource, deploy, granted, named, only, rights
 
 TEMPLATES = ("api-template", "api-worker-template", "api-migration-template", "api-report-template")
 """Of a service with each kind of task."""
@@ -74,3 +74,116 @@ def test_the_build_checks_the_paths_of_all_stages_that_do_not_run_as_root(
 ) -> None:
     services = [ServiceSettings(writable_paths=each, container=container) for each, container in stages]
     assert writable_paths(services) == {"writable_paths": paths, "container_user": user}
+
+
+SYSTEM = "fs-0123456789abcdef0"
+POINT = "fsap-0123456789abcdef0"
+UPLOADS = "api-uploads-id"
+EFS = "arn:aws:elasticfilesystem:eu-west-1:123456789012"
+
+
+def volume(**args: Any) -> EfsVolume:
+    given = {"file_system_id": SYSTEM, "path": "/data", **args}
+    return EfsVolume(**given if "access_point_id" in args else {"directory": EfsDirectory(path="/uploads"), **given})
+
+
+def test_a_file_system_is_mounted_in_every_task_encrypted_and_with_the_task_role() -> None:
+    resources = made(volumes={"uploads": volume(access_point_id=POINT, read_only=True)}, **TASKS)
+    for template in TEMPLATES:
+        assert named(resources, template, "TaskDefinition").inputs["volumes"] == [
+            {
+                "name": "uploads",
+                "efsVolumeConfiguration": {
+                    "fileSystemId": SYSTEM,
+                    "transitEncryption": "ENABLED",
+                    "authorizationConfig": {"accessPointId": POINT, "iam": "ENABLED"},
+                },
+            }
+        ]
+        assert container(resources, template)["mountPoints"] == [
+            {"sourceVolume": "uploads", "containerPath": "/data", "readOnly": True}
+        ]
+    assert [each for each in resources if "AccessPoint" in each.type or each.name.endswith("-mount")] == []
+
+
+def test_a_directory_gets_an_access_point_with_its_owner() -> None:
+    directory = EfsDirectory(path="/uploads", user_id=33, group_id=44, permissions="0750")
+    resources = made(volumes={"uploads": volume(directory=directory)})
+    point = only(resources, "aws:efs/accessPoint:AccessPoint")
+    assert point.name == "api-uploads"
+    assert point.inputs == {
+        "fileSystemId": SYSTEM,
+        "posixUser": {"uid": 33, "gid": 44},
+        "rootDirectory": {
+            "path": "/uploads",
+            "creationInfo": {"ownerUid": 33, "ownerGid": 44, "permissions": "0750"},
+        },
+    }
+    [mounted] = named(resources, "api-template", "TaskDefinition").inputs["volumes"]
+    assert mounted["efsVolumeConfiguration"]["authorizationConfig"]["accessPointId"] == UPLOADS
+    assert container(resources)["mountPoints"] == [{"sourceVolume": "uploads", "containerPath": "/data"}]
+
+
+@pytest.mark.parametrize(("read_only", "write"), [(True, []), (False, ["elasticfilesystem:ClientWrite"])])
+def test_the_task_role_may_use_the_access_point_of_a_volume_and_nothing_else(read_only: bool, write: list[str]) -> None:
+    resources = made(volumes={"uploads": volume(access_point_id=POINT, read_only=read_only)})
+    assert rights(resources, "api-task-policy") == granted(
+        [
+            {
+                "Effect": "Allow",
+                "Action": ["elasticfilesystem:ClientMount", *write],
+                "Resource": f"{EFS}:file-system/{SYSTEM}",
+                "Condition": {"StringEquals": {"elasticfilesystem:AccessPointArn": f"{EFS}:access-point/{POINT}"}},
+            }
+        ]
+    )
+    assert rights(resources, "api-execution-policy") == rights(made(), "api-execution-policy")
+
+
+def test_the_tasks_are_let_in_to_a_security_group_of_mount_targets_once() -> None:
+    volumes = {
+        "a": volume(security_group_id="sg-0a"),
+        "b": volume(path="/b", security_group_id="sg-0a"),
+        "c": volume(path="/c", security_group_id="sg-0c"),
+        "d": volume(path="/d"),
+    }
+    resources = made(volumes=volumes)
+    rules = {each.name: each.inputs for each in resources if each.name.endswith("-mount")}
+    assert {name: rule["securityGroupId"] for name, rule in rules.items()} == {
+        "api-a-mount": "sg-0a",
+        "api-c-mount": "sg-0c",
+    }
+    assert rules["api-a-mount"] == {
+        "securityGroupId": "sg-0a",
+        "referencedSecurityGroupId": "api-tasks-id",
+        "ipProtocol": "tcp",
+        "fromPort": 2049,
+        "toPort": 2049,
+        "description": "Tasks that mount api-a",
+    }
+
+
+def test_a_service_waits_for_what_its_tasks_need_to_mount_a_file_system() -> None:
+    plain, mounted = (
+        {n: named(made(**args), n, "ecs/service:Service").depends_on for n in ("api", "api-worker")}
+        for args in (TASKS, {**TASKS, "volumes": {"uploads": volume(security_group_id="sg-0a")}})
+    )
+    needed = {"api-uploads", "api-uploads-mount", "api-task-policy"}
+    assert {name: mounted[name] - plain[name] for name in plain} == {"api": needed, "api-worker": needed}
+
+
+def test_a_volume_has_a_directory_or_an_access_point() -> None:
+    rule = "directory or access_point_id is required, exactly one of them, got "
+    with pytest.raises(ValueError) as error:
+        EfsVolume(file_system_id=SYSTEM, path="/data")
+    assert str(error.value) == f"{rule}none"
+    with pytest.raises(ValueError) as error:
+        volume(directory=EfsDirectory(path="/a"), access_point_id=POINT)
+    assert str(error.value) == f"{rule}directory, access_point_id"
+
+
+def test_two_volumes_have_different_paths() -> None:
+    with pytest.raises(ValueError, match=r"^volumes\['b'\]\.path must not be /data, which volumes\['a'\] mounts$"):
+        ServiceSettings(volumes={"a": volume(), "b": volume()})
+    with pytest.raises(ValueError, match=r"^volumes\['a'\]\.path must not be /data, which writable_paths mounts$"):
+        ServiceSettings(writable_paths=["/data"], volumes={"a": volume()})

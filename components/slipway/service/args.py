@@ -60,7 +60,7 @@ from slipway.service.requests import (
 from slipway.service.stickiness import Stickiness
 from slipway.service.tasks import Tasks
 from slipway.service.timers import rollout_timers
-from slipway.service.volumes import EXEC_PATHS, WritablePaths
+from slipway.service.volumes import EXEC_PATHS, EfsVolume, VolumeName, WritablePaths
 from slipway.strategies import BlueGreen, CodeDeployBlueGreen, Rolling, Strategy
 
 ARCHITECTURES = ("X86_64", "ARM64")
@@ -214,6 +214,9 @@ class ServiceSettings:
     """Paths such as `/tmp` that the container can write to nevertheless. What is written is on the task's own disk, and
     is lost with the task. If the container's user is not root, the Dockerfile must give the path to it and declare it
     with `VOLUME`, or the build fails; an image that is built elsewhere is not checked."""
+
+    volumes: Mapping[VolumeName, EfsVolume] = field(default_factory=dict)
+    """File systems in EFS that the tasks mount, by name. What is written there stays."""
 
     ephemeral_storage_gib: Annotated[int, between(21, 200)] | None = None
     """Disk of a task in GiB, which is lost with the task. By default, 20; more than that costs extra."""
@@ -547,9 +550,17 @@ def size_rule(settings: ServiceSettings) -> tuple[bool, str]:
 
 def mount_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:
     """A container has one mount at a path."""
-    if settings.ecs_exec:
-        for path in settings.writable_paths:
-            yield path in EXEC_PATHS.values(), f"writable_paths must not have {path}, which ecs_exec mounts"
+    taken = dict.fromkeys(EXEC_PATHS.values(), "ecs_exec") if settings.ecs_exec else {}
+    for path in settings.writable_paths:
+        yield path in taken, f"writable_paths must not have {path}, which {taken.get(path)} mounts"
+        taken[path] = "writable_paths"
+    for name, volume in settings.volumes.items():
+        field = f"volumes[{name!r}]"
+        yield (
+            volume.path in taken,
+            f"{field}.path must not be {volume.path}, which {taken.get(volume.path)} mounts",
+        )
+        taken[volume.path] = field
 
 
 def request_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:

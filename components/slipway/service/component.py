@@ -29,6 +29,7 @@ from slipway.service.process import Shared, make, task
 from slipway.service.requests import PROTOCOL_VERSIONS, priority
 from slipway.service.task_definition import task_roles
 from slipway.service.traffic import open_port, security_group
+from slipway.service.volumes import file_systems
 from slipway.strategies import CodeDeployBlueGreen, Rolling
 
 SECRETS_REGION = "a task would wait for another Region whenever it starts; replicate the secret"
@@ -97,10 +98,16 @@ class Service(pulumi.ComponentResource):
         logs = aws.cloudwatch.LogGroup(
             f"{name}-logs", name=f"/ecs/{name}", retention_in_days=args.log_retention_days, opts=child
         )
+        tasks = security_group(name, args, child)
+        systems = file_systems(name, args.volumes, tasks, scope, child)
+        roles = task_roles(name, args, logs, systems.statements, scope, child)
+        if roles.task_policy is not None and args.volumes:
+            systems.ready.append(roles.task_policy)
         shared = Shared(
-            roles=task_roles(name, args, logs, scope, child),
+            roles=roles,
             logs=logs,
-            tasks=security_group(name, args, child),
+            tasks=tasks,
+            systems=systems,
             secrets=dict(zip(args.secrets, secrets.values(), strict=True)),
             hooks=hook_role(name, list(functions.values()), child),
             scope=scope,

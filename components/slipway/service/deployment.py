@@ -15,6 +15,7 @@ from slipway.iam import allow
 from slipway.service.args import ServiceArgs
 from slipway.service.task_definition import TaskRoles
 from slipway.service.traffic import Alarms, TrafficRouting, load_balancers
+from slipway.service.volumes import FileSystems
 from slipway.strategies import BlueGreen, CodeDeployBlueGreen, Hook, Rolling, Strategy
 
 IGNORED_BY_PULUMI = (
@@ -49,12 +50,13 @@ class Parts:
     traffic: TrafficRouting | None
     alarms: Alarms
     hooks: HookRole | None
+    systems: FileSystems
 
     @property
     def needed(self) -> list[pulumi.Resource]:
         """Resources that must exist before the service, and be deleted after it."""
         hooks = [self.hooks.policy] if self.hooks else []
-        return [self.roles.policy, *(self.traffic.ready if self.traffic else []), *hooks]
+        return [self.roles.policy, *(self.traffic.ready if self.traffic else []), *hooks, *self.systems.ready]
 
     @property
     def service_role_arns(self) -> list[pulumi.Output[str]]:

@@ -16,6 +16,7 @@ from slipway.service.processes import Job, Migration
 from slipway.service.scaling import scale
 from slipway.service.task_definition import TaskRoles, container, containers, template
 from slipway.service.traffic import attach, error_alarm, load_balancers, watched
+from slipway.service.volumes import FileSystems
 from slipway.strategies import BlueGreen
 
 
@@ -26,6 +27,7 @@ class Shared:
     roles: TaskRoles
     logs: aws.cloudwatch.LogGroup
     tasks: aws.ec2.SecurityGroup
+    systems: FileSystems
     secrets: Mapping[str, pulumi.Input[str]]
     hooks: HookRole | None
     scope: Scope
@@ -34,7 +36,7 @@ class Shared:
         self, name: str, args: ServiceArgs, log_prefix: str, child: pulumi.ResourceOptions
     ) -> aws.ecs.TaskDefinition:
         definition = container(args, self.secrets, self.logs.name, log_prefix, self.scope.region)
-        return template(name, args, self.roles, containers(definition), child)
+        return template(name, args, self.roles, containers(definition), self.systems.volumes, child)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,7 @@ def make(
         traffic=traffic,
         alarms=watched(args, alarm, shared.scope),
         hooks=shared.hooks if isinstance(args.strategy, BlueGreen) else None,
+        systems=shared.systems,
     )
     service = ecs_service(name, args, parts, child)
     groups = traffic.target_groups if traffic else []

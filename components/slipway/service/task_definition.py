@@ -29,6 +29,7 @@ class TaskRoles:
     policy: aws.iam.RolePolicy
     task: aws.iam.Role
     """Role with the application's permissions."""
+    task_policy: aws.iam.RolePolicy | None
 
     @property
     def arns(self) -> list[pulumi.Output[str]]:
@@ -36,19 +37,27 @@ class TaskRoles:
 
 
 def task_roles(
-    name: str, args: ServiceArgs, logs: aws.cloudwatch.LogGroup, scope: Scope, child: pulumi.ResourceOptions
+    name: str,
+    args: ServiceArgs,
+    logs: aws.cloudwatch.LogGroup,
+    mounts: Sequence[Statement],
+    scope: Scope,
+    child: pulumi.ResourceOptions,
 ) -> TaskRoles:
+    """The roles of all tasks. `mounts` has the statements for their file systems."""
     # ECS passes no cluster when it assumes a role for a task.
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
     trusted = iam.trust("ecs-tasks.amazonaws.com", scope.only_for(scope.arn("ecs", "*")))
     execution, policy = iam.role(f"{name}-execution", trusted, execution_statements(args, logs), child)
     task = aws.iam.Role(f"{name}-task-role", assume_role_policy=trusted, opts=child)
-    statements = [*(permission.statement() for permission in args.permissions), *args.task_statements]
+    statements = [*(permission.statement() for permission in args.permissions), *args.task_statements, *mounts]
     if args.ecs_exec:
         statements += exec_statements(logs)
+    task_policy = None
     if statements:
-        aws.iam.RolePolicy(f"{name}-task-policy", role=task.name, policy=iam.document(*statements), opts=child)
-    return TaskRoles(execution, policy, task)
+        document = iam.document(*statements)
+        task_policy = aws.iam.RolePolicy(f"{name}-task-policy", role=task.name, policy=document, opts=child)
+    return TaskRoles(execution, policy, task, task_policy)
 
 
 def template(
@@ -56,9 +65,11 @@ def template(
     args: ServiceArgs,
     roles: TaskRoles,
     containers: pulumi.Output[str],
+    file_systems: Sequence[aws.ecs.TaskDefinitionVolumeArgs],
     child: pulumi.ResourceOptions,
 ) -> aws.ecs.TaskDefinition:
     """The task definition that each release copies, except for the image."""
+    own_disk = [aws.ecs.TaskDefinitionVolumeArgs(name=volume) for volume in mounts(args)]
     return aws.ecs.TaskDefinition(
         f"{name}-template",
         # A separate family: released revisions belong to the service's family.
@@ -76,7 +87,7 @@ def template(
         ephemeral_storage=aws.ecs.TaskDefinitionEphemeralStorageArgs(size_in_gib=args.ephemeral_storage_gib)
         if args.ephemeral_storage_gib is not None
         else None,
-        volumes=[aws.ecs.TaskDefinitionVolumeArgs(name=name) for name in mounts(args)] or None,
+        volumes=[*own_disk, *file_systems] or None,
         # Old revisions were used for releases, so they are kept.
         skip_destroy=True,
         # Each change creates a new revision, which `protect` on the component must not prevent.
@@ -142,6 +153,11 @@ def mounts(args: ServiceArgs) -> dict[str, str]:
     return {**(EXEC_PATHS if args.ecs_exec else {}), **writable(args.writable_paths)}
 
 
+def mount(volume: str, path: str, read_only: bool = False) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_MountPoint.html"""
+    return {"sourceVolume": volume, "containerPath": path, **({"readOnly": True} if read_only else {})}
+
+
 def container(
     args: ServiceArgs,
     secrets: Mapping[str, pulumi.Input[str]],
@@ -157,7 +173,8 @@ def container(
     environment = plaintext_values("environment", args.environment, args.not_secret, INSTEAD)
     check = args.container_health_check
     files = [{"value": arn, "type": "s3"} for arn in args.environment_files]
-    mounted = [{"sourceVolume": volume, "containerPath": path} for volume, path in mounts(args).items()]
+    mounted = [mount(volume, path) for volume, path in mounts(args).items()]
+    mounted += [mount(volume, each.path, each.read_only) for volume, each in args.volumes.items()]
     process = {"entryPoint": list(args.entrypoint), "command": list(args.command)}
     return {
         "name": args.container_name,
