@@ -34,6 +34,7 @@ from slipway.service.component import Service
 from slipway.service.containers import Container, ContainerHealthCheck, Ulimit
 from slipway.service.processes import Job, Migration, Process
 from slipway.service.requests import HealthCheck
+from slipway.service.sidecars import Sidecar
 from slipway.service.stickiness import Stickiness
 from slipway.service.tasks import MetricTarget, QueueBacklog, ScheduledBounds, Tasks
 from slipway.service.volumes import EfsDirectory, EfsVolume
@@ -104,6 +105,7 @@ __all__ = [
     "ScheduledBounds",
     "Service",
     "ServiceArgs",
+    "Sidecar",
     "Slack",
     "Source",
     "SourceParts",

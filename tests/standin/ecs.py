@@ -22,6 +22,7 @@ from moto.core.utils import get_service_model
 
 from standin.api import ACCOUNT, REGION, AwsError, Params, plain_copy
 from standin.clock import Clock
+from standin.containers import check_containers, ended
 from standin.elb import Elb
 from standin.single_tasks import Logs, Outcome, SingleTask, Tokens
 from standin.single_tasks import check as check_run
@@ -85,6 +86,8 @@ class Task:
     stops: float = NEVER
     end: tuple[str, str, int | None] = "", "", None
     """Code, reason and exit code, if it stops on its own."""
+    broken: str = ""
+    """The container that exits with that code, and ends the task; "" for all of them."""
 
 
 @dataclass(eq=False)
@@ -149,7 +152,7 @@ class Ecs:
         `role_made` returns the time at which a role was created, by its ARN.
         """
         self.fault: Callable[[Params], str | None] = lambda task_definition: None
-        """What is wrong with the tasks of a task definition: None, "exit N", "health check",
+        """What is wrong with the tasks of a task definition: None, "exit N", "<container> exit N", "health check",
         "CannotPullContainerError", or "flapping" (healthy, then stopped, repeatedly)."""
         self.hook: Callable[[str, str], str] = lambda arn, stage: "SUCCEEDED"
         """Returns the hookStatus of a Lambda function at a stage. It must not call ECS."""
@@ -224,6 +227,7 @@ class Ecs:
             message = f"Actual length: '{size}'. Max allowed length is '{TASK_DEFINITION_BYTES}' bytes."
             raise AwsError("ClientException", message)
         check_volumes(params)
+        check_containers(params)
         revisions, tags = self._families.setdefault(params["family"], []), params.pop("tags", [])
         revision = len(revisions) + 1  # never one that was used: DG deregister-task-definition-v2
         definition: Params = {"volumes": [], "placementConstraints": []} | params
@@ -647,7 +651,8 @@ class Ecs:
         exited = "EssentialContainerExited", "Essential container in task exited"
         if fault == "flapping":
             return {"runs": up, "healthy": up, "stops": up + 5, "end": (*exited, 1)}
-        return {"stops": up, "end": (*exited, int(fault.removeprefix("exit ")))}
+        container, _, code = fault.rpartition("exit ")
+        return {"stops": up, "end": (*exited, int(code)), "broken": container.strip()}
 
     def _not_pulled(self, definition: Params, fault: str | None = None) -> str:
         """Why its volumes cannot be mounted, or its images not be pulled; "" if they can."""
@@ -668,7 +673,9 @@ class Ecs:
         end = ({} if exit is None else {"exitCode": exit}) | ({"reason": reason} if "FailedToStart" in code else {})
         task.shown |= {"lastStatus": "STOPPED", "desiredStatus": "STOPPED", "stoppedAt": now}
         task.shown |= {"stopCode": code, "stoppedReason": reason}
-        task.shown["containers"] = [container | end for container in task.shown["containers"]]
+        task.shown["containers"] = [
+            container | ended(container, end, task.broken) for container in task.shown["containers"]
+        ]
         if code == "TaskFailedToStart":
             self._event(service, now, f"was unable to place a task. Reason: {reason}.")
         elif "target-group" in reason:

@@ -57,6 +57,15 @@ from slipway.service.requests import (
     codes_rule,
     conditions_rules,
 )
+from slipway.service.sidecars import (
+    DependsOn,
+    Sidecar,
+    SidecarName,
+    chosen_rules,
+    container_rules,
+    plaintext_of_sidecars,
+    references,
+)
 from slipway.service.stickiness import Stickiness
 from slipway.service.tasks import Tasks
 from slipway.service.timers import rollout_timers
@@ -65,6 +74,8 @@ from slipway.strategies import BlueGreen, CodeDeployBlueGreen, Rolling, Strategy
 
 ARCHITECTURES = ("X86_64", "ARM64")
 INSTEAD = "put it into secrets"
+APP = "app"
+"""Name of the application's container in a stack file."""
 EVERY_PATH = ("/*",)
 VARIABLES_BYTES = 60 * 1024
 """Maximum size of the environment variables of a task definition, which is limited to 64 KiB.
@@ -228,6 +239,18 @@ class ServiceSettings:
     """A command in the container that says whether it is healthy. It is that of the process `web`; the load balancer's
     health check is another one."""
 
+    sidecars: Mapping[SidecarName, Sidecar] = field(default_factory=dict)
+    """Containers with images of their own that run beside the application's in each task of the processes, by name.
+    They write to the log of the service."""
+
+    depends_on: DependsOn = field(default_factory=dict)
+    """Sidecars that must reach a condition before the application's container starts: START, HEALTHY, COMPLETE (ended)
+    or SUCCESS (ended with exit code 0). It is stopped before them."""
+
+    target_container: str | None = None
+    """Name of a sidecar, such as a proxy, that receives the requests of the load balancer on its own port, and passes
+    them on to `port` of the application's container on `localhost`."""
+
     ecs_exec: bool = False
     """Let people run commands in the running containers, as `Service.exec_statements` or their own permissions allow.
     What is shown in such a session is in the service's log."""
@@ -288,19 +311,23 @@ class ServiceSettings:
         if WEB not in self.processes or any(part.cpu is None and part.memory is None for part in parts.values()):
             yield memory_rule(self)
         yield from names_twice(self.environment, self.secrets)
+        secrets = [*self.secrets.values(), *references(self.sidecars).values()]
         yield (
-            self.restart_on_secret_change and not self.secrets,
+            self.restart_on_secret_change and not secrets,
             "restart_on_secret_change must not be set without secrets",
         )
-        fixed = bool(self.secrets) and all(map(is_fixed, self.secrets.values()))
+        fixed = bool(secrets) and all(map(is_fixed, secrets))
         yield self.restart_on_secret_change and fixed, FIXED
         commands = {"entrypoint": self.entrypoint, "command": self.command}
         yield from credential_rules("environment", self.environment, self.not_secret, INSTEAD, **commands)
-        names = {*self.environment, *(name for part in parts.values() for name in part.environment)}
-        words = [each.entrypoint or each.command for each in (self, *parts.values())]
+        with_variables = [self, *parts.values(), *self.sidecars.values()]
+        names = {name for each in with_variables for name in each.environment}
+        words = [each.entrypoint or each.command for each in with_variables]
         yield not_secret_rule("environment", names, self.not_secret, any(words))
         yield size_rule(self)
         yield from mount_rules(self)
+        yield from plaintext_of_sidecars(self)
+        yield from sidecar_rules(self)
         yield from request_rules(self)
         for key, part in parts.items():
             yield from ((is_broken, f"{key}.{message}") for is_broken, message in part_rules(self, part))
@@ -337,7 +364,7 @@ class ServiceArgs(ServiceSettings):
     """Name of the environment in tags and messages. By default, the name of the stack. Services that use images from
     the same registry need different names, because their tags contain it."""
 
-    container_name: ContainerName = "app"
+    container_name: ContainerName = APP
     """Name of the container whose image a release replaces, as in the build."""
 
     strategy: Strategy = field(default_factory=Rolling)
@@ -380,6 +407,7 @@ def process_settings(settings: S) -> dict[str, S]:
             settings,
             each,
             **{"port": ports[name], "tasks": tasks[name], "container_health_check": checks[name]},
+            target_container=settings.target_container if name == WEB else None,
             **({} if name == WEB else routes),
         )
         for name, each in own.items()
@@ -388,7 +416,14 @@ def process_settings(settings: S) -> dict[str, S]:
 
 def task_settings(settings: S, task: Migration | Job) -> S:
     """The complete settings of a migration or a job: of a task without a port and a load balancer."""
-    return _with(settings, task, port=None, tasks=Tasks(), container_health_check=None)
+    return _with(settings, task, port=None, tasks=Tasks(), container_health_check=None, target_container=None)
+
+
+def request_target(settings: ServiceArgs) -> tuple[str, int | None]:
+    """The container and the port that get the requests of a process."""
+    if settings.target_container is None:
+        return settings.container_name, settings.port
+    return settings.target_container, settings.sidecars[settings.target_container].port
 
 
 def release_order(settings: ServiceSettings) -> list[list[str]]:
@@ -548,6 +583,22 @@ def size_rule(settings: ServiceSettings) -> tuple[bool, str]:
     )
 
 
+def sidecar_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:
+    """The rules for the containers of each task. Those of a part are checked if the service's are not broken."""
+    app = settings.container_name if isinstance(settings, ServiceArgs) else APP
+    rules = list(container_rules(settings, app))
+    yield from rules
+    if any(broken for broken, _ in rules):
+        return
+    merged = {f"processes[{name!r}]": each for name, each in process_settings(settings).items()}
+    for key, part in parts_of(settings).items():
+        chosen = list(chosen_rules(settings, part.sidecars or ()))
+        if not any(broken for broken, _ in chosen):
+            each = merged[key] if isinstance(part, Process) else task_settings(settings, part)
+            chosen = list(container_rules(each, app))
+        yield from ((broken, f"{key}.{message}") for broken, message in chosen)
+
+
 def mount_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:
     """A container has one mount at a path."""
     taken = dict.fromkeys(EXEC_PATHS.values(), "ecs_exec") if settings.ecs_exec else {}
@@ -590,9 +641,13 @@ def variables_bytes(settings: ServiceSettings) -> int:
 def _with(settings: S, part: Part, **defaults: Any) -> S:
     """The settings with what the part sets, and otherwise these defaults. They are not checked a second time."""
     given = {name: getattr(part, name) for name in hints(Process) if getattr(part, name, None) is not None}
+    chosen = given.pop("sidecars", settings.sidecars if isinstance(part, Process) else ())
     changes = {**defaults, **given, "processes": {}, "order": (), "migration": None, "jobs": {}}
     # The same object without additions, so that Outputs in it stay the same.
     changes["environment"] = {**settings.environment, **part.environment} if part.environment else settings.environment
+    for name in ("sidecars", "depends_on"):
+        every = getattr(settings, name)
+        changes[name] = {sidecar: value for sidecar, value in every.items() if sidecar in chosen}
     made = copy.copy(settings)
     for name, value in changes.items():
         object.__setattr__(made, name, value)

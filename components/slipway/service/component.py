@@ -21,12 +21,20 @@ from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
 from slipway.release.component import ReleasedProcess, ReleaseFunction, ReleaseFunctionArgs, register_statements
 from slipway.release.function.contract import MIGRATION, WEB
 from slipway.release.lambda_function import invoke_on_event
-from slipway.service.args import ServiceArgs, conditions_paths, process_settings, release_minutes, release_order
+from slipway.service.args import (
+    ServiceArgs,
+    conditions_paths,
+    process_settings,
+    release_minutes,
+    release_order,
+    request_target,
+)
 from slipway.service.deployment import Parts, hook_functions, hook_role
 from slipway.service.jobs import Place
 from slipway.service.jobs import jobs as schedule
 from slipway.service.process import Shared, make, task
 from slipway.service.requests import PROTOCOL_VERSIONS, priority
+from slipway.service.sidecars import references
 from slipway.service.task_definition import task_roles
 from slipway.service.traffic import open_port, security_group
 from slipway.service.volumes import file_systems
@@ -84,7 +92,8 @@ class Service(pulumi.ComponentResource):
         super().__init__("slipway:index:Service", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         scope = Scope.of(self)
-        secrets = in_region(self, "secretsmanager", by_field("secrets", args.secrets), SECRETS_REGION)
+        given = {**by_field("secrets", args.secrets), **references(args.sidecars)}
+        secrets = in_region(self, "secretsmanager", given, SECRETS_REGION)
         if args.restart_on_secret_change:
             for kind in ("secretsmanager", "ssm"):
                 secrets = in_region(self, kind, secrets, EVENTS_PLACE, account=True)
@@ -108,12 +117,13 @@ class Service(pulumi.ComponentResource):
             logs=logs,
             tasks=tasks,
             systems=systems,
-            secrets=dict(zip(args.secrets, secrets.values(), strict=True)),
+            secrets=secrets,
             hooks=hook_role(name, list(functions.values()), child),
             scope=scope,
         )
         if args.load_balancer is not None:
-            for port in sorted({each.port for each in processes.values() if each.port is not None}):
+            ports = {request_target(each)[1] for each in processes.values()}
+            for port in sorted(each for each in ports if each is not None):
                 open_port(name, port, args.load_balancer, shared.tasks, child)
         made = {
             process: make(part_name(name, process), each, log_prefix(args, process), shared, child)

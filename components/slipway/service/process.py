@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -14,7 +15,8 @@ from slipway.service.args import ServiceArgs, task_settings
 from slipway.service.deployment import HookRole, Parts, ecs_service, rebalancing
 from slipway.service.processes import Job, Migration
 from slipway.service.scaling import scale
-from slipway.service.task_definition import TaskRoles, container, containers, template
+from slipway.service.sidecars import definition
+from slipway.service.task_definition import TaskRoles, awslogs, container, containers, template
 from slipway.service.traffic import attach, error_alarm, load_balancers, watched
 from slipway.service.volumes import FileSystems
 from slipway.strategies import BlueGreen
@@ -29,14 +31,32 @@ class Shared:
     tasks: aws.ec2.SecurityGroup
     systems: FileSystems
     secrets: Mapping[str, pulumi.Input[str]]
+    """Those of all containers, by field."""
     hooks: HookRole | None
     scope: Scope
 
     def template(
         self, name: str, args: ServiceArgs, log_prefix: str, child: pulumi.ResourceOptions
     ) -> aws.ecs.TaskDefinition:
-        definition = container(args, self.secrets, self.logs.name, log_prefix, self.scope.region)
-        return template(name, args, self.roles, containers(definition), self.systems.volumes, child)
+        own = container(args, self._secrets("", args.secrets), self._log(log_prefix))
+        others = [
+            definition(
+                sidecar,
+                each,
+                self._secrets(f"sidecars[{sidecar!r}].", each.secrets),
+                args.not_secret,
+                # In each process, its log streams begin with another name than the application's.
+                self._log(sidecar if log_prefix == args.container_name else log_prefix),
+            )
+            for sidecar, each in args.sidecars.items()
+        ]
+        return template(name, args, self.roles, containers(own, *others), self.systems.volumes, child)
+
+    def _secrets(self, container: str, names: Iterable[str]) -> dict[str, pulumi.Input[str]]:
+        return {name: self.secrets[f"{container}secrets[{name!r}]"] for name in names}
+
+    def _log(self, prefix: str) -> dict[str, Any]:
+        return awslogs(self.logs.name, prefix, self.scope.region)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,7 @@ CommandPart = Annotated[
     str, Must("be text", lambda text: "\0" not in text, {}, good=["", "-v", "echo a; echo b"], bad=["a\0"])
 ]
 StopTimeout = Annotated[int, between(2, 120)]
+SidecarNames = Annotated[Sequence[str], items(distinct=True)]
 HealthPath = Annotated[
     str,
     match(r"/[!-~]*", "be a path such as /healthz without spaces,", "/healthz", ["healthz", "/a b"], longest=1024),
@@ -107,6 +108,13 @@ class Process:
     """A command in the container that says whether it is healthy. By default, there is none; for `web`, that of the
     service."""
 
+    sidecars: SidecarNames | None = None
+    """Names of the service's sidecars that run in each task. By default, all."""
+
+    target_container: str | None = None
+    """Name of the sidecar that receives the requests to a process with a port. By default, the application's container
+    does; for `web`, as in the service."""
+
     health_path: HealthPath | None = None
     """Health check path, for a process with a port. By default, that of the service."""
 
@@ -171,6 +179,9 @@ class Migration:
     timeout_minutes: Annotated[int, between(1, 360)] = 20
     """Minutes after which the task is stopped and the release fails."""
 
+    sidecars: SidecarNames | None = None
+    """Names of the service's sidecars that run in the task. By default, none."""
+
     def __post_init__(self) -> None:
         check(self)
 
@@ -203,6 +214,9 @@ class Job:
 
     overlap: bool = True
     """Whether a run may start while the previous one runs. Otherwise it is left out."""
+
+    sidecars: SidecarNames | None = None
+    """Names of the service's sidecars that run in the task. By default, none."""
 
     entrypoint: Sequence[CommandPart] | None = None
     """Entry point of the container, one entry a word. By default, that of the service."""

@@ -14,6 +14,7 @@ from slipway._outputs import concat, filled
 from slipway._secrets import plaintext_values, secret_statements
 from slipway.iam import Scope, Statement, allow
 from slipway.service.args import INSTEAD, ServiceArgs
+from slipway.service.sidecars import dependencies, pull_statements, references
 from slipway.service.volumes import EXEC_PATHS, writable
 
 UNRELEASED = "unreleased"
@@ -48,7 +49,7 @@ def task_roles(
     # ECS passes no cluster when it assumes a role for a task.
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
     trusted = iam.trust("ecs-tasks.amazonaws.com", scope.only_for(scope.arn("ecs", "*")))
-    execution, policy = iam.role(f"{name}-execution", trusted, execution_statements(args, logs), child)
+    execution, policy = iam.role(f"{name}-execution", trusted, execution_statements(args, logs, scope), child)
     task = aws.iam.Role(f"{name}-task-role", assume_role_policy=trusted, opts=child)
     statements = [*(permission.statement() for permission in args.permissions), *args.task_statements, *mounts]
     if args.ecs_exec:
@@ -69,7 +70,10 @@ def template(
     child: pulumi.ResourceOptions,
 ) -> aws.ecs.TaskDefinition:
     """The task definition that each release copies, except for the image."""
-    own_disk = [aws.ecs.TaskDefinitionVolumeArgs(name=volume) for volume in mounts(args)]
+    names = [*mounts(args)]
+    for sidecar, each in args.sidecars.items():
+        names += writable(each.writable_paths, sidecar)
+    own_disk = [aws.ecs.TaskDefinitionVolumeArgs(name=volume) for volume in names]
     return aws.ecs.TaskDefinition(
         f"{name}-template",
         # A separate family: released revisions belong to the service's family.
@@ -110,14 +114,15 @@ def containers(*definitions: Mapping[str, Any]) -> pulumi.Output[str]:
     return pulumi.Output.json_dumps(list(definitions), sort_keys=True).apply(fit)
 
 
-def execution_statements(args: ServiceArgs, logs: aws.cloudwatch.LogGroup) -> list[Statement]:
+def execution_statements(args: ServiceArgs, logs: aws.cloudwatch.LogGroup, scope: Scope) -> list[Statement]:
     """Statements that ECS needs to start a task.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
     """
-    secrets = secret_statements(args.secrets, args.secrets_kms_key_arns)
+    secrets = secret_statements({**args.secrets, **references(args.sidecars)}, args.secrets_kms_key_arns)
     files = read_files(args.environment_files)
-    return [*args.registry.pull_statements(), iam.write_logs(logs.arn), *secrets, *files]
+    images = pull_statements([each.image for each in args.sidecars.values()], scope)
+    return [*args.registry.pull_statements(), *images, iam.write_logs(logs.arn), *secrets, *files]
 
 
 def read_files(files: Sequence[pulumi.Input[str]]) -> list[Statement]:
@@ -161,12 +166,9 @@ def mount(volume: str, path: str, read_only: bool = False) -> dict[str, Any]:
 def container(
     args: ServiceArgs,
     secrets: Mapping[str, pulumi.Input[str]],
-    log_group: pulumi.Input[str],
-    log_prefix: str,
-    region: pulumi.Input[str],
+    log: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The container definition, except for the image, which releases supply. The names of its log streams begin with
-    `log_prefix`.
+    """The container definition, except for the image, which releases supply.
 
     https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html
     """
@@ -187,17 +189,24 @@ def container(
         **({"environmentFiles": files} if files else {}),
         **({"mountPoints": mounted} if mounted else {}),
         **({"healthCheck": check.definition()} if check else {}),
+        **({"dependsOn": dependencies(args.depends_on)} if args.depends_on else {}),
         "readonlyRootFilesystem": args.read_only_root_filesystem,
         **args.container.definition(),
         "stopTimeout": args.stop_timeout_seconds,
-        "logConfiguration": {
-            "logDriver": "awslogs",
-            "options": {
-                "awslogs-group": log_group,
-                "awslogs-region": region,
-                "awslogs-stream-prefix": log_prefix,
-                # Logs that cannot be delivered must not block the application.
-                "mode": "non-blocking",
-            },
-        },
+        "logConfiguration": log,
     }
+
+
+def awslogs(group: pulumi.Input[str], prefix: str, region: pulumi.Input[str]) -> dict[str, Any]:
+    """The log configuration of a container whose log streams have names that begin with `prefix`.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/using_awslogs.html
+    """
+    options = {
+        "awslogs-group": group,
+        "awslogs-region": region,
+        "awslogs-stream-prefix": prefix,
+        # Logs that cannot be delivered must not block the application.
+        "mode": "non-blocking",
+    }
+    return {"logDriver": "awslogs", "options": options}

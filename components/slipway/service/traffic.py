@@ -13,7 +13,7 @@ from slipway import iam
 from slipway._outputs import concat
 from slipway.iam import Scope, Statement, allow
 from slipway.load_balancer import LoadBalancer
-from slipway.service.args import ServiceArgs, conditions_paths, health_path
+from slipway.service.args import ServiceArgs, conditions_paths, health_path, request_target
 from slipway.service.requests import HTTP1
 from slipway.strategies import BlueGreen
 
@@ -200,10 +200,11 @@ def load_balancers(args: ServiceArgs, traffic: TrafficRouting | None) -> list[di
     if traffic is None:
         return []
     first, second = traffic.target_group_arns
+    container, port = request_target(args)
     balancer: dict[str, Any] = {
         "targetGroupArn": first,
-        "containerName": args.container_name,
-        "containerPort": args.port,
+        "containerName": container,
+        "containerPort": port,
     }
     if traffic.infrastructure is not None:
         test = {"testListenerRule": traffic.test_rule.arn} if traffic.test_rule else {}
