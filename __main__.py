@@ -1,23 +1,26 @@
 """Reads the stack's settings, creates the components and exports outputs. Stacks differ only in Pulumi.<stack>.yaml."""
 
 import pulumi
-import pulumi_aws as aws
 import pulumi_awsx as awsx
 from slipway import config
 
 
-def network(name: str, settings: config.NewNetwork | config.ExistingNetwork) -> config.Network:
+def network(settings: config.Settings) -> config.Network:
     """A new VPC for the stack, or an existing one."""
-    if isinstance(settings, config.ExistingNetwork):
-        return config.existing_network(settings)
+    given = settings.network
+    if isinstance(given, config.ExistingNetwork):
+        return config.existing_network(given)
     vpc = awsx.ec2.Vpc(
-        name,
-        cidr_block=settings.cidr,
-        number_of_availability_zones=settings.zones,
-        nat_gateways=awsx.ec2.NatGatewayConfigurationArgs(strategy=awsx.ec2.NatGatewayStrategy(settings.nat_gateways)),
+        settings.name,
+        cidr_block=given.cidr,
+        number_of_availability_zones=given.zones,
+        nat_gateways=awsx.ec2.NatGatewayConfigurationArgs(strategy=awsx.ec2.NatGatewayStrategy(given.nat_gateways)),
         enable_dns_hostnames=True,
     )
-    return config.new_network(settings, vpc.vpc_id, vpc.public_subnet_ids, vpc.private_subnet_ids)
+    if given.vpc_endpoints is not None:
+        tables = vpc.route_tables.apply(lambda tables: [table.id for table in tables or []])
+        config.vpc_endpoints(settings, given, vpc.vpc_id, vpc.private_subnet_ids, tables)
+    return config.new_network(given, vpc.vpc_id, vpc.public_subnet_ids, vpc.private_subnet_ids)
 
 
 settings = config.Settings.load()
@@ -26,8 +29,8 @@ registry = config.registry(settings)
 build = config.build(settings, registry)
 stages = []
 if settings.stages:
-    vpc = network(settings.name, settings.network)
-    cluster = aws.ecs.Cluster(settings.name, name=settings.name)
+    cluster = config.cluster(settings.name, settings.cluster)
+    vpc = network(settings)
     stages = [config.deploy_stage(stage, registry, cluster, vpc) for stage in settings.stages]
 pipeline = config.pipeline(settings, build, stages)
 config.pull_request_checks(settings, pipeline)

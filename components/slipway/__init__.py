@@ -5,6 +5,7 @@ from slipway.artifacts import ArtifactStore
 from slipway.audit import AuditTrail, AuditTrailArgs
 from slipway.build.component import Build, BuildArgs, Sbom
 from slipway.domain import Domain
+from slipway.existing_cluster import ExistingCluster
 from slipway.existing_registry import ExistingRegistry
 from slipway.iam import Permission, Statement, allow
 from slipway.load_balancer import LoadBalancer, LoadBalancerArgs, TestListener
@@ -68,6 +69,7 @@ __all__ = [
     "EfsDirectory",
     "EfsVolume",
     "ErrorAlarm",
+    "ExistingCluster",
     "ExistingRegistry",
     "Filter",
     "HealthCheck",

@@ -506,5 +506,9 @@ CALLS: Mapping[str, Answer] = {
     },
     "aws:cloudcontrol/getResource:getResource": {"properties": "{}"},
     "aws:route53/getZone:getZone": {"zoneId": "Z1"},
+    "aws:ecs/getCluster:getCluster": lambda args: {
+        "arn": arn("aws:ecs/cluster:Cluster", args["clusterName"]),
+        "status": "ACTIVE",
+    },
     "aws:ecr/getImages:getImages": {"imageIds": []},
 }

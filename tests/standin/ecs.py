@@ -285,6 +285,17 @@ class Ecs:
         return {"cluster": {"clusterArn": f"{ARN}cluster/{name}", "clusterName": name, "status": "ACTIVE"}}
 
     @operation
+    def describe_clusters(self, params: Params) -> Params:
+        # API API_DescribeClusters: one that does not exist is a failure.
+        arns = {f"{ARN}cluster/{name}": name for name in params["clusters"]}
+        known = {
+            arn: {"clusterArn": arn, "clusterName": name, "status": "ACTIVE"}
+            for arn, name in arns.items()
+            if name in self._clusters
+        }
+        return _found("clusters", known, list(arns))
+
+    @operation
     def create_service(self, params: Params) -> Params:
         arn = self._arn(params, params["serviceName"])
         if arn in self._services and self._services[arn].shown["status"] == "ACTIVE":

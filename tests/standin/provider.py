@@ -32,6 +32,7 @@ from pulumi.runtime.proto.provider_pb2_grpc import ResourceProviderServicer, add
 Props = dict[str, Any]
 
 ACCOUNT = "123456789012"
+RESOURCE = "4dabf18193072939515e22adb298388d", "5cf8f73096256a8f31e491e813e4eb8e"
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 
 # One row per type: ARN, or service:resource of it | id, if not the name | what replaces it, besides the name (`*`: all
@@ -61,6 +62,8 @@ codedeploy/deploymentGroup | codedeploy:deploymentgroup:{appName}/{deploymentGro
 codepipeline/pipeline | codepipeline:{name} | | |
 codestarnotifications/notificationRule | codestar-notifications:notificationrule/{uuid} | {arn} | resource |
 dynamodb/table | dynamodb:table/{name} | | hashKey rangeKey |
+ec2/routeTable | ec2:route-table/rtb-0{hex} | rtb-0{hex} | vpcId |
+ec2/vpcEndpoint | ec2:vpc-endpoint/vpce-0{hex} | vpce-0{hex} | serviceName vpcEndpointType vpcId | state=available
 ec2/securityGroup | ec2:security-group/sg-0{hex} | sg-0{hex} | name description vpcId |
 ecr/lifecyclePolicy | | {repository} | repository |
 ecr/repository | ecr:repository/{name} | | encryptionConfigurations \
@@ -367,6 +370,9 @@ class Aws(ResourceProviderServicer):
             outputs: Props = {"vpcId": f"vpc-{key}", "isolatedSubnetIds": []}
             for tier in ("public", "private"):
                 outputs[f"{tier}SubnetIds"] = [f"subnet-{key}-{tier}-{zone}" for zone in zones]
+            # Those of a network with NAT gateways are not asked for.
+            private = zones if inputs.get("natGateways", {}).get("strategy") == "None" else ()
+            outputs["routeTables"] = [self._route_table(monitor, urn, f"{request.name}-{zone}") for zone in private]
             if request.dryRun and urn not in self._networks:
                 outputs = dict.fromkeys(outputs, UNKNOWN)
             else:
@@ -374,6 +380,13 @@ class Aws(ResourceProviderServicer):
             registered = resource_pb2.RegisterResourceOutputsRequest(urn=urn, outputs=_struct(outputs))
             monitor.RegisterResourceOutputs(registered)
         return pb.ConstructResponse(urn=urn, state=_struct(outputs))
+
+    def _route_table(self, monitor: Any, parent: str, name: str) -> Props:
+        """A route table, as a reference to a resource: developer-docs/types/resource-references of pulumi/pulumi."""
+        type, nothing = "aws:ec2/routeTable:RouteTable", _struct({})
+        asked = resource_pb2.RegisterResourceRequest(type=type, name=name, parent=parent, custom=True, object=nothing)
+        made = monitor.RegisterResource(asked)
+        return {RESOURCE[0]: RESOURCE[1], "urn": made.urn, "id": made.id or UNKNOWN}
 
 
 class _Text(str):

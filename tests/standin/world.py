@@ -61,6 +61,7 @@ class World:
             "aws:ecr/getRepository:getRepository": self._get_repository,
             "aws:ecr/getImages:getImages": self._get_images,
             "aws:cloudcontrol/getResource:getResource": self._get_resource,
+            "aws:ecs/getCluster:getCluster": self._get_cluster,
         }
         self.aws = Aws(self.live, invokes, registry)
         self.cloudwatch = CloudWatch(self.aws, self.ecs)
@@ -207,6 +208,13 @@ class World:
         answers = self.traffic(balancer)
         best = max(answers, key=lambda image: answers[image], default="")
         return (200, best) if best else (503, "no healthy target")
+
+    def _get_cluster(self, inputs: Props) -> Props:
+        """The provider's data source: an error if there is no such cluster."""
+        found = self.ecs.describe_clusters({"clusters": [inputs["clusterName"]]})["clusters"]
+        if not found:
+            raise RuntimeError(f"reading ECS Cluster ({inputs['clusterName']}): couldn't find resource")
+        return {"arn": found[0]["clusterArn"], "clusterName": found[0]["clusterName"], "status": found[0]["status"]}
 
     def _get_repository(self, inputs: Props) -> Props:
         """The provider's data source: an error if there is no such repository."""

@@ -23,12 +23,16 @@ class Price:
 PRICES = {
     "NAT gateways": Price(0.045, "hour", "https://aws.amazon.com/vpc/pricing/"),
     "public IPv4 addresses": Price(0.005, "hour", "https://aws.amazon.com/vpc/pricing/"),
+    "interface endpoints": Price(0.01, "hour", "https://aws.amazon.com/privatelink/pricing/"),
     "load balancers": Price(0.0225, "hour", "https://aws.amazon.com/elasticloadbalancing/pricing/"),
     "vCPU": Price(0.04048, "hour", "https://aws.amazon.com/fargate/pricing/"),
     "GB": Price(0.004445, "hour", "https://aws.amazon.com/fargate/pricing/"),
     "KMS keys": Price(1, "month", "https://aws.amazon.com/kms/pricing/"),
     "metrics of alarms": Price(0.1, "month", "https://aws.amazon.com/cloudwatch/pricing/"),
 }
+
+
+ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
 
 
 def counted(resources: list[Resource]) -> Counter[str]:
@@ -41,6 +45,8 @@ def counted(resources: list[Resource]) -> Counter[str]:
         balancers = of_type(resources, "aws:lb/loadBalancer:LoadBalancer")
         public = sum(not balancer.inputs["internal"] for balancer in balancers)
         found["public IPv4 addresses"] += gateways + zones * public
+        interfaces = [e for e in of_type(resources, ENDPOINT) if e.inputs["vpcEndpointType"] == "Interface"]
+        found["interface endpoints"] += zones * len(interfaces)
     found["load balancers"] = len(of_type(resources, "aws:lb/loadBalancer:LoadBalancer"))
     found["KMS keys"] = len(of_type(resources, "aws:kms/key:Key"))
     for alarm in of_type(resources, "aws:cloudwatch/metricAlarm:MetricAlarm"):

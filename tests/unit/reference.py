@@ -20,6 +20,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from slipway._constraints import Must, hints
 from slipway.config import schema
+from slipway.config.cluster import NewCluster
 from slipway.config.errors import as_written
 from slipway.config.network import NewNetwork
 from slipway.strategies import Rolling
@@ -151,7 +152,7 @@ def default_of(kind: type, name: str) -> str:
     return "required" if field.default is dataclasses.MISSING else shown(field.default)
 
 
-CHOSEN = {Rolling: "`{rolling: {}}`", NewNetwork: "`{new: {}}`"}
+CHOSEN = {Rolling: "`{rolling: {}}`", NewNetwork: "`{new: {}}`", NewCluster: "`{new: {}}`"}
 
 
 def shown(default: Any) -> str:

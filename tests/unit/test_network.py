@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
+import pulumi
+import pulumi_aws as aws
 import pytest
-from slipway import CodeDeployBlueGreen, DeployStage, Job, Migration, Process, StageTests
+from slipway import (
+    CodeDeployBlueGreen,
+    DeployStage,
+    ExistingCluster,
+    Job,
+    Migration,
+    Process,
+    StageTests,
+)
+from slipway.config.endpoints import service_name
 from unit.costs import HOURS, PRICES, monthly
 from unit.examples import service
 from unit.harness import ROOT, Resource, deploy, deploy_stack_file, named, of_type, only
@@ -103,6 +115,11 @@ PUBLIC, PRIVATE = ["subnet-a", "subnet-b"], ["subnet-c", "subnet-d"]
     [
         ({"new": {}}, False, (["subnet-1", "subnet-2"], ["subnet-3"], False)),
         ({"new": {"natGateways": "None"}}, False, (["subnet-1", "subnet-2"], ["subnet-1", "subnet-2"], True)),
+        (
+            {"new": {"natGateways": "None", "vpcEndpoints": {}}},
+            False,
+            (["subnet-1", "subnet-2"], ["subnet-3"], False),
+        ),
         ({"existing": {"publicSubnetIds": PUBLIC, "privateSubnetIds": PRIVATE}}, False, (PUBLIC, PRIVATE, False)),
         # An internal load balancer stays where it was before public subnets were optional.
         ({"existing": {"publicSubnetIds": PUBLIC, "privateSubnetIds": PRIVATE}}, True, (PUBLIC, PRIVATE, False)),
@@ -122,6 +139,120 @@ def test_the_network_says_where_load_balancers_and_tasks_are(
 def test_a_network_without_nat_gateways_has_none() -> None:
     [vpc] = of_type(program({"new": {"natGateways": "None"}}), "awsx:ec2:Vpc")
     assert vpc.inputs["natGateways"] == {"strategy": "None"}
+
+
+ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
+WITH_ENDPOINTS: dict[str, Any] = {"new": {"natGateways": "None", "vpcEndpoints": {}}}
+REGION = "com.amazonaws.eu-west-1"
+SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-a1b2c3"
+PARAMETER = "arn:aws:ssm:eu-west-1:123456789012:parameter/token"
+
+
+def endpoints(service: dict[str, Any], services: list[str] | None = None) -> set[str]:
+    network = {"new": {**WITH_ENDPOINTS["new"], "vpcEndpoints": {"services": services or []}}}
+    made = of_type(program(network, **{"slipway:service": service}), ENDPOINT)
+    return {each.inputs["serviceName"].removeprefix(f"{REGION}.") for each in made}
+
+
+def test_a_service_has_the_endpoints_that_its_settings_need_and_those_that_are_listed() -> None:
+    always = {"ecr.api", "ecr.dkr", "logs", "s3"}
+    assert endpoints({}) == always
+    assert endpoints({"secrets": {"DB": SECRET}}) == always | {"secretsmanager"}
+    assert endpoints({"secrets": {"TOKEN": PARAMETER}}) == always | {"ssm"}
+    assert endpoints({"ecsExec": True}) == always | {"ssmmessages"}
+    assert endpoints({}, ["sqs", "dynamodb", "logs"]) == always | {"sqs", "dynamodb"}
+
+
+def test_endpoints_are_in_the_private_subnets_and_take_https_from_the_vpc_only() -> None:
+    made = program({"new": {"cidr": "10.8.0.0/16", "natGateways": "None", "vpcEndpoints": {}}})
+    assert named(made, "storefront-dev-ecr-api", "VpcEndpoint").inputs == {
+        "vpcId": "vpc-1",
+        "serviceName": f"{REGION}.ecr.api",
+        "vpcEndpointType": "Interface",
+        "subnetIds": ["subnet-3"],
+        "securityGroupIds": ["storefront-dev-endpoints-id"],
+        "privateDnsEnabled": True,
+    }
+    # The mocks show no route tables.
+    assert named(made, "storefront-dev-s3", "VpcEndpoint").inputs == {
+        "vpcId": "vpc-1",
+        "serviceName": f"{REGION}.s3",
+        "vpcEndpointType": "Gateway",
+        "routeTableIds": [],
+    }
+    assert named(made, "storefront-dev-endpoints-in").inputs == {
+        "securityGroupId": "storefront-dev-endpoints-id",
+        "description": "The VPC",
+        "ipProtocol": "tcp",
+        "fromPort": 443,
+        "toPort": 443,
+        "cidrIpv4": "10.8.0.0/16",
+    }
+
+
+def test_without_endpoints_there_are_none() -> None:
+    assert of_type(program({"new": {}}), ENDPOINT) == []
+
+
+def test_the_endpoints_of_ecr_have_another_prefix_in_china() -> None:
+    assert service_name("ecr.dkr", "cn-north-1", "aws-cn") == "cn.com.amazonaws.cn-north-1.ecr.dkr"
+    assert service_name("logs", "cn-north-1", "aws-cn") == "com.amazonaws.cn-north-1.logs"
+    assert service_name("ecr.dkr", "us-gov-west-1", "aws-us-gov") == "com.amazonaws.us-gov-west-1.ecr.dkr"
+
+
+def test_from_three_interface_endpoints_in_two_zones_on_a_nat_gateway_costs_less() -> None:
+    month = {name: price.amount * HOURS for name, price in PRICES.items()}
+    [row] = [line for line in (ROOT / "docs" / "configuration.md").read_text().split("\n") if "`vpcEndpoints`" in line]
+    endpoint, gateway = month["interface endpoints"], month["NAT gateways"] + month["public IPv4 addresses"]
+    assert round(endpoint) == 7
+    assert 2 * 2 * endpoint < gateway < 3 * 2 * endpoint
+    assert monthly(program(WITH_ENDPOINTS))["interface endpoints"] == 3 * 2 * endpoint
+    assert row
+
+
+# Clusters
+
+
+def test_an_existing_cluster_is_looked_up_and_no_other_is_made() -> None:
+    made = program({"new": {}}, **{"slipway:cluster": {"existing": {"name": "shared"}}})
+    assert of_type(made, "aws:ecs/cluster:Cluster") == []
+    assert only(made, SERVICE).inputs["cluster"] == "arn:aws:ecs:eu-west-1:123456789012:cluster/shared"
+    target = only(made, "aws:appautoscaling/target:Target").inputs["resourceId"]
+    assert target == "service/shared/storefront-dev"
+    function = named(made, "storefront-dev-release", "/function:Function").inputs["environment"]["variables"]
+    assert function["CLUSTER"] == "shared"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({}, None), ({"containerInsights": "enhanced"}, [{"name": "containerInsights", "value": "enhanced"}])],
+)
+def test_a_new_cluster_has_container_insights_if_they_are_asked_for(settings: dict[str, Any], expected: Any) -> None:
+    made = program({"new": {}}, **{"slipway:cluster": {"new": settings}})
+    assert only(made, "aws:ecs/cluster:Cluster").inputs.get("settings") == expected
+
+
+def looked_up(monkeypatch: pytest.MonkeyPatch, found: Any) -> None:
+    def answer(cluster_name: str, opts: Any) -> Any:
+        if isinstance(found, Exception):
+            raise found
+        return SimpleNamespace(arn="arn:c", status=found)
+
+    monkeypatch.setattr(aws.ecs, "get_cluster", answer)
+    deploy(lambda: ExistingCluster("shared"))
+
+
+def test_a_cluster_that_does_not_exist_or_is_not_active_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up(monkeypatch, "ACTIVE")
+    with pytest.raises(pulumi.RunError, match="there is no ECS cluster shared in this account and Region"):
+        looked_up(monkeypatch, Exception("reading ECS Cluster (shared): couldn't find resource"))
+    with pytest.raises(pulumi.RunError, match="the ECS cluster shared must be ACTIVE, got INACTIVE"):
+        looked_up(monkeypatch, "INACTIVE")
+    with pytest.raises(Exception, match="AccessDeniedException"):
+        looked_up(monkeypatch, Exception("AccessDeniedException"))
+
+
+# Costs
 
 
 def test_the_costs_in_the_description_of_nat_gateways() -> None:

@@ -55,6 +55,8 @@ from slipway import (
     TestListener as Listener,
 )
 from slipway.build.component import BuildSettings
+from slipway.config.cluster import NewCluster, UsedCluster
+from slipway.config.endpoints import VpcEndpoints
 from slipway.config.errors import ConfigurationError
 from slipway.config.load import Settings, StageSettings, read
 from slipway.config.network import ExistingNetwork, NewNetwork
@@ -323,6 +325,7 @@ FULL: dict[str, Any] = {
         "wafAclArn": WEB_ACL,
         "accessLogs": {"bucket": "acme-logs", "prefix": "shop", "days": 90},
     },
+    "cluster": {"existing": {"name": "shared"}},
     "network": {
         "existing": {
             "vpcId": "vpc-0a",
@@ -403,6 +406,7 @@ def test_a_minimal_stack_file_has_only_a_source() -> None:
         cpu_architecture="X86_64",
         stages=[STAGE],
         network=NewNetwork(),
+        cluster=NewCluster(),
         scan_gate=None,
         code_scans=(),
         pull_requests=None,
@@ -658,6 +662,7 @@ def test_every_key_reaches_its_argument() -> None:
         network=ExistingNetwork(
             vpc_id="vpc-0a", public_subnet_ids=["subnet-1", "subnet-2"], private_subnet_ids=["subnet-3"]
         ),
+        cluster=UsedCluster(name="shared"),
         scan_gate=ScanGate(
             threshold="MEDIUM",
             allow=[
@@ -723,6 +728,7 @@ def test_the_complete_file_omits_no_key() -> None:
     # The function that finishes has no more settings than the one that deploys.
     assert keys(Rolling) == stage["strategy"]["rolling"].keys() | {"ecsAction"}
     # The tests of the stage are in the VPC.
+    assert keys(UsedCluster) == FULL["cluster"]["existing"].keys()
     assert keys(ExistingNetwork) == FULL["network"]["existing"].keys() | {"assignPublicIp"}
     assert keys(Approval) == stage["approval"].keys()
     assert keys(StageTests) == stage["tests"].keys()
@@ -841,11 +847,22 @@ def test_the_other_kinds_of_builds_and_networks() -> None:
         {
             **LEAST,
             "build": {"buildspec": "ci/buildspec.yml"},
-            "network": {"new": {"cidr": "10.8.0.0/16", "zones": 3, "natGateways": "OnePerAz"}},
+            "network": {
+                "new": {
+                    "cidr": "10.8.0.0/16",
+                    "zones": 3,
+                    "natGateways": "OnePerAz",
+                    "vpcEndpoints": {"services": ["sqs"]},
+                }
+            },
+            "cluster": {"new": {"containerInsights": "enhanced"}},
         }
     )
     assert read.build == BuildSettings(buildspec="ci/buildspec.yml")
-    assert read.network == NewNetwork(cidr="10.8.0.0/16", zones=3, nat_gateways="OnePerAz")
+    assert read.network == NewNetwork(
+        cidr="10.8.0.0/16", zones=3, nat_gateways="OnePerAz", vpc_endpoints=VpcEndpoints(services=["sqs"])
+    )
+    assert read.cluster == NewCluster(container_insights="enhanced")
 
 
 def test_public_subnets_are_needed_only_for_what_is_public() -> None:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-import pulumi_aws as aws
+import pulumi
 
 from slipway.audit import AuditTrail
 from slipway.build.component import Build, BuildArgs
+from slipway.config import endpoints
 from slipway.config.load import Settings, StageSettings
-from slipway.config.network import Network
+from slipway.config.network import Network, NewNetwork
+from slipway.existing_cluster import Cluster
 from slipway.existing_registry import ExistingRegistry
 from slipway.load_balancer import LoadBalancer, LoadBalancerArgs
 from slipway.pipeline.component import Pipeline, PipelineArgs
@@ -21,6 +23,19 @@ from slipway.pull_requests import PullRequestChecks, PullRequestChecksArgs
 from slipway.registry import Registry, Repository
 from slipway.service.args import ServiceArgs, ServiceSettings
 from slipway.service.component import Service
+
+
+def vpc_endpoints(
+    settings: Settings,
+    network: NewNetwork,
+    vpc_id: pulumi.Input[str],
+    subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]],
+    route_table_ids: pulumi.Input[Sequence[pulumi.Input[str]]],
+) -> None:
+    """The VPC endpoints in a new VPC, for the tasks in these subnets."""
+    assert network.vpc_endpoints is not None
+    names = endpoints.services(network.vpc_endpoints, [stage.service for stage in settings.stages])
+    endpoints.create(settings.name, names, vpc_id, network.cidr, subnet_ids, route_table_ids)
 
 
 def registry(settings: Settings) -> Registry | ExistingRegistry:
@@ -60,7 +75,7 @@ def is_root(user: str | None) -> bool:
     return user is not None and user.split(":")[0] in ("root", "0")
 
 
-def deploy_stage(stage: StageSettings, registry: Repository, cluster: aws.ecs.Cluster, network: Network) -> DeployStage:
+def deploy_stage(stage: StageSettings, registry: Repository, cluster: Cluster, network: Network) -> DeployStage:
     """An environment: a service with its own load balancer, or a worker without one."""
     balancer = None
     if stage.load_balancer is not None:

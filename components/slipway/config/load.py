@@ -16,6 +16,7 @@ from pulumi.runtime import config as pulumi_config
 from slipway._constraints import examine, got, hints
 from slipway.audit import AuditTrailArgs
 from slipway.build.component import BuildSettings
+from slipway.config.cluster import NewCluster, UsedCluster
 from slipway.config.combinations import Given, broken, combinations, name_rules
 from slipway.config.errors import ConfigurationError, at, key, nearest, suggestion
 from slipway.config.guesses import (
@@ -87,6 +88,7 @@ class Settings:
     """CPU architecture of the build and of all services."""
     stages: Sequence[StageSettings]
     network: NewNetwork | ExistingNetwork
+    cluster: NewCluster | UsedCluster
     scan_gate: ScanGate | None
     code_scans: Sequence[CodeScan]
     pull_requests: PullRequestSettings | None
@@ -150,6 +152,7 @@ def read(app: str, stack: str, configuration: Mapping[str, Any], secret: set[str
         cpu_architecture=file.service.cpu_architecture,
         stages=stages,
         network=file.network,
+        cluster=file.cluster,
         scan_gate=file.scan_gate,
         code_scans=file.code_scans,
         pull_requests=file.pull_requests,

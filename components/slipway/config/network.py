@@ -10,6 +10,7 @@ from typing import Annotated
 import pulumi
 
 from slipway._constraints import Must, between, check, items, one_of
+from slipway.config.endpoints import VpcEndpoints
 from slipway.load_balancer import SubnetId, VpcId, is_ipv4_range
 
 NAT_GATEWAYS, NO_NAT = ("Single", "OnePerAz"), "None"
@@ -39,8 +40,8 @@ https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html"""
 
 @dataclass(frozen=True, kw_only=True)
 class NewNetwork:
-    """A new VPC, with public subnets for the load balancer and private subnets for the tasks. Without NAT gateways, the
-    tasks are in the public subnets too, each with a public IP address.
+    """A new VPC, with public subnets for the load balancer and private subnets for the tasks. Without NAT gateways and
+    VPC endpoints, the tasks are in the public subnets too, each with a public IP address.
     """
 
     cidr: VpcRange = "10.0.0.0/16"
@@ -53,6 +54,10 @@ class NewNetwork:
     """NAT gateways, each about 36 USD a month with its address: `Single` for all zones, or `OnePerAz` to survive the
     loss of a zone. With `None`, each task has a public IP address, about 4 USD a month; requests still come from the
     load balancer only."""
+
+    vpc_endpoints: VpcEndpoints | None = None
+    """VPC endpoints for tasks in the private subnets, for AWS without the internet. With `natGateways: None`, the tasks
+    are there too, without public IP addresses. By default, there are none."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -68,7 +73,7 @@ class NewNetwork:
     @property
     def assign_public_ip(self) -> bool:
         """Whether the tasks have public IP addresses."""
-        return self.nat_gateways == NO_NAT
+        return self.nat_gateways == NO_NAT and self.vpc_endpoints is None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from typing import Annotated, Any, get_args, get_origin
 from slipway._constraints import between, check, hints, items, match, plain
 from slipway.audit import AuditTrailArgs
 from slipway.build.component import BuildSettings
+from slipway.config.cluster import NewCluster, UsedCluster
 from slipway.config.network import ExistingNetwork, NewNetwork
 from slipway.load_balancer import LoadBalancerSettings
 from slipway.pipeline.commands import CodeScan, StageTests
@@ -170,6 +171,9 @@ class StackFile:
         NewNetwork()
     )
     """The network of the load balancer and the tasks."""
+
+    cluster: Annotated[NewCluster | UsedCluster, Choice({"new": NewCluster, "existing": UsedCluster})] = NewCluster()
+    """The ECS cluster of all stages."""
 
     scan_gate: ScanGate | None = None
     """Blocks images with known vulnerabilities before the first deployment."""

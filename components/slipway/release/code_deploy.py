@@ -12,6 +12,7 @@ from slipway import iam
 from slipway._constraints import check
 from slipway._outputs import concat, made_of
 from slipway._rules import check_args, check_name
+from slipway.existing_cluster import Cluster
 from slipway.iam import Scope, Statement, allow
 from slipway.strategies import CodeDeployBlueGreen
 
@@ -20,7 +21,7 @@ from slipway.strategies import CodeDeployBlueGreen
 class CodeDeployArgs:
     """Arguments of CodeDeploy; built by Service."""
 
-    cluster: aws.ecs.Cluster
+    cluster: Cluster
     service: aws.ecs.Service
     strategy: CodeDeployBlueGreen
     target_groups: Sequence[aws.lb.TargetGroup]

@@ -15,6 +15,7 @@ from slipway._constraints import between, check
 from slipway._outputs import concat
 from slipway._rules import check_args, check_name
 from slipway.codebuild import LogDays
+from slipway.existing_cluster import Cluster
 from slipway.iam import Scope, Statement, allow
 from slipway.registry import EnvironmentName, Repository
 from slipway.release.code_deploy import CodeDeploy
@@ -70,7 +71,7 @@ class ReleasedTask:
 class ReleaseFunctionArgs(ReleasedProcess):
     """Arguments of ReleaseFunction, of which those of ReleasedProcess are for the process `web`; built by Service."""
 
-    cluster: aws.ecs.Cluster
+    cluster: Cluster
     registry: Repository
     environment_name: EnvironmentName
     container_name: ContainerName

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 import pulumi
-import pulumi_aws as aws
 
 from slipway._constraints import between, check, hints, items, match, one_of
 from slipway._secrets import (
@@ -23,6 +22,7 @@ from slipway._secrets import (
     not_secret_rule,
 )
 from slipway.codebuild import LogDays
+from slipway.existing_cluster import Cluster
 from slipway.iam import Permission, Statement
 from slipway.load_balancer import LoadBalancer, SubnetId, VpcId
 from slipway.registry import EnvironmentName, Repository
@@ -338,8 +338,8 @@ class ServiceSettings:
 class ServiceArgs(ServiceSettings):
     """Arguments of Service."""
 
-    cluster: aws.ecs.Cluster
-    """ECS cluster to run in."""
+    cluster: Cluster
+    """ECS cluster to run in: an `aws.ecs.Cluster`, or an ExistingCluster."""
 
     registry: Repository
     """Repository of the released images: a Registry or an ExistingRegistry."""

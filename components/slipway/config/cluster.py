@@ -1,0 +1,53 @@
+"""The cluster of a stack: a new one, or an existing one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import pulumi_aws as aws
+
+from slipway._constraints import check, match, one_of
+from slipway.existing_cluster import Cluster, ExistingCluster
+
+ClusterName = Annotated[
+    str,
+    match(r"[A-Za-z][A-Za-z0-9_-]*", "be the name of a cluster of a-z A-Z 0-9 _ -,", "main", ["1st", "a b", ""], 255),
+]
+"""https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateCluster.html"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewCluster:
+    """A new ECS cluster, with the name of the project and the stack."""
+
+    # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/cloudwatch-container-insights.html
+    container_insights: Annotated[str, one_of(("disabled", "enabled", "enhanced"))] | None = None
+    """Metrics of tasks and containers in CloudWatch, which cost extra: `enabled`, or `enhanced` for more of them. By
+    default, what the account's settings say, which is `disabled` unless somebody changed them."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsedCluster:
+    """An existing ECS cluster, which other services may use too."""
+
+    name: ClusterName
+    """Name of the cluster."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def cluster(name: str, settings: NewCluster | UsedCluster) -> Cluster:
+    """The cluster of the stack `name`.
+
+    Raises pulumi.RunError if it should exist and does not.
+    """
+    if isinstance(settings, UsedCluster):
+        return ExistingCluster(settings.name)
+    insights = settings.container_insights
+    of = [aws.ecs.ClusterSettingArgs(name="containerInsights", value=insights)] if insights else None
+    return aws.ecs.Cluster(name, name=name, settings=of)
