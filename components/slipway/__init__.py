@@ -31,6 +31,7 @@ from slipway.release.component import ReleaseFunction, ReleaseFunctionArgs
 from slipway.reports import Report
 from slipway.roles import RoleDefaults
 from slipway.service.args import ErrorAlarm, ServiceArgs
+from slipway.service.capacity import Ec2, Fargate, FargateSpot, ManagedInstances
 from slipway.service.component import Service
 from slipway.service.containers import Container, ContainerHealthCheck, Ulimit
 from slipway.service.processes import Job, Migration, Process
@@ -65,12 +66,15 @@ __all__ = [
     "ContainerHealthCheck",
     "DeployStage",
     "Domain",
+    "Ec2",
     "EcrImage",
     "EfsDirectory",
     "EfsVolume",
     "ErrorAlarm",
     "ExistingCluster",
     "ExistingRegistry",
+    "Fargate",
+    "FargateSpot",
     "Filter",
     "HealthCheck",
     "Hook",
@@ -78,6 +82,7 @@ __all__ = [
     "Linear",
     "LoadBalancer",
     "LoadBalancerArgs",
+    "ManagedInstances",
     "MetricTarget",
     "Migration",
     "Notifications",

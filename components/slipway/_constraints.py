@@ -132,6 +132,13 @@ def items(least: int = 0, most: int | None = None, distinct: bool = False) -> Mu
     )
 
 
+@dataclass(frozen=True, eq=False)  # like Must: no two are equal
+class Choice:
+    """Marks a field that is one of several kinds. A stack file selects the kind by its key."""
+
+    kinds: Mapping[str, type]
+
+
 class Checked(Protocol):
     """Arguments with rules that involve several fields."""
 

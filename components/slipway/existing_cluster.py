@@ -37,5 +37,12 @@ class ExistingCluster:
         self.name = pulumi.Output.from_input(name)
         self.arn = pulumi.Output.from_input(answered(found.arn))
 
+    @classmethod
+    def of(cls, *, name: pulumi.Input[str], arn: pulumi.Input[str]) -> ExistingCluster:
+        """A cluster that need not be looked up."""
+        made = cls.__new__(cls)
+        made.name, made.arn = pulumi.Output.from_input(name), pulumi.Output.from_input(arn)
+        return made
+
 
 Cluster = aws.ecs.Cluster | ExistingCluster

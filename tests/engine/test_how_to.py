@@ -20,6 +20,9 @@ COMMANDS = {"one-off-task"}
 @pytest.fixture
 def account(engine: Path) -> Iterator[World]:
     with registry() as address, World(address, {}, engine) as made:
+        # The cluster of the pages about an existing one.
+        made.ecs.create_cluster({"clusterName": "shared"})
+        made.ecs.put_cluster_capacity_providers({"cluster": "shared", "capacityProviders": ["instances"]})
         yield made
 
 

@@ -412,3 +412,38 @@ def test_destroy_leaves_only_task_definition_revisions_and_the_release_state(sta
     families = dev.account.ecs.list_task_definitions({})["taskDefinitionArns"]
     assert [arn.rpartition("/")[2] for arn in families] == ["storefront-dev:1", "storefront-dev-template:1"]
     assert dev.account.client("s3").list_buckets()["Buckets"] == []
+
+
+SPOT = [
+    {"capacityProvider": "FARGATE", "weight": 1, "base": 1},
+    {"capacityProvider": "FARGATE_SPOT", "weight": 3, "base": 0},
+]
+
+
+def test_a_running_service_moves_to_spot_and_back_by_deployments_and_a_failure_leaves_it_where_it_is(
+    stack: Make,
+) -> None:
+    def capacity() -> tuple[Any, Any]:
+        return dev.service.get("launchType"), dev.service.get("capacityProviderStrategy", [])
+
+    dev = stack()
+    live = dev.push()
+    assert capacity() == ("FARGATE", [])
+
+    dev.up(capacity={"fargateSpot": {}})
+    assert (capacity(), dev.image, dev.counts) == ((None, SPOT), f"@{live.digest}", (1, 1))
+    assert dev.workspace.preview(refresh=True).changes == []
+
+    second = dev.release("On Spot")
+    assert (ended(second), dev.image, capacity()) == (RELEASED, f"@{second.digest}", (None, SPOT))
+
+    dev.account.ecs.fault = lambda definition: "exit 1"
+    dev.change(capacity={"fargateSpot": {"base": 0, "spotWeight": 1}})
+    with pytest.raises(CommandError, match="does not run with the new settings"):
+        dev.workspace.up()
+    assert (dev.image, capacity()) == (f"@{second.digest}", (None, SPOT))
+    dev.account.ecs.fault = lambda definition: None
+
+    dev.up(capacity={"fargate": {}})
+    assert (capacity(), dev.image, dev.counts) == (("FARGATE", []), f"@{second.digest}", (1, 1))
+    assert dev.workspace.preview(refresh=True).changes == []

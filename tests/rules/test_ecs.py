@@ -1013,3 +1013,73 @@ def test_the_log_stream_of_a_task_is_named_after_prefix_container_and_task(aws: 
     assert refused(logs.filter_log_events, **read)[0] == "ResourceNotFoundException"
     aws.clock.sleep(20)
     assert [event["message"] for event in logs.filter_log_events(**read)["events"]] == ["one", "two"]
+
+
+# Capacity
+
+
+SPOT = [{"capacityProvider": "FARGATE_SPOT", "weight": 1, "base": 0}]
+
+
+def associate(aws: StandIn, *providers: str) -> None:
+    aws.ecs.put_cluster_capacity_providers(
+        cluster="main", capacityProviders=list(providers), defaultCapacityProviderStrategy=[]
+    )
+
+
+def test_another_capacity_takes_effect_with_the_next_deployment_and_an_empty_list_leads_back(
+    aws: StandIn, v1: str
+) -> None:
+    associate(aws, "FARGATE", "FARGATE_SPOT")
+    aws.serve(v1, 1, launchType="FARGATE")
+    shown = aws.update(capacityProviderStrategy=SPOT)
+    assert (shown["capacityProviderStrategy"], "launchType" in shown) == (SPOT, False)
+    assert len(aws.deployments()) == 1
+    aws.update(capacityProviderStrategy=SPOT, forceNewDeployment=True)
+    aws.clock.sleep(60)
+    revision = aws.deployments()[0]["targetServiceRevision"]["arn"]
+    [found] = aws.ecs.describe_service_revisions(serviceRevisionArns=[revision])["serviceRevisions"]
+    assert found["capacityProviderStrategy"] == SPOT
+    shown = aws.update(capacityProviderStrategy=[], forceNewDeployment=True)
+    assert (shown["launchType"], shown.get("capacityProviderStrategy")) == ("FARGATE", None)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        (["other"], "is not associated with the cluster"),
+        (["FARGATE", "instances"], "cannot mix Fargate and other capacity providers"),
+        (["instances"], "not compatible"),
+    ],
+)
+def test_a_strategy_needs_providers_of_the_cluster_and_a_task_definition_that_fits(
+    aws: StandIn, v1: str, strategy: list[str], message: str
+) -> None:
+    associate(aws, "FARGATE", "FARGATE_SPOT", "instances")
+    aws.serve(v1, 1, launchType="FARGATE")
+    items = [{"capacityProvider": name, "weight": 1} for name in strategy]
+    code, text = refused(aws.ecs.update_service, **WHERE, capacityProviderStrategy=items)
+    assert (code, message in text) == ("InvalidParameterException", True)
+
+
+def test_a_provider_that_is_in_use_stays_with_its_cluster(aws: StandIn, v1: str) -> None:
+    associate(aws, "FARGATE", "FARGATE_SPOT")
+    aws.serve(v1, 1, capacityProviderStrategy=SPOT)
+    of = {"cluster": "main", "capacityProviders": ["FARGATE"], "defaultCapacityProviderStrategy": []}
+    assert refused(aws.ecs.put_cluster_capacity_providers, **of)[0] == "ResourceInUseException"
+
+
+def test_a_rollback_brings_back_the_capacity(aws: StandIn, v1: str) -> None:
+    associate(aws, "FARGATE", "FARGATE_SPOT")
+    aws.serve(v1, 1, launchType="FARGATE")
+    aws.engine.fault = lambda definition: "exit 1"
+    aws.update(capacityProviderStrategy=SPOT, forceNewDeployment=True)
+    aws.clock.sleep(600)
+    assert aws.statuses()[0].startswith("ROLLBACK")
+    assert (aws.service()["launchType"], aws.service().get("capacityProviderStrategy")) == ("FARGATE", None)
+
+
+def test_a_cluster_is_described_if_it_exists(aws: StandIn) -> None:
+    answer = aws.ecs.describe_clusters(clusters=["main", "other"])
+    assert [each["clusterName"] for each in answer["clusters"]] == ["main"]
+    assert [each["reason"] for each in answer["failures"]] == ["MISSING"]

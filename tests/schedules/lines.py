@@ -96,6 +96,7 @@ REASONS = {
         "reconcile.look",
         "reconcile.remembered",
     ],
+    "a capacity other than the launch type of Fargate (journeys)": ["ecs._moves"],
     "an SDK that does not support a field, and responses with unknown fields (unit tests)": [
         "ecs._check_sdk",
         "ecs.unknown",

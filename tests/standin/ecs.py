@@ -181,6 +181,8 @@ class Ecs:
         self.lock = threading.RLock()
         self._clock, self._why_not_pulled, self._numbers = clock, why_not_pulled, itertools.count(1)
         self._clusters: set[str] = set()
+        self._providers: dict[str, set[str]] = {}
+        """Capacity providers that clusters are associated with."""
         self._services: dict[str, Service] = {}
         self._families: dict[str, list[Params]] = {}
         self._alarms: set[str] = set()
@@ -285,6 +287,42 @@ class Ecs:
         return {"cluster": {"clusterArn": f"{ARN}cluster/{name}", "clusterName": name, "status": "ACTIVE"}}
 
     @operation
+    def put_cluster_capacity_providers(self, params: Params) -> Params:
+        # API API_PutClusterCapacityProviders: one that a service uses cannot be removed.
+        cluster, wanted = params["cluster"], set(params["capacityProviders"])
+        for service in self._services.values():
+            of = service.shown["clusterArn"].rpartition("/")[2] == cluster and service.shown["status"] == "ACTIVE"
+            used = {item["capacityProvider"] for item in service.shown.get("capacityProviderStrategy", [])}
+            if of and used - wanted:
+                message = "The specified capacity provider is in use and cannot be removed."
+                raise AwsError("ResourceInUseException", message)
+        self._providers[cluster] = wanted
+        return {"cluster": {"clusterName": cluster, "capacityProviders": sorted(wanted)}}
+
+    def _placed(self, shown: Params) -> Params:
+        """The service with its launch type, or its capacity provider strategy.
+
+        API API_UpdateService: an empty list leads back to the launch type. API API_CreateService: a strategy has only
+        providers that the cluster is associated with, and DG capacity-launch-type-comparison: Fargate's or others.
+        API API_TaskDefinition: what requires Fargate runs there. UNCONFIRMED: the messages.
+        """
+        names = {item["capacityProvider"] for item in shown.get("capacityProviderStrategy", [])}
+        if missing := names - self._providers.get(shown["clusterArn"].rpartition("/")[2], set()):
+            message = f"The specified capacity provider {sorted(missing)} is not associated with the cluster."
+            raise AwsError("InvalidParameterException", message)
+        fargate = {name for name in names if name.startswith("FARGATE")}
+        if fargate and fargate != names:
+            raise AwsError("InvalidParameterException", "A strategy cannot mix Fargate and other capacity providers.")
+        required = self._definition(shown["taskDefinition"]).get("requiresCompatibilities", ["FARGATE"])
+        if ("FARGATE" in required) != (fargate == names):
+            raise AwsError("InvalidParameterException", "The task definition is not compatible with this capacity.")
+        if names:
+            return {key: value for key, value in shown.items() if key != "launchType"}
+        return {key: value for key, value in shown.items() if key != "capacityProviderStrategy"} | {
+            "launchType": shown.get("launchType", "FARGATE")
+        }
+
+    @operation
     def describe_clusters(self, params: Params) -> Params:
         # API API_DescribeClusters: one that does not exist is a failure.
         arns = {f"{ARN}cluster/{name}": name for name in params["clusters"]}
@@ -311,7 +349,7 @@ class Ecs:
             "status": "ACTIVE",
             "events": [],
         }
-        shown = self._checked(shown | params | {"createdAt": self._clock.now()})
+        shown = self._placed(self._checked(shown | params | {"createdAt": self._clock.now()}))
         self._reachable(shown)
         check(shown["deploymentConfiguration"], shown["loadBalancers"])
         service = Service(shown)
@@ -344,7 +382,7 @@ class Ecs:
             check(after["deploymentConfiguration"], after["loadBalancers"])
         if not service.codedeploy:
             self._check_migration(service, after)
-        service.shown |= changes
+        service.shown = self._placed(service.shown | changes)
         if deploys:
             self._deploy(service, "loadBalancers" in changes)
         self._step(service, self._clock.now())
@@ -894,7 +932,10 @@ class Ecs:
             newest.to("ROLLBACK_FAILED", now, statusReason="No rollback candidate was found to run the rollback.")
             return
         service.goal, service.steady_since = candidates[-1], None
-        service.shown |= {key: value for key, value in service.goal.revision.items() if key in DEPLOYING}
+        # UNCONFIRMED: that a rollback brings back the capacity of the revision too.
+        placed = {"capacityProviderStrategy": [], **service.goal.revision}
+        kept = (*DEPLOYING, "capacityProviderStrategy")
+        service.shown = self._placed(service.shown | {key: value for key, value in placed.items() if key in kept})
         to = service.goal.revision["serviceRevisionArn"]
         rollback = {"reason": reason, "startedAt": now, "serviceRevisionArn": to}
         newest.to(status, now, "ROLLBACK_IN_PROGRESS", statusReason=reason, rollback=rollback)

@@ -59,7 +59,7 @@ class Service(Live):
         self._ecs = ecs
 
     def create(self, name: str, inputs: Props) -> tuple[str, Props]:
-        of = {"cluster": inputs["cluster"], "serviceName": inputs["name"], "launchType": inputs["launchType"]}
+        of = {"cluster": inputs["cluster"], "serviceName": inputs["name"], **capacity(inputs)}
         controller = {key: inputs[key] for key in ("deploymentController",) if key in inputs}
         self._ecs.create_service({**of, **controller, **self._request(inputs)})
         return "", {}
@@ -155,6 +155,29 @@ class Certificate(Live):
 
 def _digest(name: str) -> str:
     return hashlib.md5(name.removeprefix("*.").encode()).hexdigest()
+
+
+def capacity(inputs: Props) -> Props:
+    """The launch type or the capacity provider strategy, of which the provider sends one."""
+    if "launchType" in inputs:
+        return {"launchType": inputs["launchType"]}
+    return {"capacityProviderStrategy": inputs["capacityProviderStrategies"]}
+
+
+class ClusterCapacityProviders(Live):
+    def __init__(self, ecs: Ecs) -> None:
+        self._ecs = ecs
+
+    def create(self, name: str, inputs: Props) -> tuple[str, Props]:
+        self._put(inputs["clusterName"], inputs["capacityProviders"])
+        return "", {}
+
+    def delete(self, id: str, state: Props) -> None:
+        self._put(state["clusterName"], [])
+
+    def _put(self, cluster: str, providers: list[str]) -> None:
+        of = {"cluster": cluster, "capacityProviders": providers, "defaultCapacityProviderStrategy": []}
+        self._ecs.put_cluster_capacity_providers(of)
 
 
 class Role(Live):

@@ -88,6 +88,7 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
             writablePaths=["/tmp"],
         ),
     },
+    "capacity": {"fargate": NO, "spot": service(capacity={"fargateSpot": {}})},
     "files": {"none": NO, "s3": service(environmentFiles=["arn:aws:s3:::acme-settings/shop.env"])},
     "volumes": {
         "none": NO,

@@ -53,8 +53,9 @@ FULL_CLAIM = Claim(
     replaced=OLD_DIGEST,
     fallbacks={"worker": "arn:aws:ecs:eu-west-1:123456789012:task-definition/shop-dev-worker:6"},
 )
+SPOT = {"capacityProvider": "FARGATE_SPOT", "weight": 1, "base": 0}
 WORKER = Process("worker", "shop-dev-worker", SETTINGS)
-MIGRATES = MigrationTask("arn:template", "shop-dev-migration", 20, "/ecs/shop-dev", "migration")
+MIGRATES = MigrationTask("arn:template", "shop-dev-migration", 20, "/ecs/shop-dev", "migration", [SPOT])
 REPORT = JobTask("report", "arn:report", "shop-dev-report")
 FULL_SETTINGS = replace(
     SETTINGS,
@@ -65,6 +66,7 @@ FULL_SETTINGS = replace(
     migration=MIGRATES,
     jobs=[REPORT],
     assign_public_ip=True,
+    capacity=[SPOT],
 )
 FULL_MIGRATION = Migration(
     image=NEW,
@@ -78,6 +80,7 @@ FULL_MIGRATION = Migration(
     succeeded=True,
     reason="migrated by the task 1",
     assign_public_ip=True,
+    capacity=[SPOT],
 )
 FULL_VERIFIED = Verified(OLD, "0ff1ce", "execution-0", [(OLD_DIGEST, 1), (DIGEST, 0)], ["worker"])
 FULL_STATE = State(

@@ -37,6 +37,7 @@ class Here(pulumi.ComponentResource):
             table_name=f"{service}-release",
             table_arn=scope.arn("dynamodb", f"table/{service}-release"),
             assign_public_ip=False,
+            capacity=[],
         )
         self.arns = jobs(service, given, place, [rollout], child)
 

@@ -123,6 +123,8 @@ def test_the_service_is_private_rolls_back_automatically_and_starts_no_tasks_bef
 def test_task_definition_count_and_other_properties_of_the_release_function_are_ignored() -> None:
     for resources in (deployed(), worker(), *map(by, SHIFTING), by(CodeDeployBlueGreen())):
         assert only(resources, SERVICE).ignore_changes == [
+            "launchType",
+            "capacityProviderStrategies",
             "taskDefinition",
             "desiredCount",
             "networkConfiguration",

@@ -22,6 +22,8 @@ from slipway import (
     EfsDirectory,
     EfsVolume,
     ErrorAlarm,
+    Fargate,
+    FargateSpot,
     Filter,
     HealthCheck,
     Hook,
@@ -112,6 +114,7 @@ FULL: dict[str, Any] = {
         "cpu": 1024,
         "memory": 4096,
         "cpuArchitecture": "ARM64",
+        "capacity": {"fargateSpot": {"base": 2, "onDemandWeight": 0, "spotWeight": 1}},
         "tasks": {
             "min": 3,
             "max": 9,
@@ -135,6 +138,7 @@ FULL: dict[str, Any] = {
         "processes": {
             "api": {
                 "port": 3001,
+                "capacity": {"fargate": {}},
                 "entrypoint": ["/bin/tini"],
                 "command": ["api"],
                 "cpu": 512,
@@ -426,6 +430,7 @@ def test_every_key_reaches_its_argument() -> None:
         cpu=1024,
         memory=4096,
         cpu_architecture="ARM64",
+        capacity=FargateSpot(base=2, on_demand_weight=0, spot_weight=1),
         tasks=Tasks(
             min=3,
             max=9,
@@ -447,6 +452,7 @@ def test_every_key_reaches_its_argument() -> None:
         processes={
             "api": Process(
                 port=3001,
+                capacity=Fargate(),
                 entrypoint=["/bin/tini"],
                 command=["api"],
                 cpu=512,
@@ -728,6 +734,7 @@ def test_the_complete_file_omits_no_key() -> None:
     # The function that finishes has no more settings than the one that deploys.
     assert keys(Rolling) == stage["strategy"]["rolling"].keys() | {"ecsAction"}
     # The tests of the stage are in the VPC.
+    assert keys(FargateSpot) == FULL["service"]["capacity"]["fargateSpot"].keys()
     assert keys(UsedCluster) == FULL["cluster"]["existing"].keys()
     assert keys(ExistingNetwork) == FULL["network"]["existing"].keys() | {"assignPublicIp"}
     assert keys(Approval) == stage["approval"].keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,6 +10,8 @@ import pulumi_aws as aws
 
 from slipway._constraints import check, match, one_of
 from slipway.existing_cluster import Cluster, ExistingCluster
+from slipway.service.args import ServiceSettings, process_settings
+from slipway.service.capacity import FargateSpot
 
 ClusterName = Annotated[
     str,
@@ -41,8 +44,8 @@ class UsedCluster:
         check(self)
 
 
-def cluster(name: str, settings: NewCluster | UsedCluster) -> Cluster:
-    """The cluster of the stack `name`.
+def cluster(name: str, settings: NewCluster | UsedCluster, deployed: Iterable[ServiceSettings]) -> Cluster:
+    """The cluster of the stack `name`, for services with these settings.
 
     Raises pulumi.RunError if it should exist and does not.
     """
@@ -50,4 +53,13 @@ def cluster(name: str, settings: NewCluster | UsedCluster) -> Cluster:
         return ExistingCluster(settings.name)
     insights = settings.container_insights
     of = [aws.ecs.ClusterSettingArgs(name="containerInsights", value=insights)] if insights else None
-    return aws.ecs.Cluster(name, name=name, settings=of)
+    made = aws.ecs.Cluster(name, name=name, settings=of)
+    capacities = [each.capacity for service in deployed for each in process_settings(service).values()]
+    if not any(isinstance(capacity, FargateSpot) for capacity in capacities):
+        return made
+    # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-capacity-providers.html
+    providers = aws.ecs.ClusterCapacityProviders(
+        name, cluster_name=made.name, capacity_providers=["FARGATE", "FARGATE_SPOT"]
+    )
+    # So that services are created after the association, and deleted before it.
+    return ExistingCluster.of(name=providers.cluster_name, arn=providers.id.apply(lambda _: made.arn))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from slipway._rules import NAME
+from slipway.config.cluster import UsedCluster
 from slipway.config.errors import at
 from slipway.config.network import ExistingNetwork
 from slipway.config.schema import Image, StackFile, Stage
@@ -16,7 +17,8 @@ from slipway.pipeline.sources import EcrImage
 from slipway.pipeline.stages import in_vpc_rule, stage_rules
 from slipway.pull_requests import check_rules
 from slipway.release.function.contract import WEB
-from slipway.service.args import has_port, protocol_rule, release_minutes, strategy_rules
+from slipway.service.args import has_port, process_settings, protocol_rule, release_minutes, strategy_rules
+from slipway.service.capacity import address_rule
 
 LONGEST_NAME = 32
 """Maximum length of a load balancer's name, the shortest of all names.
@@ -250,4 +252,18 @@ def of_the_protocol(given: Given, stage: Stage) -> Rules:
     yield protocol_rule(stage.service, balancer.is_encrypted, "load_balancer.certificate_arn or domain is required")
 
 
-OF_A_STAGE = (of_the_protocol, of_the_strategy, of_the_day, of_the_tests, of_the_architecture)
+def of_the_capacity(given: Given, stage: Stage) -> Rules:
+    existing, network = isinstance(given.file.cluster, UsedCluster), given.file.network
+    why = f"network.{'existing.assign_public_ip' if isinstance(network, ExistingNetwork) else 'new.nat_gateways=None'}"
+    for name, each in process_settings(stage.service).items():
+        key = "service.capacity" if name == WEB else f"service.processes['{name}'].capacity"
+        broken, message = address_rule(each.capacity, network.assign_public_ip, why)
+        yield broken, message.replace("capacity", key, 1)
+        yield (
+            not existing and each.capacity.compatibility != "FARGATE",
+            f"{key} must be on Fargate in a new cluster, got {type(each.capacity).__name__}: it has no capacity "
+            "providers; use cluster.existing",
+        )
+
+
+OF_A_STAGE = (of_the_capacity, of_the_protocol, of_the_strategy, of_the_day, of_the_tests, of_the_architecture)

@@ -50,6 +50,8 @@ class ReleasedProcess:
     """Alarms that ECS watches during a deployment."""
     alarm_minutes: int
     """Minutes for which ECS watches the service's own alarm after the tasks are running."""
+    capacity: Sequence[Mapping[str, Any]] = ()
+    """`capacityProviderStrategy` in the ECS API; empty for the launch type FARGATE."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -65,6 +67,7 @@ class ReleasedTask:
     """Task definition that they copy, except for the image."""
     timeout_minutes: int
     """Minutes after which it is stopped."""
+    capacity: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,6 +275,7 @@ def process_settings(args: ReleaseFunctionArgs, process: ReleasedProcess, **more
         deployment=dict(process.deployment),
         availability_zone_rebalancing=process.availability_zone_rebalancing,
         **({"assign_public_ip": True} if args.assign_public_ip else {}),
+        **({"capacity": list(process.capacity)} if process.capacity else {}),
         **more,
     )
 
@@ -284,6 +288,7 @@ def migration_settings(args: ReleaseFunctionArgs, migration: ReleasedTask) -> di
         timeout_minutes=migration.timeout_minutes,
         log_group=args.log_group.name,
         log_prefix=contract.MIGRATION,
+        **({"capacity": list(migration.capacity)} if migration.capacity else {}),
     )
 
 

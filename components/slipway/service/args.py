@@ -27,6 +27,7 @@ from slipway.iam import Permission, Statement
 from slipway.load_balancer import LoadBalancer, SubnetId, VpcId
 from slipway.registry import EnvironmentName, Repository
 from slipway.release.function.contract import WEB
+from slipway.service.capacity import Capacity, Fargate, address_rule, capacity_rules, on_demand
 from slipway.service.containers import Container, ContainerHealthCheck, EnvironmentFileArn
 from slipway.service.fargate import FARGATE_MEMORY_MIB
 from slipway.service.processes import (
@@ -175,6 +176,9 @@ class ServiceSettings:
 
     tasks: Tasks = field(default_factory=Tasks)
     """The number of tasks."""
+
+    capacity: Capacity = Fargate()  # noqa: RUF009 - frozen
+    """What the tasks run on. A migration and jobs run there too, but on demand if that is Fargate Spot."""
 
     processes: Mapping[ProcessName, Process] = field(default_factory=dict)
     """Further processes with the same image, each an ECS service of its own, by name. `web` is the process that these
@@ -329,6 +333,7 @@ class ServiceSettings:
         yield from plaintext_of_sidecars(self)
         yield from sidecar_rules(self)
         yield from request_rules(self)
+        yield from capacity_rules(self.capacity, self.ephemeral_storage_gib)
         for key, part in parts.items():
             yield from ((is_broken, f"{key}.{message}") for is_broken, message in part_rules(self, part))
         yield from process_rules(self)
@@ -381,6 +386,8 @@ class ServiceArgs(ServiceSettings):
         if self.load_balancer is not None:
             yield protocol_rule(self, self.load_balancer.is_encrypted, "load_balancer must have a certificate")
         yield from strategy_rules(self, self.strategy)
+        for each in process_settings(self).values():
+            yield address_rule(each.capacity, self.assign_public_ip, "assign_public_ip")
 
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -416,7 +423,8 @@ def process_settings(settings: S) -> dict[str, S]:
 
 def task_settings(settings: S, task: Migration | Job) -> S:
     """The complete settings of a migration or a job: of a task without a port and a load balancer."""
-    return _with(settings, task, port=None, tasks=Tasks(), container_health_check=None, target_container=None)
+    nothing: dict[str, Any] = {"port": None, "container_health_check": None, "target_container": None}
+    return _with(settings, task, **nothing, tasks=Tasks(), capacity=on_demand(settings.capacity))
 
 
 def request_target(settings: ServiceArgs) -> tuple[str, int | None]:
@@ -466,6 +474,12 @@ def strategy_rules(settings: ServiceSettings, strategy: Strategy) -> Iterator[tu
         "the old tasks would be gone before the alarm could go off",
     )
     one = "CodeDeployBlueGreen" if isinstance(strategy, CodeDeployBlueGreen) else "Rolling with ecs_action"
+    capacity = process_settings(settings)[WEB].capacity
+    yield (
+        isinstance(strategy, CodeDeployBlueGreen) and not isinstance(capacity, Fargate),
+        f"strategy must not be CodeDeployBlueGreen with capacity {type(capacity).__name__}: CodeDeploy supports no "
+        "capacity providers; BlueGreen does",
+    )
     others = [name for name in ports if name != WEB]
     yield (
         bool(others) and (isinstance(strategy, CodeDeployBlueGreen) or _by_ecs_action(strategy)),
@@ -514,6 +528,8 @@ def part_rules(settings: ServiceSettings, part: Part) -> Iterator[tuple[bool, st
     yield from credential_rules("environment", part.environment, settings.not_secret, INSTEAD, **commands)
     if part.environment:
         yield size_rule(merged)
+    if isinstance(part, Process) and part.capacity is not None:
+        yield from capacity_rules(part.capacity, settings.ephemeral_storage_gib)
     if isinstance(part, Process) and any(getattr(part, name) for name in ROUTES):
         yield from request_rules(merged)
 

@@ -29,6 +29,7 @@ from slipway.service.args import (
     release_order,
     request_target,
 )
+from slipway.service.capacity import on_demand
 from slipway.service.deployment import Parts, hook_functions, hook_role
 from slipway.service.jobs import Place
 from slipway.service.jobs import jobs as schedule
@@ -174,6 +175,7 @@ class Service(pulumi.ComponentResource):
             table_name=self.release_function.table_name,
             table_arn=self.release_function.table_arn,
             assign_public_ip=args.assign_public_ip,
+            capacity=on_demand(args.capacity).strategy,
         )
         # For its Pipeline; not an output.
         rollout = self.release_function.rollout

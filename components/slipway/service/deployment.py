@@ -13,12 +13,16 @@ import pulumi_aws as aws
 from slipway import iam
 from slipway.iam import allow
 from slipway.service.args import ServiceArgs
+from slipway.service.capacity import Capacity
 from slipway.service.task_definition import TaskRoles
 from slipway.service.traffic import Alarms, TrafficRouting, load_balancers
 from slipway.service.volumes import FileSystems
 from slipway.strategies import BlueGreen, CodeDeployBlueGreen, Hook, Rolling, Strategy
 
 IGNORED_BY_PULUMI = (
+    # A change of these two would even replace the service.
+    "launch_type",
+    "capacity_provider_strategies",
     "task_definition",
     "desired_count",
     "network_configuration",
@@ -77,7 +81,7 @@ def ecs_service(name: str, args: ServiceArgs, parts: Parts, child: pulumi.Resour
         name=name,
         cluster=args.cluster.arn,
         task_definition=parts.template.arn,
-        launch_type="FARGATE",
+        **capacity(args.capacity),
         # No image is released yet, so no task can start. The first release sets the count.
         desired_count=0,
         deployment_controller=aws.ecs.ServiceDeploymentControllerArgs(type="CODE_DEPLOY" if by_codedeploy else "ECS"),
@@ -97,6 +101,20 @@ def ecs_service(name: str, args: ServiceArgs, parts: Parts, child: pulumi.Resour
             )
         ),
     )
+
+
+def capacity(given: Capacity) -> dict[str, Any]:
+    """What the tasks run on, as the provider takes it."""
+    if not given.strategy:
+        return {"launch_type": "FARGATE"}
+    return {
+        "capacity_provider_strategies": [
+            aws.ecs.ServiceCapacityProviderStrategyArgs(
+                capacity_provider=each["capacityProvider"], weight=each["weight"], base=each["base"]
+            )
+            for each in given.strategy
+        ]
+    }
 
 
 def deployment_configuration(

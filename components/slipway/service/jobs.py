@@ -54,6 +54,8 @@ class Place:
     """The release state table."""
     table_arn: pulumi.Input[str]
     assign_public_ip: bool
+    capacity: Sequence[Mapping[str, Any]]
+    """`capacityProviderStrategy` in the ECS API; empty for the launch type FARGATE."""
 
 
 def jobs(
@@ -197,7 +199,7 @@ def definition(family: str, name: str, given: Job, place: Place) -> dict[str, An
             "Arguments": {
                 "Cluster": place.cluster_arn,
                 "TaskDefinition": expression("$taskDefinition"),
-                "LaunchType": "FARGATE",
+                **launch(place.capacity),
                 "Group": expression("$states.context.Execution.Name"),
                 "PropagateTags": "TASK_DEFINITION",
                 "NetworkConfiguration": {
@@ -221,6 +223,13 @@ def definition(family: str, name: str, given: Job, place: Place) -> dict[str, An
         "StartAt": "ReadRelease",
         "States": states,
     }
+
+
+def launch(capacity: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a task runs on. Step Functions begins the names of the API's keys with a capital letter."""
+    if not capacity:
+        return {"LaunchType": "FARGATE"}
+    return {"CapacityProviderStrategy": [{key[0].upper() + key[1:]: each[key] for key in each} for each in capacity]}
 
 
 def retries(number: int) -> list[dict[str, Any]]:

@@ -103,6 +103,7 @@ def make(
         target_group_arns=traffic.target_group_arns if traffic else [],
         alarm_arns=parts.alarms.arns if deployment else [],
         alarm_minutes=parts.alarms.minutes,
+        capacity=args.capacity.strategy,
     )
     return ProcessResources(parts=parts, released=released)
 
@@ -116,8 +117,10 @@ def task(
     child: pulumi.ResourceOptions,
 ) -> ReleasedTask:
     """The task definition template of a migration or a job."""
+    settings = task_settings(args, given)
     return ReleasedTask(
         family=name,
-        template=shared.template(name, task_settings(args, given), log_prefix, child),
+        template=shared.template(name, settings, log_prefix, child),
         timeout_minutes=given.timeout_minutes,
+        capacity=settings.capacity.strategy,
     )

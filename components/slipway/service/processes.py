@@ -11,6 +11,7 @@ import pulumi
 from slipway._constraints import Must, between, check, items, match, one_of
 from slipway._schedules import RECURRING_BAD, RECURRING_GOOD, TimeZone, is_recurring
 from slipway._secrets import VariableName
+from slipway.service.capacity import Capacity
 from slipway.service.containers import ContainerHealthCheck
 from slipway.service.fargate import FARGATE_MEMORY_MIB
 from slipway.service.requests import DrainSeconds, HeaderName, HeaderValues, HealthCheck, HostPattern, ProtocolVersion
@@ -97,6 +98,9 @@ class Process:
 
     tasks: Tasks | None = None
     """The number of tasks. By default, two; for `web`, that of the service."""
+
+    capacity: Capacity | None = None
+    """What the tasks run on. By default, what those of the service run on."""
 
     environment: Mapping[VariableName, pulumi.Input[str]] = field(default_factory=dict)
     """Environment variables in addition to those of the service, or with another value than there."""

@@ -78,7 +78,7 @@ def template(
         f"{name}-template",
         # A separate family: released revisions belong to the service's family.
         family=f"{name}-template",
-        requires_compatibilities=["FARGATE"],
+        requires_compatibilities=[args.capacity.compatibility],
         network_mode="awsvpc",
         cpu=str(args.cpu),
         memory=str(args.memory),

@@ -115,6 +115,8 @@ class Settings:
     jobs: list[JobTask] = field(default_factory=list)
     assign_public_ip: bool = False
     """Whether the tasks get public IP addresses, since their subnets have no other way out."""
+    capacity: list[dict[str, Any]] = field(default_factory=list)
+    """`capacityProviderStrategy` in UpdateService's format; empty for the launch type FARGATE."""
 
     @property
     def network(self) -> dict[str, Any]:
@@ -163,6 +165,7 @@ class MigrationTask:
     log_group: str
     log_prefix: str
     """What the names of its log streams begin with."""
+    capacity: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -315,6 +318,7 @@ class Migration:
     reason: str = ""
     """What became of it."""
     assign_public_ip: bool = False
+    capacity: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

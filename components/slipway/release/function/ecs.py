@@ -14,6 +14,7 @@ from .reconcile import (
     Progress,
     Service,
     Waiting,
+    capacity_of,
     desired_count,
     joined,
     network_of,
@@ -113,6 +114,7 @@ class EcsDeployments(Service):
         return (
             self.definitions.same(found["taskDefinition"], definition)
             and network_of(settings, found["networkConfiguration"]["awsvpcConfiguration"])
+            and capacity_of(settings, found)
             and attached(found.get("loadBalancers", []), settings) == attached(settings.load_balancers, settings)
         )
 
@@ -144,14 +146,19 @@ class EcsDeployments(Service):
         network = service["networkConfiguration"]["awsvpcConfiguration"]
         network = {**network, **settings.network}
         count = desired_count(service, settings, self._bounds(state))
+        # Tasks of an earlier revision stay where they could run.
+        moves = not fallback and self._moves(service, settings, newest)
         self._deploy(
             newest,
             taskDefinition=revision,
             networkConfiguration={"awsvpcConfiguration": network},
             deploymentConfiguration=settings.deployment,
             availabilityZoneRebalancing=settings.availability_zone_rebalancing,
-            # A deployment that failed is retried, but ECS would not start a revision that it already has.
-            forceNewDeployment=retry,
+            # A deployment that failed is retried, but ECS would not start a revision that it already has. Nor does it
+            # start one for another capacity; an empty list leads back to the launch type.
+            # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateService.html
+            forceNewDeployment=retry or moves,
+            **({"capacityProviderStrategy": settings.capacity} if moves else {}),
             # A count that scaling changes in the meantime is kept.
             **({} if count == service["desiredCount"] else {"desiredCount": count}),
             # ECS chooses the target group without traffic, as long as the call names none.
@@ -163,6 +170,13 @@ class EcsDeployments(Service):
             ),
         )
         return Waiting(f"deploying {short(revision)}")
+
+    def _moves(self, service: dict[str, Any], settings: Settings, newest: dict[str, Any] | None) -> bool:
+        """Whether the service, or its newest revision, has another capacity than the settings."""
+        if not settings.capacity and not service.get("capacityProviderStrategy"):
+            return False
+        revisions = [self._service_revision(newest["targetServiceRevision"]["arn"])] if newest else []
+        return not all(capacity_of(settings, each) for each in (service, *revisions))
 
     def _deploy(self, newest: dict[str, Any] | None, **changes: Any) -> None:
         self._asked = newest["serviceDeploymentArn"] if newest else "", time.time()

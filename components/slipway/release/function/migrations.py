@@ -88,6 +88,7 @@ class Migrations:
             subnets=settings.subnets,
             security_groups=settings.security_groups,
             assign_public_ip=settings.assign_public_ip,
+            capacity=task.capacity,
         )
         self.table.write(state, replace(state, migration=attempt))
 
@@ -109,7 +110,7 @@ class Migrations:
             answer = self.ecs.run_task(
                 cluster=self.names.cluster,
                 taskDefinition=attempt.definition,
-                launchType="FARGATE",
+                **({"capacityProviderStrategy": attempt.capacity} if attempt.capacity else {"launchType": "FARGATE"}),
                 networkConfiguration={"awsvpcConfiguration": network},
                 clientToken=attempt.action,
                 startedBy=attempt.action,

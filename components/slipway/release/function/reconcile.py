@@ -17,6 +17,8 @@ from .images import Images
 from .state import StateTable
 from .task_definitions import TaskDefinitions, short
 
+INTERRUPTED = ("SpotInterruption", "TerminationNotice")
+"""https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Task.html"""
 SUSPENDED = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
 
 
@@ -255,7 +257,8 @@ class Service:
         described = self.ecs.describe_tasks(cluster=self.names.cluster, tasks=listed["taskArns"])["tasks"]
         reasons = []
         for task in described:
-            scaled = task.get("stoppedReason", "").startswith("Scaling activity")
+            # Neither is the image's fault: a task that was scaled in, and one whose capacity AWS took back.
+            scaled = task.get("stoppedReason", "").startswith("Scaling activity") or task.get("stopCode") in INTERRUPTED
             if task["taskDefinitionArn"] != task_definition or scaled or seconds(task["createdAt"]) < since:
                 continue
             parts = [task.get("stoppedReason", "")]
@@ -317,6 +320,15 @@ def network_of(settings: Settings, found: dict[str, Any]) -> bool:
         and set(found["securityGroups"]) == set(settings.security_groups)
         and found.get("assignPublicIp", "DISABLED") == settings.network["assignPublicIp"]
     )
+
+
+def capacity_of(settings: Settings, found: dict[str, Any]) -> bool:
+    """Whether a service or a service revision has the capacity of the settings."""
+
+    def strategy(items: list[dict[str, Any]]) -> list[tuple[str, int, int]]:
+        return sorted((each["capacityProvider"], each.get("weight", 0), each.get("base", 0)) for each in items)
+
+    return strategy(found.get("capacityProviderStrategy") or []) == strategy(settings.capacity)
 
 
 def seconds(at: datetime | float) -> float:
