@@ -115,7 +115,10 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "roles": {"none": NO, "boundary": {"roles": {"permissionsBoundaryArn": "arn:aws:iam::123456789012:policy/b"}}},
     "audit": {"none": NO, "trail": {"audit": {}}},
 }
-REFUSED = {frozenset({("requests", "grpc"), ("encryption", "none")})}
+REFUSED = {
+    frozenset({("requests", "grpc"), ("encryption", "none")}),
+    frozenset({("strategy", "codeDeploy"), ("capacity", "spot")}),
+}
 """Pairs that the configuration refuses."""
 NEEDS = {("requests", "grpc"): {"encryption": "certificate"}}
 """Values that cannot be alone, with what they need."""

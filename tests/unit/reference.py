@@ -82,7 +82,9 @@ class Page:
     def choice(self, title: str, kinds: Mapping[str, type], about: str) -> None:
         lines = [f"## {title}", "", f"{about} Set exactly one of:".strip(), ""]
         for key, one in kinds.items():
-            lines.append(f"- [`{key}`]({anchor(f'{title}.{key}')}): {summary(one)}")
+            # Each kind has one section, also if several fields can have it.
+            where = self.titles.setdefault(one, f"{title}.{key}")
+            lines.append(f"- [`{key}`]({anchor(where)}): {summary(one)}")
         self.sections.append("\n".join([*lines, ""]))
         for key, one in kinds.items():
             self.part(f"{title}.{key}", one)

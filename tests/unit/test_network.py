@@ -19,7 +19,6 @@ from slipway import (
     Process,
     StageTests,
 )
-from slipway.config.endpoints import service_name
 from unit.costs import HOURS, PRICES, monthly
 from unit.examples import service
 from unit.harness import ROOT, Resource, deploy, deploy_stack_file, named, of_type, only
@@ -192,12 +191,6 @@ def test_endpoints_are_in_the_private_subnets_and_take_https_from_the_vpc_only()
 
 def test_without_endpoints_there_are_none() -> None:
     assert of_type(program({"new": {}}), ENDPOINT) == []
-
-
-def test_the_endpoints_of_ecr_have_another_prefix_in_china() -> None:
-    assert service_name("ecr.dkr", "cn-north-1", "aws-cn") == "cn.com.amazonaws.cn-north-1.ecr.dkr"
-    assert service_name("logs", "cn-north-1", "aws-cn") == "com.amazonaws.cn-north-1.logs"
-    assert service_name("ecr.dkr", "us-gov-west-1", "aws-us-gov") == "com.amazonaws.us-gov-west-1.ecr.dkr"
 
 
 def test_from_three_interface_endpoints_in_two_zones_on_a_nat_gateway_costs_less() -> None:

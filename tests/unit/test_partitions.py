@@ -1,6 +1,7 @@
 """Hosts of AWS in its partitions."""
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from importlib import resources
@@ -8,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slipway import testing
 from slipway.iam import Scope
 from slipway.release.function import partitions
+from unit.harness import deploy_stack_file
 
 PRINCIPAL = re.compile(r"(logdelivery\.)?[a-z-]+\.amazonaws\.com")
 """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html"""
@@ -53,6 +56,12 @@ def test_hosts_are_those_of_the_partition(partition: str, region: str, s3: str, 
     assert partitions.host(partition, "s3", region) == s3
 
 
+def test_the_endpoints_of_ecr_have_another_prefix_in_china() -> None:
+    assert partitions.endpoint("aws-cn", "ecr.dkr", "cn-north-1") == "cn.com.amazonaws.cn-north-1.ecr.dkr"
+    assert partitions.endpoint("aws-cn", "logs", "cn-north-1") == "com.amazonaws.cn-north-1.logs"
+    assert partitions.endpoint("aws-us-gov", "ecr.dkr", "us-gov-west-1") == "com.amazonaws.us-gov-west-1.ecr.dkr"
+
+
 def texts(tree: ast.AST) -> Iterator[str]:
     """The strings of a module that are not docstrings; each piece of an f-string by itself."""
     documentation = {
@@ -72,3 +81,44 @@ def test_no_other_module_names_a_host() -> None:
             found[path.relative_to(folder).as_posix()] = hosts
     assert found.keys() == MAY_NAME_A_HOST.keys(), found
     assert found["build/component.py"] == ["123456789012.dkr.ecr.eu-west-1.amazonaws.com/docker-hub"]
+
+
+EVERYTHING: dict[str, Any] = {
+    "slipway:network": {"new": {"natGateways": "None", "vpcEndpoints": {"services": ["sts"]}}},
+    "slipway:service": {
+        "capacity": {"fargateSpot": {}},
+        "ecsExec": True,
+        "processes": {"worker": {"command": ["work"]}},
+        "migration": {"command": ["migrate"]},
+        "jobs": {"report": {"command": ["report"], "schedule": "rate(1 hour)", "overlap": False}},
+    },
+    "slipway:stages": [{"approval": {}, "strategy": {"canary": {}}, "tests": {"commands": ["make"], "inVpc": True}}],
+    "slipway:scanGate": {},
+    "slipway:notifications": {"emails": ["ops@example.com"]},
+    "slipway:audit": {},
+}
+
+
+@pytest.mark.parametrize(("partition", "region"), [("aws-cn", "cn-north-1"), ("aws-us-gov", "us-gov-west-1")])
+def test_a_plan_names_no_other_partition_and_no_other_region(
+    partition: str, region: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, suffix = testing.arn, ".cn" if partition == "aws-cn" else ""
+
+    def here(text: str) -> str:
+        return text.replace("arn:aws:", f"arn:{partition}:").replace(testing.REGION, region)
+
+    answers: dict[str, Any] = {
+        "aws:index/getPartition:getPartition": {"partition": partition},
+        "aws:index/getRegion:getRegion": {"region": region},
+    }
+    url = here(testing.repository_url("web")).replace("amazonaws.com", f"amazonaws.com{suffix}")
+    monkeypatch.setattr(testing, "arn", lambda type_, name: here(usual(type_, name)))
+    monkeypatch.setattr(testing, "repository_url", lambda name: url)
+    monkeypatch.setattr(testing, "CALLS", {**testing.CALLS, **answers})
+    made = deploy_stack_file("dev", {"aws:region": region, **EVERYTHING})
+    shown = {each.name: json.dumps(each.inputs, default=lambda archive: "") for each in made}
+    hosts = re.compile(rf"{region}\.amazonaws\.com(?!{re.escape(suffix)})" if suffix else "amazonaws.com.cn")
+    assert {name for name, text in shown.items() if "arn:aws:" in text or "eu-west-1" in text} == set()
+    assert {name for name, text in shown.items() if hosts.search(text)} == set()
+    assert [name for name, text in shown.items() if f"arn:{partition}:" in text] != []

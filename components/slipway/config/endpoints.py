@@ -10,6 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway._constraints import check, items, match
+from slipway.release.function import partitions
 from slipway.service.args import ServiceSettings
 
 NEEDED = ("ecr.api", "ecr.dkr", "logs")
@@ -26,7 +27,7 @@ ServiceName = Annotated[
         r"[a-z0-9][a-z0-9-]*(\.[a-z0-9-]+)*",
         "be the name of a service of AWS as its endpoint has it, such as sqs or ecr.api,",
         "ecr.api",
-        ["SQS", "com.amazonaws.eu-west-1.sqs:443", "a b", ""],
+        ["SQS", "sqs:443", "a b", ""],
     ),
 ]
 """https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html"""
@@ -80,7 +81,7 @@ def create(
         cidr_ipv4=cidr,
     )
     for service in names:
-        endpoint = service_name(service, region, partition)
+        endpoint = partitions.endpoint(partition, service, region)
         if service in GATEWAYS:
             aws.ec2.VpcEndpoint(
                 f"{name}-{service}",
@@ -100,12 +101,3 @@ def create(
                 # The names of the services then lead to the endpoints, without a setting in the application.
                 private_dns_enabled=True,
             )
-
-
-def service_name(service: str, region: str, partition: str) -> str:
-    """In China, the endpoints of ECR have another prefix than most.
-
-    https://docs.amazonaws.cn/en_us/AmazonECR/latest/userguide/vpc-endpoints.html
-    """
-    prefix = "cn." if partition == "aws-cn" and service.startswith("ecr.") else ""
-    return f"{prefix}com.amazonaws.{region}.{service}"

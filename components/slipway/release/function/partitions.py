@@ -19,3 +19,12 @@ def host(partition: str, service: str, region: str) -> str:
 def console(partition: str, region: str) -> str:
     """The host of the console in a Region."""
     return f"{region}.{CONSOLES.get(partition, 'console.aws.amazon.com')}"
+
+
+def endpoint(partition: str, service: str, region: str) -> str:
+    """The name of a service for a VPC endpoint. In China, those of ECR have another prefix than most.
+
+    https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html
+    """
+    prefix = "cn." if partition == "aws-cn" and service.startswith("ecr.") else ""
+    return f"{prefix}com.amazonaws.{region}.{service}"
