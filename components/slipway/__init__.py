@@ -5,6 +5,7 @@ from slipway.artifacts import ArtifactStore
 from slipway.audit import AuditTrail, AuditTrailArgs
 from slipway.build.component import Build, BuildArgs, Sbom
 from slipway.domain import Domain
+from slipway.existing_load_balancer import ExistingLoadBalancer, ExistingLoadBalancerArgs
 from slipway.existing_registry import ExistingRegistry
 from slipway.iam import Permission, Statement, allow
 from slipway.load_balancer import LoadBalancer, LoadBalancerArgs, TestListener
@@ -68,6 +69,8 @@ __all__ = [
     "EfsDirectory",
     "EfsVolume",
     "ErrorAlarm",
+    "ExistingLoadBalancer",
+    "ExistingLoadBalancerArgs",
     "ExistingRegistry",
     "Filter",
     "HealthCheck",

@@ -506,5 +506,16 @@ CALLS: Mapping[str, Answer] = {
     },
     "aws:cloudcontrol/getResource:getResource": {"properties": "{}"},
     "aws:route53/getZone:getZone": {"zoneId": "Z1"},
+    "aws:lb/getLoadBalancer:getLoadBalancer": lambda args: {
+        "arn": args.get("arn") or arn("aws:lb/loadBalancer:LoadBalancer", args["name"]),
+        "arnSuffix": "app/shared/1",
+        "dnsName": "shared.elb.example",
+        "loadBalancerType": "application",
+        "securityGroups": ["sg-shared"],
+    },
+    "aws:lb/getListener:getListener": lambda args: {
+        "arn": f"{args['loadBalancerArn'].replace(':loadbalancer/', ':listener/')}/{args['port']:g}",
+        "protocol": "HTTP" if args["port"] == 80 else "HTTPS",
+    },
     "aws:ecr/getImages:getImages": {"imageIds": []},
 }

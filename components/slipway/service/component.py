@@ -14,8 +14,8 @@ from slipway import iam
 from slipway._outputs import concat
 from slipway._rules import check_args, check_name
 from slipway._secrets import change_pattern
+from slipway.existing_load_balancer import Balancer
 from slipway.iam import Scope, Statement, allow, in_region
-from slipway.load_balancer import LoadBalancer
 from slipway.registry import ENVIRONMENT_NAME
 from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
 from slipway.release.component import ReleasedProcess, ReleaseFunction, ReleaseFunctionArgs, register_statements
@@ -282,7 +282,7 @@ def log_prefix(args: ServiceArgs, process: str) -> str:
     return args.container_name if process == WEB else process
 
 
-def with_priority(name: str, args: ServiceArgs, balancer: LoadBalancer) -> ServiceArgs:
+def with_priority(name: str, args: ServiceArgs, balancer: Balancer) -> ServiceArgs:
     """The arguments with the priority of the process's rule."""
     usual = priority(name, conditions_paths(args), args.hosts, args.headers)
     # A rule of another protocol stands beside the one that it takes the place of until the new tasks are there.
