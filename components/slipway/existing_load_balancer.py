@@ -107,6 +107,7 @@ class ExistingLoadBalancer(ListenerRules):
         if args.test_listener_port is not None:
             test = find_listener(found.arn, args.test_listener_port, "test_listener_port", opts)
 
+        self._vpc_id = found.vpc_id
         self.arn, self.dns_name, self.arn_suffix = known(found.arn), known(found.dns_name), known(found.arn_suffix)
         self.listener_arn = known(listener.arn)
         self.test_listener_arn = None if test is None else known(test.arn)
@@ -116,6 +117,16 @@ class ExistingLoadBalancer(ListenerRules):
         self.url = known(f"{scheme}://{found.dns_name}{port}")
         self.is_encrypted, self.needs_records = listener.protocol == "HTTPS", False
         self.dns_records: pulumi.Output[list[dict[str, str]]] = pulumi.Output.from_input([])
+
+    def check_vpc(self, vpc_id: pulumi.Input[str]) -> None:
+        """Raise pulumi.RunError if tasks in this VPC cannot be its targets; an id that is not known yet is not checked.
+
+        https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html
+        """
+        if isinstance(vpc_id, str) and vpc_id != self._vpc_id:
+            raise pulumi.RunError(
+                f"load_balancer must be in the VPC of the service, {vpc_id}, got one in {self._vpc_id}"
+            )
 
 
 def known(value: str) -> pulumi.Output[str]:

@@ -512,6 +512,7 @@ CALLS: Mapping[str, Answer] = {
         "dnsName": "shared.elb.example",
         "loadBalancerType": "application",
         "securityGroups": ["sg-shared"],
+        "vpcId": "vpc-1",
     },
     "aws:lb/getListener:getListener": lambda args: {
         "arn": f"{args['loadBalancerArn'].replace(':loadbalancer/', ':listener/')}/{args['port']:g}",

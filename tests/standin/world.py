@@ -221,6 +221,7 @@ class World:
             "arnSuffix": f"app/{name}/{hex}",
             "dnsName": f"{name}.localhost:{self.api.url.rpartition(':')[2]}",
             "loadBalancerType": "application",
+            "vpcId": "vpc-0a1b2c3d",
             "securityGroups": [f"sg-0{hex}"],
             "listeners": {port: f"{place}:listener/app/{name}/{hex}/{port:016x}" for port in ports},
         }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import pulumi
 import pytest
-from slipway import BlueGreen, CodeDeployBlueGreen, ExistingLoadBalancer, ExistingLoadBalancerArgs
+from slipway import BlueGreen, CodeDeployBlueGreen, ExistingLoadBalancer, ExistingLoadBalancerArgs, Service
 from slipway.config.schema import LoadBalancerKeys
 from slipway.existing_load_balancer import security_group
-from unit.examples import service
+from unit.examples import service, service_args
 from unit.harness import Resource, deploy, named, of_type
 
 ELB = "arn:aws:elasticloadbalancing:eu-west-1:123456789012"
@@ -101,6 +104,22 @@ def test_keys_of_a_new_load_balancer_are_refused_beside_it() -> None:
         f"{key} must not be set with existing: whoever made that load balancer decides"
         for key in ("internal", "idle_timeout_seconds")
     ]
+
+
+def test_it_is_in_the_vpc_of_the_service_as_far_as_that_is_known() -> None:
+    def program(vpc_id: Any) -> Callable[[], None]:
+        def make() -> None:
+            given = service_args("api", load_balancer=ExistingLoadBalancer(ExistingLoadBalancerArgs(arn=ARN)))
+            Service("api", replace(given, vpc_id=vpc_id()))
+
+        return make
+
+    assert named(deploy(program(lambda: "vpc-1")), "api-tg-a").inputs["vpcId"] == "vpc-1"
+    later = deploy(program(lambda: pulumi.Output.from_input("vpc-2")))
+    assert named(later, "api-tg-a").inputs["vpcId"] == "vpc-2"
+    with pytest.raises(pulumi.RunError) as error:
+        deploy(program(lambda: "vpc-2"))
+    assert str(error.value) == "load_balancer must be in the VPC of the service, vpc-2, got one in vpc-1"
 
 
 def test_services_that_share_it_in_a_program_have_different_priorities() -> None:

@@ -14,7 +14,7 @@ from slipway import iam
 from slipway._outputs import concat
 from slipway._rules import check_args, check_name
 from slipway._secrets import change_pattern
-from slipway.existing_load_balancer import Balancer
+from slipway.existing_load_balancer import Balancer, ExistingLoadBalancer
 from slipway.iam import Scope, Statement, allow, in_region
 from slipway.registry import ENVIRONMENT_NAME
 from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
@@ -77,12 +77,14 @@ class Service(pulumi.ComponentResource):
 
         Raises ValueError if `name` is not valid for every resource that is named after the service, if another service
         of the load balancer has its priority, or if something it refers to is in another Region; pulumi.RunError if an
-        existing repository does not fit its releases.
+        existing repository does not fit its releases, or an existing load balancer is in another VPC.
         """
         check_name("service", name)
         check_args(args, ServiceArgs)
         environment_name = args.environment_name or stack_environment()
         args.registry.check_release(environment_name, args.keep_verified)
+        if isinstance(args.load_balancer, ExistingLoadBalancer):
+            args.load_balancer.check_vpc(args.vpc_id)
         processes = process_settings(args)
         for part in (*processes, *args.jobs):
             check_name("process", part_name(name, part))
