@@ -6,6 +6,7 @@ from slipway.audit import AuditTrail, AuditTrailArgs
 from slipway.build.component import Build, BuildArgs, Sbom
 from slipway.domain import Domain
 from slipway.existing_cluster import ExistingCluster
+from slipway.existing_load_balancer import ExistingLoadBalancer, ExistingLoadBalancerArgs
 from slipway.existing_registry import ExistingRegistry
 from slipway.iam import Permission, Statement, allow
 from slipway.load_balancer import LoadBalancer, LoadBalancerArgs, TestListener
@@ -72,6 +73,8 @@ __all__ = [
     "EfsVolume",
     "ErrorAlarm",
     "ExistingCluster",
+    "ExistingLoadBalancer",
+    "ExistingLoadBalancerArgs",
     "ExistingRegistry",
     "Fargate",
     "FargateSpot",

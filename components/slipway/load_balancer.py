@@ -153,7 +153,31 @@ class LoadBalancerArgs(LoadBalancerSettings):
     """Subnets in at least two Availability Zones. They must be public unless `internal` is set."""
 
 
-class LoadBalancer(pulumi.ComponentResource):
+class ListenerRules:
+    """The priorities of the rules of a load balancer."""
+
+    def __init__(self) -> None:
+        self._services: dict[int, str] = {}
+
+    def give_priority(self, service: str, priority: int | None, usual: int) -> int:
+        """Reserve a priority for a service's rule: this one, or without one the first from `usual` that no other
+        service has. Raises ValueError if another service has it.
+
+        https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-rules.html
+        """
+        if priority is None:
+            taken = {given for given, other in self._services.items() if other != service}
+            priority = next(each for each in count(usual) if each not in taken)
+        other = self._services.setdefault(priority, service)
+        if other != service:
+            raise ValueError(
+                "listener_priority must be different for each service of a load balancer, "
+                f"got {priority} for {other!r} and {service!r}"
+            )
+        return priority
+
+
+class LoadBalancer(pulumi.ComponentResource, ListenerRules):
     """An Application Load Balancer that returns 404 until a Service attaches to its listener.
 
     `name` is its name. https://docs.aws.amazon.com/elasticloadbalancing/latest/application/introduction.html
@@ -234,7 +258,7 @@ class LoadBalancer(pulumi.ComponentResource):
         self.arn_suffix = balancer.arn_suffix
         # For its services and the program; not outputs.
         self.is_encrypted, self.needs_records = certificate is not None, args.domain is not None and zone is None
-        self._services: dict[int, str] = {}
+        ListenerRules.__init__(self)
         self.register_outputs(
             {
                 "arn": self.arn,
@@ -247,23 +271,6 @@ class LoadBalancer(pulumi.ComponentResource):
                 "arn_suffix": self.arn_suffix,
             }
         )
-
-    def give_priority(self, service: str, priority: int | None, usual: int) -> int:
-        """Reserve a priority for a service's rule: this one, or without one the first from `usual` that no other
-        service has. Raises ValueError if another service has it.
-
-        https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-rules.html
-        """
-        if priority is None:
-            taken = {given for given, other in self._services.items() if other != service}
-            priority = next(each for each in count(usual) if each not in taken)
-        other = self._services.setdefault(priority, service)
-        if other != service:
-            raise ValueError(
-                "listener_priority must be different for each service of a load balancer, "
-                f"got {priority} for {other!r} and {service!r}"
-            )
-        return priority
 
 
 def let_in(name: str, args: LoadBalancerArgs, child: pulumi.ResourceOptions) -> aws.ec2.SecurityGroup:

@@ -510,5 +510,17 @@ CALLS: Mapping[str, Answer] = {
         "arn": arn("aws:ecs/cluster:Cluster", args["clusterName"]),
         "status": "ACTIVE",
     },
+    "aws:lb/getLoadBalancer:getLoadBalancer": lambda args: {
+        "arn": args.get("arn") or arn("aws:lb/loadBalancer:LoadBalancer", args["name"]),
+        "arnSuffix": "app/shared/1",
+        "dnsName": "shared.elb.example",
+        "loadBalancerType": "application",
+        "securityGroups": ["sg-shared"],
+        "vpcId": "vpc-1",
+    },
+    "aws:lb/getListener:getListener": lambda args: {
+        "arn": f"{args['loadBalancerArn'].replace(':loadbalancer/', ':listener/')}/{args['port']:g}",
+        "protocol": "HTTP" if args["port"] == 80 else "HTTPS",
+    },
     "aws:ecr/getImages:getImages": {"imageIds": []},
 }

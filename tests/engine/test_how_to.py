@@ -41,6 +41,7 @@ FILES = [pytest.param(file, id=f"{page.stem}-{n}") for page in PAGES for n, file
 @pytest.mark.long
 @pytest.mark.parametrize("file", FILES)
 def test_a_stack_can_be_created_from_the_file_of_the_page(account: World, file: str) -> None:
+    account.share("acme-shared", 443, 8443)  # for the page on existing load balancers
     config = {**dict.fromkeys(stack_file("dev")), **yaml.safe_load(file)["config"]}
     workspace = account.workspace("dev", config)
     assert workspace.preview().summary == workspace.up().summary

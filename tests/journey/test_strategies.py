@@ -364,3 +364,23 @@ def test_the_ecs_action_does_not_notice_a_rollback_and_fails_at_its_timeout_as_d
     assert (dev.image, dev.traffic) == (f"@{good.digest}", {good.digest: 100})
     dev.up(cpu=512, memory=1024)
     assert (dev.image, dev.running["cpu"]) == (f"@{good.digest}", "512")
+
+
+def test_blue_green_behind_an_existing_load_balancer_changes_nothing_of_it_but_its_rules(stack: Make) -> None:
+    # The account of a journey is restored between stacks, but nobody's load balancer is part of no stack.
+    probe = stack()
+    account = probe.account
+    account.share("acme-shared", 443, 8443)
+    existing = {"existing": {"name": "acme-shared", "listenerPort": 443, "testListenerPort": 8443}}
+    probe.workspace.configure(
+        {"slipway:loadBalancer": existing, "slipway:stages": [{"strategy": {"blueGreen": QUICK["blueGreen"]}}]}
+    )
+    probe.up(hosts=["shop.example.com"], url="https://shop.example.com")
+    assert [r.name for r in account.events.all("aws:lb/loadBalancer:LoadBalancer")] == []
+    first = probe.push()
+    assert failures(first) == []
+    assert account.traffic("acme-shared") == {first.digest: 100}
+    second = probe.release("Second commit")
+    assert account.traffic("acme-shared") == {second.digest: 100}
+    assert probe.workspace.preview(refresh=True).changes == []
+    assert account.shared["acme-shared"]["securityGroups"] == ["sg-00000000000000000"]

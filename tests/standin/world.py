@@ -16,7 +16,7 @@ import boto3
 import yaml
 
 from standin import codedeploy, live, snapshots, tables, tools
-from standin.api import REGION, Api, AwsError
+from standin.api import ACCOUNT, REGION, Api, AwsError
 from standin.clock import Clock
 from standin.cloudwatch import CloudWatch
 from standin.codebuild import CodeBuild, shell_environment
@@ -57,11 +57,15 @@ class World:
         self.autoscaling = Autoscaling(self.ecs)
         self.dynamodb = DynamoDb(self.clock)
         self.live: dict[str, Live] = {}
+        self.shared: dict[str, Props] = {}
+        """Load balancers that belong to nobody's stack, by name."""
         invokes = {
             "aws:ecr/getRepository:getRepository": self._get_repository,
             "aws:ecr/getImages:getImages": self._get_images,
             "aws:cloudcontrol/getResource:getResource": self._get_resource,
             "aws:ecs/getCluster:getCluster": self._get_cluster,
+            "aws:lb/getLoadBalancer:getLoadBalancer": self._get_load_balancer,
+            "aws:lb/getListener:getListener": self._get_listener,
         }
         self.aws = Aws(self.live, invokes, registry)
         self.cloudwatch = CloudWatch(self.aws, self.ecs)
@@ -216,6 +220,37 @@ class World:
         if not found:
             raise RuntimeError(f"reading ECS Cluster ({inputs['clusterName']}): couldn't find resource")
         return {"arn": found[0]["clusterArn"], "clusterName": found[0]["clusterName"], "status": found[0]["status"]}
+
+    def share(self, name: str, *ports: int) -> str:
+        """Makes a load balancer that belongs to nobody's stack, with a listener on each port. Returns its ARN."""
+        place = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}"
+        hex = f"{len(self.shared):016x}"
+        self.shared[name] = {
+            "arn": f"{place}:loadbalancer/app/{name}/{hex}",
+            "arnSuffix": f"app/{name}/{hex}",
+            "dnsName": f"{name}.localhost:{self.api.url.rpartition(':')[2]}",
+            "loadBalancerType": "application",
+            "vpcId": "vpc-0a1b2c3d",
+            "securityGroups": [f"sg-0{hex}"],
+            "listeners": {port: f"{place}:listener/app/{name}/{hex}/{port:016x}" for port in ports},
+        }
+        return str(self.shared[name]["arn"])
+
+    def _get_load_balancer(self, inputs: Props) -> Props:
+        """The provider's data source: an error if there is no such load balancer."""
+        for name, found in self.shared.items():
+            if inputs.get("name") == name or inputs.get("arn") == found["arn"]:
+                shown = {key: value for key, value in found.items() if key != "listeners"}
+                return {"id": found["arn"], "name": name, **shown}
+        raise RuntimeError("reading ELBv2 Load Balancers: empty result")
+
+    def _get_listener(self, inputs: Props) -> Props:
+        for found in self.shared.values():
+            if inputs["loadBalancerArn"] == found["arn"] and int(inputs["port"]) in found["listeners"]:
+                protocol = "HTTP" if int(inputs["port"]) in (80, 8080) else "HTTPS"
+                arn = found["listeners"][int(inputs["port"])]
+                return {"id": arn, "arn": arn, "port": inputs["port"], "protocol": protocol}
+        raise RuntimeError("reading ELBv2 Listener: empty result")
 
     def _get_repository(self, inputs: Props) -> Props:
         """The provider's data source: an error if there is no such repository."""

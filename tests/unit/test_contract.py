@@ -44,6 +44,8 @@ NOT_EXPORTED = {
     # What a Service consists of, for its parts and its ReleaseFunction.
     "FileSystems",
     "ProcessResources",
+    # What a LoadBalancer and an ExistingLoadBalancer have in common.
+    "ListenerRules",
     "ReleasedProcess",
     "ReleasedTask",
     "RolloutTimers",

@@ -62,8 +62,7 @@ from slipway.config.endpoints import VpcEndpoints
 from slipway.config.errors import ConfigurationError
 from slipway.config.load import Settings, StageSettings, read
 from slipway.config.network import ExistingNetwork, NewNetwork
-from slipway.config.schema import FeatureBranch, StackFile, to_camel
-from slipway.load_balancer import LoadBalancerSettings
+from slipway.config.schema import FeatureBranch, LoadBalancerKeys, StackFile, to_camel
 from slipway.pipeline.component import PipelineSettings
 from slipway.pull_requests import PullRequestSettings
 from slipway.service.args import ServiceSettings
@@ -392,7 +391,7 @@ STAGE = StageSettings(
     environment_name="dev",
     service_name="storefront-dev",
     service=ServiceSettings(),
-    load_balancer=LoadBalancerSettings(),
+    load_balancer=LoadBalancerKeys(),
     strategy=Rolling(),
     approval=None,
     tests=None,
@@ -582,7 +581,7 @@ def test_every_key_reaches_its_argument() -> None:
         retain_release_state=False,
         log_retention_days=7,
     )
-    balancer = LoadBalancerSettings(
+    balancer = LoadBalancerKeys(
         certificate_arn="arn:aws:acm:eu-west-1:123456789012:certificate/1",
         internal=True,
         ingress_cidrs=["10.0.0.0/8"],
@@ -723,8 +722,8 @@ def test_the_complete_file_omits_no_key() -> None:
     assert keys(BuildSettings) == FULL["build"].keys() | {"buildspec"}
     assert keys(Report) == FULL["build"]["reports"][0].keys()
     assert keys(RegistryArgs) == FULL["registry"].keys()
-    # A domain makes a certificate of its own.
-    assert keys(LoadBalancerSettings) == FULL["loadBalancer"].keys() | {"domain"}
+    # A domain makes a certificate of its own, and an existing load balancer has one.
+    assert keys(LoadBalancerKeys) == FULL["loadBalancer"].keys() | {"domain", "existing"}
     assert keys(AccessLogs) == FULL["loadBalancer"]["accessLogs"].keys()
     assert keys(Domain) == {"names", "zone"}
     assert keys(Listener) == FULL["loadBalancer"]["testListener"].keys()
@@ -999,7 +998,7 @@ def test_a_stage_overrides_some_keys_and_has_the_others_of_the_file() -> None:
         environment_name="staging",
         service_name="storefront-staging",
         service=ServiceSettings(port=3000, environment={"LEVEL": "info", "COLOR": "blue"}),
-        load_balancer=LoadBalancerSettings(internal=True),
+        load_balancer=LoadBalancerKeys(internal=True),
     )
     # Entries are added to a map; other keys are replaced as a whole.
     assert production == dataclasses.replace(
@@ -1007,7 +1006,7 @@ def test_a_stage_overrides_some_keys_and_has_the_others_of_the_file() -> None:
         environment_name="production",
         service_name="storefront-production",
         service=ServiceSettings(port=3000, cpu=512, memory=1024, environment={"LEVEL": "warn", "COLOR": "blue"}),
-        load_balancer=LoadBalancerSettings(internal=True, deletion_protection=True),
+        load_balancer=LoadBalancerKeys(internal=True, deletion_protection=True),
         strategy=Canary(),
         approval=Approval(),
     )
@@ -1060,7 +1059,7 @@ def test_a_stage_changes_adds_and_removes_processes_and_jobs_by_name() -> None:
         not_secret=["LOCK"],
     )
     assert third.service == ServiceSettings(port=None, jobs={"report": job, "clean": job}, not_secret=["FORMAT"])
-    assert [stage.load_balancer for stage in (first, second, third)] == [LoadBalancerSettings()] * 2 + [None]
+    assert [stage.load_balancer for stage in (first, second, third)] == [LoadBalancerKeys()] * 2 + [None]
 
 
 def test_a_stage_has_a_load_balancer_if_any_of_its_processes_has_a_port() -> None:
@@ -1072,7 +1071,7 @@ def test_a_stage_has_a_load_balancer_if_any_of_its_processes_has_a_port() -> Non
     ]
     stages[1] = {"name": "b", "service": {"processes": {"api": False}}}
     served, worker = settings({**LEAST, "service": service, "stages": stages}).stages
-    assert (served.load_balancer, worker.load_balancer) == (LoadBalancerSettings(), None)
+    assert (served.load_balancer, worker.load_balancer) == (LoadBalancerKeys(), None)
 
 
 def test_a_stage_cannot_remove_a_process_that_the_file_does_not_have() -> None:
@@ -1100,7 +1099,7 @@ def test_a_mistake_in_a_process_is_reported_once_for_all_stages_and_with_the_oth
 
 def test_a_stage_can_be_a_worker_while_another_serves_requests() -> None:
     web, jobs = settings({**LEAST, "stages": [{"name": "web"}, {"name": "jobs", "service": {"port": False}}]}).stages
-    assert (web.service.port, web.load_balancer) == (8080, LoadBalancerSettings())
+    assert (web.service.port, web.load_balancer) == (8080, LoadBalancerKeys())
     assert (jobs.service.port, jobs.load_balancer) == (None, None)
 
 
@@ -1759,6 +1758,25 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     "clients have ranges": (
         {"loadBalancer": {"ingressCidrs": ["10.0.0.1/8"]}},
         "loadBalancer.ingressCidrs[0] must be an IPv4 range such as 10.0.0.0/8, got '10.0.0.1/8'",
+    ),
+    "an existing load balancer has no settings of a new one": (
+        {
+            "loadBalancer": {"existing": {"name": "shared"}, "internal": True},
+            "service": {"url": "https://shop.example.com"},
+        },
+        "loadBalancer.internal must not be set with existing: whoever made that load balancer decides",
+    ),
+    "tests reach a service behind an existing load balancer by a name": (
+        {
+            "loadBalancer": {"existing": {"name": "shared"}},
+            "stages": [{"tests": {"commands": ["make smoke"]}}],
+        },
+        "stages[0].tests need service.url with loadBalancer.existing, got none: they need a name of this service",
+    ),
+    "stages that share a load balancer get different requests": (
+        {"loadBalancer": {"existing": {"name": "shared"}}, "stages": [{"name": "a"}, {"name": "b"}]},
+        "stages must have different service.hosts, paths or headers with one loadBalancer.existing, got the same for a "
+        "and b",
     ),
     "a connection may be idle for 4000 seconds": (
         {"loadBalancer": {"idleTimeoutSeconds": 4001}},

@@ -143,7 +143,9 @@ def subnets_of_the_load_balancers(given: Given) -> Rules:
     if not isinstance(network, ExistingNetwork):
         return
     public, private = network.public_subnet_ids, network.private_subnet_ids
-    balanced = [stage for stage in given.file.stages if has_port(stage.service)]
+    balanced = [
+        stage for stage in given.file.stages if has_port(stage.service) and stage.load_balancer.existing is None
+    ]
     facing = [given.environment(stage) for stage in balanced if not stage.load_balancer.internal]
     yield (
         bool(balanced) and bool(public or facing) and len(public) < 2,
@@ -154,6 +156,26 @@ def subnets_of_the_load_balancers(given: Given) -> Rules:
         "network.existing.private_subnet_ids must have at least 2 items for an internal load balancer without "
         f"public_subnet_ids, got {list(private)}",
     )
+
+
+def rules_of_the_balancer(given: Given) -> Rules:
+    """Stages that share an existing load balancer must not ask for the same requests."""
+    seen: dict[str, str] = {}
+    for stage in given.file.stages:
+        existing = stage.load_balancer.existing
+        if existing is None or not has_port(stage.service):
+            continue
+        listener = existing.name, existing.arn, existing.listener_port
+        for each in process_settings(stage.service).values():
+            if each.port is None:
+                continue
+            rule = repr((listener, sorted(each.paths), sorted(each.hosts), sorted(each.headers.items())))
+            other = seen.setdefault(rule, given.environment(stage))
+            yield (
+                other != given.environment(stage),
+                f"stages must have different service.hosts, paths or headers with one load_balancer.existing, got the "
+                f"same for {other} and {given.environment(stage)}",
+            )
 
 
 def with_an_image(given: Given) -> Rules:
@@ -214,6 +236,10 @@ def of_the_tests(given: Given, stage: Stage) -> Rules:
         "load balancer's",
     )
     yield (
+        balancer.existing is not None and service.url is None,
+        "tests need service.url with load_balancer.existing, got none: they need a name of this service",
+    )
+    yield (
         balancer.internal and not tests.in_vpc,
         "tests must set in_vpc with an internal load balancer, which can be reached only from the VPC",
     )
@@ -241,6 +267,7 @@ OF_THE_FILE = (
     names_in_the_cluster,
     names_of_the_domains,
     subnets_of_the_load_balancers,
+    rules_of_the_balancer,
     with_an_image,
     without_a_circle,
     for_a_feature_branch,
@@ -249,6 +276,8 @@ OF_THE_FILE = (
 
 def of_the_protocol(given: Given, stage: Stage) -> Rules:
     balancer = stage.load_balancer
+    if balancer.existing is not None:
+        return  # whether it has a certificate is known when it is looked up
     yield protocol_rule(stage.service, balancer.is_encrypted, "load_balancer.certificate_arn or domain is required")
 
 

@@ -13,9 +13,11 @@ from slipway.build.component import Build, BuildArgs
 from slipway.config import endpoints
 from slipway.config.load import Settings, StageSettings
 from slipway.config.network import Network, NewNetwork
+from slipway.config.schema import LoadBalancerKeys
 from slipway.existing_cluster import Cluster
+from slipway.existing_load_balancer import Balancer, ExistingLoadBalancer
 from slipway.existing_registry import ExistingRegistry
-from slipway.load_balancer import LoadBalancer, LoadBalancerArgs
+from slipway.load_balancer import LoadBalancer, LoadBalancerArgs, LoadBalancerSettings
 from slipway.pipeline.component import Pipeline, PipelineArgs
 from slipway.pipeline.sources import Connection
 from slipway.pipeline.stages import DeployStage
@@ -79,10 +81,7 @@ def deploy_stage(stage: StageSettings, registry: Repository, cluster: Cluster, n
     """An environment: a service with its own load balancer, or a worker without one."""
     balancer = None
     if stage.load_balancer is not None:
-        args = LoadBalancerArgs(
-            **each(stage.load_balancer), vpc_id=network.vpc_id, subnet_ids=network.balancer_subnet_ids
-        )
-        balancer = LoadBalancer(stage.service_name, args)
+        balancer = load_balancer(stage.service_name, stage.load_balancer, network)
     service = Service(
         stage.service_name,
         ServiceArgs(
@@ -98,6 +97,15 @@ def deploy_stage(stage: StageSettings, registry: Repository, cluster: Cluster, n
         ),
     )
     return DeployStage(service=service, approval=stage.approval, tests=stage.tests, window=stage.window)
+
+
+def load_balancer(name: str, keys: LoadBalancerKeys, network: Network) -> Balancer:
+    """A new load balancer for an environment, or an existing one."""
+    if keys.existing is not None:
+        return ExistingLoadBalancer(keys.existing)
+    settings = {field.name: getattr(keys, field.name) for field in fields(LoadBalancerSettings)}
+    args = LoadBalancerArgs(**settings, vpc_id=network.vpc_id, subnet_ids=network.balancer_subnet_ids)
+    return LoadBalancer(name, args)
 
 
 def pipeline(settings: Settings, build: Build | None, stages: Sequence[DeployStage]) -> Pipeline:

@@ -35,6 +35,7 @@ from slipway.config.schema import (
     REMOVED,
     STAGES_OWN,
     Image,
+    LoadBalancerKeys,
     Shape,
     StackFile,
     Stage,
@@ -43,7 +44,6 @@ from slipway.config.schema import (
     shape,
     to_camel,
 )
-from slipway.load_balancer import LoadBalancerSettings
 from slipway.pipeline.commands import CodeScan, StageTests
 from slipway.pipeline.component import PipelineSettings
 from slipway.pipeline.notifications import Notifications
@@ -65,7 +65,7 @@ class StageSettings:
     service_name: str
     """`<app>-<environment>`, the name of its service and load balancer."""
     service: ServiceSettings
-    load_balancer: LoadBalancerSettings | None
+    load_balancer: LoadBalancerKeys | None
     """None for a worker."""
     strategy: Strategy
     approval: Approval | None

@@ -20,6 +20,7 @@ from slipway.audit import AuditTrailArgs
 from slipway.build.component import BuildSettings
 from slipway.config.cluster import NewCluster, UsedCluster
 from slipway.config.network import ExistingNetwork, NewNetwork
+from slipway.existing_load_balancer import ExistingLoadBalancerArgs
 from slipway.load_balancer import LoadBalancerSettings
 from slipway.pipeline.commands import CodeScan, StageTests
 from slipway.pipeline.component import MOST_SCANS, MOST_STAGES, PipelineSettings
@@ -34,6 +35,22 @@ from slipway.service.args import ServiceSettings
 from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Linear, Rolling, Strategy
 
 NAMESPACE = "slipway"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadBalancerKeys(LoadBalancerSettings):
+    """The keys of the load balancer: those of a new one, or `existing`."""
+
+    existing: ExistingLoadBalancerArgs | None = None
+    """An Application Load Balancer that is there already, instead of a new one. No other key is possible then."""
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        yield from super().cross_checks()
+        for name in hints(LoadBalancerSettings):
+            yield (
+                self.existing is not None and getattr(self, name) != getattr(LoadBalancerSettings(), name),
+                f"{name} must not be set with existing: whoever made that load balancer decides",
+            )
 
 
 StackName = Annotated[
@@ -130,7 +147,7 @@ class Stage:
     """Settings of `service` that differ in this stage. In `environment`, `secrets`, `processes` and `jobs`, the entries
     that differ, and of a process, a job and the `migration`, the keys; `false` removes an entry."""
 
-    load_balancer: LoadBalancerSettings = LoadBalancerSettings()
+    load_balancer: LoadBalancerKeys = LoadBalancerKeys()
     """Settings of `load_balancer` that differ in this stage."""
 
 
@@ -157,7 +174,7 @@ class StackFile:
     """The ECR repository for the images. Not allowed if the source is an image, which is in another stack's
     repository."""
 
-    load_balancer: LoadBalancerSettings = LoadBalancerSettings()
+    load_balancer: LoadBalancerKeys = LoadBalancerKeys()
     """The load balancer in front of the service, in each stage."""
 
     network: Annotated[NewNetwork | ExistingNetwork, Choice({"new": NewNetwork, "existing": ExistingNetwork})] = (
@@ -203,7 +220,7 @@ REMOVED: Mapping[tuple[type, str], str] = {
     "pipeline, which can push images, does not build them any more",
 }
 """Keys that a part had earlier, with what to do instead."""
-STAGES_OWN = {"service": ServiceSettings, "load_balancer": LoadBalancerSettings}
+STAGES_OWN = {"service": ServiceSettings, "load_balancer": LoadBalancerKeys}
 """Parts of the file that a stage can override."""
 
 

@@ -23,8 +23,9 @@ from slipway._secrets import (
 )
 from slipway.codebuild import LogDays
 from slipway.existing_cluster import Cluster
+from slipway.existing_load_balancer import Balancer
 from slipway.iam import Permission, Statement
-from slipway.load_balancer import LoadBalancer, SubnetId, VpcId
+from slipway.load_balancer import SubnetId, VpcId
 from slipway.registry import EnvironmentName, Repository
 from slipway.release.function.contract import WEB
 from slipway.service.capacity import Capacity, Fargate, address_rule, capacity_rules, on_demand
@@ -349,8 +350,9 @@ class ServiceArgs(ServiceSettings):
     registry: Repository
     """Repository of the released images: a Registry or an ExistingRegistry."""
 
-    load_balancer: LoadBalancer | None = None
-    """Load balancer that routes requests to the service. A worker, which has no port, has none."""
+    load_balancer: Balancer | None = None
+    """Load balancer that routes requests to the service: a LoadBalancer or an ExistingLoadBalancer. A worker, which has
+    no port, has none."""
 
     vpc_id: VpcId
     """VPC of the subnets."""

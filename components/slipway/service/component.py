@@ -14,8 +14,8 @@ from slipway import iam
 from slipway._outputs import concat
 from slipway._rules import check_args, check_name
 from slipway._secrets import change_pattern
+from slipway.existing_load_balancer import Balancer, ExistingLoadBalancer
 from slipway.iam import Scope, Statement, allow, in_region
-from slipway.load_balancer import LoadBalancer
 from slipway.registry import ENVIRONMENT_NAME
 from slipway.release.code_deploy import CodeDeploy, CodeDeployArgs
 from slipway.release.component import ReleasedProcess, ReleaseFunction, ReleaseFunctionArgs, register_statements
@@ -78,12 +78,14 @@ class Service(pulumi.ComponentResource):
 
         Raises ValueError if `name` is not valid for every resource that is named after the service, if another service
         of the load balancer has its priority, or if something it refers to is in another Region; pulumi.RunError if an
-        existing repository does not fit its releases.
+        existing repository does not fit its releases, or an existing load balancer is in another VPC.
         """
         check_name("service", name)
         check_args(args, ServiceArgs)
         environment_name = args.environment_name or stack_environment()
         args.registry.check_release(environment_name, args.keep_verified)
+        if isinstance(args.load_balancer, ExistingLoadBalancer):
+            args.load_balancer.check_vpc(args.vpc_id)
         processes = process_settings(args)
         for part in (*processes, *args.jobs):
             check_name("process", part_name(name, part))
@@ -284,7 +286,7 @@ def log_prefix(args: ServiceArgs, process: str) -> str:
     return args.container_name if process == WEB else process
 
 
-def with_priority(name: str, args: ServiceArgs, balancer: LoadBalancer) -> ServiceArgs:
+def with_priority(name: str, args: ServiceArgs, balancer: Balancer) -> ServiceArgs:
     """The arguments with the priority of the process's rule."""
     usual = priority(name, conditions_paths(args), args.hosts, args.headers)
     # A rule of another protocol stands beside the one that it takes the place of until the new tasks are there.

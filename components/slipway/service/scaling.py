@@ -9,7 +9,7 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway._outputs import concat, filled
-from slipway.load_balancer import LoadBalancer
+from slipway.existing_load_balancer import Balancer
 from slipway.service.tasks import MetricTarget, QueueBacklog, Tasks
 
 ELB, ECS, SQS = "AWS/ApplicationELB", "AWS/ECS", "AWS/SQS"
@@ -20,7 +20,7 @@ def scale(
     tasks: Tasks,
     cluster_name: pulumi.Input[str],
     service_name: pulumi.Input[str],
-    balancer: LoadBalancer | None,
+    balancer: Balancer | None,
     target_groups: Sequence[aws.lb.TargetGroup],
     child: pulumi.ResourceOptions,
 ) -> aws.appautoscaling.Target | None:

@@ -11,8 +11,8 @@ import pulumi_aws as aws
 
 from slipway import iam
 from slipway._outputs import concat
+from slipway.existing_load_balancer import Balancer
 from slipway.iam import Scope, Statement, allow
-from slipway.load_balancer import LoadBalancer
 from slipway.service.args import ServiceArgs, conditions_paths, health_path, request_target
 from slipway.service.requests import HTTP1
 from slipway.strategies import BlueGreen
@@ -52,7 +52,7 @@ def security_group(name: str, args: ServiceArgs, child: pulumi.ResourceOptions) 
 
 
 def open_port(
-    name: str, port: int, balancer: LoadBalancer, tasks: aws.ec2.SecurityGroup, child: pulumi.ResourceOptions
+    name: str, port: int, balancer: Balancer, tasks: aws.ec2.SecurityGroup, child: pulumi.ResourceOptions
 ) -> None:
     """Allows traffic from the load balancer to a port of the tasks, and nothing else."""
     aws.vpc.SecurityGroupIngressRule(
@@ -78,7 +78,7 @@ def open_port(
     )
 
 
-def attach(name: str, args: ServiceArgs, balancer: LoadBalancer, child: pulumi.ResourceOptions) -> TrafficRouting:
+def attach(name: str, args: ServiceArgs, balancer: Balancer, child: pulumi.ResourceOptions) -> TrafficRouting:
     """The target groups of a process, and the rules of the load balancer that forward to them."""
     groups = target_group(name, "a", args, child), target_group(name, "b", args, child)
     # Groups of another protocol are other groups, which an existing rule cannot forward to: Pulumi ignores its weights.
@@ -218,7 +218,7 @@ def load_balancers(args: ServiceArgs, traffic: TrafficRouting | None) -> list[di
 
 
 def error_alarm(
-    name: str, args: ServiceArgs, balancer: LoadBalancer, traffic: TrafficRouting, child: pulumi.ResourceOptions
+    name: str, args: ServiceArgs, balancer: Balancer, traffic: TrafficRouting, child: pulumi.ResourceOptions
 ) -> aws.cloudwatch.MetricAlarm | None:
     """Goes off if too many requests to either target group fail, so also if only the new tasks fail."""
     if args.error_alarm is None:
