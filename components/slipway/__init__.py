@@ -32,6 +32,7 @@ from slipway.roles import RoleDefaults
 from slipway.service.args import ErrorAlarm, ServiceArgs
 from slipway.service.component import Service
 from slipway.service.containers import Container, ContainerHealthCheck, Ulimit
+from slipway.service.logging import AwsLogs, FireLens, NoLogs, Splunk
 from slipway.service.processes import Job, Migration, Process
 from slipway.service.requests import HealthCheck
 from slipway.service.sidecars import Sidecar
@@ -48,6 +49,7 @@ __all__ = [
     "ArtifactStore",
     "AuditTrail",
     "AuditTrailArgs",
+    "AwsLogs",
     "BlueGreen",
     "Build",
     "BuildArgs",
@@ -70,6 +72,7 @@ __all__ = [
     "ErrorAlarm",
     "ExistingRegistry",
     "Filter",
+    "FireLens",
     "HealthCheck",
     "Hook",
     "Job",
@@ -78,6 +81,7 @@ __all__ = [
     "LoadBalancerArgs",
     "MetricTarget",
     "Migration",
+    "NoLogs",
     "Notifications",
     "Notifier",
     "NotifierArgs",
@@ -109,6 +113,7 @@ __all__ = [
     "Slack",
     "Source",
     "SourceParts",
+    "Splunk",
     "StageTests",
     "Statement",
     "Stickiness",

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin
 
-from slipway._constraints import between, check, hints, items, match, plain
+from slipway._constraints import Choice, between, check, hints, items, match, plain
 from slipway.audit import AuditTrailArgs
 from slipway.build.component import BuildSettings
 from slipway.config.network import ExistingNetwork, NewNetwork
@@ -33,13 +33,6 @@ from slipway.service.args import ServiceSettings
 from slipway.strategies import BlueGreen, Canary, CodeDeployBlueGreen, Linear, Rolling, Strategy
 
 NAMESPACE = "slipway"
-
-
-@dataclass(frozen=True, eq=False)  # like Must: no two are equal
-class Choice:
-    """Marks a field that is one of several kinds. A stack file selects the kind by its key."""
-
-    kinds: Mapping[str, type]
 
 
 StackName = Annotated[
