@@ -35,6 +35,7 @@ from slipway.service.args import ErrorAlarm, ServiceArgs
 from slipway.service.capacity import Ec2, Fargate, FargateSpot, ManagedInstances
 from slipway.service.component import Service
 from slipway.service.containers import Container, ContainerHealthCheck, Ulimit
+from slipway.service.logging import AwsLogs, FireLens, NoLogs, Splunk
 from slipway.service.processes import Job, Migration, Process
 from slipway.service.requests import HealthCheck
 from slipway.service.sidecars import Sidecar
@@ -51,6 +52,7 @@ __all__ = [
     "ArtifactStore",
     "AuditTrail",
     "AuditTrailArgs",
+    "AwsLogs",
     "BlueGreen",
     "Build",
     "BuildArgs",
@@ -79,6 +81,7 @@ __all__ = [
     "Fargate",
     "FargateSpot",
     "Filter",
+    "FireLens",
     "HealthCheck",
     "Hook",
     "Job",
@@ -88,6 +91,7 @@ __all__ = [
     "ManagedInstances",
     "MetricTarget",
     "Migration",
+    "NoLogs",
     "Notifications",
     "Notifier",
     "NotifierArgs",
@@ -119,6 +123,7 @@ __all__ = [
     "Slack",
     "Source",
     "SourceParts",
+    "Splunk",
     "StageTests",
     "Statement",
     "Stickiness",

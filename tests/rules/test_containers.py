@@ -35,6 +35,10 @@ def on(name: str, condition: str) -> dict[str, Any]:
     return {"dependsOn": [{"containerName": name, "condition": condition}]}
 
 
+def log(driver: str, options: dict[str, str] | None = None) -> dict[str, Any]:
+    return {"logConfiguration": {"logDriver": driver, "options": options or {}}}
+
+
 def port(number: int) -> dict[str, Any]:
     return {"portMappings": [{"containerPort": number}]}
 
@@ -52,6 +56,9 @@ def port(number: int) -> dict[str, Any]:
         ({"a": on("b", "START"), "b": on("a", "START")}, r"Circular dependency of \['a', 'b'\]"),
         ({"a": port(80), "b": port(80)}, "must be different"),
         ({"a": {"memory": 64, "memoryReservation": 64}}, "greater than memoryReservation"),
+        ({"a": log("fluentd")}, "not supported"),
+        ({"a": log("awsfirelens")}, "needs one container"),
+        ({"a": log("splunk", {"splunk-url": "https://x"})}, "splunk-token"),
         ({"a": {"cpu": 200}, "b": {"cpu": 57}}, "cpu of the containers"),
         ({"a": {"memory": 300}, "b": {"memoryReservation": 213}}, "memory of the containers"),
     ],
@@ -67,7 +74,8 @@ def test_containers_that_can_run_together_are_accepted(aws: StandIn) -> None:
     containers = {
         "a": {**on("b", "HEALTHY"), **port(80), "cpu": 200, "memory": 300},
         "b": {**CHECKED, **on("c", "SUCCESS"), **port(81), "cpu": 56, "memoryReservation": 212},
-        "c": ENDS,
+        "c": {**ENDS, **log("awsfirelens")},
+        "d": {"firelensConfiguration": {"type": "fluentbit"}},
     }
     assert define(aws, containers, cpu="256", memory="512")
 

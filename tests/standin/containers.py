@@ -24,6 +24,7 @@ def check_containers(definition: Params) -> None:
         if each.get("memoryReservation", 0) >= each.get("memory", float("inf")):
             raise AwsError("ClientException", f"memory of {name} must be greater than memoryReservation")
     _check_order(containers)
+    _check_logs(containers)
     ports = [port["containerPort"] for each in containers.values() for port in each.get("portMappings", [])]
     if definition.get("networkMode") == "awsvpc" and len({*ports}) < len(ports):
         raise AwsError("ClientException", f"Ports of containers must be different: {ports}")
@@ -53,6 +54,22 @@ def _check_order(containers: dict[str, Params]) -> None:
                 started.add(name)
     if started < containers.keys():
         raise AwsError("ClientException", f"Circular dependency of {sorted(containers.keys() - started)}")
+
+
+def _check_logs(containers: dict[str, Params]) -> None:
+    """API API_LogConfiguration: the drivers on Fargate. DG firelens-taskdef: awsfirelens needs a log router; the splunk
+    driver, as Docker's page says, a URL and a token."""
+    routers = [each for each in containers.values() if "firelensConfiguration" in each]
+    for name, each in containers.items():
+        log = each.get("logConfiguration", {})
+        driver = log.get("logDriver", "awslogs")
+        if driver not in ("awslogs", "splunk", "awsfirelens"):
+            raise AwsError("ClientException", f"Log driver {driver} is not supported on Fargate")
+        if driver == "awsfirelens" and len(routers) != 1:
+            raise AwsError("ClientException", f"{name} needs one container with firelensConfiguration")
+        given = {*log.get("options", {}), *(secret["name"] for secret in log.get("secretOptions", []))}
+        if driver == "splunk" and not {"splunk-url", "splunk-token"} <= given:
+            raise AwsError("ClientException", f"{name} needs splunk-url and splunk-token")
 
 
 def ended(container: Params, end: Params, broken: str) -> Params:

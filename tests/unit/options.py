@@ -10,6 +10,7 @@ from typing import Any
 from allpairspy import AllPairs
 
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
+SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:datadog-a1b2c3"
 WEB_ACL = "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/shop/1234abcd"
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:orders"
 NO: dict[str, Any] = {}
@@ -109,6 +110,14 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
             },
             writablePaths=["/tmp"],
         ),
+    },
+    "logging": {
+        "awslogs": NO,
+        "fireLens": service(
+            logging={"fireLens": {"options": {"Name": "datadog"}, "secretOptions": {"apikey": SECRET}}},
+            sidecars={"otel": {"image": "public.ecr.aws/aws-observability/aws-otel-collector:v0.43.3"}},
+        ),
+        "none": service(logging={"none": {}}),
     },
     "exec": {"off": NO, "on": service(ecsExec=True)},
     "permissions": {"none": NO, "sqs": service(permissions=[{"actions": ["sqs:SendMessage"], "resources": [QUEUE]}])},

@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_args, get_origin
 import pulumi
 import pytest
 import slipway
-from slipway import CodeCommit, Connection, EfsVolume, Filter, Notifications, Push, ScheduledBounds, Source
+from slipway import CodeCommit, Connection, EfsVolume, Filter, FireLens, Notifications, Push, ScheduledBounds, Source
 from slipway._constraints import Must, arn, between, check, either, hints, items, match, one_of, plain
 from slipway.iam import Statement
 from unit.harness import deploy, resolved
@@ -330,6 +330,7 @@ SAMPLES: dict[Any, Callable[[int], dict[str, Any]]] = {
     # Without their required arguments they still need one.
     Notifications: lambda number: {"emails": ["ops@example.com"]},
     Connection: lambda number: {"provider_type": "GitHub"},
+    FireLens: lambda number: {"config_file": "/etc/own.conf"},
     EfsVolume: lambda number: {"access_point_id": "fsap-0123456789abcdef0"},
     Filter: lambda number: {"includes": [f"v{number}"]},
     Push: lambda number: {"tags": Filter(includes=[f"v{number}"])},

@@ -25,6 +25,7 @@ from slipway import (
     Fargate,
     FargateSpot,
     Filter,
+    FireLens,
     HealthCheck,
     Hook,
     Job,
@@ -248,6 +249,15 @@ FULL: dict[str, Any] = {
             "init": {"image": "public.ecr.aws/init:1", "essential": False},
         },
         "dependsOn": {"init": "SUCCESS"},
+        "logging": {
+            "fireLens": {
+                "options": {"Name": "datadog"},
+                "secretOptions": {"apikey": SECRET},
+                "configFile": "/etc/own.conf",
+                "image": "public.ecr.aws/fluent-bit:1",
+                "memoryReservationMib": 100,
+            }
+        },
         "targetContainer": "otel",
         "ecsExec": True,
         "healthCheckGraceSeconds": 90,
@@ -560,6 +570,13 @@ def test_every_key_reaches_its_argument() -> None:
             "init": Sidecar(image="public.ecr.aws/init:1", essential=False),
         },
         depends_on={"init": "SUCCESS"},
+        logging=FireLens(
+            options={"Name": "datadog"},
+            secret_options={"apikey": SECRET},
+            config_file="/etc/own.conf",
+            image="public.ecr.aws/fluent-bit:1",
+            memory_reservation_mib=100,
+        ),
         target_container="otel",
         ecs_exec=True,
         health_check_grace_seconds=90,
@@ -710,6 +727,7 @@ def test_the_complete_file_omits_no_key() -> None:
     assert keys(HealthCheck) == FULL["service"]["healthCheck"].keys()
     assert keys(Container) == FULL["service"]["container"].keys()
     assert keys(Ulimit) == FULL["service"]["container"]["ulimits"]["nofile"].keys()
+    assert keys(FireLens) == FULL["service"]["logging"]["fireLens"].keys()
     assert keys(Sidecar) == FULL["service"]["sidecars"]["otel"].keys()
     volumes = FULL["service"]["volumes"]
     assert keys(EfsVolume) == volumes["uploads"].keys() | volumes["shared"].keys()

@@ -31,6 +31,7 @@ from slipway.release.function.contract import WEB
 from slipway.service.capacity import Capacity, Fargate, address_rule, capacity_rules, on_demand
 from slipway.service.containers import Container, ContainerHealthCheck, EnvironmentFileArn
 from slipway.service.fargate import FARGATE_MEMORY_MIB
+from slipway.service.logging import AwsLogs, Logging
 from slipway.service.processes import (
     CommandPart,
     Cpu,
@@ -256,6 +257,10 @@ class ServiceSettings:
     """Name of a sidecar, such as a proxy, that receives the requests of the load balancer on its own port, and passes
     them on to `port` of the application's container on `localhost`."""
 
+    logging: Logging = AwsLogs()  # noqa: RUF009 - frozen
+    """Where the log of the application's container goes. The migration, the jobs and the sidecars write to the log of
+    the service in any case."""
+
     ecs_exec: bool = False
     """Let people run commands in the running containers, as `Service.exec_statements` or their own permissions allow.
     What is shown in such a session is in the service's log."""
@@ -426,7 +431,8 @@ def process_settings(settings: S) -> dict[str, S]:
 def task_settings(settings: S, task: Migration | Job) -> S:
     """The complete settings of a migration or a job: of a task without a port and a load balancer."""
     nothing: dict[str, Any] = {"port": None, "container_health_check": None, "target_container": None}
-    return _with(settings, task, **nothing, tasks=Tasks(), capacity=on_demand(settings.capacity))
+    # A release shows the last lines of a migration.
+    return _with(settings, task, **nothing, tasks=Tasks(), capacity=on_demand(settings.capacity), logging=AwsLogs())
 
 
 def request_target(settings: ServiceArgs) -> tuple[str, int | None]:

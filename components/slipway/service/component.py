@@ -33,6 +33,7 @@ from slipway.service.capacity import on_demand
 from slipway.service.deployment import Parts, hook_functions, hook_role
 from slipway.service.jobs import Place
 from slipway.service.jobs import jobs as schedule
+from slipway.service.logging import log_references
 from slipway.service.process import Shared, make, task
 from slipway.service.requests import PROTOCOL_VERSIONS, priority
 from slipway.service.sidecars import references
@@ -95,7 +96,7 @@ class Service(pulumi.ComponentResource):
         super().__init__("slipway:index:Service", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         scope = Scope.of(self)
-        given = {**by_field("secrets", args.secrets), **references(args.sidecars)}
+        given = {**by_field("secrets", args.secrets), **references(args.sidecars), **log_references(args.logging)}
         secrets = in_region(self, "secretsmanager", given, SECRETS_REGION)
         if args.restart_on_secret_change:
             for kind in ("secretsmanager", "ssm"):

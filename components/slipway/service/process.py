@@ -13,6 +13,7 @@ from slipway.iam import Scope
 from slipway.release.component import ReleasedProcess, ReleasedTask
 from slipway.service.args import ServiceArgs, task_settings
 from slipway.service.deployment import HookRole, Parts, ecs_service, rebalancing
+from slipway.service.logging import log_configuration, router
 from slipway.service.processes import Job, Migration
 from slipway.service.scaling import scale
 from slipway.service.sidecars import definition
@@ -38,7 +39,8 @@ class Shared:
     def template(
         self, name: str, args: ServiceArgs, log_prefix: str, child: pulumi.ResourceOptions
     ) -> aws.ecs.TaskDefinition:
-        own = container(args, self._secrets("", args.secrets), self._log(log_prefix))
+        log = log_configuration(args.logging, self.secrets, self._log(log_prefix))
+        own = container(args, self._secrets("", args.secrets), log)
         others = [
             definition(
                 sidecar,
@@ -49,7 +51,7 @@ class Shared:
                 self._log(sidecar if log_prefix == args.container_name else log_prefix),
             )
             for sidecar, each in args.sidecars.items()
-        ]
+        ] + router(args.logging, self._log(log_prefix))
         return template(name, args, self.roles, containers(own, *others), self.systems.volumes, child)
 
     def _secrets(self, container: str, names: Iterable[str]) -> dict[str, pulumi.Input[str]]:

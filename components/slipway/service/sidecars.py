@@ -16,6 +16,7 @@ from slipway.codebuild import ImageReference
 from slipway.iam import Scope, Statement, allow
 from slipway.registry import PULL
 from slipway.service.containers import ContainerHealthCheck, User
+from slipway.service.logging import FireLens
 from slipway.service.processes import CommandPart, Port, StopTimeout
 from slipway.service.volumes import ContainerPath, VolumeName, WritablePaths, writable
 
@@ -31,10 +32,10 @@ INSTEAD = "put it into secrets of the sidecar"
 SidecarName = Annotated[
     str,
     match(
-        r"[a-z][a-z0-9]*(-[a-z0-9]+)*",
-        "be a name of a-z 0-9 and single - between them, starting with a letter,",
+        r"(?!log-router$)[a-z][a-z0-9]*(-[a-z0-9]+)*",
+        "be a name of a-z 0-9 and single - between them, starting with a letter, other than log-router,",
         "otel",
-        ["Otel", "1st", "a_b", "a--b", "a-", "-a"],
+        ["log-router", "Otel", "1st", "a_b", "a--b", "a-", "-a"],
         longest=40,
     ),
 ]
@@ -160,9 +161,10 @@ def container_rules(settings: ServiceSettings, app: str) -> Iterator[tuple[bool,
         f"target_container must be a sidecar with a port, one of {with_port}, got {target!r}",
     )
     yield target is not None and settings.port is None, "target_container must not be set without a port"
+    router = settings.logging.memory_reservation_mib if isinstance(settings.logging, FireLens) else 0
     for size, used in (
         ("cpu", sum(each.cpu or 0 for each in sidecars.values())),
-        ("memory", sum(each.kept_memory for each in sidecars.values())),
+        ("memory", sum(each.kept_memory for each in sidecars.values()) + router),
     ):
         yield (
             used >= getattr(settings, size),

@@ -14,6 +14,7 @@ from slipway._outputs import concat, filled
 from slipway._secrets import plaintext_values, secret_statements
 from slipway.iam import Scope, Statement, allow
 from slipway.service.args import INSTEAD, ServiceArgs
+from slipway.service.logging import FireLens, log_references
 from slipway.service.sidecars import dependencies, pull_statements, references
 from slipway.service.volumes import EXEC_PATHS, writable
 
@@ -119,9 +120,13 @@ def execution_statements(args: ServiceArgs, logs: aws.cloudwatch.LogGroup, scope
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
     """
-    secrets = secret_statements({**args.secrets, **references(args.sidecars)}, args.secrets_kms_key_arns)
+    read = {**args.secrets, **references(args.sidecars), **log_references(args.logging)}
+    secrets = secret_statements(read, args.secrets_kms_key_arns)
     files = read_files(args.environment_files)
-    images = pull_statements([each.image for each in args.sidecars.values()], scope)
+    others = [each.image for each in args.sidecars.values()]
+    if isinstance(args.logging, FireLens):
+        others.append(args.logging.image)
+    images = pull_statements(others, scope)
     return [*args.registry.pull_statements(), *images, iam.write_logs(logs.arn), *secrets, *files]
 
 
@@ -166,7 +171,7 @@ def mount(volume: str, path: str, read_only: bool = False) -> dict[str, Any]:
 def container(
     args: ServiceArgs,
     secrets: Mapping[str, pulumi.Input[str]],
-    log: Mapping[str, Any],
+    log: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The container definition, except for the image, which releases supply.
 
@@ -193,7 +198,7 @@ def container(
         "readonlyRootFilesystem": args.read_only_root_filesystem,
         **args.container.definition(),
         "stopTimeout": args.stop_timeout_seconds,
-        "logConfiguration": log,
+        **({"logConfiguration": log} if log else {}),
     }
 
 
