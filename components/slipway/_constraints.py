@@ -45,13 +45,6 @@ class Must:
     """Whether an error repeats the value, which it must not do if the value may be a secret."""
 
 
-@dataclass(frozen=True, eq=False)
-class Choice:
-    """Marks a field that is one of several kinds. A stack file selects the kind by its key."""
-
-    kinds: Mapping[str, type]
-
-
 def between(low: float, high: float) -> Must:
     """A number between two bounds, inclusive."""
     return Must(

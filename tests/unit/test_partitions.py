@@ -21,6 +21,7 @@ MAY_NAME_A_HOST = {
     "release/function/partitions.py": "it is the one",
     "testing.py": "answers of mocks",
     "build/component.py": "an example of an argument",
+    "service/sidecars.py": "how an image in ECR is recognized, in each partition",
 }
 
 
