@@ -156,9 +156,9 @@ class ServiceSettings:
     """How the load balancer asks for that path."""
 
     protocol_version: ProtocolVersion = HTTP1
-    """HTTP version of the requests to the container. GRPC needs a load balancer with a certificate. Change
-    `listener_priority` to a higher number in the same `pulumi up` in which you change this on a running service, if you
-    have given one: for a while, there are two rules."""
+    """HTTP version of the requests to the container. GRPC needs a load balancer with a certificate. A change on a
+    running service interrupts its requests from when the last old task is gone until the old rule is deleted, at the
+    end of the `pulumi up`; give `listener_priority` a higher number in the same one, if you have given one."""
 
     entrypoint: Sequence[CommandPart] = ()
     """Entry point of the container instead of the image's, one entry a word; it is not run by a shell. The image's own
