@@ -37,7 +37,8 @@ def test_there_is_one_of_each() -> None:
 
 @pytest.mark.parametrize(("source", "strategy"), SINGLES)
 def test_a_stack_of(account: World, source: str, strategy: str) -> None:
-    workspace = account.workspace("dev", configuration(source, strategy))
+    keep = {} if source == "image" else {"slipway:registry": {"forceDelete": True}}  # otherwise it is protected
+    workspace = account.workspace("dev", {**configuration(source, strategy), **keep})
     planned = workspace.preview()
     made = workspace.up()
     assert planned.summary == made.summary
@@ -45,9 +46,6 @@ def test_a_stack_of(account: World, source: str, strategy: str) -> None:
     assert workspace.preview().changes == []
     assert workspace.preview(refresh=True).changes == []
 
-    if source != "image":  # its repository is protected
-        workspace.configure({"slipway:registry": {"forceDelete": True}})
-        workspace.up()
     assert workspace.destroy().summary.keys() <= {"delete", "read", "discard"}
     # The release state is retained, and so is a connection that existed before.
     kept = ["aws:codeconnections/connection:Connection"] if source == "connection" else []

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import pytest
 from standin.api import REGION
 from standin.single_tasks import Outcome
 from standin.world import ROOT, World
@@ -66,7 +65,6 @@ def live(dev: Stack) -> str:
     return answer if answer == "null" else re.findall(r"task-definition/(.*)\"", answer)[0]
 
 
-@pytest.mark.quick
 def test_a_one_off_task_runs_the_live_image_with_the_settings_of_the_service(stack: Make) -> None:
     dev = stack()
     good = dev.push().digest

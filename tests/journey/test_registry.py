@@ -58,7 +58,6 @@ def test_a_key_for_a_repository_with_images_is_rejected_before_anything_changes(
 
 
 @pytest.mark.rule("R7")
-@pytest.mark.quick
 def test_the_engine_also_refuses_to_replace_or_delete_protected_images_in_a_preview(stack: Make) -> None:
     """As if the program could not see it: the repository cannot be read, or another name refers to another one."""
     dev = stack()

@@ -28,7 +28,6 @@ def breaks(fault: str, good: str, definition: dict[str, Any]) -> str | None:
     return None if good in str(definition) else fault
 
 
-@pytest.mark.quick
 def test_a_commit_goes_live_and_so_does_the_next(stack: Make) -> None:
     dev = stack()
     assert (dev.image, dev.counts) == (UNRELEASED, (0, 0))
@@ -44,7 +43,6 @@ def test_a_commit_goes_live_and_so_does_the_next(stack: Make) -> None:
 
 
 @pytest.mark.rule("R7")
-@pytest.mark.quick
 def test_a_release_moves_the_tags_that_protect_its_image_and_earlier_ones_from_expiring(stack: Make) -> None:
     dev = stack(keepVerified=2)
     digests = [dev.push().digest, dev.release("Second").digest, dev.release("Third").digest]

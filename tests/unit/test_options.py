@@ -51,6 +51,7 @@ def test_aws_and_the_provider_accept_the_file(number: int) -> None:
         assert shapes.mistakes("ecs", "UpdateService", shapes.update_service(each)) == []
 
 
+@pytest.mark.long
 @every_file
 def test_a_file_has_the_permissions_of_its_options_and_no_others(number: int) -> None:
     choice = packed()[number]
