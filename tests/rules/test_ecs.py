@@ -382,6 +382,7 @@ def test_a_revision_has_the_digests_that_it_runs(aws: StandIn, v1: str) -> None:
 def test_only_parameters_named_in_the_api_reference_start_a_deployment(
     aws: StandIn, v1: str, change: Params, deploys: bool
 ) -> None:
+    associate(aws, "FARGATE", "FARGATE_SPOT")
     aws.serve(v1, 1)
     answer = aws.update(**change)
     assert len(aws.deployments()) == (2 if deploys else 1)
