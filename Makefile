@@ -8,7 +8,7 @@ PYTEST := $(RUN) -m pytest --numprocesses 2 --dist worksteal
 .PHONY: help demo test test-all test-app test-lowest test-schedules tools lint format preview docs bench wheel setup clean lint-workflows
 help:
 	@echo "make demo                 from a commit to a running service, on this machine and without AWS"
-	@echo "make test                 the quick tests, about seven minutes on two cores"
+	@echo "make test                 the quick tests, about six minutes on two cores"
 	@echo "make test-all             all tests"
 	@echo "make test-schedules       all orders of events that releases are tried with"
 	@echo "make test-lowest          the unit tests with the lowest versions that are allowed"
