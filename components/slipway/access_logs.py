@@ -11,7 +11,7 @@ import pulumi_aws as aws
 
 from slipway._constraints import between, check, match
 from slipway._outputs import concat
-from slipway.artifacts import keep_private
+from slipway.artifacts import keep_private, tls_only
 from slipway.iam import Scope, document
 
 BucketName = Annotated[
@@ -88,13 +88,7 @@ def log_access(
             "Resource": path,
             "Condition": {"ArnLike": {"aws:SourceArn": scope.arn("elasticloadbalancing", "loadbalancer/*")}},
         },
-        {
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "s3:*",
-            "Resource": [bucket.arn, concat(bucket.arn, "/*")],
-            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-        },
+        tls_only(bucket),
     )
     # S3 accepts one change of a bucket's access settings at a time.
     after = child.merge(pulumi.ResourceOptions(depends_on=[private]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pulumi
 import pulumi_aws as aws
 
@@ -178,19 +180,22 @@ def expire(name: str, bucket: aws.s3.Bucket, after: pulumi.Resource, opts: pulum
     )
 
 
+def tls_only(bucket: aws.s3.Bucket) -> dict[str, Any]:
+    """The statement of a bucket's policy that refuses requests without TLS."""
+    return {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [bucket.arn, concat(bucket.arn, "/*")],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+
+
 def require_tls(name: str, bucket: aws.s3.Bucket, after: pulumi.Resource, opts: pulumi.ResourceOptions) -> None:
     aws.s3.BucketPolicy(
         f"{name}-tls",
         bucket=bucket.bucket,
-        policy=document(
-            {
-                "Effect": "Deny",
-                "Principal": "*",
-                "Action": "s3:*",
-                "Resource": [bucket.arn, concat(bucket.arn, "/*")],
-                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-            }
-        ),
+        policy=document(tls_only(bucket)),
         # S3 accepts one change of a bucket's access settings at a time.
         opts=opts.merge(pulumi.ResourceOptions(depends_on=[after])),
     )

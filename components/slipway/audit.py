@@ -11,7 +11,7 @@ import pulumi_aws as aws
 from slipway._constraints import between, check, one_of
 from slipway._outputs import concat
 from slipway._rules import check_args, check_name
-from slipway.artifacts import keep_private
+from slipway.artifacts import keep_private, tls_only
 from slipway.iam import Scope, document
 
 
@@ -138,13 +138,7 @@ def let_write(
             "Resource": concat(bucket.arn, "/AWSLogs/", account, "/*"),
             "Condition": {"StringEquals": {**of_the_trail, "s3:x-amz-acl": "bucket-owner-full-control"}},
         },
-        {
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "s3:*",
-            "Resource": [bucket.arn, concat(bucket.arn, "/*")],
-            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-        },
+        tls_only(bucket),
     )
     # S3 accepts one change of a bucket's access settings at a time.
     after_that = opts.merge(pulumi.ResourceOptions(depends_on=[after]))
