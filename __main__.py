@@ -40,10 +40,14 @@ pulumi.export("pipeline", pipeline.console_url)
 pulumi.export("repository", registry.url)
 if trail is not None:
     pulumi.export("auditBucket", trail.bucket_name)
+if stages and cluster.namespace_arn is not None:
+    pulumi.export("namespaceArn", cluster.namespace_arn)
 for stage in stages:
     service, suffix = stage.service, "" if len(stages) == 1 else f"-{stage.service.environment_name}"
     pulumi.export(f"url{suffix}", service.url)
     pulumi.export(f"releaseState{suffix}", service.release_function.table_name)
+    if service.connects:
+        pulumi.export(f"securityGroup{suffix}", service.security_group_id)
     if service.load_balancer is not None:
         pulumi.export(f"dnsName{suffix}", service.load_balancer.dns_name)
         if service.load_balancer.needs_records:

@@ -34,6 +34,7 @@ from slipway.roles import RoleDefaults
 from slipway.service.args import ErrorAlarm, ServiceArgs
 from slipway.service.capacity import Ec2, Fargate, FargateSpot, ManagedInstances
 from slipway.service.component import Service
+from slipway.service.connect import ServiceConnect
 from slipway.service.containers import Container, ContainerHealthCheck, Ulimit
 from slipway.service.logging import AwsLogs, FireLens, NoLogs, Splunk
 from slipway.service.processes import Job, Migration, Process
@@ -119,6 +120,7 @@ __all__ = [
     "ScheduledBounds",
     "Service",
     "ServiceArgs",
+    "ServiceConnect",
     "Sidecar",
     "Slack",
     "Source",

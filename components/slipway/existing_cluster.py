@@ -17,6 +17,8 @@ class ExistingCluster:
 
     name: pulumi.Output[str]
     arn: pulumi.Output[str]
+    namespace_arn: pulumi.Input[str] | None
+    """The default namespace of its services, for Service Connect."""
 
     def __init__(self, name: str, opts: pulumi.InvokeOptions | None = None) -> None:
         """Look up the cluster.
@@ -36,12 +38,16 @@ class ExistingCluster:
             raise pulumi.RunError(f"the ECS cluster {name} must be ACTIVE, got {found.status}")
         self.name = pulumi.Output.from_input(name)
         self.arn = pulumi.Output.from_input(answered(found.arn))
+        self.namespace_arn = next((each.namespace for each in found.service_connect_defaults or []), None)
 
     @classmethod
-    def of(cls, *, name: pulumi.Input[str], arn: pulumi.Input[str]) -> ExistingCluster:
+    def of(
+        cls, *, name: pulumi.Input[str], arn: pulumi.Input[str], namespace_arn: pulumi.Input[str] | None = None
+    ) -> ExistingCluster:
         """A cluster that need not be looked up."""
         made = cls.__new__(cls)
         made.name, made.arn = pulumi.Output.from_input(name), pulumi.Output.from_input(arn)
+        made.namespace_arn = namespace_arn
         return made
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from botocore.validate import ParamValidator
 from moto.core.utils import get_service_model
 
+from standin import connect
 from standin.api import ACCOUNT, REGION, AwsError, Params, plain_copy
 from standin.clock import Clock
 from standin.containers import check_containers, ended
@@ -197,6 +198,10 @@ class Ecs:
             for service in self._services.values():
                 self._catch_up(service)
 
+    def active(self) -> list[Params]:
+        """The services that were not deleted."""
+        return [service.shown for service in self._services.values() if service.shown["status"] == "ACTIVE"]
+
     @property
     def alarms(self) -> set[str]:
         """Names of the CloudWatch alarms in the state ALARM, to be changed in place: changes count from now on."""
@@ -351,6 +356,7 @@ class Ecs:
         }
         shown = self._placed(self._checked(shown | params | {"createdAt": self._clock.now()}))
         self._reachable(shown)
+        self._connected(shown)
         check(shown["deploymentConfiguration"], shown["loadBalancers"])
         service = Service(shown)
         self._services[arn] = service
@@ -378,6 +384,7 @@ class Ecs:
         after = service.shown | changes
         if deploys:
             self._reachable(after)
+            self._connected(after)
         if {"deploymentConfiguration", "loadBalancers"} & changes.keys():
             check(after["deploymentConfiguration"], after["loadBalancers"])
         if not service.codedeploy:
@@ -451,6 +458,22 @@ class Ecs:
             if (name, port) not in ports:
                 message = f"The container {name} did not have a container port {port} defined."
                 raise AwsError("InvalidParameterException", message)
+
+    def _connected(self, shown: Params) -> None:
+        own, before = self._services.get(shown["serviceArn"]), {}
+        if own is not None:
+            before = connect.protocols(own.shown, self._definition(own.shown["taskDefinition"]))
+        others = [each for each in self.active() if each["serviceArn"] != shown["serviceArn"]]
+        connect.check(shown, self._definition(shown["taskDefinition"]), before, others)
+
+    def answers(self, namespace: str, name: str) -> dict[str, int]:
+        """How many tasks of each image answer at a name of a namespace."""
+        with self.lock:
+            self.live()
+            tasks = [task for service in self._services.values() for task in service.tasks]
+            serving = [t for t in tasks if (namespace, name) in connect.served(t.deployment.revision)]
+            images = [t.shown["containers"][0]["image"] for t in serving if t.healthy <= self._clock.now()]
+            return dict(Counter(images))
 
     def _arn(self, params: Params, service: str) -> str:
         cluster = params.get("cluster", "default").rpartition("/")[2]
@@ -933,7 +956,9 @@ class Ecs:
             return
         service.goal, service.steady_since = candidates[-1], None
         # UNCONFIRMED: that a rollback brings back the capacity of the revision too.
-        placed = {"capacityProviderStrategy": [], **service.goal.revision}
+        connected = service.shown.keys() & {"serviceConnectConfiguration"}
+        off: Params = {"capacityProviderStrategy": [], **dict.fromkeys(connected, {"enabled": False})}
+        placed = {**off, **service.goal.revision}
         kept = (*DEPLOYING, "capacityProviderStrategy")
         service.shown = self._placed(service.shown | {key: value for key, value in placed.items() if key in kept})
         to = service.goal.revision["serviceRevisionArn"]

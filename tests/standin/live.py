@@ -8,7 +8,7 @@ import threading
 import uuid
 from typing import Any
 
-from standin import volumes
+from standin import connect, volumes
 from standin.api import ACCOUNT, REGION, Api, AwsError
 from standin.clock import Clock
 from standin.ecr import Ecr
@@ -60,6 +60,8 @@ class Service(Live):
 
     def create(self, name: str, inputs: Props) -> tuple[str, Props]:
         of = {"cluster": inputs["cluster"], "serviceName": inputs["name"], **capacity(inputs)}
+        if "serviceConnectConfiguration" in inputs:
+            of["serviceConnectConfiguration"] = connect.requested(inputs["serviceConnectConfiguration"])
         controller = {key: inputs[key] for key in ("deploymentController",) if key in inputs}
         self._ecs.create_service({**of, **controller, **self._request(inputs)})
         return "", {}
@@ -77,6 +79,10 @@ class Service(Live):
         network = found[0]["networkConfiguration"]["awsvpcConfiguration"]
         configuration = found[0]["deploymentConfiguration"]
         off = {"enable": False, "rollback": False}
+        connected: Props = {}
+        for each in found[0]["deployments"][:1]:
+            if given := each.get("serviceConnectConfiguration"):
+                connected = {"serviceConnectConfiguration": connect.shown_by_the_provider(given)}
         grace = {key: found[0][key] for key in ("healthCheckGracePeriodSeconds",) if key in found[0]}
         return {
             "taskDefinition": found[0]["taskDefinition"],
@@ -88,6 +94,7 @@ class Service(Live):
             "alarms": configuration.get("alarms", {"alarmNames": [], **off}),
             "deploymentMinimumHealthyPercent": configuration["minimumHealthyPercent"],
             "deploymentMaximumPercent": configuration["maximumPercent"],
+            **connected,
             **grace,
         }
 

@@ -97,6 +97,7 @@ s3/bucket | arn:aws:s3:::{bucket} | {bucket} | bucket objectLockEnabled \
     | bucketDomainName={bucket}.s3.amazonaws.com bucketRegionalDomainName={bucket}.s3.{region}.amazonaws.com
 scheduler/schedule | scheduler:schedule/default/{name} | default/{name} | groupName |
 secretsmanager/secret | secretsmanager:secret:{name}-{hex} | {arn} | name |
+servicediscovery/httpNamespace | servicediscovery:namespace/ns-{hex} | ns-{hex} | | httpName={name}
 sfn/stateMachine | states:stateMachine:{name} | {arn} | type | status=ACTIVE
 sns/topic | sns:{name} | {arn} | fifoTopic |
 sns/topicPolicy | | {arn} | arn |

@@ -21,6 +21,7 @@ from standin.clock import Clock
 from standin.cloudwatch import CloudWatch
 from standin.codebuild import CodeBuild, shell_environment
 from standin.codedeploy import CodeDeploy
+from standin.connect import HttpNamespace
 from standin.dynamodb import DynamoDb
 from standin.ecr import Ecr
 from standin.ecs import Autoscaling, Ecs
@@ -108,6 +109,7 @@ class World:
             "aws:ecs/clusterCapacityProviders:ClusterCapacityProviders": live.ClusterCapacityProviders(self.ecs),
             "aws:ecs/taskDefinition:TaskDefinition": live.TaskDefinition(self.ecs),
             "aws:ecs/service:Service": live.Service(self.ecs),
+            "aws:servicediscovery/httpNamespace:HttpNamespace": HttpNamespace(self.ecs.active),
             "aws:iam/role:Role": self.roles,
             "aws:acm/certificate:Certificate": live.Certificate(),
             "aws:codeconnections/connection:Connection": self.connections,

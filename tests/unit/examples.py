@@ -87,7 +87,9 @@ def service_args(name: str, **overrides: Any) -> ServiceArgs:
         args["registry"] = Registry(f"given-{name}")
     if "load_balancer" not in args:
         args["load_balancer"] = load_balancer(f"given-{name}")
-    return ServiceArgs(cluster=aws.ecs.Cluster(f"given-{name}", name=f"given-{name}"), vpc_id="vpc-1", **args)
+    if "cluster" not in args:
+        args["cluster"] = aws.ecs.Cluster(f"given-{name}", name=f"given-{name}")
+    return ServiceArgs(vpc_id="vpc-1", **args)
 
 
 def service(name: str, opts: Opts = None, **overrides: Any) -> Service:

@@ -67,6 +67,7 @@ FULL_SETTINGS = replace(
     jobs=[REPORT],
     assign_public_ip=True,
     capacity=[SPOT],
+    service_connect={"enabled": True, "namespace": "arn:namespace", "services": []},
 )
 FULL_MIGRATION = Migration(
     image=NEW,

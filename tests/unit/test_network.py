@@ -229,7 +229,7 @@ def looked_up(monkeypatch: pytest.MonkeyPatch, found: Any) -> None:
     def answer(cluster_name: str, opts: Any) -> Any:
         if isinstance(found, Exception):
             raise found
-        return SimpleNamespace(arn="arn:c", status=found)
+        return SimpleNamespace(arn="arn:c", status=found, service_connect_defaults=None)
 
     monkeypatch.setattr(aws.ecs, "get_cluster", answer)
     deploy(lambda: ExistingCluster("shared"))

@@ -129,6 +129,7 @@ def test_task_definition_count_and_other_properties_of_the_release_function_are_
             "desiredCount",
             "networkConfiguration",
             "loadBalancers",
+            "serviceConnectConfiguration",
             "deploymentConfiguration",
             "deploymentCircuitBreaker",
             "deploymentMinimumHealthyPercent",

@@ -55,7 +55,7 @@ def container(resources: list[Resource], template: str) -> dict[str, Any]:
 
 def test_the_settings_of_one_process_have_the_keys_that_they_always_had() -> None:
     # Others would make the function of every service run again.
-    options = {"assign_public_ip", "capacity"}
+    options = {"assign_public_ip", "capacity", "service_connect"}
     more = {"processes", "order", "migration", "jobs"}
     assert sent(plain()).keys() == set(contract.Settings.__dataclass_fields__) - more - options
     assert sent(made()).keys() == set(contract.Settings.__dataclass_fields__) - options

@@ -45,6 +45,7 @@ from slipway import (
     Sbom,
     ScanGate,
     ScheduledBounds,
+    ServiceConnect,
     Sidecar,
     Slack,
     StageTests,
@@ -249,6 +250,16 @@ FULL: dict[str, Any] = {
             "init": {"image": "public.ecr.aws/init:1", "essential": False},
         },
         "dependsOn": {"init": "SUCCESS"},
+        "serviceConnect": {
+            "namespaceArn": "arn:aws:servicediscovery:eu-west-1:123456789012:namespace/ns-0123456789abcdef",
+            "name": "orders",
+            "port": 9090,
+            "clientPort": 80,
+            "protocol": "http2",
+            "clients": {"shop": "sg-0b"},
+            "requestTimeoutSeconds": 30,
+            "idleTimeoutSeconds": 600,
+        },
         "logging": {
             "fireLens": {
                 "options": {"Name": "datadog"},
@@ -570,6 +581,16 @@ def test_every_key_reaches_its_argument() -> None:
             "init": Sidecar(image="public.ecr.aws/init:1", essential=False),
         },
         depends_on={"init": "SUCCESS"},
+        service_connect=ServiceConnect(
+            namespace_arn="arn:aws:servicediscovery:eu-west-1:123456789012:namespace/ns-0123456789abcdef",
+            name="orders",
+            port=9090,
+            client_port=80,
+            protocol="http2",
+            clients={"shop": "sg-0b"},
+            request_timeout_seconds=30,
+            idle_timeout_seconds=600,
+        ),
         logging=FireLens(
             options={"Name": "datadog"},
             secret_options={"apikey": SECRET},
@@ -728,6 +749,7 @@ def test_the_complete_file_omits_no_key() -> None:
     assert keys(Container) == FULL["service"]["container"].keys()
     assert keys(Ulimit) == FULL["service"]["container"]["ulimits"]["nofile"].keys()
     assert keys(FireLens) == FULL["service"]["logging"]["fireLens"].keys()
+    assert keys(ServiceConnect) == FULL["service"]["serviceConnect"].keys()
     assert keys(Sidecar) == FULL["service"]["sidecars"]["otel"].keys()
     volumes = FULL["service"]["volumes"]
     assert keys(EfsVolume) == volumes["uploads"].keys() | volumes["shared"].keys()

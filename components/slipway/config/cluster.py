@@ -9,10 +9,21 @@ from typing import Annotated
 import pulumi_aws as aws
 
 from slipway._constraints import check, match, one_of
-from slipway.existing_cluster import Cluster, ExistingCluster
+from slipway.existing_cluster import ExistingCluster
 from slipway.service.args import ServiceSettings, process_settings
 from slipway.service.capacity import FargateSpot
 
+NamespaceName = Annotated[
+    str,
+    match(
+        r"[A-Za-z0-9_][A-Za-z0-9_.-]*",
+        "be a name of A-Z a-z 0-9 _ . - that does not begin with . or -,",
+        "internal",
+        ["-a", "a b", "a/b", ""],
+        longest=253,
+    ),
+]
+"""https://docs.aws.amazon.com/cloud-map/latest/api/API_CreateHttpNamespace.html"""
 ClusterName = Annotated[
     str,
     match(r"[A-Za-z][A-Za-z0-9_-]*", "be the name of a cluster of a-z A-Z 0-9 _ -,", "main", ["1st", "a b", ""], 255),
@@ -29,6 +40,10 @@ class NewCluster:
     """Metrics of tasks and containers in CloudWatch, which cost extra: `enabled`, or `enhanced` for more of them. By
     default, what the account's settings say, which is `disabled` unless somebody changed them."""
 
+    namespace: NamespaceName | None = None
+    """Name of a new namespace in AWS Cloud Map, unique in the account and Region, for `service_connect` of services in
+    this cluster and others. Its ARN is an output. By default, there is none."""
+
     def __post_init__(self) -> None:
         check(self)
 
@@ -44,7 +59,7 @@ class UsedCluster:
         check(self)
 
 
-def cluster(name: str, settings: NewCluster | UsedCluster, deployed: Iterable[ServiceSettings]) -> Cluster:
+def cluster(name: str, settings: NewCluster | UsedCluster, deployed: Iterable[ServiceSettings]) -> ExistingCluster:
     """The cluster of the stack `name`, for services with these settings.
 
     Raises pulumi.RunError if it should exist and does not.
@@ -53,13 +68,24 @@ def cluster(name: str, settings: NewCluster | UsedCluster, deployed: Iterable[Se
         return ExistingCluster(settings.name)
     insights = settings.container_insights
     of = [aws.ecs.ClusterSettingArgs(name="containerInsights", value=insights)] if insights else None
-    made = aws.ecs.Cluster(name, name=name, settings=of)
+    namespace = aws.servicediscovery.HttpNamespace(name, name=settings.namespace).arn if settings.namespace else None
+    made = aws.ecs.Cluster(
+        name,
+        name=name,
+        settings=of,
+        # A dependency too: services must be gone before their namespace.
+        service_connect_defaults=aws.ecs.ClusterServiceConnectDefaultsArgs(namespace=namespace) if namespace else None,
+    )
     capacities = [each.capacity for service in deployed for each in process_settings(service).values()]
     if not any(isinstance(capacity, FargateSpot) for capacity in capacities):
-        return made
+        return ExistingCluster.of(name=made.name, arn=made.arn, namespace_arn=namespace)
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-capacity-providers.html
     providers = aws.ecs.ClusterCapacityProviders(
         name, cluster_name=made.name, capacity_providers=["FARGATE", "FARGATE_SPOT"]
     )
     # So that services are created after the association, and deleted before it.
-    return ExistingCluster.of(name=providers.cluster_name, arn=providers.id.apply(lambda _: made.arn))
+    return ExistingCluster.of(
+        name=providers.cluster_name,
+        arn=providers.id.apply(lambda _: made.arn),
+        namespace_arn=namespace,
+    )

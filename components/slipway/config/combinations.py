@@ -137,6 +137,14 @@ def names_of_the_domains(given: Given) -> Rules:
     yield bool(twice), f"stages must have different names in load_balancer.domain, got {twice} twice"
 
 
+def names_in_the_namespace(given: Given) -> Rules:
+    """A namespace has each name once."""
+    connects = [stage.service.service_connect for stage in given.file.stages]
+    names = Counter((each.name, each.namespace_arn) for each in connects if each is not None and each.name is not None)
+    twice = sorted(str(name) for (name, _), count in names.items() if count > 1)
+    yield bool(twice), f"stages must have different names in service.service_connect, got {twice} twice"
+
+
 def subnets_of_the_load_balancers(given: Given) -> Rules:
     """A load balancer needs two subnets, and public ones if it is public itself."""
     network = given.file.network
@@ -266,6 +274,7 @@ OF_THE_FILE = (
     names_of_stages,
     names_in_the_cluster,
     names_of_the_domains,
+    names_in_the_namespace,
     subnets_of_the_load_balancers,
     rules_of_the_balancer,
     with_an_image,
@@ -295,4 +304,24 @@ def of_the_capacity(given: Given, stage: Stage) -> Rules:
         )
 
 
-OF_A_STAGE = (of_the_capacity, of_the_protocol, of_the_strategy, of_the_day, of_the_tests, of_the_architecture)
+def of_the_namespace(given: Given, stage: Stage) -> Rules:
+    cluster, connect = given.file.cluster, stage.service.service_connect
+    yield (
+        # Whether an existing cluster has one is known when it is looked up.
+        connect is not None
+        and connect.namespace_arn is None
+        and not isinstance(cluster, UsedCluster)
+        and cluster.namespace is None,
+        "service.service_connect.namespace_arn or cluster.new.namespace is required: Service Connect needs a namespace",
+    )
+
+
+OF_A_STAGE = (
+    of_the_capacity,
+    of_the_namespace,
+    of_the_protocol,
+    of_the_strategy,
+    of_the_day,
+    of_the_tests,
+    of_the_architecture,
+)

@@ -52,6 +52,8 @@ class ReleasedProcess:
     """Minutes for which ECS watches the service's own alarm after the tasks are running."""
     capacity: Sequence[Mapping[str, Any]] = ()
     """`capacityProviderStrategy` in the ECS API; empty for the launch type FARGATE."""
+    service_connect: Mapping[str, Any] = field(default_factory=dict)
+    """`serviceConnectConfiguration` in the ECS API; empty without Service Connect."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -276,6 +278,7 @@ def process_settings(args: ReleaseFunctionArgs, process: ReleasedProcess, **more
         availability_zone_rebalancing=process.availability_zone_rebalancing,
         **({"assign_public_ip": True} if args.assign_public_ip else {}),
         **({"capacity": list(process.capacity)} if process.capacity else {}),
+        **({"service_connect": dict(process.service_connect)} if process.service_connect else {}),
         **more,
     )
 

@@ -22,13 +22,14 @@ from slipway._secrets import (
     not_secret_rule,
 )
 from slipway.codebuild import LogDays
-from slipway.existing_cluster import Cluster
+from slipway.existing_cluster import Cluster, ExistingCluster
 from slipway.existing_load_balancer import Balancer
 from slipway.iam import Permission, Statement
 from slipway.load_balancer import SubnetId, VpcId
 from slipway.registry import EnvironmentName, Repository
 from slipway.release.function.contract import WEB
 from slipway.service.capacity import Capacity, Fargate, address_rule, capacity_rules, on_demand
+from slipway.service.connect import ServiceConnect, port_mapping
 from slipway.service.containers import Container, ContainerHealthCheck, EnvironmentFileArn
 from slipway.service.fargate import FARGATE_MEMORY_MIB
 from slipway.service.logging import AwsLogs, Logging
@@ -257,6 +258,10 @@ class ServiceSettings:
     """Name of a sidecar, such as a proxy, that receives the requests of the load balancer on its own port, and passes
     them on to `port` of the application's container on `localhost`."""
 
+    service_connect: ServiceConnect | None = None
+    """Names under which other services of a namespace reach this one, and this one reaches them. By default, there are
+    none."""
+
     logging: Logging = AwsLogs()  # noqa: RUF009 - frozen
     """Where the log of the application's container goes. The migration, the jobs and the sidecars write to the log of
     the service in any case."""
@@ -339,6 +344,7 @@ class ServiceSettings:
         yield from plaintext_of_sidecars(self)
         yield from sidecar_rules(self)
         yield from request_rules(self)
+        yield from connect_rules(self)
         yield from capacity_rules(self.capacity, self.ephemeral_storage_gib)
         for key, part in parts.items():
             yield from ((is_broken, f"{key}.{message}") for is_broken, message in part_rules(self, part))
@@ -393,8 +399,18 @@ class ServiceArgs(ServiceSettings):
         if self.load_balancer is not None:
             yield protocol_rule(self, self.load_balancer.is_encrypted, "load_balancer must have a certificate")
         yield from strategy_rules(self, self.strategy)
+        yield (
+            self.service_connect is not None and self.namespace_arn is None,
+            "service_connect.namespace_arn is required with a cluster that has no default namespace",
+        )
         for each in process_settings(self).values():
             yield address_rule(each.capacity, self.assign_public_ip, "assign_public_ip")
+
+    @property
+    def namespace_arn(self) -> pulumi.Input[str] | None:
+        """The namespace of Service Connect."""
+        given = self.service_connect.namespace_arn if self.service_connect else None
+        return given or (self.cluster.namespace_arn if isinstance(self.cluster, ExistingCluster) else None)
 
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -414,6 +430,7 @@ def process_settings(settings: S) -> dict[str, S]:
     tasks = {name: settings.tasks if name == WEB else Tasks() for name in own}
     ports = {name: settings.port if name == WEB else None for name in own}
     checks = {name: settings.container_health_check if name == WEB else None for name in own}
+    connect = settings.service_connect
     # The service's own rule is for web; the other processes have rules of their own.
     routes: dict[str, Any] = {"paths": EVERY_PATH, "hosts": (), "headers": {}, "listener_priority": None}
     return {
@@ -422,6 +439,7 @@ def process_settings(settings: S) -> dict[str, S]:
             each,
             **{"port": ports[name], "tasks": tasks[name], "container_health_check": checks[name]},
             target_container=settings.target_container if name == WEB else None,
+            service_connect=settings.service_connect if name == WEB else connect and connect.of_others,
             **({} if name == WEB else routes),
         )
         for name, each in own.items()
@@ -431,6 +449,8 @@ def process_settings(settings: S) -> dict[str, S]:
 def task_settings(settings: S, task: Migration | Job) -> S:
     """The complete settings of a migration or a job: of a task without a port and a load balancer."""
     nothing: dict[str, Any] = {"port": None, "container_health_check": None, "target_container": None}
+    # ECS supports only the tasks of its services.
+    nothing |= {"service_connect": None}
     # A release shows the last lines of a migration.
     return _with(settings, task, **nothing, tasks=Tasks(), capacity=on_demand(settings.capacity), logging=AwsLogs())
 
@@ -440,6 +460,24 @@ def request_target(settings: ServiceArgs) -> tuple[str, int | None]:
     if settings.target_container is None:
         return settings.container_name, settings.port
     return settings.target_container, settings.sidecars[settings.target_container].port
+
+
+def connect_target(settings: ServiceArgs) -> tuple[str, int | None]:
+    """The container and the port that others reach by Service Connect."""
+    port = settings.service_connect.port if settings.service_connect else None
+    if port is None:
+        return request_target(settings)
+    sidecars = [name for name, each in settings.sidecars.items() if each.port == port]
+    return next(iter(sidecars), settings.container_name), port
+
+
+def port_mappings(settings: ServiceArgs, container: str, port: int | None) -> list[dict[str, Any]]:
+    """The ports of a container, which listens on `port` and on what others reach by Service Connect."""
+    connect, (reached, served) = settings.service_connect, connect_target(settings)
+    if connect is None or reached != container or served is None:
+        return [] if port is None else [port_mapping(port)]
+    other = [] if port in (None, served) else [port_mapping(port)]
+    return [*other, port_mapping(served, connect)]
 
 
 def release_order(settings: ServiceSettings) -> list[list[str]]:
@@ -487,6 +525,10 @@ def strategy_rules(settings: ServiceSettings, strategy: Strategy) -> Iterator[tu
         isinstance(strategy, CodeDeployBlueGreen) and not isinstance(capacity, Fargate),
         f"strategy must not be CodeDeployBlueGreen with capacity {type(capacity).__name__}: CodeDeploy supports no "
         "capacity providers; BlueGreen does",
+    )
+    yield (
+        isinstance(strategy, CodeDeployBlueGreen) and settings.service_connect is not None,
+        "strategy must not be CodeDeployBlueGreen with service_connect: CodeDeploy does not support it; BlueGreen does",
     )
     others = [name for name in ports if name != WEB]
     yield (
@@ -636,6 +678,16 @@ def mount_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:
             f"{field}.path must not be {volume.path}, which {taken.get(volume.path)} mounts",
         )
         taken[volume.path] = field
+
+
+def connect_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:
+    """Names and clients of a service are for a port that it serves."""
+    connect = settings.service_connect
+    if connect is None or connect.port is not None or process_settings(settings)[WEB].port is not None:
+        return
+    served = ("name", "client_port", "clients", "request_timeout_seconds", "idle_timeout_seconds")
+    given = [field for field in served if getattr(connect, field)]
+    yield bool(given), f"service_connect.port is required with {', '.join(given)} for a service without a port"
 
 
 def request_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:

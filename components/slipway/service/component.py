@@ -24,12 +24,14 @@ from slipway.release.lambda_function import invoke_on_event
 from slipway.service.args import (
     ServiceArgs,
     conditions_paths,
+    connect_target,
     process_settings,
     release_minutes,
     release_order,
     request_target,
 )
 from slipway.service.capacity import on_demand
+from slipway.service.connect import open_to_clients
 from slipway.service.deployment import Parts, hook_functions, hook_role
 from slipway.service.jobs import Place
 from slipway.service.jobs import jobs as schedule
@@ -45,6 +47,7 @@ from slipway.strategies import CodeDeployBlueGreen, Rolling
 SECRETS_REGION = "a task would wait for another Region whenever it starts; replicate the secret"
 EVENTS_PLACE = "its events are sent there"
 HOOKS_REGION = "ECS invokes functions of its own Region"
+NAMESPACE_REGION = "ECS uses the namespaces of its own Region"
 QUEUES_REGION = "its metrics are there, and the service is scaled by those of its own Region"
 
 
@@ -107,6 +110,8 @@ class Service(pulumi.ComponentResource):
             for process, each in processes.items()
         }
         functions = in_region(self, "lambda", hook_functions(args.strategy), HOOKS_REGION)
+        namespace = {"service_connect.namespace_arn": args.namespace_arn} if args.namespace_arn else {}
+        namespace = in_region(self, "servicediscovery", namespace, NAMESPACE_REGION)
 
         logs = aws.cloudwatch.LogGroup(
             f"{name}-logs", name=f"/ecs/{name}", retention_in_days=args.log_retention_days, opts=child
@@ -124,11 +129,16 @@ class Service(pulumi.ComponentResource):
             secrets=secrets,
             hooks=hook_role(name, list(functions.values()), child),
             scope=scope,
+            namespace_arn=next(iter(namespace.values()), None),
         )
         if args.load_balancer is not None:
             ports = {request_target(each)[1] for each in processes.values()}
             for port in sorted(each for each in ports if each is not None):
                 open_port(name, port, args.load_balancer, shared.tasks, child)
+        if args.service_connect is not None:
+            ports = {connect_target(each)[1] for each in processes.values()}
+            served = [port for port in ports if port is not None]
+            open_to_clients(name, args.service_connect, served, shared.tasks, len(processes) > 1, child)
         made = {
             process: make(part_name(name, process), each, log_prefix(args, process), shared, child)
             for process, each in processes.items()
@@ -193,7 +203,7 @@ class Service(pulumi.ComponentResource):
         self.assign_public_ip = args.assign_public_ip
         self.release_minutes = release_minutes(args, args.strategy)
         self._scope, self._role_arns, self._cluster = scope, shared.roles.arns, args.cluster
-        self._ecs_exec = args.ecs_exec
+        self._ecs_exec, self.connects = args.ecs_exec, args.service_connect is not None
         self.vpc_id = pulumi.Output.from_input(args.vpc_id)
         self.subnet_ids = pulumi.Output.from_input(cast(Any, args.subnet_ids))
         self.log_group_name, self._log_group_arn = logs.name, logs.arn

@@ -14,6 +14,7 @@ from slipway import iam
 from slipway.iam import allow
 from slipway.service.args import ServiceArgs
 from slipway.service.capacity import Capacity
+from slipway.service.connect import as_the_provider_takes_it
 from slipway.service.task_definition import TaskRoles
 from slipway.service.traffic import Alarms, TrafficRouting, load_balancers
 from slipway.service.volumes import FileSystems
@@ -27,6 +28,7 @@ IGNORED_BY_PULUMI = (
     "desired_count",
     "network_configuration",
     "load_balancers",
+    "service_connect_configuration",
     "deployment_configuration",
     "deployment_circuit_breaker",
     "deployment_minimum_healthy_percent",
@@ -55,6 +57,8 @@ class Parts:
     alarms: Alarms
     hooks: HookRole | None
     systems: FileSystems
+    connect: Mapping[str, Any] | None
+    """`serviceConnectConfiguration` in the ECS API."""
 
     @property
     def needed(self) -> list[pulumi.Resource]:
@@ -91,6 +95,7 @@ def ecs_service(name: str, args: ServiceArgs, parts: Parts, child: pulumi.Resour
             subnets=args.subnet_ids, security_groups=[parts.tasks.id], assign_public_ip=args.assign_public_ip
         ),
         load_balancers=[load_balancer(balancer) for balancer in load_balancers(args, parts.traffic)],
+        service_connect_configuration=as_the_provider_takes_it(parts.connect) if parts.connect else None,
         enable_ecs_managed_tags=True,
         enable_execute_command=args.ecs_exec or None,
         propagate_tags="SERVICE",

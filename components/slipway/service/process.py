@@ -11,7 +11,7 @@ import pulumi_aws as aws
 
 from slipway.iam import Scope
 from slipway.release.component import ReleasedProcess, ReleasedTask
-from slipway.service.args import ServiceArgs, task_settings
+from slipway.service.args import ServiceArgs, connect_target, port_mappings, task_settings
 from slipway.service.deployment import HookRole, Parts, ecs_service, rebalancing
 from slipway.service.logging import log_configuration, router
 from slipway.service.processes import Job, Migration
@@ -35,6 +35,8 @@ class Shared:
     """Those of all containers, by field."""
     hooks: HookRole | None
     scope: Scope
+    namespace_arn: pulumi.Input[str] | None
+    """The namespace of Service Connect."""
 
     def template(
         self, name: str, args: ServiceArgs, log_prefix: str, child: pulumi.ResourceOptions
@@ -49,10 +51,18 @@ class Shared:
                 args.not_secret,
                 # In each process, its log streams begin with another name than the application's.
                 self._log(sidecar if log_prefix == args.container_name else log_prefix),
+                port_mappings(args, sidecar, each.port),
             )
             for sidecar, each in args.sidecars.items()
         ] + router(args.logging, self._log(log_prefix))
         return template(name, args, self.roles, containers(own, *others), self.systems.volumes, child)
+
+    def connect(self, name: str, args: ServiceArgs) -> dict[str, Any] | None:
+        """The Service Connect configuration of a process."""
+        if args.service_connect is None or self.namespace_arn is None:
+            return None
+        _, port = connect_target(args)
+        return args.service_connect.configuration(name, port, self.namespace_arn, self._log("service-connect"))
 
     def _secrets(self, container: str, names: Iterable[str]) -> dict[str, pulumi.Input[str]]:
         return {name: self.secrets[f"{container}secrets[{name!r}]"] for name in names}
@@ -85,6 +95,7 @@ def make(
         alarms=watched(args, alarm, shared.scope),
         hooks=shared.hooks if isinstance(args.strategy, BlueGreen) else None,
         systems=shared.systems,
+        connect=shared.connect(name, args),
     )
     service = ecs_service(name, args, parts, child)
     groups = traffic.target_groups if traffic else []
@@ -106,6 +117,7 @@ def make(
         alarm_arns=parts.alarms.arns if deployment else [],
         alarm_minutes=parts.alarms.minutes,
         capacity=args.capacity.strategy,
+        service_connect=parts.connect or {},
     )
     return ProcessResources(parts=parts, released=released)
 

@@ -117,6 +117,8 @@ class Settings:
     """Whether the tasks get public IP addresses, since their subnets have no other way out."""
     capacity: list[dict[str, Any]] = field(default_factory=list)
     """`capacityProviderStrategy` in UpdateService's format; empty for the launch type FARGATE."""
+    service_connect: dict[str, Any] = field(default_factory=dict)
+    """`serviceConnectConfiguration` in UpdateService's format; empty without Service Connect."""
 
     @property
     def network(self) -> dict[str, Any]:

@@ -116,6 +116,7 @@ class EcsDeployments(Service):
             and network_of(settings, found["networkConfiguration"]["awsvpcConfiguration"])
             and capacity_of(settings, found)
             and attached(found.get("loadBalancers", []), settings) == attached(settings.load_balancers, settings)
+            and is_connected(found, settings)
         )
 
     def _was_overtaken(self, newest: dict[str, Any]) -> bool:
@@ -159,6 +160,7 @@ class EcsDeployments(Service):
             # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateService.html
             forceNewDeployment=retry or moves,
             **({"capacityProviderStrategy": settings.capacity} if moves else {}),
+            **self._connection(service, settings, newest, fallback),
             # A count that scaling changes in the meantime is kept.
             **({} if count == service["desiredCount"] else {"desiredCount": count}),
             # ECS chooses the target group without traffic, as long as the call names none.
@@ -177,6 +179,19 @@ class EcsDeployments(Service):
             return False
         revisions = [self._service_revision(newest["targetServiceRevision"]["arn"])] if newest else []
         return not all(capacity_of(settings, each) for each in (service, *revisions))
+
+    def _connection(
+        self, service: dict[str, Any], settings: Settings, newest: dict[str, Any] | None, fallback: str
+    ) -> dict[str, Any]:
+        """What UpdateService is told about Service Connect, which needs a port with a name."""
+        wanted = settings.service_connect
+        names = {each["portName"] for each in wanted.get("services", [])}
+        if wanted and not (fallback and names - self.definitions.port_names(fallback)):
+            return {"serviceConnectConfiguration": wanted}
+        before = [*service.get("deployments", [])]
+        before += [self._service_revision(newest["targetServiceRevision"]["arn"])] if newest else []
+        enabled = any((each.get("serviceConnectConfiguration") or {}).get("enabled") for each in before)
+        return {"serviceConnectConfiguration": {"enabled": False}} if enabled else {}
 
     def _deploy(self, newest: dict[str, Any] | None, **changes: Any) -> None:
         self._asked = newest["serviceDeploymentArn"] if newest else "", time.time()
@@ -423,6 +438,12 @@ def attached(balancers: list[dict[str, Any]], settings: Settings) -> list[dict[s
             }
         )
     return result
+
+
+def is_connected(found: dict[str, Any], settings: Settings) -> bool:
+    """Whether a service revision or a deployment has the Service Connect configuration of the settings."""
+    configuration = found.get("serviceConnectConfiguration") or {"enabled": False}
+    return has(configuration, settings.service_connect or {"enabled": False})
 
 
 def has(found: Any, wanted: Any) -> bool:

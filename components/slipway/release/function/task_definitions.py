@@ -86,6 +86,11 @@ class TaskDefinitions:
         containers = self.read(task_definition)["containerDefinitions"]
         return next((str(c["image"]) for c in containers if c["name"] == self.container), "")
 
+    def port_names(self, task_definition: str) -> set[str]:
+        """The names of the ports of all containers."""
+        containers = self.read(task_definition)["containerDefinitions"]
+        return {port["name"] for each in containers for port in each.get("portMappings", []) if "name" in port}
+
     def settings(self, task_definition: str) -> dict[str, Any]:
         """A task definition without the image of the released container."""
         definition = self.read(task_definition)
