@@ -762,8 +762,12 @@ class Ecs:
         exited = "EssentialContainerExited", "Essential container in task exited"
         if fault == "flapping":
             return {"runs": up, "healthy": up, "stops": up + 5, "end": (*exited, 1)}
-        container, _, code = fault.rpartition("exit ")
-        return {"stops": up, "end": (*exited, int(code)), "broken": container.strip()}
+        name, _, code = fault.rpartition("exit ")
+        broken = name.strip()
+        # API API_ContainerDefinition, essential: if it is false, the failure of a container does not affect the others.
+        if not all(each["essential"] for each in definition["containerDefinitions"] if each["name"] == broken):
+            return {"runs": up, "healthy": up}
+        return {"stops": up, "end": (*exited, int(code)), "broken": broken}
 
     def _not_pulled(self, definition: Params, fault: str | None = None) -> str:
         """Why its volumes cannot be mounted, or its images not be pulled; "" if they can."""
