@@ -74,3 +74,28 @@ def test_the_tags_of_the_page_reach_the_service_and_its_task_definition_and_the_
     assert {(role["permissionsBoundary"], role["path"]) for role in roles} == {
         ("arn:aws:iam::123456789012:policy/boundary", "/teams/shop/")
     }
+
+
+@pytest.mark.long
+def test_the_web_acl_and_the_access_logs_of_the_page_are_added_and_removed_without_another_change(
+    account: World,
+) -> None:
+    config = yaml.safe_load(stack_files(ROOT / "docs" / "how-to" / "waf-and-access-logs.md")[0])["config"]
+    only = {"certificateArn": config["slipway:loadBalancer"]["certificateArn"]}
+    without = {**dict.fromkeys(stack_file("dev")), **config, "slipway:loadBalancer": only}
+    workspace = account.workspace("dev", without)
+    workspace.up()
+    workspace.configure({"slipway:loadBalancer": config["slipway:loadBalancer"]})
+    added = workspace.up()
+    assert [step.name for step in added.changes if step.op == "update"] == ["storefront-dev"]
+    assert sorted(step.name for step in added.changes if step.op == "create") == [
+        "storefront-dev-access",
+        "storefront-dev-access-expiry",
+        "storefront-dev-access-policy",
+        "storefront-dev-access-private",
+        "storefront-dev-waf",
+    ]
+    workspace.configure({"slipway:loadBalancer": only})
+    removed = workspace.up()
+    assert sorted({step.op for step in removed.changes}) == ["delete", "update"]
+    assert len(removed.changes) == len(added.changes)

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -165,6 +165,22 @@ def until(name: str, status: str, actions: tuple[str, ...] = ACTIONS) -> dict[st
 
 
 RELEASED = until("Deploy", "Succeeded")
+
+
+@contextmanager
+def watching(stack: Stack, look: Callable[[], None]) -> Iterator[None]:
+    """Calls `look` after each advance of the clock."""
+    sleep = stack.account.clock.sleep
+
+    def sleep_and_look(seconds: float) -> None:
+        sleep(seconds)
+        look()
+
+    stack.account.clock.sleep = sleep_and_look  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        stack.account.clock.sleep = sleep  # type: ignore[method-assign]
 
 
 class Site:

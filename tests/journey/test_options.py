@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Stack
+from .conftest import Stack, ended
 
 Make = Callable[..., Stack]
 
@@ -51,3 +51,48 @@ def test_another_protocol_reaches_a_running_service_with_the_live_image(stack: M
     assert dev.workspace.preview(refresh=True).changes == []
     dev.release("After the change")
     assert dev.workspace.preview(refresh=True).changes == []
+
+
+TOKEN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:splunk-a1b2c3"
+DRIVERS: dict[str, dict[str, Any]] = {
+    "awsfirelens": {"fireLens": {"options": {"Name": "datadog"}, "secretOptions": {"apikey": TOKEN}}},
+    "splunk": {"splunk": {"url": "https://splunk.example.com:8088", "token": TOKEN}},
+}
+
+
+def drivers(dev: Stack) -> dict[str, str]:
+    """The log driver of each container of the running task definition."""
+    return {each["name"]: each["logConfiguration"]["logDriver"] for each in dev.running["containerDefinitions"]}
+
+
+@pytest.mark.rule("R1", "R2")
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_another_log_driver_reaches_a_running_service_and_a_release_with_it_is_verified(
+    stack: Make, driver: str
+) -> None:
+    dev = stack()
+    live = dev.push()
+    dev.up(logging=DRIVERS[driver])
+    router = {"log-router": "awslogs"} if driver == "awsfirelens" else {}
+    assert (dev.image, dev.counts, drivers(dev)) == (f"@{live.digest}", (1, 1), {"app": driver, **router})
+    second = dev.release("With another log driver")
+    assert (dev.image, drivers(dev)) == (f"@{second.digest}", {"app": driver, **router})
+    assert dev.state("verified")["image"].endswith(second.digest)
+    assert dev.workspace.preview(refresh=True).changes == []
+    dev.up(logging={"awsLogs": {}})
+    assert (dev.image, drivers(dev)) == (f"@{second.digest}", {"app": "awslogs"})
+
+
+@pytest.mark.rule("R4")
+def test_a_log_router_that_fails_ends_the_release_which_names_it_and_the_verified_image_runs_again(stack: Make) -> None:
+    dev = stack(logging=DRIVERS["awsfirelens"])
+    good = dev.push()
+    dev.account.ecs.fault = lambda definition: None if good.digest in str(definition) else "log-router exit 1"
+    dev.commit("The log router does not start with this one")
+    bad = dev.push()
+    message = bad.action("Deploy").message
+    assert ended(bad)["Deploy"] == "Failed"
+    assert "container log-router exited with 1" in message
+    assert f"Rolling back to the last verified image, {dev.state('verified')['image']}" in message
+    dev.account.clock.sleep(120)
+    assert (dev.image, dev.counts, dev.history()[0]["result"]) == (f"@{good.digest}", (1, 1), "failed")

@@ -88,3 +88,11 @@ def test_an_essential_container_that_exits_ends_the_others(aws: StandIn) -> None
     task = aws.tasks("STOPPED")[0]
     assert task["stopCode"] == "EssentialContainerExited"
     assert {each["name"]: each["exitCode"] for each in task["containers"]} == {"app": 143, "proxy": 3}
+
+
+def test_a_container_that_is_not_essential_may_exit_and_the_others_run_on(aws: StandIn) -> None:
+    definition = define(aws, {"app": port(8080), "proxy": ENDS})
+    aws.engine.fault = lambda definition: "proxy exit 3"
+    aws.ecs.create_service(cluster="main", serviceName="web", taskDefinition=definition, desiredCount=1)
+    aws.clock.sleep(30)
+    assert (aws.tasks("RUNNING")[0]["lastStatus"], aws.tasks("STOPPED")) == ("RUNNING", [])

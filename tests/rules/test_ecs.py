@@ -1080,6 +1080,88 @@ def test_a_rollback_brings_back_the_capacity(aws: StandIn, v1: str) -> None:
     assert (aws.service()["launchType"], aws.service().get("capacityProviderStrategy")) == ("FARGATE", None)
 
 
+MIXED = [
+    {"capacityProvider": "FARGATE", "weight": 1, "base": 1},
+    {"capacityProvider": "FARGATE_SPOT", "weight": 3, "base": 0},
+]
+
+
+def on_spot(aws: StandIn, image: str, count: int, strategy: list[Params]) -> None:
+    associate(aws, "FARGATE", "FARGATE_SPOT")
+    aws.serve(image, count, capacityProviderStrategy=strategy)
+
+
+def placed(aws: StandIn) -> list[str]:
+    """Where the tasks that should run are, in alphabetical order."""
+    return sorted(task["capacityProviderName"] for task in aws.tasks("RUNNING"))
+
+
+def test_tasks_are_placed_by_the_base_first_and_the_weights_after_it(aws: StandIn, v1: str) -> None:
+    on_spot(aws, v1, 5, MIXED)
+    assert placed(aws) == ["FARGATE"] * 2 + ["FARGATE_SPOT"] * 3
+    aws.update(capacityProviderStrategy=[], forceNewDeployment=True)
+    aws.clock.sleep(60)
+    assert [task.get("capacityProviderName") for task in aws.tasks("RUNNING")] == [None] * 5
+
+
+def test_a_spot_task_is_taken_back_with_a_warning_and_replaced_at_once(aws: StandIn, v1: str) -> None:
+    on_spot(aws, v1, 2, MIXED)
+    began = aws.clock.now()
+    assert aws.engine.take_back(v1) == 1
+    [going] = aws.tasks("STOPPED")
+    assert (going["lastStatus"], going["stopCode"]) == ("RUNNING", "SpotInterruption")
+    assert going["stoppedReason"] == "Your Spot Task was interrupted."
+    assert [task["lastStatus"] for task in aws.tasks("RUNNING")] == ["RUNNING", "PENDING"]
+    assert placed(aws) == ["FARGATE", "FARGATE_SPOT"]
+
+    aws.clock.sleep(60)
+    [gone] = aws.tasks("STOPPED")
+    assert (gone["taskArn"], gone["lastStatus"]) == (going["taskArn"], "STOPPED")
+    assert (gone["stoppedAt"].timestamp() - began, gone["containers"][0]["exitCode"]) == (30, 143)
+    assert [task["lastStatus"] for task in aws.tasks("RUNNING")] == ["RUNNING", "RUNNING"]
+    assert (aws.deployments()[0]["deploymentCircuitBreaker"]["failureCount"], aws.engine.take_back("other")) == (0, 0)
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(90, 90), (120, 120)])
+def test_a_task_that_is_taken_back_has_its_stop_timeout(aws: StandIn, v1: str, timeout: int, seconds: int) -> None:
+    associate(aws, "FARGATE_SPOT")
+    aws.serve(v1, 1, taskDefinition=aws.define(v1, stopTimeout=timeout), capacityProviderStrategy=SPOT)
+    began = aws.clock.now()
+    aws.engine.take_back(v1)
+    aws.clock.sleep(seconds - 1)
+    assert aws.tasks("STOPPED")[0]["lastStatus"] == "RUNNING"
+    aws.clock.sleep(1)
+    assert aws.tasks("STOPPED")[0]["stoppedAt"].timestamp() - began == seconds
+
+
+def test_without_spot_capacity_the_others_start_and_the_service_retries_until_there_is_some(
+    aws: StandIn, v1: str
+) -> None:
+    aws.engine.without_capacity = {"FARGATE_SPOT"}
+    on_spot(aws, v1, 2, MIXED)
+    assert placed(aws) == ["FARGATE"]
+    unplaced = [message for message in aws.messages() if "was unable to place a task" in message]
+    assert len(unplaced) == 3  # at 0, 30 and 60 seconds
+    assert "Reason: Capacity is unavailable at this time." in unplaced[0]
+    assert aws.statuses() == ["IN_PROGRESS"]
+
+    aws.engine.without_capacity = set()
+    aws.clock.sleep(60)
+    assert (placed(aws), aws.statuses()) == (["FARGATE", "FARGATE_SPOT"], ["SUCCESSFUL"])
+
+
+@pytest.mark.parametrize(("counts", "status"), [(False, "IN_PROGRESS"), (True, "ROLLBACK_SUCCESSFUL")])
+def test_missing_capacity_counts_for_the_circuit_breaker_if_that_is_a_task_that_cannot_be_launched(
+    aws: StandIn, v1: str, v2: str, counts: bool, status: str
+) -> None:
+    on_spot(aws, v1, 1, SPOT)
+    aws.engine.without_capacity, aws.engine.unplaced_fails = {"FARGATE_SPOT"}, counts
+    aws.update(taskDefinition=aws.define(v2))
+    aws.clock.sleep(300)
+    assert aws.statuses()[0] == status
+    assert [task["containers"][0]["image"] for task in aws.tasks("RUNNING")] == [v1]
+
+
 def test_a_cluster_is_described_if_it_exists(aws: StandIn) -> None:
     answer = aws.ecs.describe_clusters(clusters=["main", "other"])
     assert [each["clusterName"] for each in answer["clusters"]] == ["main"]

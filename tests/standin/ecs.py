@@ -3,8 +3,8 @@
 Operations take and return dicts in the API's own shape. Everything that AWS does on its own (tasks start and fail,
 deployments end) is computed from the clock on each request. A rule names the AWS page it is based on (API:
 AmazonECS/latest/APIReference, DG: AmazonECS/latest/developerguide); UNCONFIRMED marks what no page documents. Not here:
-the pauses between attempts (DG service-throttle-logic), placement, percentages other than 100/200. strategies.py has
-the strategies other than ROLLING.
+the pauses between attempts (DG service-throttle-logic), placement on instances, percentages other than 100/200.
+strategies.py has the strategies other than ROLLING, placement.py capacity providers.
 """
 
 import itertools
@@ -25,6 +25,7 @@ from standin.api import ACCOUNT, REGION, AwsError, Params, plain_copy
 from standin.clock import Clock
 from standin.containers import check_containers, ended
 from standin.elb import Elb
+from standin.placement import NO_CAPACITY, RETRY_SECONDS, SPOT, WARNED, provider, stop_seconds
 from standin.single_tasks import Logs, Outcome, SingleTask, Tokens
 from standin.single_tasks import check as check_run
 from standin.strategies import Failed, Stages, check, check_migration
@@ -90,6 +91,11 @@ class Task:
     broken: str = ""
     """The container that exits with that code, and ends the task; "" for all of them."""
 
+    @property
+    def going(self) -> bool:
+        """Whether AWS is taking it back."""
+        return bool(self.shown["desiredStatus"] == "STOPPED")
+
 
 @dataclass(eq=False)
 class Service:
@@ -105,6 +111,8 @@ class Service:
     time: float = 0.0
     steady_since: float | None = None
     reported: bool = False
+    placed_again: float = -NEVER
+    """When it tries again to place tasks for which there was no capacity."""
 
     @property
     def codedeploy(self) -> bool:
@@ -114,7 +122,11 @@ class Service:
         return [task for task in self.tasks if task.deployment is deployment]
 
     def healthy(self, deployment: Deployment) -> int:
-        return sum(task.healthy <= self.time for task in self.of(deployment))
+        return sum(task.healthy <= self.time for task in self.staying(deployment))
+
+    def staying(self, deployment: Deployment) -> list[Task]:
+        """Its tasks without those that AWS is taking back, which ECS replaces at once."""
+        return [task for task in self.of(deployment) if not task.going]
 
     def breaker(self, option: str) -> bool:
         return bool(self.shown["deploymentConfiguration"].get("deploymentCircuitBreaker", {}).get(option))
@@ -166,6 +178,11 @@ class Ecs:
         """Evaluation periods in minutes of alarms that are not deployed; without an entry, DEFAULT_ALARM_MINUTES."""
         self.why_not_mounted: Callable[[Params], str] = lambda definition: ""
         """Why tasks of a task definition cannot mount a file system; "" if they can."""
+        self.without_capacity: set[str] = set()
+        """Capacity providers that cannot place a task now."""
+        self.unplaced_fails = False
+        """Whether a task that cannot be placed counts for the circuit breaker. API API_Deployment: a task is "a failure
+        if the service scheduler can't launch the task". UNCONFIRMED: that missing capacity is that."""
         self.role_delay = 0.0
         """Seconds after the creation of a role during which ECS cannot use it yet, and returns `role_error`."""
         self.role_error = "InvalidParameterException"
@@ -626,7 +643,8 @@ class Ecs:
         if "serviceName" not in params:
             return self._list_single(params)
         service = self._service(params | {"service": params["serviceName"]})
-        tasks = service.stopped if params.get("desiredStatus") == "STOPPED" else service.tasks
+        wanted = params.get("desiredStatus", "RUNNING")
+        tasks = [task for task in service.tasks + service.stopped if task.shown["desiredStatus"] == wanted]
         return _page("taskArns", [task.shown["taskArn"] for task in tasks], params, 100)  # API API_ListTasks
 
     def _list_single(self, params: Params) -> Params:
@@ -702,13 +720,57 @@ class Ecs:
         shown = {"clusterArn": service.shown["clusterArn"], "group": f"service:{service.shown['serviceName']}"}
         shown |= {"taskDefinitionArn": definition["taskDefinitionArn"], "startedBy": deployment.id, "createdAt": now}
         shown |= {"lastStatus": "PENDING", "desiredStatus": "RUNNING", "healthStatus": "UNKNOWN"}
-        containers = [{"name": each["name"], "image": each["image"]} for each in definition["containerDefinitions"]]
-        fate = self._fate(deployment, definition, now)
+        shown["launchType"] = "FARGATE"
+        shown["containers"] = [
+            {"name": each["name"], "image": each["image"]} for each in definition["containerDefinitions"]
+        ]
+        fate, started = self._fate(deployment, definition, now), list[Task]()
         for _ in range(count):
+            where = self._place(service, deployment, now)
+            if where is None:
+                break
             arn = f"{ARN}task/{service.shown['clusterArn'].rpartition('/')[2]}/{next(self._numbers):032x}"
-            service.tasks.append(Task(deployment, shown | {"taskArn": arn, "containers": containers}, **fate))
-        names = " ".join(_named(task) for task in service.tasks[-count:])
-        self._event(service, now, f"has started {count} tasks: {names}.")
+            started.append(Task(deployment, shown | where | {"taskArn": arn}, **fate))
+            service.tasks.append(started[-1])
+        if started:
+            names = " ".join(map(_named, started))
+            self._event(service, now, f"has started {len(started)} tasks: {names}.")
+
+    def _place(self, service: Service, deployment: Deployment, now: float) -> Params | None:
+        """What a task shows of the capacity provider that has room for it; None if that has none now.
+
+        DG fargate-capacity-providers: "Fargate doesn't replace Spot capacity with on-demand capacity".
+        """
+        taken = [task.shown.get("capacityProviderName", "") for task in service.staying(deployment)]
+        name = provider(deployment.revision.get("capacityProviderStrategy", []), taken)
+        if not self.without_capacity.intersection([name or "FARGATE"]):
+            return {"capacityProviderName": name} if name else {}
+        if service.placed_again <= now:
+            service.placed_again = now + RETRY_SECONDS
+            deployment.failures += self.unplaced_fails
+            self._event(service, now, NO_CAPACITY)
+        return None
+
+    def take_back(self, image: str) -> int:
+        """AWS takes back the tasks of an image on Fargate Spot, with two minutes' warning; returns how many.
+
+        DG fargate-capacity-providers: the containers get SIGTERM with the warning, and the scheduler starts others "if
+        there's capacity available". UNCONFIRMED: that it starts none for a revision that is being replaced.
+        """
+        with self.lock:
+            self.live()
+            now, count = self._clock.now(), 0
+            for service in self._services.values():
+                for task in service.tasks:
+                    images = [container["image"] for container in task.shown["containers"]]
+                    spot = task.shown.get("capacityProviderName") == SPOT and not task.going
+                    if spot and any(image in each for each in images):
+                        task.shown |= WARNED
+                        definition = self._definition(task.shown["taskDefinitionArn"])
+                        task.stops = min(task.stops, now + stop_seconds(definition))
+                        task.end, count = (WARNED["stopCode"], WARNED["stoppedReason"], 143), count + 1
+                self._step(service, now)
+            return count
 
     def _fate(self, deployment: Deployment, definition: Params, now: float) -> dict[str, Any]:
         fault, up = self.fault(plain_copy(definition)), now + self.start_seconds
@@ -723,8 +785,12 @@ class Ecs:
         exited = "EssentialContainerExited", "Essential container in task exited"
         if fault == "flapping":
             return {"runs": up, "healthy": up, "stops": up + 5, "end": (*exited, 1)}
-        container, _, code = fault.rpartition("exit ")
-        return {"stops": up, "end": (*exited, int(code)), "broken": container.strip()}
+        name, _, code = fault.rpartition("exit ")
+        broken = name.strip()
+        # API API_ContainerDefinition, essential: if it is false, the failure of a container does not affect the others.
+        if not all(each["essential"] for each in definition["containerDefinitions"] if each["name"] == broken):
+            return {"runs": up, "healthy": up}
+        return {"stops": up, "end": (*exited, int(code)), "broken": broken}
 
     def _not_pulled(self, definition: Params, fault: str | None = None) -> str:
         """Why its volumes cannot be mounted, or its images not be pulled; "" if they can."""
@@ -831,6 +897,7 @@ class Ecs:
         while service.deployments or service.sets:
             moments = [moment for task in service.tasks for moment in (task.runs, task.healthy, task.stops)]
             moments += [deployment.next[0] for deployment in service.deployments if deployment.next]
+            moments.append(service.placed_again)
             if service.steady_since is not None:
                 moments.append(service.steady_since + self._settles(service))
             for newest in service.deployments[-1:]:
@@ -859,7 +926,8 @@ class Ecs:
                     task.shown["healthStatus"] = "HEALTHY"  # API API_Task: the containers' own checks only
             if task.stops <= now:
                 # API API_Deployment: failed are tasks that do not reach RUNNING or fail a health check
-                task.deployment.failures += task.healthy == NEVER
+                # UNCONFIRMED: that one that AWS takes back while it starts does not count.
+                task.deployment.failures += task.healthy == NEVER and not task.going
                 self._stop(service, task, now, *task.end)
         if service.deployments:
             self._judge(service, now)
@@ -910,7 +978,7 @@ class Ecs:
             newest.stages.give_back(goal)
         stray = [task for task in service.tasks if stages and task.deployment not in (goal, stages.blue)]
         old = [task for task in service.tasks if replaced and task.deployment is not goal]
-        for task in old or stray:
+        for task in [task for task in old or stray if not task.going]:
             self._stop(service, task, now, SCHEDULER, f"Scaling activity initiated by deployment {goal.id}")
         if not replaced:
             service.steady_since = None
@@ -940,7 +1008,7 @@ class Ecs:
 
     def _scale(self, service: Service, deployment: Deployment, now: float, up: bool = True) -> None:
         """To the desired count."""
-        tasks, desired = service.of(deployment), service.shown["desiredCount"]
+        tasks, desired = service.staying(deployment), service.shown["desiredCount"]
         if up and len(tasks) < desired:
             self._start(service, deployment, now, desired - len(tasks))
         for task in tasks[desired:]:
