@@ -69,6 +69,7 @@ ecr/lifecyclePolicy | | {repository} | repository |
 ecr/repository | ecr:repository/{name} | | encryptionConfigurations \
     | repositoryUrl={registry}/{name} registryId={account}
 ecr/repositoryPolicy | | {repository} | repository |
+ecs/capacityProvider | ecs:capacity-provider/{name} | {arn} | |
 ecs/cluster | ecs:cluster/{name} | {arn} | |
 ecs/clusterCapacityProviders | | {clusterName} | clusterName |
 ecs/service | ecs:service/{cluster:/}/{name} | {arn} \
@@ -456,6 +457,8 @@ def _forces(type: str, key: str, olds: Props, news: Props) -> bool:
     forces = _row(type)[2].split()
     if key == "input":
         return news.get("lifecycleScope") != "CRUD"
+    if key == "autoScalingGroupProvider":
+        return bool(olds[key]["autoScalingGroupArn"] != news[key]["autoScalingGroupArn"])
     if key == "capacityProviderStrategies":
         return not (news.get("forceNewDeployment") and olds.get(key) and news.get(key))
     return key == "name" or key in forces or ("*" in forces and key not in ("tags", "skipDestroy", "trackLatest"))

@@ -163,9 +163,50 @@ def test_instances_are_those_of_an_existing_cluster() -> None:
     assert only(made, SERVICE).inputs["capacityProviderStrategies"] == [INSTANCES]
     error, _ = refuse_stack_file("dev", {"slipway:service": keys["service"]})
     assert (
-        "slipway:stages[0].service.capacity must be on Fargate in a new cluster, got Ec2: it has no capacity "
-        "providers; use cluster.existing"
+        "slipway:stages[0].service.capacity.ec2.capacityProvider must be one of cluster.new.autoScalingGroups, [], in "
+        "a new cluster"
     ) in error
+    error, _ = refuse_stack_file(
+        "dev", {"slipway:service": {"capacity": {"managedInstances": {"capacityProvider": "instances"}}}}
+    )
+    assert (
+        "slipway:stages[0].service.capacity must be on Fargate or EC2 in a new cluster, got ManagedInstances: its "
+        "provider belongs to a cluster that exists; use cluster.existing"
+    ) in error
+
+
+GROUP = (
+    "arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:01234567-89ab-cdef-0123-456789abcdef:"
+    "autoScalingGroupName/shop"
+)
+
+
+@pytest.mark.parametrize(
+    ("target", "scaling"),
+    [
+        ({}, {"status": "ENABLED", "targetCapacity": 100}),
+        ({"targetCapacityPercent": 90}, {"status": "ENABLED", "targetCapacity": 90}),
+        ({"targetCapacityPercent": False}, {"status": "DISABLED"}),
+    ],
+    ids=["full", "room", "not scaled"],
+)
+def test_a_new_cluster_makes_a_provider_of_an_auto_scaling_group(target: dict[str, Any], scaling: Any) -> None:
+    groups = {"instances": {"arn": GROUP, **target}}
+    capacity = {"ec2": {"capacityProvider": "instances"}}
+    worker = {"worker": {"command": ["work"], "capacity": {"fargateSpot": {}}}}
+    made = program(service={"capacity": capacity, "processes": worker}, cluster={"new": {"autoScalingGroups": groups}})
+    assert only(made, "aws:ecs/capacityProvider:CapacityProvider").inputs == {
+        "name": "instances",
+        "autoScalingGroupProvider": {
+            "autoScalingGroupArn": GROUP,
+            "managedScaling": scaling,
+            "managedDraining": "ENABLED",
+            "managedTerminationProtection": "DISABLED",
+        },
+    }
+    [association] = of_type(made, "aws:ecs/clusterCapacityProviders:ClusterCapacityProviders")
+    assert association.inputs["capacityProviders"] == ["FARGATE", "FARGATE_SPOT", "instances"]
+    assert named(made, "storefront-dev", "ecs/service:Service").inputs["capacityProviderStrategies"] == [INSTANCES]
 
 
 def test_instances_have_no_public_addresses() -> None:

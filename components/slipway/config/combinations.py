@@ -18,7 +18,7 @@ from slipway.pipeline.stages import in_vpc_rule, stage_rules
 from slipway.pull_requests import check_rules
 from slipway.release.function.contract import WEB
 from slipway.service.args import has_port, process_settings, protocol_rule, release_minutes, strategy_rules
-from slipway.service.capacity import address_rule
+from slipway.service.capacity import Ec2, ManagedInstances, address_rule
 
 LONGEST_NAME = 32
 """Maximum length of a load balancer's name, the shortest of all names.
@@ -291,16 +291,23 @@ def of_the_protocol(given: Given, stage: Stage) -> Rules:
 
 
 def of_the_capacity(given: Given, stage: Stage) -> Rules:
-    existing, network = isinstance(given.file.cluster, UsedCluster), given.file.network
+    cluster, network = given.file.cluster, given.file.network
     why = f"network.{'existing.assign_public_ip' if isinstance(network, ExistingNetwork) else 'new.nat_gateways=None'}"
     for name, each in process_settings(stage.service).items():
         key = "service.capacity" if name == WEB else f"service.processes['{name}'].capacity"
         broken, message = address_rule(each.capacity, network.assign_public_ip, why)
         yield broken, message.replace("capacity", key, 1)
+        if isinstance(cluster, UsedCluster):
+            continue  # whether it is associated with a provider is known to ECS
         yield (
-            not existing and each.capacity.compatibility != "FARGATE",
-            f"{key} must be on Fargate in a new cluster, got {type(each.capacity).__name__}: it has no capacity "
-            "providers; use cluster.existing",
+            isinstance(each.capacity, ManagedInstances),
+            f"{key} must be on Fargate or EC2 in a new cluster, got ManagedInstances: its provider belongs to a "
+            "cluster that exists; use cluster.existing",
+        )
+        groups = [*cluster.auto_scaling_groups]
+        yield (
+            isinstance(each.capacity, Ec2) and each.capacity.capacity_provider not in groups,
+            f"{key}.ec2.capacity_provider must be one of cluster.new.auto_scaling_groups, {groups}, in a new cluster",
         )
 
 

@@ -12,16 +12,14 @@ from slipway._constraints import Choice, between, check, match
 
 Weight = Annotated[int, between(0, 1000)]
 """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CapacityProviderStrategyItem.html"""
-ProviderName = Annotated[
-    pulumi.Input[str],
-    match(
-        r"(?!(?i:aws|ecs|fargate))[A-Za-z0-9_-]+",
-        "be the name of a capacity provider of a-z A-Z 0-9 _ - that does not begin with aws, ecs or fargate,",
-        "instances",
-        ["FARGATE", "aws-instances", "ecs1", "a b", ""],
-        longest=255,
-    ),
-]
+PROVIDER_NAME = match(
+    r"(?!(?i:aws|ecs|fargate))[A-Za-z0-9_-]+",
+    "be the name of a capacity provider of a-z A-Z 0-9 _ - that does not begin with aws, ecs or fargate,",
+    "instances",
+    ["FARGATE", "aws-instances", "ecs1", "a b", ""],
+    longest=255,
+)
+ProviderName = Annotated[pulumi.Input[str], PROVIDER_NAME]
 """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateCapacityProvider.html"""
 
 
