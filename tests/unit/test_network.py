@@ -159,6 +159,10 @@ def test_a_service_has_the_endpoints_that_its_settings_need_and_those_that_are_l
     assert endpoints({}) == always
     assert endpoints({"secrets": {"DB": SECRET}}) == always | {"secretsmanager"}
     assert endpoints({"secrets": {"TOKEN": PARAMETER}}) == always | {"ssm"}
+    splunk = {"splunk": {"url": "https://splunk.example.com:8088", "token": SECRET}}
+    assert endpoints({"logging": splunk}) == always | {"secretsmanager"}
+    otel = {"image": "otel", "secrets": {"TOKEN": PARAMETER}}
+    assert endpoints({"sidecars": {"otel": otel}}) == always | {"ssm"}
     assert endpoints({"ecsExec": True}) == always | {"ssmmessages"}
     assert endpoints({}, ["sqs", "dynamodb", "logs"]) == always | {"sqs", "dynamodb"}
 
