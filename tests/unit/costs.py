@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 from unit.harness import Resource, named, of_type
 
+PRICED_IN = "us-east-1"
+AS_OF = "November 2026"
+"""When the pages with the prices said so."""
 HOURS = 730
 """Hours of a month, as AWS's calculator has them."""
 
 
 @dataclass(frozen=True)
 class Price:
-    """A price in us-east-1, in USD, as published in 2026."""
+    """A price in PRICED_IN, in USD, as of AS_OF."""
 
     amount: float
     per: str
@@ -30,7 +33,11 @@ PRICES = {
     "KMS keys": Price(1, "month", "https://aws.amazon.com/kms/pricing/"),
     "metrics of alarms": Price(0.1, "month", "https://aws.amazon.com/cloudwatch/pricing/"),
 }
-
+TRAFFIC = {
+    "NAT gateways": Price(0.045, "GB", PRICES["NAT gateways"].source),
+    "interface endpoints": Price(0.01, "GB", PRICES["interface endpoints"].source),
+}
+"""What they cost in addition when they are used."""
 
 ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
 

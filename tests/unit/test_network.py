@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from slipway import (
     Process,
     StageTests,
 )
-from unit.costs import HOURS, PRICES, monthly
+from unit.costs import AS_OF, HOURS, PRICED_IN, PRICES, TRAFFIC, monthly
 from unit.examples import service
 from unit.harness import ROOT, Resource, deploy, deploy_stack_file, named, of_type, only
 
@@ -158,6 +159,10 @@ def test_a_service_has_the_endpoints_that_its_settings_need_and_those_that_are_l
     assert endpoints({}) == always
     assert endpoints({"secrets": {"DB": SECRET}}) == always | {"secretsmanager"}
     assert endpoints({"secrets": {"TOKEN": PARAMETER}}) == always | {"ssm"}
+    splunk = {"splunk": {"url": "https://splunk.example.com:8088", "token": SECRET}}
+    assert endpoints({"logging": splunk}) == always | {"secretsmanager"}
+    otel = {"image": "otel", "secrets": {"TOKEN": PARAMETER}}
+    assert endpoints({"sidecars": {"otel": otel}}) == always | {"ssm"}
     assert endpoints({"ecsExec": True}) == always | {"ssmmessages"}
     assert endpoints({}, ["sqs", "dynamodb", "logs"]) == always | {"sqs", "dynamodb"}
 
@@ -194,13 +199,12 @@ def test_without_endpoints_there_are_none() -> None:
 
 
 def test_from_three_interface_endpoints_in_two_zones_on_a_nat_gateway_costs_less() -> None:
-    month = {name: price.amount * HOURS for name, price in PRICES.items()}
-    [row] = [line for line in (ROOT / "docs" / "configuration.md").read_text().split("\n") if "`vpcEndpoints`" in line]
-    endpoint, gateway = month["interface endpoints"], month["NAT gateways"] + month["public IPv4 addresses"]
-    assert round(endpoint) == 7
+    hourly = {name: price.amount * HOURS for name, price in PRICES.items()}
+    endpoint, gateway = hourly["interface endpoints"], hourly["NAT gateways"] + hourly["public IPv4 addresses"]
     assert 2 * 2 * endpoint < gateway < 3 * 2 * endpoint
     assert monthly(program(WITH_ENDPOINTS))["interface endpoints"] == 3 * 2 * endpoint
-    assert row
+    said = f"costs about {endpoint:.0f} USD a month in each zone, so these cost more than a NAT gateway from three"
+    assert said in (ROOT / "docs" / "configuration.md").read_text()
 
 
 # Clusters
@@ -248,12 +252,40 @@ def test_a_cluster_that_does_not_exist_or_is_not_active_is_refused(monkeypatch: 
 # Costs
 
 
+ADDRESSES = "public IPv4 addresses"
+
+
 def test_the_costs_in_the_description_of_nat_gateways() -> None:
     month = {name: price.amount * HOURS for name, price in PRICES.items()}
     address, gateway = month["public IPv4 addresses"], month["NAT gateways"]
     [text] = [line for line in (ROOT / "docs" / "configuration.md").read_text().split("\n") if "`natGateways`" in line]
     assert f"each about {gateway + address:.0f} USD a month with its address" in text
     assert f"each task has a public IP address, about {address:.0f} USD a month" in text
+
+
+def month(tasks: int = 1, **new: Any) -> dict[str, float]:
+    return monthly(program({"new": new}, **{"slipway:service": {"tasks": {"min": tasks}}}))
+
+
+def test_the_figures_of_the_page_on_networks_without_nat_gateways_are_those_of_its_plans() -> None:
+    page = (ROOT / "docs" / "how-to" / "no-nat.md").read_text()
+    rows = dict(re.findall(r"^\| `natGateways: (\w+`[^|]*?) \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE))
+    single, public, three = (month(**each) for each in ({}, {"natGateways": "None"}, WITH_ENDPOINTS["new"]))
+    four = month(natGateways="None", vpcEndpoints={"services": ["sqs", "dynamodb"]})
+    # The rest are the addresses of the load balancer, which each network has.
+    of_gateway, of_task = (each[ADDRESSES] - three[ADDRESSES] for each in (single, public))
+    nat, endpoints = single["NAT gateways"], three["interface endpoints"]
+    nat_traffic, endpoint_traffic = (TRAFFIC[name].amount for name in ("NAT gateways", "interface endpoints"))
+    assert rows == {
+        "Single` (default)": f"{nat + of_gateway:.0f} USD, and {nat_traffic} USD a GB",
+        "None`": f"{of_task:.0f} USD for each task",
+        "None` and `vpcEndpoints`": f"{endpoints:.0f} USD for the three that ECS needs, "
+        f"{four['interface endpoints'] - endpoints:.0f} USD for each further one, and {endpoint_traffic} USD a GB",
+    }
+    assert month(3, natGateways="None")[ADDRESSES] - three[ADDRESSES] == pytest.approx(3 * of_task)
+    assert f"A NAT gateway costs {nat:.0f} USD a month and its public IPv4 address {of_gateway:.0f} USD" in page
+    assert f"({PRICED_IN}, {AS_OF}" in page
+    assert [price.source for price in TRAFFIC.values() if price.source not in page] == []
 
 
 def test_one_task_with_an_address_costs_less_than_a_nat_gateway() -> None:

@@ -12,6 +12,8 @@ import pulumi_aws as aws
 from slipway._constraints import check, items, match
 from slipway.release.function import partitions
 from slipway.service.args import ServiceSettings
+from slipway.service.logging import log_references
+from slipway.service.sidecars import references
 
 NEEDED = ("ecr.api", "ecr.dkr", "logs")
 """What ECS needs to start a task on Fargate, besides S3, in which ECR keeps the layers of images.
@@ -53,8 +55,9 @@ def services(settings: VpcEndpoints, deployed: Iterable[ServiceSettings]) -> lis
     """The services with an endpoint: what ECS needs for these settings, and what is listed."""
     found = {*NEEDED, "s3", *settings.services}
     for each in deployed:
-        references = [value.split(":")[2] for value in each.secrets.values() if isinstance(value, str)]
-        found |= {kind for kind in references if kind in ("secretsmanager", "ssm")}
+        read = {**each.secrets, **references(each.sidecars), **log_references(each.logging)}
+        kinds = [value.split(":")[2] for value in read.values() if isinstance(value, str)]
+        found |= {kind for kind in kinds if kind in ("secretsmanager", "ssm")}
         # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-exec.html
         found |= {"ssmmessages"} if each.ecs_exec else set()
     return sorted(found)
