@@ -13,7 +13,7 @@ import pulumi
 from slipway._constraints import arn, either, is_output, match
 from slipway._credentials import credential
 from slipway._outputs import filled
-from slipway.iam import Statement, allow
+from slipway.iam import Scope, Statement, allow
 
 _SECRET = arn(
     "a secret in Secrets Manager",
@@ -23,8 +23,18 @@ _SECRET = arn(
     shown=False,
 )
 _PARAMETER = arn("a parameter in Parameter Store", "ssm", r"parameter/[\w./-]+", "parameter/prod/token", shown=False)
+NAMED = "ssm:"
+_NAME = match(
+    rf"{NAMED}(/[\w.-]+)+",
+    f"be the name of a parameter of this account and Region, such as {NAMED}/prod/token",
+    f"{NAMED}/prod/token",
+    but=[NAMED, "/prod/token", f"{NAMED}prod/token", f"{NAMED}/", f"{NAMED}/a b"],
+    longest=len(NAMED) + 1011,
+    shown=False,
+)
+"""https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html"""
 SECRET, PARAMETER = (re.compile(mark.schema["pattern"]) for mark in (_SECRET, _PARAMETER))
-SecretReference = Annotated[pulumi.Input[str], either(_SECRET, _PARAMETER)]
+SecretReference = Annotated[pulumi.Input[str], either(_SECRET, _PARAMETER, _NAME)]
 """A reference to a value. Because the text may be the secret itself, no error repeats it."""
 KmsKeyArn = Annotated[pulumi.Input[str], arn("a KMS key", "kms", r"key/[\w-]+", "key/1234abcd")]
 """A key, not an alias: a policy that names an alias grants no access.
@@ -41,6 +51,27 @@ COMMANDS = "commands"
 def names_twice(environment: Mapping[str, object], secrets: Mapping[str, object]) -> Iterator[tuple[bool, str]]:
     twice = sorted(set(environment) & set(secrets))
     yield bool(twice), f"environment must not have names that are also in secrets, got {twice}"
+
+
+def by_arn(scope: Scope, references: Mapping[str, pulumi.Input[str]]) -> dict[str, pulumi.Input[str]]:
+    """References to values, each by ARN."""
+    parameters = scope.arn("ssm", "parameter")
+
+    def of(known: Sequence[str]) -> str:
+        reference, here = known
+        return f"{here}{reference.removeprefix(NAMED)}" if reference.startswith(NAMED) else reference
+
+    return {
+        key: reference
+        if isinstance(reference, str) and not reference.startswith(NAMED)
+        else filled([reference, parameters], of)
+        for key, reference in references.items()
+    }
+
+
+def kind_of(reference: str) -> str:
+    """The service that has the value: `secretsmanager` or `ssm`."""
+    return "ssm" if reference.startswith(NAMED) else _service(reference)
 
 
 def secret_statements(

@@ -11,7 +11,7 @@ import pulumi_aws as aws
 from slipway import iam, reports
 from slipway._constraints import Must, match, one_of
 from slipway._outputs import concat
-from slipway._secrets import SECRET
+from slipway._secrets import SECRET, by_arn
 from slipway.artifacts import ArtifactStore
 from slipway.iam import Scope, Statement, in_region
 from slipway.reports import Report
@@ -89,7 +89,8 @@ def in_this_region(
     component: pulumi.ComponentResource, field: str, secrets: Mapping[str, pulumi.Input[str]]
 ) -> dict[str, pulumi.Input[str]]:
     """References to secrets and parameters in a field, checked to be in the same Region."""
-    found = {f"{field}[{name!r}]": arn for name, arn in secrets.items()}
+    given = {f"{field}[{name!r}]": reference for name, reference in secrets.items()}
+    found = by_arn(Scope.of(component), given)
     for service in ("secretsmanager", "ssm"):
         found = in_region(component, service, found, "CodeBuild reads secrets and parameters of its own Region")
     return dict(zip(secrets, found.values(), strict=True))

@@ -158,6 +158,7 @@ def test_a_service_has_the_endpoints_that_its_settings_need_and_those_that_are_l
     always = {"ecr.api", "ecr.dkr", "logs", "s3"}
     assert endpoints({}) == always
     assert endpoints({"secrets": {"DB": SECRET}}) == always | {"secretsmanager"}
+    assert endpoints({"secrets": {"TOKEN": "ssm:/shop/token"}}) == always | {"ssm"}
     assert endpoints({"secrets": {"TOKEN": PARAMETER}}) == always | {"ssm"}
     splunk = {"splunk": {"url": "https://splunk.example.com:8088", "token": SECRET}}
     assert endpoints({"logging": splunk}) == always | {"secretsmanager"}

@@ -8,12 +8,21 @@ from typing import Any
 
 import pulumi
 import pytest
-from slipway import CodeScan, StageTests
+from slipway import CodeScan, Migration, Sidecar, StageTests
 from slipway._credentials import credential
-from slipway._secrets import PARAMETER, SECRET, names_twice, plaintext_rules, plaintext_values, secret_statements
+from slipway._secrets import (
+    PARAMETER,
+    SECRET,
+    by_arn,
+    names_twice,
+    plaintext_rules,
+    plaintext_values,
+    secret_statements,
+)
 from slipway.build.component import BuildSettings
-from slipway.iam import document
-from unit.harness import deploy, resolved
+from slipway.iam import Scope, document
+from unit.examples import build, service
+from unit.harness import Resource, deploy, named, resolved, several, statements
 
 WHERE = "eu-west-1:123456789012"
 A_SECRET = f"arn:aws:secretsmanager:{WHERE}:secret:db-a1b2c3"
@@ -179,3 +188,55 @@ def test_the_formats_of_references() -> None:
         False,
         False,
     ]
+
+
+# Parameters by name
+
+
+MIGRATE = Migration(command=["migrate"])
+NAME, ARN = "ssm:/shop/token", f"arn:aws:ssm:{WHERE}:parameter/shop/token"
+
+
+def test_a_name_becomes_the_arn_and_an_arn_stays() -> None:
+    scope = Scope("aws-cn", "cn-north-1", "123456789012")
+    given = {"A": NAME, "B": A_SECRET, "C": A_PARAMETER}
+    here = "arn:aws-cn:ssm:cn-north-1:123456789012:parameter/shop/token"
+    assert by_arn(scope, given) == {"A": here, "B": A_SECRET, "C": A_PARAMETER}
+    assert resolved(lambda: by_arn(scope, {"A": pulumi.Output.from_input(NAME)})["A"]) == here
+    assert resolved(lambda: by_arn(scope, {"A": pulumi.Output.from_input(A_SECRET)})["A"]) == A_SECRET
+
+
+def test_a_service_reads_a_parameter_that_is_given_by_name_and_its_sidecars_do() -> None:
+    sidecar = Sidecar(image="public.ecr.aws/otel:1", secrets={"OTHER": "ssm:/shop/other"})
+    made = deploy(
+        lambda: service(
+            "api", secrets={"TOKEN": NAME}, sidecars={"otel": sidecar}, restart_on_secret_change=True, migration=MIGRATE
+        )
+    )
+    for template in ("api-template", "api-migration-template"):
+        app = named(made, template, "TaskDefinition").json("containerDefinitions")[0]
+        assert app["secrets"] == [{"name": "TOKEN", "valueFrom": ARN}]
+    otel = named(made, "api-template", "TaskDefinition").json("containerDefinitions")[1]
+    assert otel["secrets"] == [{"name": "OTHER", "valueFrom": ARN.replace("token", "other")}]
+    assert read(made, "api-execution-policy") == {ARN, ARN.replace("token", "other")}
+    pattern = named(made, "api-secrets", "eventRule:EventRule").json("eventPattern")
+    assert pattern["resources"] == sorted([ARN, ARN.replace("token", "other")])
+
+
+def test_a_build_and_tests_read_a_parameter_that_is_given_by_name() -> None:
+    made = deploy(lambda: build("shop", secrets={"npm": NAME}))
+    [variable] = [
+        each
+        for each in named(made, "shop", "codebuild/project:Project").inputs["environment"]["environmentVariables"]
+        if each["name"] == "BUILD_SECRET_0"
+    ]
+    assert (variable["type"], variable["value"]) == ("PARAMETER_STORE", "/shop/token")
+    assert ARN in read(made, "shop-build-policy")
+
+
+def read(made: list[Resource], policy: str) -> set[str]:
+    """The parameters that a policy lets a role read."""
+    found = [
+        each for each in statements(made, policy) if each["Action"] in ("ssm:GetParameters", ["ssm:GetParameters"])
+    ]
+    return {arn for each in found for arn in several(each["Resource"])}

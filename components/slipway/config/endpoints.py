@@ -10,6 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway._constraints import check, items, match
+from slipway._secrets import kind_of
 from slipway.release.function import partitions
 from slipway.service.args import ServiceSettings
 from slipway.service.logging import log_references
@@ -56,8 +57,7 @@ def services(settings: VpcEndpoints, deployed: Iterable[ServiceSettings]) -> lis
     found = {*NEEDED, "s3", *settings.services}
     for each in deployed:
         read = {**each.secrets, **references(each.sidecars), **log_references(each.logging)}
-        kinds = [value.split(":")[2] for value in read.values() if isinstance(value, str)]
-        found |= {kind for kind in kinds if kind in ("secretsmanager", "ssm")}
+        found |= {kind_of(value) for value in read.values() if isinstance(value, str)}
         # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-exec.html
         found |= {"ssmmessages"} if each.ecs_exec else set()
     return sorted(found)

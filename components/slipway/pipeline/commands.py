@@ -74,7 +74,8 @@ class CommandSettings:
 
     secrets: Mapping[VariableName, SecretReference] = field(default_factory=dict)
     """Environment variables by reference: the ARN of a secret in Secrets Manager, optionally followed by `:<json
-    key>::` for one of its keys, or of a parameter in Parameter Store; in the same Region."""
+    key>::` for one of its keys, or of a parameter in Parameter Store; in the same Region. Or `ssm:` and the name of a
+    parameter of this account and Region, such as `ssm:/shop/token`."""
 
     secrets_kms_key_arns: Annotated[Sequence[KmsKeyArn], items(distinct=True)] = ()
     """Customer managed KMS keys that `secrets` are encrypted with."""

@@ -13,7 +13,7 @@ import pulumi_aws as aws
 from slipway import iam
 from slipway._outputs import concat
 from slipway._rules import check_args, check_name
-from slipway._secrets import change_pattern
+from slipway._secrets import by_arn, change_pattern
 from slipway.existing_load_balancer import Balancer, ExistingLoadBalancer
 from slipway.iam import Scope, Statement, allow, in_region
 from slipway.registry import ENVIRONMENT_NAME
@@ -100,7 +100,7 @@ class Service(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         scope = Scope.of(self)
         given = {**by_field("secrets", args.secrets), **references(args.sidecars), **log_references(args.logging)}
-        secrets = in_region(self, "secretsmanager", given, SECRETS_REGION)
+        secrets = in_region(self, "secretsmanager", by_arn(scope, given), SECRETS_REGION)
         if args.restart_on_secret_change:
             for kind in ("secretsmanager", "ssm"):
                 secrets = in_region(self, kind, secrets, EVENTS_PLACE, account=True)
@@ -118,7 +118,7 @@ class Service(pulumi.ComponentResource):
         )
         tasks = security_group(name, args, child)
         systems = file_systems(name, args.volumes, tasks, scope, child)
-        roles = task_roles(name, args, logs, systems.statements, scope, child)
+        roles = task_roles(name, args, logs, secrets, systems.statements, scope, child)
         if roles.task_policy is not None and args.volumes:
             systems.ready.append(roles.task_policy)
         shared = Shared(

@@ -14,8 +14,8 @@ from slipway._outputs import concat, filled
 from slipway._secrets import plaintext_values, secret_statements
 from slipway.iam import Scope, Statement, allow
 from slipway.service.args import INSTEAD, ServiceArgs, port_mappings
-from slipway.service.logging import FireLens, log_references
-from slipway.service.sidecars import dependencies, pull_statements, references
+from slipway.service.logging import FireLens
+from slipway.service.sidecars import dependencies, pull_statements
 from slipway.service.volumes import EXEC_PATHS, writable
 
 UNRELEASED = "unreleased"
@@ -42,15 +42,16 @@ def task_roles(
     name: str,
     args: ServiceArgs,
     logs: aws.cloudwatch.LogGroup,
+    secrets: Mapping[str, pulumi.Input[str]],
     mounts: Sequence[Statement],
     scope: Scope,
     child: pulumi.ResourceOptions,
 ) -> TaskRoles:
-    """The roles of all tasks. `mounts` has the statements for their file systems."""
+    """The roles of all tasks, which read these secrets. `mounts` has the statements for their file systems."""
     # ECS passes no cluster when it assumes a role for a task.
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
     trusted = iam.trust("ecs-tasks.amazonaws.com", scope.only_for(scope.arn("ecs", "*")))
-    execution, policy = iam.role(f"{name}-execution", trusted, execution_statements(args, logs, scope), child)
+    execution, policy = iam.role(f"{name}-execution", trusted, execution_statements(args, logs, secrets, scope), child)
     task = aws.iam.Role(f"{name}-task-role", assume_role_policy=trusted, opts=child)
     statements = [*(permission.statement() for permission in args.permissions), *args.task_statements, *mounts]
     if args.ecs_exec:
@@ -115,19 +116,20 @@ def containers(*definitions: Mapping[str, Any]) -> pulumi.Output[str]:
     return pulumi.Output.json_dumps(list(definitions), sort_keys=True).apply(fit)
 
 
-def execution_statements(args: ServiceArgs, logs: aws.cloudwatch.LogGroup, scope: Scope) -> list[Statement]:
+def execution_statements(
+    args: ServiceArgs, logs: aws.cloudwatch.LogGroup, secrets: Mapping[str, pulumi.Input[str]], scope: Scope
+) -> list[Statement]:
     """Statements that ECS needs to start a task.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
     """
-    read = {**args.secrets, **references(args.sidecars), **log_references(args.logging)}
-    secrets = secret_statements(read, args.secrets_kms_key_arns)
+    read = secret_statements(secrets, args.secrets_kms_key_arns)
     files = read_files(args.environment_files)
     others = [each.image for each in args.sidecars.values()]
     if isinstance(args.logging, FireLens):
         others.append(args.logging.image)
     images = pull_statements(others, scope)
-    return [*args.registry.pull_statements(), *images, iam.write_logs(logs.arn), *secrets, *files]
+    return [*args.registry.pull_statements(), *images, iam.write_logs(logs.arn), *read, *files]
 
 
 def read_files(files: Sequence[pulumi.Input[str]]) -> list[Statement]:
