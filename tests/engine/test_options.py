@@ -14,6 +14,10 @@ from unit.options import configuration, packed
 @pytest.fixture
 def account(engine: Path) -> Iterator[World]:
     with registry() as address, World(address, {}, engine) as made:
+        # The cluster of the files with an existing one.
+        made.ecs.create_cluster({"clusterName": "shared"})
+        providers = ["FARGATE", "FARGATE_SPOT", "instances", "managed"]
+        made.ecs.put_cluster_capacity_providers({"cluster": "shared", "capacityProviders": providers})
         yield made
 
 

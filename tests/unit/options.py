@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import combinations
+from random import Random
 from typing import Any
-
-from allpairspy import AllPairs
 
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:datadog-a1b2c3"
@@ -59,6 +58,7 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "network": {
         "new": NO,
         "no NAT": {"network": {"new": {"natGateways": "None"}}},
+        "endpoints": {"network": {"new": {"natGateways": "None", "vpcEndpoints": {"services": ["sqs", "dynamodb"]}}}},
         "existing": {
             "network": {
                 "existing": {
@@ -85,11 +85,21 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
                 "dropCapabilities": ["ALL"],
                 "ulimits": {"nofile": {"soft": 1024, "hard": 4096}},
             },
-            ephemeralStorageGib=50,
             writablePaths=["/tmp"],
         ),
     },
-    "capacity": {"fargate": NO, "spot": service(capacity={"fargateSpot": {}})},
+    "disk": {"default": NO, "larger": service(ephemeralStorageGib=50)},
+    "cluster": {
+        "new": NO,
+        "insights": {"cluster": {"new": {"containerInsights": "enhanced"}}},
+        "existing": {"cluster": {"existing": {"name": "shared"}}},
+    },
+    "capacity": {
+        "fargate": NO,
+        "spot": service(capacity={"fargateSpot": {}}),
+        "ec2": service(capacity={"ec2": {"capacityProvider": "instances"}}),
+        "managed": service(capacity={"managedInstances": {"capacityProvider": "managed"}}),
+    },
     "files": {"none": NO, "s3": service(environmentFiles=["arn:aws:s3:::acme-settings/shop.env"])},
     "volumes": {
         "none": NO,
@@ -124,38 +134,67 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "roles": {"none": NO, "boundary": {"roles": {"permissionsBoundaryArn": "arn:aws:iam::123456789012:policy/b"}}},
     "audit": {"none": NO, "trail": {"audit": {}}},
 }
+INSTANCES = (("capacity", "ec2"), ("capacity", "managed"))
+OF_FARGATE = (("cluster", "new"), ("cluster", "insights"), ("network", "no NAT"), ("disk", "larger"))
+"""What needs Fargate: a new cluster has no instances, and they have their own disks and no public IP addresses."""
 REFUSED = {
     frozenset({("requests", "grpc"), ("encryption", "none")}),
-    frozenset({("strategy", "codeDeploy"), ("capacity", "spot")}),
+    *(frozenset({("strategy", "codeDeploy"), capacity}) for capacity in (("capacity", "spot"), *INSTANCES)),
+    *(frozenset({capacity, other}) for capacity in INSTANCES for other in OF_FARGATE),
 }
 """Pairs that the configuration refuses."""
-NEEDS = {("requests", "grpc"): {"encryption": "certificate"}}
+NEEDS = {
+    ("requests", "grpc"): {"encryption": "certificate"},
+    **{capacity: {"cluster": "existing"} for capacity in INSTANCES},
+}
 """Values that cannot be alone, with what they need."""
 FIRST = {name: next(iter(values)) for name, values in OPTIONS.items()}
 """The defaults."""
 
 Choice = Mapping[str, str]
+Pair = frozenset[tuple[str, str]]
+
+
+SEED = 11
+"""Chosen because it leads to few files; any other is as good a test."""
+ATTEMPTS = 10
 
 
 @cache
 def packed() -> tuple[dict[str, str], ...]:
-    """The value of each option in each file."""
-    names = list(OPTIONS)
-
-    def possible(row: list[str]) -> bool:
-        given = list(zip(names, row, strict=False))
-        return all(frozenset(pair) not in REFUSED for pair in combinations(given, 2))
-
-    rows = AllPairs([list(values) for values in OPTIONS.values()], filter_func=possible)
-    files = [dict(zip(names, row, strict=True)) for row in rows]
-    # With refused pairs, it leaves a few others out.
-    for pair in pairs():
-        if not any(pair <= file.items() for file in files):
-            files.append({**FIRST, **dict(pair)})
+    """The value of each option in each file: file by file, the one of some attempts with the most new pairs."""
+    random, missing, files = Random(SEED), set(pairs()), list[dict[str, str]]()
+    while missing:
+        begun = random.choices(sorted(missing, key=sorted), k=ATTEMPTS)
+        attempts = (attempt(random, pair, missing) for pair in begun)
+        files.append(max((file for file in attempts if file), key=lambda file: len(met(file) & missing)))
+        missing -= met(files[-1])
     return tuple(files)
 
 
-def pairs() -> Iterator[frozenset[tuple[str, str]]]:
+def attempt(random: Random, pair: Pair, missing: set[Pair]) -> dict[str, str]:
+    """A file that begins with a pair; its other options, in any order, get the value with the most missing pairs. Empty
+    if an option has no possible value left."""
+    file = dict(pair)
+    for name in random.sample([*OPTIONS], len(OPTIONS)):
+        if name not in file:
+            possible = [value for value in OPTIONS[name] if not new(file, name, value) & REFUSED]
+            if not possible:
+                return {}
+            file[name] = max(possible, key=lambda value: len(new(file, name, value) & missing))  # noqa: B023
+    return {name: file[name] for name in OPTIONS}
+
+
+def new(file: Choice, name: str, value: str) -> set[Pair]:
+    """The pairs that a value adds to a file."""
+    return {frozenset({(name, value), other}) for other in file.items()}
+
+
+def met(file: Choice) -> set[Pair]:
+    return set(map(frozenset, combinations(file.items(), 2)))
+
+
+def pairs() -> Iterator[Pair]:
     """All pairs that can meet."""
     for (one, values), (other, others) in combinations(OPTIONS.items(), 2):
         for value in values:
