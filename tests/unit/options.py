@@ -46,6 +46,7 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         ),
     },
     "rule": {"paths": NO, "hosts": service(hosts=["*.example.com"], headers={"X-Version": ["1"]})},
+    "ports": {"one": NO, "two": service(routes={"admin": {"port": 9090, "paths": ["/admin/*"]}})},
     "sessions": {
         "none": NO,
         "balancer": service(stickiness={}),
@@ -127,6 +128,7 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
 REFUSED = {
     frozenset({("requests", "grpc"), ("encryption", "none")}),
     frozenset({("strategy", "codeDeploy"), ("capacity", "spot")}),
+    frozenset({("strategy", "codeDeploy"), ("ports", "two")}),
 }
 """Pairs that the configuration refuses."""
 NEEDS = {("requests", "grpc"): {"encryption": "certificate"}}

@@ -147,3 +147,8 @@ class ContainerHealthCheck:
             "retries": self.retries,
             "startPeriod": self.start_period_seconds,
         }
+
+
+def port_mappings(ports: Sequence[int]) -> list[dict[str, Any]]:
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_PortMapping.html"""
+    return [{"containerPort": port, "hostPort": port, "protocol": "tcp"} for port in ports]

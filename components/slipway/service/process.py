@@ -15,10 +15,11 @@ from slipway.service.args import ServiceArgs, task_settings
 from slipway.service.deployment import HookRole, Parts, ecs_service, rebalancing
 from slipway.service.logging import log_configuration, router
 from slipway.service.processes import Job, Migration
+from slipway.service.routes import listening
 from slipway.service.scaling import scale
 from slipway.service.sidecars import definition
 from slipway.service.task_definition import TaskRoles, awslogs, container, containers, template
-from slipway.service.traffic import attach, error_alarm, load_balancers, watched
+from slipway.service.traffic import attach, error_alarms, load_balancers, watched
 from slipway.service.volumes import FileSystems
 from slipway.strategies import BlueGreen
 
@@ -49,6 +50,7 @@ class Shared:
                 args.not_secret,
                 # In each process, its log streams begin with another name than the application's.
                 self._log(sidecar if log_prefix == args.container_name else log_prefix),
+                listening(args.routes, sidecar, each.port),
             )
             for sidecar, each in args.sidecars.items()
         ] + router(args.logging, self._log(log_prefix))
@@ -73,21 +75,21 @@ def make(
     name: str, args: ServiceArgs, log_prefix: str, shared: Shared, child: pulumi.ResourceOptions
 ) -> ProcessResources:
     """The ECS service `name`, with the settings of the process."""
-    traffic, alarm = None, None
+    traffic, alarms = None, []
     if args.load_balancer is not None:
         traffic = attach(name, args, args.load_balancer, child)
-        alarm = error_alarm(name, args, args.load_balancer, traffic, child)
+        alarms = error_alarms(name, args, args.load_balancer, traffic, child)
     parts = Parts(
         roles=shared.roles,
         template=shared.template(name, args, log_prefix, child),
         tasks=shared.tasks,
         traffic=traffic,
-        alarms=watched(args, alarm, shared.scope),
+        alarms=watched(args, alarms, shared.scope),
         hooks=shared.hooks if isinstance(args.strategy, BlueGreen) else None,
         systems=shared.systems,
     )
     service = ecs_service(name, args, parts, child)
-    groups = traffic.target_groups if traffic else []
+    groups = [group for port in traffic.ports for group in port.target_groups] if traffic else []
     target = scale(name, args.tasks, args.cluster.name, service.name, args.load_balancer, groups, child)
     deployment = parts.deployment(args)
     released = ReleasedProcess(

@@ -15,7 +15,7 @@ from slipway._secrets import SecretReference, VariableName, credential_rules, na
 from slipway.codebuild import ImageReference
 from slipway.iam import Scope, Statement, allow
 from slipway.registry import PULL
-from slipway.service.containers import ContainerHealthCheck, User
+from slipway.service.containers import ContainerHealthCheck, User, port_mappings
 from slipway.service.logging import FireLens
 from slipway.service.processes import CommandPart, Port, StopTimeout
 from slipway.service.volumes import ContainerPath, VolumeName, WritablePaths, writable
@@ -229,6 +229,7 @@ def definition(
     secrets: Mapping[str, pulumi.Input[str]],
     not_secret: Sequence[str],
     log: Mapping[str, Any],
+    ports: Sequence[int],
 ) -> dict[str, Any]:
     """The container definition.
 
@@ -236,11 +237,10 @@ def definition(
     """
     environment = plaintext_values("environment", sidecar.environment, not_secret, INSTEAD)
     mounts = {**writable(sidecar.writable_paths, name), **sidecar.mounts}
-    port = {"containerPort": sidecar.port, "hostPort": sidecar.port, "protocol": "tcp"}
     optional: dict[str, Any] = {
         "entryPoint": list(sidecar.entrypoint),
         "command": list(sidecar.command),
-        "portMappings": [port] if sidecar.port is not None else [],
+        "portMappings": port_mappings(ports),
         "environment": [{"name": key, "value": value} for key, value in sorted(environment.items())],
         "secrets": [{"name": key, "valueFrom": value} for key, value in sorted(secrets.items())],
         "cpu": sidecar.cpu,

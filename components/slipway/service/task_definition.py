@@ -14,7 +14,9 @@ from slipway._outputs import concat, filled
 from slipway._secrets import plaintext_values, secret_statements
 from slipway.iam import Scope, Statement, allow
 from slipway.service.args import INSTEAD, ServiceArgs
+from slipway.service.containers import port_mappings
 from slipway.service.logging import FireLens, log_references
+from slipway.service.routes import listening
 from slipway.service.sidecars import dependencies, pull_statements, references
 from slipway.service.volumes import EXEC_PATHS, writable
 
@@ -188,7 +190,7 @@ def container(
         "image": concat(args.registry.url, f":{UNRELEASED}"),
         "essential": True,
         **{key: words for key, words in process.items() if words},
-        "portMappings": [{"containerPort": args.port, "hostPort": args.port, "protocol": "tcp"}] if args.port else [],
+        "portMappings": port_mappings(listening(args.routes, None, args.port)),
         "environment": [{"name": key, "value": value} for key, value in sorted(environment.items())],
         "secrets": [{"name": key, "valueFrom": arn} for key, arn in sorted(secrets.items())],
         **({"environmentFiles": files} if files else {}),
