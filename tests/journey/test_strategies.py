@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from standin.executor import Execution
 
-from .conftest import ACTIONS, RELEASED, Stack, ended, failures
+from .conftest import ACTIONS, RELEASED, Stack, ended, failures, watching
 
 Make = Callable[..., Stack]
 MANAGED = (*ACTIONS[:-1], "Prepare", "Deploy", "Finish")
@@ -25,22 +24,6 @@ every_shift = pytest.mark.parametrize("kind", QUICK)
 def made_with(stack: Make, **strategy: dict[str, Any]) -> Stack:
     [stage] = [{"strategy": strategy, "tests": {"commands": ['curl -fsS "$SERVICE_URL/healthz"']}}]
     return stack(config={"slipway:stages": [stage]})
-
-
-@contextmanager
-def watching(stack: Stack, look: Callable[[], None]) -> Iterator[None]:
-    """Calls `look` after each advance of the clock."""
-    sleep = stack.account.clock.sleep
-
-    def sleep_and_look(seconds: float) -> None:
-        sleep(seconds)
-        look()
-
-    stack.account.clock.sleep = sleep_and_look  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        stack.account.clock.sleep = sleep  # type: ignore[method-assign]
 
 
 def shares(stack: Stack, digest: str, act: Callable[[], Any]) -> list[int]:
