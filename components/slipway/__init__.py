@@ -39,6 +39,7 @@ from slipway.service.containers import Container, ContainerHealthCheck, Ulimit
 from slipway.service.logging import AwsLogs, FireLens, NoLogs, Splunk
 from slipway.service.processes import Job, Migration, Process
 from slipway.service.requests import HealthCheck
+from slipway.service.routes import Route
 from slipway.service.sidecars import Sidecar
 from slipway.service.stickiness import Stickiness
 from slipway.service.tasks import MetricTarget, QueueBacklog, ScheduledBounds, Tasks
@@ -112,6 +113,7 @@ __all__ = [
     "Repository",
     "RoleDefaults",
     "Rolling",
+    "Route",
     "S3Object",
     "Sbom",
     "ScanGate",

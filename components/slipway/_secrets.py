@@ -25,11 +25,10 @@ _SECRET = arn(
 _PARAMETER = arn("a parameter in Parameter Store", "ssm", r"parameter/[\w./-]+", "parameter/prod/token", shown=False)
 NAMED = "ssm:"
 _NAME = match(
-    rf"{NAMED}(/[\w.-]+)+",
+    rf"{NAMED}(?=.{{2,1011}}$)(/[\w.-]+)+",
     f"be the name of a parameter of this account and Region, such as {NAMED}/prod/token",
     f"{NAMED}/prod/token",
     but=[NAMED, "/prod/token", f"{NAMED}prod/token", f"{NAMED}/", f"{NAMED}/a b"],
-    longest=len(NAMED) + 1011,
     shown=False,
 )
 """https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html"""

@@ -99,6 +99,11 @@ class Stack:
         """The digests behind the load balancer, with their percentages of the traffic."""
         return self.account.traffic(self.service_name)
 
+    def served(self, rule: str) -> dict[str, int]:
+        """The digests behind a listener rule, with their percentages of its requests; "" is no task."""
+        arn = self.account.aws.find("aws:lb/listenerRule:ListenerRule", rule).outputs["arn"]
+        return {image.partition("@")[2]: weight for image, weight in self.account.ecs.traffic(str(arn)).items()}
+
     @property
     def weights(self) -> list[int]:
         """The weights of the two target groups."""
@@ -149,6 +154,22 @@ def ended(execution: Execution) -> dict[str, str]:
     return {action.name: action.status for action in execution.actions}
 
 
+@contextmanager
+def watching(stack: Stack, look: Callable[[], None]) -> Iterator[None]:
+    """Calls `look` after each advance of the clock."""
+    sleep = stack.account.clock.sleep
+
+    def sleep_and_look(seconds: float) -> None:
+        sleep(seconds)
+        look()
+
+    stack.account.clock.sleep = sleep_and_look  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        stack.account.clock.sleep = sleep  # type: ignore[method-assign]
+
+
 def failures(execution: Execution) -> list[tuple[str, str]]:
     """The actions that did not succeed, with their messages."""
     return [(a.name, a.message) for a in execution.actions if a.status != "Succeeded"]
@@ -165,22 +186,6 @@ def until(name: str, status: str, actions: tuple[str, ...] = ACTIONS) -> dict[st
 
 
 RELEASED = until("Deploy", "Succeeded")
-
-
-@contextmanager
-def watching(stack: Stack, look: Callable[[], None]) -> Iterator[None]:
-    """Calls `look` after each advance of the clock."""
-    sleep = stack.account.clock.sleep
-
-    def sleep_and_look(seconds: float) -> None:
-        sleep(seconds)
-        look()
-
-    stack.account.clock.sleep = sleep_and_look  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        stack.account.clock.sleep = sleep  # type: ignore[method-assign]
 
 
 class Site:

@@ -12,11 +12,6 @@ from .conftest import Stack, ended
 Make = Callable[..., Stack]
 
 
-def traffic(dev: Stack, rule: str) -> dict[str, int]:
-    """Which images get the requests of a listener rule."""
-    return dev.account.ecs.traffic(str(dev.account.aws.find("aws:lb/listenerRule:ListenerRule", rule).outputs["arn"]))
-
-
 @pytest.mark.rule("R1", "R2")
 def test_ecs_exec_beside_a_read_only_root_replaces_the_tasks_with_the_live_image(stack: Make) -> None:
     dev = stack()
@@ -44,8 +39,7 @@ def test_another_protocol_reaches_a_running_service_with_the_live_image(stack: M
     image = dev.image
     outcome = dev.up(protocolVersion="HTTP2")
     assert dev.image == image
-    served = traffic(dev, "storefront-dev-rule-http2")
-    assert {name.partition("@")[2]: weight for name, weight in served.items()} == {image.partition("@")[2]: 100}
+    assert dev.served("storefront-dev-rule-http2") == {image.partition("@")[2]: 100}
     gone = {step.name for step in outcome.changes if step.op == "delete"}
     assert {"storefront-dev-tg-a", "storefront-dev-tg-b", "storefront-dev-rule"} <= gone
     assert dev.workspace.preview(refresh=True).changes == []

@@ -508,6 +508,40 @@ def test_a_failed_load_balancer_health_check_names_the_target_group(aws: StandIn
     assert aws.tasks("STOPPED")[0]["stoppedReason"] == "Task failed ELB health checks in (target-group arn:group)"
 
 
+PORTS = [{"containerPort": 8080}, {"containerPort": 9090}]
+
+
+def of_port(group: str, port: int) -> Params:
+    return {"targetGroupArn": f"arn:{group}", "containerName": "app", "containerPort": port}
+
+
+def test_a_failed_health_check_of_one_of_several_ports_names_its_target_group(aws: StandIn, v1: str) -> None:
+    image = aws.ecs.describe_task_definition(taskDefinition=aws.define(v1, portMappings=PORTS))["taskDefinition"]
+    aws.engine.fault = lambda definition: "health check 9090"
+    both = [of_port("web", 8080), of_port("admin", 9090)]
+    aws.serve(v1, 1, wait=30, loadBalancers=both, taskDefinition=image["taskDefinitionArn"])
+    event = "(service web) (port 9090) is unhealthy in (target-group arn:admin) due to (reason Health checks failed)."
+    assert event in aws.messages()
+    assert aws.tasks("STOPPED")[0]["stoppedReason"] == "Task failed ELB health checks in (target-group arn:admin)"
+
+
+def test_a_service_has_at_most_five_target_groups_and_each_port_is_one_of_its_container(aws: StandIn, v1: str) -> None:
+    five = [of_port(f"g{n}", 8080) for n in range(5)]
+    definition = aws.serve(v1, 1, loadBalancers=five)
+    assert aws.service()["loadBalancers"] == five
+    wrong = "InvalidParameterException", "load balancers can have at most 5 items."
+    assert refused(aws.ecs.update_service, **WHERE, loadBalancers=[*five, of_port("g5", 8080)]) == wrong
+    wrong = "InvalidParameterException", "The container app did not have a container port 9090 defined."
+    assert refused(aws.ecs.update_service, **WHERE, loadBalancers=[*five[:1], of_port("g5", 9090)]) == wrong
+    of_codedeploy = {"deploymentController": {"type": "CODE_DEPLOY"}, "taskDefinition": definition}
+    wrong = (
+        "InvalidParameterException",
+        ("Multiple target groups are only supported with the ECS deployment controller."),
+    )
+    create = {"cluster": "main", "serviceName": "other", "desiredCount": 0, **of_codedeploy}
+    assert refused(aws.ecs.create_service, **create, loadBalancers=five[:2]) == wrong
+
+
 @pytest.mark.parametrize(("count", "threshold"), [(1, 3), (6, 3), (7, 4), (20, 10), (500, 200)])
 def test_the_circuit_breaker_trips_at_half_of_the_tasks_at_least_3_at_most_200(
     aws: StandIn, v1: str, count: int, threshold: int

@@ -305,6 +305,44 @@ def test_after_a_change_from_rolling_to_blue_green_the_groups_alternate_whatever
     assert (aws.statuses(), aws.groups(), aws.traffic()) == (["SUCCESSFUL"] * 3, [B, A, A], {"v2": 100})
 
 
+ADMIN = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener-rule/app/admin"
+
+
+def two_ports(*groups: str) -> list[Params]:
+    """The port of `balancers`, and another one with a rule of its own."""
+    first, second, third, fourth = groups
+    return balancers(first, second) + balancers(third, fourth, productionListenerRule=ADMIN)
+
+
+@pytest.mark.parametrize("configuration", [BLUE_GREEN, CANARY], ids=["blue/green", "canary"])
+def test_the_rule_of_each_port_shifts_to_its_own_group_and_back(aws: Account, configuration: Params) -> None:
+    aws.elb.set(ADMIN, forward(c=100, d=0))
+    aws.begin(configuration, loadBalancers=two_ports(A, B, "arn:c", "arn:d"))
+    assert (aws.traffic(), aws.engine.traffic(ADMIN)) == ({"v1": 100}, {"v1": 100})
+    aws.release("v2", wait=3600)
+    assert (aws.traffic(), aws.engine.traffic(ADMIN)) == ({"v2": 100}, {"v2": 100})
+    assert (aws.elb.weights(PRODUCTION), aws.elb.weights(ADMIN)) == ({A: 0, B: 100}, {"arn:c": 0, "arn:d": 100})
+    aws.release("v3", wait=30)
+    share = {"v3": 100} if configuration is BLUE_GREEN else {"v2": 90, "v3": 10}
+    assert (aws.traffic(), aws.engine.traffic(ADMIN)) == (share, share)
+    aws.ecs.stop_service_deployment(serviceDeploymentArn=aws.newest()["serviceDeploymentArn"], stopType="ROLLBACK")
+    aws.clock.sleep(600)
+    aws.engine.live()
+    assert (aws.traffic(), aws.engine.traffic(ADMIN)) == ({"v2": 100}, {"v2": 100})
+
+
+def test_a_port_that_is_new_has_no_traffic_before_its_tasks_are_there_and_none_after_a_rollback(aws: Account) -> None:
+    aws.begin(BLUE_GREEN)
+    aws.elb.set(ADMIN, forward(c=100, d=0))
+    assert aws.engine.traffic(ADMIN) == {"": 100}
+    aws.release("v2", wait=30, loadBalancers=two_ports(B, A, "arn:c", "arn:d"))
+    assert (aws.traffic(), aws.engine.traffic(ADMIN)) == ({"v2": 100}, {"v2": 100})
+    aws.ecs.stop_service_deployment(serviceDeploymentArn=aws.newest()["serviceDeploymentArn"], stopType="ROLLBACK")
+    aws.clock.sleep(600)
+    aws.engine.live()
+    assert (aws.traffic(), aws.engine.traffic(ADMIN)) == ({"v1": 100}, {"": 100})
+
+
 def migration(way: str, why: str) -> tuple[str, str]:
     return "InvalidParameterException", f"The deployment strategy cannot be changed from {way} {why}"
 

@@ -35,6 +35,7 @@ NEVER = math.inf
 ARN = f"arn:aws:ecs:{REGION}:{ACCOUNT}:"
 # API API_UpdateService: "This parameter triggers a new service deployment". The page says of all others, even of
 # capacityProviderStrategy, that they do not.
+MOST_GROUPS = 5  # DG register-multiple-targetgroups
 DEPLOYING = {"taskDefinition", "networkConfiguration", "platformVersion", "loadBalancers", "serviceRegistries"}
 DEPLOYING |= {"serviceConnectConfiguration", "volumeConfigurations", "vpcLatticeConfigurations"}
 PROGRESSING = ("PENDING", "IN_PROGRESS")
@@ -68,6 +69,12 @@ class Deployment:
     def groups(self) -> list[str]:
         """Target groups of its tasks."""
         return [balancer["targetGroupArn"] for balancer in self.revision["resolvedConfiguration"]["loadBalancers"]]
+
+    @property
+    def ports(self) -> list[tuple[int, str]]:
+        """Ports of its tasks, each with its target group."""
+        numbers = [balancer["containerPort"] for balancer in self.revision.get("loadBalancers", [])]
+        return list(zip(numbers, self.groups, strict=True))
 
     @property
     def ongoing(self) -> bool:
@@ -378,6 +385,9 @@ class Ecs:
         service = Service(shown)
         self._services[arn] = service
         if service.codedeploy:
+            if len(shown["loadBalancers"]) > 1:  # DG register-multiple-targetgroups; UNCONFIRMED: the message
+                message = "Multiple target groups are only supported with the ECS deployment controller."
+                raise AwsError("InvalidParameterException", message)
             self._add_set(service, shown, "PRIMARY")
         else:
             self._deploy(service)
@@ -451,6 +461,8 @@ class Ecs:
             inputs["deploymentConfiguration"] = defaults | inputs["deploymentConfiguration"]
             self._usable(*(h.get("roleArn") for h in inputs["deploymentConfiguration"].get("lifecycleHooks", [])))
         balancers = inputs.get("loadBalancers", [])
+        if len(balancers) > MOST_GROUPS:  # UNCONFIRMED: the message, which was that of the earlier limit of 1
+            raise AwsError("InvalidParameterException", f"load balancers can have at most {MOST_GROUPS} items.")
         self._usable(*(balancer.get("advancedConfiguration", {}).get("roleArn") for balancer in balancers))
         return inputs
 
@@ -778,8 +790,9 @@ class Ecs:
             return {"stops": now + self.start_seconds / 2, "end": ("TaskFailedToStart", reason, None)}
         if fault is None:
             return {"runs": up, "healthy": up}
-        if fault == "health check":  # DG stopped-task-error-codes
-            groups = deployment.groups
+        if fault.startswith("health check"):  # DG stopped-task-error-codes
+            port = int(fault.removeprefix("health check") or 0)
+            groups = [group for number, group in deployment.ports if port in (0, number)]
             reason = f"ELB health checks in (target-group {groups[0]})" if groups else "container health checks"
             return {"runs": up, "stops": up + 10, "end": (SCHEDULER, f"Task failed {reason}", None)}
         exited = "EssentialContainerExited", "Essential container in task exited"
@@ -817,7 +830,8 @@ class Ecs:
         if code == "TaskFailedToStart":
             self._event(service, now, f"was unable to place a task. Reason: {reason}.")
         elif "target-group" in reason:
-            where = f"(port {service.shown['loadBalancers'][0]['containerPort']}) is unhealthy in"
+            [port] = [number for number, group in task.deployment.ports if f" {group})" in reason]
+            where = f"(port {port}) is unhealthy in"
             self._event(service, now, f"{where} ({reason.rpartition('(')[2]} due to (reason Health checks failed).")
         elif "health checks" in reason:
             self._event(service, now, f"{_named(task)} failed container health checks.")

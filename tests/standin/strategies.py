@@ -2,7 +2,7 @@
 
 Pages as in ecs.py; the order of the stages is that of DG blue-green-deployment-how-it-works. Not here: Network Load
 Balancers, Service Connect, the minutes that a shift itself takes. UNCONFIRMED: that a shift follows the hooks of its
-stage, and that hooks of one stage run one after the other.
+stage, that hooks of one stage run one after the other, and that the rules of several load balancers shift at once.
 """
 
 import math
@@ -188,8 +188,11 @@ class Stages:
     def _shift(self, rule: str, percent: float, groups: list[str]) -> None:
         # Weights are integers: ELB application/load-balancer-listeners. UNCONFIRMED: 1000 in all for tenths.
         total = 100 if float(percent).is_integer() else 1000
-        for balancer, group in zip(self._balancers, groups, strict=False):
-            advanced = balancer["advancedConfiguration"]
+        for balancer in self._balancers:
+            advanced, own = balancer["advancedConfiguration"], {*_pair(balancer)} & {*groups}
+            if not own:  # a port that the deployment does not have
+                continue
+            [group] = own
             before = self._elb.weights(arn := advanced.get(rule, ""))
             share = round(percent * total / 100)
             weights = {each: share if each == group else total - share for each in _pair(balancer)}

@@ -17,7 +17,11 @@ SERVICES_AND_JOBS = [
     "environments",
     *_under("http", "path alb target_container targetContainer target_port stickiness allowed_source_ips hosted_zone"),
     *_under("http.alias", "name hosted_zone"),
-    *("http.deregistration_delay", "http.redirect_to_https", "http.version", "http.additional_rules"),
+    *("http.deregistration_delay", "http.redirect_to_https", "http.version"),
+    *_under(
+        "http.additional_rules", "path alias target_port target_container healthcheck version deregistration_delay"
+    ),
+    *_under("http.additional_rules", "stickiness allowed_source_ips hosted_zone redirect_to_https")[1:],
     *_under("http.healthcheck", _HEALTH),
     *_under("nlb", "port healthcheck target_container target_port ssl_policy stickiness alias deregistration_delay"),
     "nlb.additional_listeners",

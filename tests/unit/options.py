@@ -11,6 +11,7 @@ from typing import Any
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:datadog-a1b2c3"
 WEB_ACL = "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/shop/1234abcd"
+NAMESPACE = "arn:aws:servicediscovery:eu-west-1:123456789012:namespace/ns-0123456789abcdef"
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:orders"
 NO: dict[str, Any] = {}
 """Nothing in the file: the default."""
@@ -45,6 +46,7 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         ),
     },
     "rule": {"paths": NO, "hosts": service(hosts=["*.example.com"], headers={"X-Version": ["1"]})},
+    "ports": {"one": NO, "two": service(routes={"admin": {"port": 9090, "paths": ["/admin/*"]}})},
     "sessions": {
         "none": NO,
         "balancer": service(stickiness={}),
@@ -129,6 +131,10 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         ),
         "none": service(logging={"none": {}}),
     },
+    "connect": {
+        "none": NO,
+        "served": service(serviceConnect={"namespaceArn": NAMESPACE, "clients": {"shop": "sg-0b"}}),
+    },
     "exec": {"off": NO, "on": service(ecsExec=True)},
     "permissions": {"none": NO, "sqs": service(permissions=[{"actions": ["sqs:SendMessage"], "resources": [QUEUE]}])},
     "roles": {"none": NO, "boundary": {"roles": {"permissionsBoundaryArn": "arn:aws:iam::123456789012:policy/b"}}},
@@ -141,6 +147,8 @@ REFUSED = {
     frozenset({("requests", "grpc"), ("encryption", "none")}),
     *(frozenset({("strategy", "codeDeploy"), capacity}) for capacity in (("capacity", "spot"), *INSTANCES)),
     *(frozenset({capacity, other}) for capacity in INSTANCES for other in OF_FARGATE),
+    frozenset({("strategy", "codeDeploy"), ("ports", "two")}),
+    frozenset({("strategy", "codeDeploy"), ("connect", "served")}),
 }
 """Pairs that the configuration refuses."""
 NEEDS = {

@@ -187,6 +187,30 @@ def test_without_a_traffic_shift_either_target_group_may_serve() -> None:
     assert attached([], plain) != attached([BALANCED], plain)
 
 
+ADMIN = {"targetGroupArn": "arn:i", "containerName": "proxy", "containerPort": 9090}
+PORTS = replace(TWO, load_balancers=[BALANCED, ADMIN], target_groups=["arn:g", "arn:h", "arn:i", "arn:j"])
+
+
+@pytest.mark.parametrize(
+    ("found", "same"),
+    [
+        ([BALANCED, ADMIN], True),
+        # Neither the order of the ports nor which group of each is in service matters.
+        ([{**ADMIN, "targetGroupArn": "arn:j"}, {**BALANCED, "targetGroupArn": "arn:h"}], True),
+        ([BALANCED], False),
+        ([ADMIN], False),
+        ([BALANCED, {**ADMIN, "containerPort": 9091}], False),
+        ([BALANCED, {**ADMIN, "containerName": "app"}], False),
+        # A group of another port.
+        ([BALANCED, {**ADMIN, "targetGroupArn": "arn:h"}], False),
+        ([{**BALANCED, "targetGroupArn": "arn:i"}, {**ADMIN, "targetGroupArn": "arn:g"}], False),
+        ([BALANCED, {**ADMIN, "targetGroupArn": "arn:x"}], False),
+    ],
+)
+def test_each_port_has_its_own_two_target_groups(found: list[dict[str, Any]], same: bool) -> None:
+    assert (attached(found, PORTS) == attached(PORTS.load_balancers, PORTS)) is same
+
+
 def test_a_task_definition_is_compared_without_what_ecs_reorders_or_adds() -> None:
     ours = {"containerDefinitions": [{"name": "b", "cpu": 1}, {"name": "a", "links": []}], "volumes": [], "x": None}
     theirs = {"containerDefinitions": [{"name": "a"}, {"name": "b", "cpu": 1, "mountPoints": []}]}
@@ -581,10 +605,10 @@ def test_running_tasks_without_a_release_state_are_left_unchanged() -> None:
 # The state of a deployment in ECS
 
 
-def revision(ecs: Ecs, arn: str, number: int, group: str = "arn:g") -> dict[str, str]:
+def revision(ecs: Ecs, arn: str, number: int, *groups: str) -> dict[str, str]:
     ecs.revisions[arn] = {
         "taskDefinition": definition(number),
-        "resolvedConfiguration": {"loadBalancers": [{"targetGroupArn": group}]},
+        "resolvedConfiguration": {"loadBalancers": [{"targetGroupArn": group} for group in groups or ("arn:g",)]},
     }
     return {"arn": arn}
 
@@ -677,15 +701,44 @@ def test_a_call_with_load_balancers_leaves_the_traffic_where_it_is(
     }
 
 
+@pytest.mark.parametrize(
+    ("shifts", "serving", "named"),
+    [
+        (False, ["arn:h", "arn:i"], [("arn:h", "arn:g"), ("arn:i", "arn:j")]),
+        (False, ["arn:g", "arn:j"], [("arn:g", "arn:h"), ("arn:j", "arn:i")]),
+        (True, ["arn:h", "arn:i"], [("arn:g", "arn:h"), ("arn:j", "arn:i")]),
+        (True, ["arn:g", "arn:j"], [("arn:h", "arn:g"), ("arn:i", "arn:j")]),
+        # A port that the revision in service does not have: as in the settings.
+        (False, ["arn:h"], [("arn:h", "arn:g"), ("arn:i", "arn:j")]),
+        (True, ["arn:h"], [("arn:g", "arn:h"), ("arn:i", "arn:j")]),
+    ],
+)
+def test_the_traffic_of_each_port_stays_where_it_is(
+    shifts: bool, serving: list[str], named: list[tuple[str, str]]
+) -> None:
+    ecs = Ecs()
+    both = [
+        {**BALANCED, "advancedConfiguration": ADVANCED},
+        {**ADMIN, "advancedConfiguration": {**ADVANCED, "alternateTargetGroupArn": "arn:j"}},
+    ]
+    ecs.service["currentServiceRevisions"] = [revision(ecs, "now", 7, *serving)]
+    ecs.service["loadBalancers"] = both if shifts else [BALANCED, ADMIN]
+    found = of_ecs(ecs)._load_balancers(ecs.service, replace(PORTS, load_balancers=both), None)
+    assert [
+        (each["targetGroupArn"], each["advancedConfiguration"]["alternateTargetGroupArn"]) for each in found
+    ] == named
+    assert [each["containerPort"] for each in found] == [8080, 9090]
+
+
 def test_during_a_deployment_the_previous_revision_serves() -> None:
     ecs = Ecs()
     under_way = deployment(ecs, "IN_PROGRESS")
     revision(ecs, "source", 6, "arn:h")
     ecs.service["currentServiceRevisions"] = [revision(ecs, "now", 7, "arn:g")]
     service = of_ecs(ecs)
-    assert service._serving_group(ecs.service, under_way) == "arn:h"
-    assert service._serving_group(ecs.service, {**under_way, "status": "SUCCESSFUL"}) == "arn:g"
-    assert service._serving_group({}, None) is None
+    assert service._serving_groups(ecs.service, under_way) == {"arn:h"}
+    assert service._serving_groups(ecs.service, {**under_way, "status": "SUCCESSFUL"}) == {"arn:g"}
+    assert service._serving_groups({}, None) == set()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ from slipway import Canary, CodeDeployBlueGreen, Rolling, Tasks
 from slipway.release.function import contract
 from slipway.release.function.contract import JobTask, MigrationTask, Settings
 from slipway.service.processes import Job, Migration, Process
+from slipway.service.routes import Route
 from slipway.service.tasks import QueueBacklog
+from slipway.strategies import Strategy
 from unit.examples import load_balancer, service
 from unit.harness import Resource, deploy, granted, named, of_type, resolved, rights
 from unit.test_release_function import ALWAYS, BY_ECS, passes, right, watches
@@ -245,7 +247,8 @@ def test_a_rollout_has_time_for_one_group_after_the_other() -> None:
     assert parts(processes={"worker": Process(command=["work"])}) == 1 + 62 // 14
 
 
-def test_the_largest_service_fits_into_the_policy_of_a_role() -> None:
+@pytest.mark.parametrize(("strategy", "routes"), [(Canary(), 1), (Rolling(), 4)])
+def test_the_largest_service_fits_into_the_policy_of_a_role(strategy: Strategy, routes: int) -> None:
     """An IAM role has 10,240 characters for its inline policies, without white space.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
@@ -253,8 +256,9 @@ def test_the_largest_service_fits_into_the_policy_of_a_role() -> None:
     name = "storefront-pre-production"
     processes = {f"a-long-name-{n}": Process(port=81, paths=["/a"], listener_priority=n) for n in range(1, 7)}
     jobs = {f"a-long-job-{n}": Job(command=["x"], schedule="rate(1 hour)") for n in range(15)}
-    migration = Migration(command=["x"])
-    resources = deploy(lambda: service(name, strategy=Canary(), processes=processes, jobs=jobs, migration=migration))
+    further = {f"a-long-route-name-{n}": Route(port=82, paths=[f"/{n}"]) for n in range(routes)}
+    others: dict[str, Any] = {"jobs": jobs, "migration": Migration(command=["x"]), "routes": further}
+    resources = deploy(lambda: service(name, strategy=strategy, processes=processes, **others))
     policy = json.dumps(named(resources, f"{name}-release-policy").json("policy"), separators=(",", ":"))
     assert len(policy) < 9_700  # The pipeline adds another policy, of about 400.
 

@@ -41,6 +41,7 @@ from slipway import (
     Report,
     RoleDefaults,
     Rolling,
+    Route,
     S3Object,
     Sbom,
     ScanGate,
@@ -287,6 +288,19 @@ FULL: dict[str, Any] = {
         "hosts": ["shop.example.com", "*.example.org"],
         "headers": {"X-Version": ["beta*"]},
         "listenerPriority": 7,
+        "routes": {
+            "admin": {
+                "port": 9090,
+                "targetContainer": "otel",
+                "paths": ["/admin/*"],
+                "hosts": ["admin.example.com"],
+                "headers": {"X-Admin": ["1"]},
+                "healthPath": "/ready",
+                "healthCheck": {"intervalSeconds": 10},
+                "protocolVersion": "HTTP2",
+                "listenerPriority": 6,
+            }
+        },
         "url": "https://shop.example.com",
         "errorAlarm": {"percent": 2, "requests": 100, "minutes": 3},
         "alarmNames": ["latency"],
@@ -612,6 +626,19 @@ def test_every_key_reaches_its_argument() -> None:
         hosts=["shop.example.com", "*.example.org"],
         headers={"X-Version": ["beta*"]},
         listener_priority=7,
+        routes={
+            "admin": Route(
+                port=9090,
+                target_container="otel",
+                paths=["/admin/*"],
+                hosts=["admin.example.com"],
+                headers={"X-Admin": ["1"]},
+                health_path="/ready",
+                health_check=HealthCheck(interval_seconds=10),
+                protocol_version="HTTP2",
+                listener_priority=6,
+            )
+        },
         url="https://shop.example.com",
         error_alarm=ErrorAlarm(percent=2, requests=100, minutes=3),
         alarm_names=["latency"],
@@ -750,6 +777,7 @@ def test_the_complete_file_omits_no_key() -> None:
     assert keys(Ulimit) == FULL["service"]["container"]["ulimits"]["nofile"].keys()
     assert keys(FireLens) == FULL["service"]["logging"]["fireLens"].keys()
     assert keys(ServiceConnect) == FULL["service"]["serviceConnect"].keys()
+    assert keys(Route) == FULL["service"]["routes"]["admin"].keys()
     assert keys(Sidecar) == FULL["service"]["sidecars"]["otel"].keys()
     volumes = FULL["service"]["volumes"]
     assert keys(EfsVolume) == volumes["uploads"].keys() | volumes["shared"].keys()
@@ -1396,7 +1424,8 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"service": {"secrets": {"TOKEN": "hunter2"}}},
         "service.secrets['TOKEN'] must be the ARN of a secret in Secrets Manager, such as "
         "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-a1b2c3:password::, or the ARN of a parameter in "
-        "Parameter Store, such as arn:aws:ssm:eu-west-1:123456789012:parameter/prod/token",
+        "Parameter Store, such as arn:aws:ssm:eu-west-1:123456789012:parameter/prod/token, or the name of a parameter "
+        "of this account and Region, such as ssm:/prod/token",
     ),
     "a grace period ends": (
         {"service": {"healthCheckGraceSeconds": 86401}},
@@ -1618,7 +1647,8 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"stages": [{"tests": {"commands": ["true"], "secrets": {"TOKEN": "hunter2"}}}]},
         "stages[0].tests.secrets['TOKEN'] must be the ARN of a secret in Secrets Manager, such as "
         "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-a1b2c3:password::, or the ARN of a parameter in "
-        "Parameter Store, such as arn:aws:ssm:eu-west-1:123456789012:parameter/prod/token",
+        "Parameter Store, such as arn:aws:ssm:eu-west-1:123456789012:parameter/prod/token, or the name of a parameter "
+        "of this account and Region, such as ssm:/prod/token",
     ),
     "overrides of a stage have the same keys": (
         {"stages": [{"service": {"prot": 80}}]},
@@ -1812,6 +1842,19 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
             "stages": [{"tests": {"commands": ["make smoke"]}}],
         },
         "stages[0].tests need service.url with loadBalancer.existing, got none: they need a name of this service",
+    ),
+    "routes of stages that share a load balancer get different requests": (
+        {
+            "loadBalancer": {"existing": {"name": "shared"}},
+            "service": {"routes": {"admin": {"port": 9090, "paths": ["/admin/*"]}}},
+            "stages": [{"name": name, "service": {"hosts": [f"{name}.example.com"]}} for name in ("a", "b")],
+        },
+        "stages must have different service.hosts, paths or headers with one loadBalancer.existing, got the same for a "
+        "and b",
+    ),
+    "a route asks for something": (
+        {"service": {"routes": {"admin": {"port": 9090}}}},
+        "service.routes.admin.paths, hosts or headers are required: those of the service are for its own port",
     ),
     "stages that share a load balancer get different requests": (
         {"loadBalancer": {"existing": {"name": "shared"}}, "stages": [{"name": "a"}, {"name": "b"}]},

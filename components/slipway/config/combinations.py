@@ -17,7 +17,14 @@ from slipway.pipeline.sources import EcrImage
 from slipway.pipeline.stages import in_vpc_rule, stage_rules
 from slipway.pull_requests import check_rules
 from slipway.release.function.contract import WEB
-from slipway.service.args import has_port, process_settings, protocol_rule, release_minutes, strategy_rules
+from slipway.service.args import (
+    has_port,
+    process_settings,
+    protocol_rule,
+    release_minutes,
+    route_settings,
+    strategy_rules,
+)
 from slipway.service.capacity import Ec2, ManagedInstances, address_rule
 
 LONGEST_NAME = 32
@@ -174,7 +181,8 @@ def rules_of_the_balancer(given: Given) -> Rules:
         if existing is None or not has_port(stage.service):
             continue
         listener = existing.name, existing.arn, existing.listener_port
-        for each in process_settings(stage.service).values():
+        processes = process_settings(stage.service)
+        for each in (*processes.values(), *route_settings(processes[WEB]).values()):
             if each.port is None:
                 continue
             rule = repr((listener, sorted(each.paths), sorted(each.hosts), sorted(each.headers.items())))

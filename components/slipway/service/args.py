@@ -61,6 +61,7 @@ from slipway.service.requests import (
     codes_rule,
     conditions_rules,
 )
+from slipway.service.routes import MOST_GROUPS, Route, RouteName, listening, route_rules
 from slipway.service.sidecars import (
     DependsOn,
     Sidecar,
@@ -296,6 +297,9 @@ class ServiceSettings:
     """Priority of the service's listener rule, unique on the load balancer. Lower numbers are evaluated first. By
     default, it follows from what the rule asks for: the more, the earlier."""
 
+    routes: Mapping[RouteName, Route] = field(default_factory=dict)
+    """Further ports of the tasks of `web`, by name. Each has a rule of its own in the load balancer."""
+
     url: Url | None = None
     """Address of the service, such as https://shop.example.com. By default, the address of its load balancer."""
 
@@ -350,6 +354,7 @@ class ServiceSettings:
         for key, part in parts.items():
             yield from ((is_broken, f"{key}.{message}") for is_broken, message in part_rules(self, part))
         yield from process_rules(self)
+        yield from route_rules(process_settings(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -433,7 +438,7 @@ def process_settings(settings: S) -> dict[str, S]:
     checks = {name: settings.container_health_check if name == WEB else None for name in own}
     connect = settings.service_connect
     # The service's own rule is for web; the other processes have rules of their own.
-    routes: dict[str, Any] = {"paths": EVERY_PATH, "hosts": (), "headers": {}, "listener_priority": None}
+    rule: dict[str, Any] = {"paths": EVERY_PATH, "hosts": (), "headers": {}, "listener_priority": None, "routes": {}}
     return {
         name: _with(
             settings,
@@ -441,7 +446,7 @@ def process_settings(settings: S) -> dict[str, S]:
             **{"port": ports[name], "tasks": tasks[name], "container_health_check": checks[name]},
             target_container=settings.target_container if name == WEB else None,
             service_connect=settings.service_connect if name == WEB else connect and connect.of_others,
-            **({} if name == WEB else routes),
+            **({} if name == WEB else rule),
         )
         for name, each in own.items()
     }
@@ -449,7 +454,7 @@ def process_settings(settings: S) -> dict[str, S]:
 
 def task_settings(settings: S, task: Migration | Job) -> S:
     """The complete settings of a migration or a job: of a task without a port and a load balancer."""
-    nothing: dict[str, Any] = {"port": None, "container_health_check": None, "target_container": None}
+    nothing: dict[str, Any] = {"port": None, "container_health_check": None, "target_container": None, "routes": {}}
     # ECS supports only the tasks of its services.
     nothing |= {"service_connect": None}
     # A release shows the last lines of a migration.
@@ -463,22 +468,41 @@ def request_target(settings: ServiceArgs) -> tuple[str, int | None]:
     return settings.target_container, settings.sidecars[settings.target_container].port
 
 
+def route_settings(settings: S) -> dict[str, S]:
+    """The settings of each route by name, as if its port were the process's only one."""
+    return {
+        name: _changed(
+            settings,
+            {**{each: getattr(route, each) for each in hints(Route)}, "paths": route.paths or EVERY_PATH, "routes": {}},
+        )
+        for name, route in settings.routes.items()
+    }
+
+
+def request_targets(settings: ServiceArgs) -> list[tuple[str, int | None]]:
+    """The container and the port that get the requests of a process, and those of its routes."""
+    routes = settings.routes.values()
+    further = [(route.target_container or settings.container_name, route.port) for route in routes]
+    return [request_target(settings), *further]
+
+
 def connect_target(settings: ServiceArgs) -> tuple[str, int | None]:
     """The container and the port that others reach by Service Connect."""
     port = settings.service_connect.port if settings.service_connect else None
     if port is None:
         return request_target(settings)
-    sidecars = [name for name, each in settings.sidecars.items() if each.port == port]
-    return next(iter(sidecars), settings.container_name), port
+    owners = {route.port: route.target_container for route in settings.routes.values()}
+    owners |= {each.port: name for name, each in settings.sidecars.items() if each.port is not None}
+    return owners.get(port) or settings.container_name, port
 
 
 def port_mappings(settings: ServiceArgs, container: str, port: int | None) -> list[dict[str, Any]]:
-    """The ports of a container, which listens on `port` and on what others reach by Service Connect."""
+    """The ports of a container: its own, those of routes to it, and the one that others reach by Service Connect."""
+    ports = listening(settings.routes, None if container == settings.container_name else container, port)
     connect, (reached, served) = settings.service_connect, connect_target(settings)
     if connect is None or reached != container or served is None:
-        return [] if port is None else [port_mapping(port)]
-    other = [] if port in (None, served) else [port_mapping(port)]
-    return [*other, port_mapping(served, connect)]
+        return [port_mapping(each) for each in ports]
+    return [*(port_mapping(each) for each in ports if each != served), port_mapping(served, connect)]
 
 
 def release_order(settings: ServiceSettings) -> list[list[str]]:
@@ -537,6 +561,7 @@ def strategy_rules(settings: ServiceSettings, strategy: Strategy) -> Iterator[tu
         f"strategy must not be {one} with a port for a process other than web, got {others}: CodePipeline's action "
         "deploys one service",
     )
+    yield from strategy_of_routes(settings, strategy)
     for name, each in process_settings(settings).items():
         timers = rollout_timers(each, strategy)
         waits = timers.healthy + timers.drain + each.stop_timeout_seconds
@@ -554,9 +579,28 @@ def strategy_rules(settings: ServiceSettings, strategy: Strategy) -> Iterator[tu
     )
 
 
+def strategy_of_routes(settings: ServiceSettings, strategy: Strategy) -> Iterator[tuple[bool, str]]:
+    """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/register-multiple-targetgroups.html"""
+    routes = [*process_settings(settings)[WEB].routes]
+    yield (
+        bool(routes) and isinstance(strategy, CodeDeployBlueGreen),
+        f"strategy must not be CodeDeployBlueGreen with routes, got {routes}: CodeDeploy supports one port; BlueGreen "
+        "supports two, and Rolling more",
+    )
+    # AWS does not say that the alternate target groups are not counted.
+    most = MOST_GROUPS // 2 - 1
+    yield (
+        len(routes) > most and isinstance(strategy, BlueGreen),
+        f"strategy must be Rolling with more than {most} route, got {type(strategy).__name__} and {routes}: a service "
+        f"has at most {MOST_GROUPS} target groups, and each port has two if traffic is shifted",
+    )
+
+
 def protocol_rule(settings: ServiceSettings, encrypted: bool, message: str) -> tuple[bool, str]:
     """https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html"""
-    by_grpc = [name for name, each in process_settings(settings).items() if each.protocol_version == GRPC and each.port]
+    processes = process_settings(settings)
+    by_grpc = [name for name, each in processes.items() if each.protocol_version == GRPC and each.port]
+    by_grpc += [f"routes[{name!r}]" for name, each in processes[WEB].routes.items() if each.protocol_version == GRPC]
     return bool(by_grpc) and not encrypted, f"{message} for the protocol_version GRPC of {', '.join(by_grpc)}"
 
 
@@ -725,14 +769,20 @@ def _with(settings: S, part: Part, **defaults: Any) -> S:
     for name in ("sidecars", "depends_on"):
         every = getattr(settings, name)
         changes[name] = {sidecar: value for sidecar, value in every.items() if sidecar in chosen}
-    made = copy.copy(settings)
-    for name, value in changes.items():
-        object.__setattr__(made, name, value)
+    made = _changed(settings, changes)
     if made.port is None:
         object.__setattr__(made, "error_alarm", None)
         if isinstance(made, ServiceArgs):
             object.__setattr__(made, "load_balancer", None)
             object.__setattr__(made, "strategy", _strategy(made, made.strategy))
+    return made
+
+
+def _changed(settings: S, changes: Mapping[str, Any]) -> S:
+    """The settings with other values, which are not checked."""
+    made = copy.copy(settings)
+    for name, value in changes.items():
+        object.__setattr__(made, name, value)
     return made
 
 

@@ -28,7 +28,8 @@ from slipway.service.args import (
     process_settings,
     release_minutes,
     release_order,
-    request_target,
+    request_targets,
+    route_settings,
 )
 from slipway.service.capacity import on_demand
 from slipway.service.connect import open_to_clients
@@ -40,7 +41,7 @@ from slipway.service.process import Shared, make, task
 from slipway.service.requests import PROTOCOL_VERSIONS, priority
 from slipway.service.sidecars import references
 from slipway.service.task_definition import task_roles
-from slipway.service.traffic import open_port, security_group
+from slipway.service.traffic import open_port, route_name, security_group
 from slipway.service.volumes import file_systems
 from slipway.strategies import CodeDeployBlueGreen, Rolling
 
@@ -132,7 +133,7 @@ class Service(pulumi.ComponentResource):
             namespace_arn=next(iter(namespace.values()), None),
         )
         if args.load_balancer is not None:
-            ports = {request_target(each)[1] for each in processes.values()}
+            ports = {port for each in processes.values() for _, port in request_targets(each)}
             for port in sorted(each for each in ports if each is not None):
                 open_port(name, port, args.load_balancer, shared.tasks, child)
         if args.service_connect is not None:
@@ -298,11 +299,20 @@ def log_prefix(args: ServiceArgs, process: str) -> str:
 
 
 def with_priority(name: str, args: ServiceArgs, balancer: Balancer) -> ServiceArgs:
-    """The arguments with the priority of the process's rule."""
+    """The arguments with the priorities of the process's rule and of its routes."""
+    own = rule_priority(name, args, balancer)
+    routes = {
+        route: replace(args.routes[route], listener_priority=rule_priority(route_name(name, route), each, balancer))
+        for route, each in route_settings(args).items()
+    }
+    return replace(args, listener_priority=own, routes=routes)
+
+
+def rule_priority(name: str, args: ServiceArgs, balancer: Balancer) -> int:
     usual = priority(name, conditions_paths(args), args.hosts, args.headers)
     # A rule of another protocol stands beside the one that it takes the place of until the new tasks are there.
     usual += PROTOCOL_VERSIONS.index(args.protocol_version)
-    return replace(args, listener_priority=balancer.give_priority(name, args.listener_priority, usual))
+    return balancer.give_priority(name, args.listener_priority, usual)
 
 
 def queue_arns(process: str, args: ServiceArgs) -> dict[str, pulumi.Input[str]]:
@@ -349,7 +359,7 @@ def code_deploy(
             cluster=args.cluster,
             service=service,
             strategy=args.strategy,
-            target_groups=parts.traffic.target_groups,
+            target_groups=parts.traffic.ports[0].target_groups,
             listener_arn=args.load_balancer.listener_arn,
             test_listener_arn=args.load_balancer.test_listener_arn,
             alarm_names=parts.alarms.names,

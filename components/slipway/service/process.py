@@ -18,7 +18,7 @@ from slipway.service.processes import Job, Migration
 from slipway.service.scaling import scale
 from slipway.service.sidecars import definition
 from slipway.service.task_definition import TaskRoles, awslogs, container, containers, template
-from slipway.service.traffic import attach, error_alarm, load_balancers, watched
+from slipway.service.traffic import attach, error_alarms, load_balancers, watched
 from slipway.service.volumes import FileSystems
 from slipway.strategies import BlueGreen
 
@@ -83,22 +83,22 @@ def make(
     name: str, args: ServiceArgs, log_prefix: str, shared: Shared, child: pulumi.ResourceOptions
 ) -> ProcessResources:
     """The ECS service `name`, with the settings of the process."""
-    traffic, alarm = None, None
+    traffic, alarms = None, []
     if args.load_balancer is not None:
         traffic = attach(name, args, args.load_balancer, child)
-        alarm = error_alarm(name, args, args.load_balancer, traffic, child)
+        alarms = error_alarms(name, args, args.load_balancer, traffic, child)
     parts = Parts(
         roles=shared.roles,
         template=shared.template(name, args, log_prefix, child),
         tasks=shared.tasks,
         traffic=traffic,
-        alarms=watched(args, alarm, shared.scope),
+        alarms=watched(args, alarms, shared.scope),
         hooks=shared.hooks if isinstance(args.strategy, BlueGreen) else None,
         systems=shared.systems,
         connect=shared.connect(name, args),
     )
     service = ecs_service(name, args, parts, child)
-    groups = traffic.target_groups if traffic else []
+    groups = [group for port in traffic.ports for group in port.target_groups] if traffic else []
     target = scale(name, args.tasks, args.cluster.name, service.name, args.load_balancer, groups, child)
     deployment = parts.deployment(args)
     released = ReleasedProcess(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from string import ascii_lowercase
 from typing import Any, cast
 
 import pulumi
@@ -112,7 +113,7 @@ def requests(groups: Sequence[Mapping[str, pulumi.Input[str]]], target: float) -
 
     https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html
     """
-    letters = "ab"[: len(groups)]
+    letters = ascii_lowercase[: len(groups)]
     # The only valid statistic is Sum, and it is the average.
     queries = [
         query(letter, ELB, "RequestCountPerTarget", of, "Sum") for letter, of in zip(letters, groups, strict=True)

@@ -34,10 +34,12 @@ def rollout_timers(settings: ServiceSettings, strategy: Strategy) -> RolloutTime
     """The timers of a process with a port; without a port, nothing waits."""
     if settings.port is None:
         return RolloutTimers(0, 0, 0)
-    check = settings.health_check
+    # ECS waits until a task is healthy on all its ports.
+    checks = [settings.health_check, *(route.health_check for route in settings.routes.values())]
+    healthy = max(check.healthy_count * check.interval_seconds for check in checks)
     shift = 0
     if isinstance(strategy, BlueGreen):
         shift = strategy.shift_minutes + strategy.bake_minutes
     elif isinstance(strategy, CodeDeployBlueGreen):
         shift = strategy.total_minutes - strategy.deadline_minutes
-    return RolloutTimers(check.healthy_count * check.interval_seconds, 60 * shift, settings.drain_seconds)
+    return RolloutTimers(healthy, 60 * shift, settings.drain_seconds)

@@ -13,19 +13,31 @@ from slipway import iam
 from slipway._outputs import concat
 from slipway.existing_load_balancer import Balancer
 from slipway.iam import Scope, Statement, allow
-from slipway.service.args import ServiceArgs, conditions_paths, health_path, request_target
+from slipway.service.args import ErrorAlarm, ServiceArgs, conditions_paths, health_path, request_targets, route_settings
 from slipway.service.requests import HTTP1
 from slipway.strategies import BlueGreen
 
 
 @dataclass(frozen=True)
-class TrafficRouting:
-    """Target groups, listener rules and the infrastructure role of a service. Every service has two target groups, one
-    of which receives the traffic, so that its strategy can be changed at any time."""
+class PortTraffic:
+    """Target groups and listener rules of one port. Every port has two target groups, one of which receives the
+    traffic, so that the strategy can be changed at any time."""
 
     target_groups: tuple[aws.lb.TargetGroup, aws.lb.TargetGroup]
     rule: aws.lb.ListenerRule
     test_rule: aws.lb.ListenerRule | None
+
+    @property
+    def rules(self) -> list[aws.lb.ListenerRule]:
+        return [self.rule, *([self.test_rule] if self.test_rule else [])]
+
+
+@dataclass(frozen=True)
+class TrafficRouting:
+    """Target groups, listener rules and the infrastructure role of a service."""
+
+    ports: Sequence[PortTraffic]
+    """The service's own port, and those of its routes."""
     infrastructure: aws.iam.Role | None
     """The role with which ECS shifts the traffic."""
     ready: Sequence[pulumi.Resource]
@@ -33,7 +45,8 @@ class TrafficRouting:
 
     @property
     def target_group_arns(self) -> list[pulumi.Output[str]]:
-        return [group.arn for group in self.target_groups]
+        """The two of each port."""
+        return [group.arn for port in self.ports for group in port.target_groups]
 
 
 def security_group(name: str, args: ServiceArgs, child: pulumi.ResourceOptions) -> aws.ec2.SecurityGroup:
@@ -79,27 +92,43 @@ def open_port(
 
 
 def attach(name: str, args: ServiceArgs, balancer: Balancer, child: pulumi.ResourceOptions) -> TrafficRouting:
-    """The target groups of a process, and the rules of the load balancer that forward to them."""
-    groups = target_group(name, "a", args, child), target_group(name, "b", args, child)
-    # Groups of another protocol are other groups, which an existing rule cannot forward to: Pulumi ignores its weights.
-    suffix = protocol_suffix(args)
-    rule = listener_rule(f"{name}-rule{suffix}", balancer.listener_arn, args, groups, child)
-    test_rule, infrastructure = None, None
-    ready: list[pulumi.Resource] = [rule]
-    if balancer.test_listener_arn is not None:
-        test_rule = listener_rule(f"{name}-test-rule{suffix}", balancer.test_listener_arn, args, groups, child)
-        ready.append(test_rule)
+    """The target groups of a process and its routes, and the rules of the load balancer that forward to them."""
+    ports = [attach_port(each, settings, balancer, child) for each, settings in named_ports(name, args).items()]
+    infrastructure = None
+    ready: list[pulumi.Resource] = [rule for port in ports for rule in port.rules]
     if isinstance(args.strategy, BlueGreen):
-        rules = [rule.arn, *([test_rule.arn] if test_rule else [])]
         infrastructure, policy = iam.role(
             f"{name}-traffic",
             # No condition keys are documented for this role.
             iam.trust("ecs.amazonaws.com"),
-            shift_statements([group.arn for group in groups], rules),
+            shift_statements(
+                [group.arn for port in ports for group in port.target_groups],
+                [rule.arn for port in ports for rule in port.rules],
+            ),
             child,
         )
         ready.append(policy)
-    return TrafficRouting(groups, rule, test_rule, infrastructure, ready)
+    return TrafficRouting(ports, infrastructure, ready)
+
+
+def named_ports(name: str, args: ServiceArgs) -> dict[str, ServiceArgs]:
+    """The settings of the port of a process, and of its routes, by what the names of their resources begin with."""
+    return {name: args, **{route_name(name, route): each for route, each in route_settings(args).items()}}
+
+
+def route_name(process: str, route: str) -> str:
+    return f"{process}-route-{route}"
+
+
+def attach_port(name: str, args: ServiceArgs, balancer: Balancer, child: pulumi.ResourceOptions) -> PortTraffic:
+    groups = target_group(name, "a", args, child), target_group(name, "b", args, child)
+    # Groups of another protocol are other groups, which an existing rule cannot forward to: Pulumi ignores its weights.
+    suffix = protocol_suffix(args)
+    rule = listener_rule(f"{name}-rule{suffix}", balancer.listener_arn, args, groups, child)
+    test_rule = None
+    if balancer.test_listener_arn is not None:
+        test_rule = listener_rule(f"{name}-test-rule{suffix}", balancer.test_listener_arn, args, groups, child)
+    return PortTraffic(groups, rule, test_rule)
 
 
 def protocol_suffix(args: ServiceArgs) -> str:
@@ -199,32 +228,52 @@ def load_balancers(args: ServiceArgs, traffic: TrafficRouting | None) -> list[di
     """The service's load balancers in the format of the ECS API."""
     if traffic is None:
         return []
-    first, second = traffic.target_group_arns
-    container, port = request_target(args)
+    return [
+        load_balancer(port, container, number, traffic.infrastructure)
+        for port, (container, number) in zip(traffic.ports, request_targets(args), strict=True)
+    ]
+
+
+def load_balancer(
+    port: PortTraffic, container: str, number: int | None, infrastructure: aws.iam.Role | None
+) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_LoadBalancer.html"""
+    first, second = port.target_groups
     balancer: dict[str, Any] = {
-        "targetGroupArn": first,
+        "targetGroupArn": first.arn,
         "containerName": container,
-        "containerPort": port,
+        "containerPort": number,
     }
-    if traffic.infrastructure is not None:
-        test = {"testListenerRule": traffic.test_rule.arn} if traffic.test_rule else {}
+    if infrastructure is not None:
+        test = {"testListenerRule": port.test_rule.arn} if port.test_rule else {}
         balancer["advancedConfiguration"] = {
-            "alternateTargetGroupArn": second,
-            "productionListenerRule": traffic.rule.arn,
-            "roleArn": traffic.infrastructure.arn,
+            "alternateTargetGroupArn": second.arn,
+            "productionListenerRule": port.rule.arn,
+            "roleArn": infrastructure.arn,
             **test,
         }
-    return [balancer]
+    return balancer
+
+
+def error_alarms(
+    name: str, args: ServiceArgs, balancer: Balancer, traffic: TrafficRouting, child: pulumi.ResourceOptions
+) -> list[aws.cloudwatch.MetricAlarm]:
+    """One for each port: an alarm has at most ten metrics."""
+    if args.error_alarm is None:
+        return []
+    ports = zip(named_ports(name, args), traffic.ports, strict=True)
+    return [error_alarm(each, args.error_alarm, balancer, port, child) for each, port in ports]
 
 
 def error_alarm(
-    name: str, args: ServiceArgs, balancer: Balancer, traffic: TrafficRouting, child: pulumi.ResourceOptions
-) -> aws.cloudwatch.MetricAlarm | None:
-    """Goes off if too many requests to either target group fail, so also if only the new tasks fail."""
-    if args.error_alarm is None:
-        return None
+    name: str, settings: ErrorAlarm, balancer: Balancer, port: PortTraffic, child: pulumi.ResourceOptions
+) -> aws.cloudwatch.MetricAlarm:
+    """Goes off if too many requests to either target group fail, so also if only the new tasks fail.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Create-alarm-on-metric-math-expression.html
+    """
     queries = []
-    for letter, group in zip("ab", traffic.target_groups, strict=True):
+    for letter, group in zip("ab", port.target_groups, strict=True):
         of: Mapping[str, pulumi.Input[str]] = {
             "LoadBalancer": balancer.arn_suffix,
             "TargetGroup": group.arn_suffix,
@@ -233,14 +282,14 @@ def error_alarm(
             metric(f"errors_{letter}", "HTTPCode_Target_5XX_Count", of),
             metric(f"requests_{letter}", "RequestCount", of),
         ]
-    enough = args.error_alarm.requests
+    enough = settings.requests
     shares = [f"IF(FILL(requests_{g}, 0) >= {enough}, 100 * FILL(errors_{g}, 0) / requests_{g}, 0)" for g in ("a", "b")]
     return aws.cloudwatch.MetricAlarm(
         f"{name}-errors",
-        alarm_description=f"More than {args.error_alarm.percent} percent of the requests to {name} fail.",
+        alarm_description=f"More than {settings.percent} percent of the requests to {name} fail.",
         comparison_operator="GreaterThanThreshold",
-        threshold=args.error_alarm.percent,
-        evaluation_periods=args.error_alarm.minutes,
+        threshold=settings.percent,
+        evaluation_periods=settings.minutes,
         # No requests means no errors: an alarm without data would never go off or recover.
         treat_missing_data="notBreaching",
         metric_queries=[
@@ -263,15 +312,15 @@ class Alarms:
     names: Sequence[pulumi.Input[str]]
     arns: Sequence[pulumi.Input[str]]
     minutes: int
-    """Minutes for which the service's own alarm is watched after the tasks are running."""
+    """Minutes for which the service's own alarms are watched after the tasks are running."""
 
 
-def watched(args: ServiceArgs, own: aws.cloudwatch.MetricAlarm | None, scope: Scope) -> Alarms:
-    """The service's own alarm and the alarms in its arguments."""
+def watched(args: ServiceArgs, own: Sequence[aws.cloudwatch.MetricAlarm], scope: Scope) -> Alarms:
+    """The service's own alarms and the alarms in its arguments."""
     given = [scope.arn("cloudwatch", concat("alarm:", alarm)) for alarm in args.alarm_names]
     return Alarms(
-        names=[*([own.name] if own else []), *args.alarm_names],
-        arns=[*([own.arn] if own else []), *given],
+        names=[*(alarm.name for alarm in own), *args.alarm_names],
+        arns=[*(alarm.arn for alarm in own), *given],
         minutes=args.error_alarm.minutes if own and args.error_alarm else 0,
     )
 

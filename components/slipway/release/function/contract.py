@@ -100,10 +100,10 @@ class Settings:
     security_groups: list[str]
     """Security groups of the tasks."""
     load_balancers: list[dict[str, Any]]
-    """The target group with its container and port, in UpdateService's format. If ECS shifts traffic, also the
+    """The target group of each port with its container, in UpdateService's format. If ECS shifts traffic, also the
     alternate target group, the rules and the role. Empty for a worker."""
     target_groups: list[str]
-    """The two target groups of the service, one of which receives the traffic."""
+    """The two target groups of each port, one of which receives the traffic."""
     deployment: dict[str, Any]
     """`deploymentConfiguration` in UpdateService's format; empty if CodeDeploy replaces the tasks."""
     availability_zone_rebalancing: str
@@ -124,6 +124,11 @@ class Settings:
     def network(self) -> dict[str, Any]:
         """`awsvpcConfiguration` of the tasks, in UpdateService's format."""
         return awsvpc(self.subnets, self.security_groups, self.assign_public_ip)
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The two target groups of each of the load balancers."""
+        return list(zip(self.target_groups[::2], self.target_groups[1::2], strict=True))
 
     @property
     def sha256(self) -> str:

@@ -243,34 +243,24 @@ class EcsDeployments(Service):
     def _load_balancers(
         self, service: dict[str, Any], settings: Settings, newest: dict[str, Any] | None
     ) -> list[dict[str, Any]]:
-        """The load balancers of the settings, but with the current target group, so that the traffic stays there until
-        ECS shifts it.
-
-        If a call passes load balancers, ECS registers the new tasks with the target group that is named first.
-        """
-        serving = self._serving_group(service, newest)
-        if serving not in settings.target_groups:
-            return settings.load_balancers
-        [other] = [group for group in settings.target_groups if group != serving]
+        """The load balancers of the settings, but with the current target groups, so that the traffic stays there until
+        ECS shifts it."""
+        serving = self._serving_groups(service, newest)
         shifts = any(balancer.get("advancedConfiguration") for balancer in service.get("loadBalancers", []))
-        balancers = []
-        for balancer in settings.load_balancers:
-            advanced = balancer.get("advancedConfiguration")
-            first, second = (other, serving) if advanced and shifts else (serving, other)
-            beside = {"advancedConfiguration": {**advanced, "alternateTargetGroupArn": second}} if advanced else {}
-            balancers.append({**balancer, "targetGroupArn": first, **beside})
-        return balancers
+        return [
+            naming(balancer, pair, serving, shifts)
+            for balancer, pair in zip(settings.load_balancers, settings.pairs, strict=True)
+        ]
 
-    def _serving_group(self, service: dict[str, Any], newest: dict[str, Any] | None) -> str | None:
-        """The target group of the revision in service, which during a deployment is the previous one."""
+    def _serving_groups(self, service: dict[str, Any], newest: dict[str, Any] | None) -> set[str]:
+        """The target groups of the revision in service, which during a deployment is the previous one."""
         revisions = service.get("currentServiceRevisions", [])
         if newest is not None and newest["status"] in UNDER_WAY:
             revisions = newest.get("sourceServiceRevisions", []) or revisions
         for revision in revisions[:1]:
             resolved = self._service_revision(revision["arn"]).get("resolvedConfiguration", {})
-            for balancer in resolved.get("loadBalancers", []):
-                return str(balancer["targetGroupArn"])
-        return None
+            return {balancer["targetGroupArn"] for balancer in resolved.get("loadBalancers", [])}
+        return set()
 
     def _under_way(self, newest: dict[str, Any], settings: Settings) -> Progress:
         late = self._is_late(newest, settings)
@@ -423,21 +413,36 @@ class EcsDeployments(Service):
         return [definition for definition in found if self.definitions.is_released(definition)]
 
 
+def naming(balancer: dict[str, Any], pair: tuple[str, str], serving: set[str], shifts: bool) -> dict[str, Any]:
+    """A load balancer of the settings with the target group of its pair that is in service, if one is. `shifts` is
+    whether the service has a strategy that shifts traffic.
+
+    If a call passes load balancers, ECS registers the new tasks with the target group that is named first.
+    """
+    if not serving & {*pair}:
+        return balancer
+    other, current = sorted(pair, key=lambda group: group in serving)
+    advanced = balancer.get("advancedConfiguration")
+    first, second = (other, current) if advanced and shifts else (current, other)
+    beside = {"advancedConfiguration": {**advanced, "alternateTargetGroupArn": second}} if advanced else {}
+    return {**balancer, "targetGroupArn": first, **beside}
+
+
 def attached(balancers: list[dict[str, Any]], settings: Settings) -> list[dict[str, Any]]:
-    """The load balancers of a service in a comparable form. Which of the service's own two target groups is named first
-    does not matter, because ECS alternates between them."""
+    """The load balancers of a service in a comparable form. Which of the two target groups of a port is named first
+    does not matter, because ECS alternates between them; nor does the order of the ports."""
     result = []
     for balancer in balancers:
         advanced = balancer.get("advancedConfiguration") or {}
         groups = {balancer["targetGroupArn"], advanced.get("alternateTargetGroupArn")} - {None}
         result.append(
             {
-                "groups": sorted(settings.target_groups if groups <= set(settings.target_groups) else groups),
+                "groups": sorted(next((pair for pair in settings.pairs if groups <= {*pair}), groups)),
                 "container": (balancer["containerName"], balancer["containerPort"]),
                 **{key: advanced.get(key) for key in RULES},
             }
         )
-    return result
+    return sorted(result, key=lambda each: each["groups"])
 
 
 def is_connected(found: dict[str, Any], settings: Settings) -> bool:
