@@ -10,7 +10,7 @@ from unittest.mock import Mock
 
 import pulumi_aws as aws
 import pytest
-from slipway import BlueGreen, CodeDeployBlueGreen, Job, Migration, Process, ServiceConnect, Sidecar
+from slipway import BlueGreen, CodeDeployBlueGreen, Job, Migration, Process, Route, ServiceConnect, Sidecar
 from slipway.existing_cluster import Cluster, ExistingCluster
 from slipway.release.function.ecs import EcsDeployments, is_connected
 from slipway.release.function.images import Images
@@ -123,6 +123,16 @@ def test_it_is_the_port_of_the_container_that_has_it() -> None:
         assert ports(resources) == [port(8080)]
         assert ports(resources, container="proxy") == [port(9000, name="connect", appProtocol="http")]
         assert served(resources)[0]["clientAliases"] == [{"port": 9000, "dnsName": "api"}]
+
+
+@pytest.mark.parametrize("target", [None, "proxy"])
+def test_it_may_be_the_port_of_a_route(target: str | None) -> None:
+    admin = {"admin": Route(port=9090, target_container=target, paths=["/admin"])}
+    resources = made({"port": 9090}, sidecars={"proxy": Sidecar(image="public.ecr.aws/envoy:1")}, routes=admin)
+    mapped = {"app": ports(resources), "proxy": ports(resources, container="proxy")}
+    shared = port(9090, name="connect", appProtocol="http")
+    other = {"app": [port(8080), shared], "proxy": None}
+    assert mapped == ({"app": [port(8080)], "proxy": [shared]} if target else other)
 
 
 def test_without_a_port_a_service_only_calls_others() -> None:
