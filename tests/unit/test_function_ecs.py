@@ -191,6 +191,13 @@ ADMIN = {"targetGroupArn": "arn:i", "containerName": "proxy", "containerPort": 9
 PORTS = replace(TWO, load_balancers=[BALANCED, ADMIN], target_groups=["arn:g", "arn:h", "arn:i", "arn:j"])
 
 
+def test_settings_may_have_one_target_group_for_each_service() -> None:
+    one = replace(SETTINGS, load_balancers=[BALANCED], target_groups=["arn:g"])
+    assert attached([BALANCED], one) == attached(one.load_balancers, one)
+    assert attached([{**BALANCED, "targetGroupArn": "arn:h"}], one) != attached(one.load_balancers, one)
+    assert (one.pairs, PORTS.pairs) == ([["arn:g"]], [["arn:g", "arn:h"], ["arn:i", "arn:j"]])
+
+
 @pytest.mark.parametrize(
     ("found", "same"),
     [

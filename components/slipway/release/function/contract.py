@@ -126,9 +126,9 @@ class Settings:
         return awsvpc(self.subnets, self.security_groups, self.assign_public_ip)
 
     @property
-    def pairs(self) -> list[tuple[str, str]]:
+    def pairs(self) -> list[list[str]]:
         """The two target groups of each of the load balancers."""
-        return list(zip(self.target_groups[::2], self.target_groups[1::2], strict=True))
+        return [self.target_groups[at : at + 2] for at in range(0, len(self.target_groups), 2)]
 
     @property
     def sha256(self) -> str:

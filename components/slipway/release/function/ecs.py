@@ -413,7 +413,7 @@ class EcsDeployments(Service):
         return [definition for definition in found if self.definitions.is_released(definition)]
 
 
-def naming(balancer: dict[str, Any], pair: tuple[str, str], serving: set[str], shifts: bool) -> dict[str, Any]:
+def naming(balancer: dict[str, Any], pair: list[str], serving: set[str], shifts: bool) -> dict[str, Any]:
     """A load balancer of the settings with the target group of its pair that is in service, if one is. `shifts` is
     whether the service has a strategy that shifts traffic.
 
