@@ -10,6 +10,7 @@ import yaml
 from standin.world import stack_file
 from unit.harness import ROOT, Resource, deploy_stack_file, granted, named, refuse_stack_file, rights
 
+pytestmark = pytest.mark.long
 TEMPLATE = "storefront-dev-template"
 EXECUTION = "storefront-dev-execution-policy"
 SECRETS = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:storefront"

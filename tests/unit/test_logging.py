@@ -141,6 +141,12 @@ def test_other_log_drivers_add_no_rights(logging: Any) -> None:
             {"url": "https://x", "token": TOKEN, "options": {"splunk-token": "x"}},
             "options must not have splunk-token, which have keys of their own",
         ),
+        (
+            Splunk,
+            {"url": "https://x", "token": TOKEN, "options": {"splunk-source": "AKIAIOSFODNN7EXAMPLE"}},
+            "options['splunk-source'] must not be a secret, but is an AWS access key: anyone who can describe the "
+            "resource can read it; put it into token",
+        ),
     ],
 )
 def test_logging_that_cannot_work_is_refused(kind: Any, args: dict[str, Any], message: str) -> None:

@@ -268,6 +268,7 @@ def month(tasks: int = 1, **new: Any) -> dict[str, float]:
     return monthly(program({"new": new}, **{"slipway:service": {"tasks": {"min": tasks}}}))
 
 
+@pytest.mark.long
 def test_the_figures_of_the_page_on_networks_without_nat_gateways_are_those_of_its_plans() -> None:
     page = (ROOT / "docs" / "how-to" / "no-nat.md").read_text()
     rows = dict(re.findall(r"^\| `natGateways: (\w+`[^|]*?) \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE))

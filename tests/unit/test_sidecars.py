@@ -298,6 +298,18 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
         "describe the resource can read it; put it into secrets of the sidecar, or add its name to not_secret if it is "
         "not a secret",
     ),
+    *(
+        (
+            {"sidecars": {"a": sidecar}},
+            f"sidecars['a'].{words}[1] must not contain a secret, but contains an AWS access key: anyone who can "
+            "describe the resource can read it; put it into secrets of the sidecar, or add commands to not_secret if "
+            "it is not a secret",
+        )
+        for words, sidecar in (
+            ("entrypoint", Sidecar(image=OTEL, entrypoint=["--key", "AKIAIOSFODNN7EXAMPLE"])),
+            ("command", Sidecar(image=OTEL, command=["--key", "AKIAIOSFODNN7EXAMPLE"])),
+        )
+    ),
     (
         {"sidecars": {"a": ENDS}, "processes": {"worker": Process(sidecars=["b"])}},
         "processes['worker'].sidecars must have names of the service's sidecars, ['a'], got ['b']",
@@ -370,3 +382,9 @@ def test_a_sidecar_that_cannot_run_is_refused(sidecar: dict[str, Any], message: 
     with pytest.raises(ValueError) as error:
         Sidecar(image=OTEL, **sidecar)
     assert str(error.value) == message
+
+
+def test_what_is_not_the_arn_of_a_registrys_credentials_is_not_shown() -> None:
+    with pytest.raises(ValueError, match=r"^credentials_secret_arn must be the ARN of a secret") as error:
+        Sidecar(image=OTEL, credentials_secret_arn="hunter2")
+    assert "hunter2" not in str(error.value)

@@ -110,7 +110,7 @@ def test_a_directory_gets_an_access_point_with_its_owner() -> None:
     directory = EfsDirectory(path="/uploads", user_id=33, group_id=44, permissions="0750")
     resources = made(volumes={"uploads": volume(directory=directory)})
     point = only(resources, "aws:efs/accessPoint:AccessPoint")
-    assert point.name == "api-uploads"
+    assert (point.name, point.parent) == ("api-uploads", "slipway:index:Service")
     assert point.inputs == {
         "fileSystemId": SYSTEM,
         "posixUser": {"uid": 33, "gid": 44},
@@ -143,12 +143,13 @@ def test_the_task_role_may_use_the_access_point_of_a_volume_and_nothing_else(rea
 def test_the_tasks_are_let_in_to_a_security_group_of_mount_targets_once() -> None:
     volumes = {
         "a": volume(security_group_id="sg-0a"),
-        "b": volume(path="/b", security_group_id="sg-0a"),
+        "b": volume(path="/b", security_group_id="".join(["sg-", "0a"])),  # equal, but another object
         "c": volume(path="/c", security_group_id="sg-0c"),
         "d": volume(path="/d"),
     }
     resources = made(volumes=volumes)
     rules = {each.name: each.inputs for each in resources if each.name.endswith("-mount")}
+    assert {named(resources, name).parent for name in rules} == {"slipway:index:Service"}
     assert {name: rule["securityGroupId"] for name, rule in rules.items()} == {
         "api-a-mount": "sg-0a",
         "api-c-mount": "sg-0c",
@@ -187,3 +188,8 @@ def test_two_volumes_have_different_paths() -> None:
         ServiceSettings(volumes={"a": volume(), "b": volume()})
     with pytest.raises(ValueError, match=r"^volumes\['a'\]\.path must not be /data, which writable_paths mounts$"):
         ServiceSettings(writable_paths=["/data"], volumes={"a": volume()})
+
+
+def test_a_directory_is_checked_where_it_is_written() -> None:
+    with pytest.raises(ValueError, match=r"^path must be a path of one to four directories"):
+        EfsDirectory(path="uploads")
