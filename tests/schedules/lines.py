@@ -108,7 +108,7 @@ REASONS = {
         "ecs._look",
         "ecs._migrate",
         "ecs._newest_deployment",
-        "ecs._serving_group",
+        "ecs._serving_groups",
         "ecs._settle",
         "ecs.serves",
     ],
