@@ -97,6 +97,7 @@ REASONS = {
         "reconcile.remembered",
     ],
     "a capacity other than the launch type of Fargate (journeys)": ["ecs._moves"],
+    "Service Connect (journeys)": ["ecs._connection", "task_definitions.port_names"],
     "an SDK that does not support a field, and responses with unknown fields (unit tests)": [
         "ecs._check_sdk",
         "ecs.unknown",

@@ -625,7 +625,7 @@ def part_rules(settings: ServiceSettings, part: Part) -> Iterator[tuple[bool, st
         yield size_rule(merged)
     if isinstance(part, Process) and part.capacity is not None:
         yield from capacity_rules(part.capacity, settings.ephemeral_storage_gib)
-    if isinstance(part, Process) and any(getattr(part, name) for name in ROUTES):
+    if isinstance(part, Process) and any(getattr(part, name) for name in CONDITIONS):
         yield from request_rules(merged)
 
 
@@ -644,7 +644,7 @@ def process_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:
             given = [field for field in FOR_A_PORT if getattr(own, field) is not None]
             yield own.port is None and bool(given), f"{key}port is required with {', '.join(given)}"
             yield (
-                own.port is not None and not any(getattr(own, field) for field in ROUTES),
+                own.port is not None and not any(getattr(own, field) for field in CONDITIONS),
                 f"{key}paths, hosts or headers are required with a port: those of the service are for web",
             )
         if merged.port is not None and merged.listener_priority is not None:
@@ -668,11 +668,11 @@ def process_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:
 
 MOST_PROCESSES, MOST_JOBS = 6, 15
 """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
-ROUTES = ("paths", "hosts", "headers")
+CONDITIONS = ("paths", "hosts", "headers")
 """Fields that say which requests a process gets."""
 FOR_A_PORT = (
     *("health_path", "health_check", "health_check_grace_seconds", "protocol_version", "drain_seconds", "stickiness"),
-    *(*ROUTES, "listener_priority"),
+    *(*CONDITIONS, "listener_priority"),
 )
 """Fields of a process that do nothing without a port."""
 
