@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -250,3 +251,19 @@ def test_a_capacity_is_compared_by_providers_weights_and_bases(
 
 def test_an_older_program_says_nothing_of_capacity() -> None:
     assert (SETTINGS.capacity, MigrationTask("t", "f", 1, "g", "p").capacity) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: FargateSpot(spot_weight=0), "spot_weight must be between 1 and 1000, got 0"),
+        (lambda: Ec2(capacity_provider="FARGATE"), "capacity_provider must be the name of a capacity provider"),
+        (
+            lambda: ManagedInstances(capacity_provider="a b"),
+            "capacity_provider must be the name of a capacity provider",
+        ),
+    ],
+)
+def test_a_capacity_is_checked_where_it_is_written(wrong: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        wrong()
