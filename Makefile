@@ -42,7 +42,7 @@ test-schedules: $(VENV)/ready
 LOWEST := $(VENV)/lowest
 COST := tests/unit/test_bench.py::test_fifty_services_cost_no_more_than_the_same_plain_resources
 test-lowest: $(LOWEST)/ready $(VENV)/ready
-	@PYTHONPATH=tests $(LOWEST)/bin/python -m pytest --numprocesses 2 --dist worksteal tests/unit --deselect $(COST) $(PYTEST_ARGS)
+	@PYTHONPATH=tests $(LOWEST)/bin/python -m pytest --numprocesses 2 --dist worksteal tests/unit --quick --deselect $(COST) $(PYTEST_ARGS)
 	@tests/wheel.sh $(LOWEST)/bin/python $(LOWEST)/constraints.txt
 
 $(LOWEST)/ready: requirements.txt components/pyproject.toml tests/lowest.py $(VENV)/ready

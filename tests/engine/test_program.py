@@ -82,6 +82,7 @@ def test_what_the_program_makes_reaches_the_components(account: World) -> None:
     assert backlog in "".join(r.inputs["input"] for r in rollouts)
 
 
+@pytest.mark.long
 def test_a_provider_that_is_configured_by_a_resource_has_a_preview_before_there_is_that_resource(
     account: World,
 ) -> None:

@@ -126,7 +126,14 @@ def dev(engine: Path) -> Iterator[Callable[[dict[str, Any]], dict[str, str]]]:
         yield preview
 
 
-@pytest.mark.parametrize(("config", "expected"), list(changes()))
+LONG = ("the deadline", "an approval", "a deployment window", "the order", "the branch", "how many images are kept")
+"""What `make test` does not change."""
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [pytest.param(*each.values, id=each.id, marks=pytest.mark.long if each.id in LONG else []) for each in changes()],
+)
 def test_a_change_of_one_setting_affects_only_the_expected_resources(
     dev: Callable[[dict[str, Any]], dict[str, str]], config: dict[str, Any], expected: dict[str, str]
 ) -> None:

@@ -245,7 +245,6 @@ def test_a_migration_runs_once_with_each_image_before_it_gets_traffic(stack: Mak
     assert migrations.started == [first, second]
 
 
-@pytest.mark.quick
 def test_a_migration_that_fails_leaves_the_old_version_and_a_retry_is_a_new_attempt(stack: Make) -> None:
     dev = stack(migration=MIGRATION)
     migrations = Migrations(dev, Outcome())

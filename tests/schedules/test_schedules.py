@@ -8,15 +8,13 @@ import pytest
 from schedules import kinds
 from schedules.kinds import BOTH
 from schedules.plays import FIRST, LATER, ran, report
-from schedules.shop import BLUE_GREEN, CANARY, CODEDEPLOY, MORE, ROLLING, STRATEGIES
+from schedules.shop import BLUE_GREEN, CODEDEPLOY, MORE, ROLLING, STRATEGIES
 from standin import memory
 
 # The interruptions of rolling and canary, and some of the other kinds.
 SHORT = {
     ("interrupted release", ROLLING, LATER),
-    ("interrupted release", CANARY, FIRST),
     ("interrupted up", ROLLING, LATER),
-    ("interrupted up", CANARY, LATER),
     ("up during a release", ROLLING, FIRST),
     ("release during an up", ROLLING, LATER),
     ("two releases", ROLLING, LATER),

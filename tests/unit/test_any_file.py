@@ -43,7 +43,7 @@ JUNK: st.SearchStrategy[Any] = st.sampled_from(
         {"": None},
     ]
 )
-COUNTS = {"quick": (150, 8), "long": (3000, 150)}
+COUNTS = {"quick": (100, 4), "long": (2000, 80)}
 """Files that are read, and files that are planned."""
 
 

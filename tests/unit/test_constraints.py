@@ -15,7 +15,18 @@ from typing import Annotated, Any, get_args, get_origin
 import pulumi
 import pytest
 import slipway
-from slipway import CodeCommit, Connection, EfsVolume, Filter, FireLens, Notifications, Push, ScheduledBounds, Source
+from slipway import (
+    CodeCommit,
+    Connection,
+    EfsVolume,
+    Filter,
+    FireLens,
+    Notifications,
+    Push,
+    Route,
+    ScheduledBounds,
+    Source,
+)
 from slipway._constraints import Must, arn, between, check, either, hints, items, match, one_of, plain
 from slipway.iam import Statement
 from unit.harness import deploy, resolved
@@ -335,6 +346,7 @@ SAMPLES: dict[Any, Callable[[int], dict[str, Any]]] = {
     Filter: lambda number: {"includes": [f"v{number}"]},
     Push: lambda number: {"tags": Filter(includes=[f"v{number}"])},
     ScheduledBounds: lambda number: {"min": 1},
+    Route: lambda number: {"paths": [f"/{number}"]},
 }
 
 

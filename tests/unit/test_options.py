@@ -15,6 +15,8 @@ from unit.options import FIRST, NEEDS, configuration, packed, pairs
 POLICY = "aws:iam/rolePolicy:RolePolicy"
 TEMPLATE = "aws:ecs/taskDefinition:TaskDefinition"
 every_file = pytest.mark.parametrize("number", range(len(packed())))
+QUICK = 8
+"""How many of the files `make test` checks; most pairs of options are in the first ones."""
 
 
 @cache
@@ -41,7 +43,9 @@ def test_the_files_have_every_pair(record_property: Callable[[str, object], None
     record_property("packed", (len(met), len(packed())))  # conftest.py shows it
 
 
-@every_file
+@pytest.mark.parametrize(
+    "number", [pytest.param(n, marks=[] if n < QUICK else pytest.mark.long) for n in range(len(packed()))]
+)
 def test_aws_and_the_provider_accept_the_file(number: int) -> None:
     resources = of(packed()[number])
     refused = [schema.mistakes(r.type, r.inputs) for r in resources if r.type.startswith("aws:")]
