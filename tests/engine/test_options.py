@@ -21,8 +21,13 @@ def account(engine: Path) -> Iterator[World]:
         yield made
 
 
+OFTEN = 12
+"""How many of the files .ci/run creates; most pairs of options are in the first ones."""
+NUMBERS = [pytest.param(n, marks=[] if n < OFTEN else pytest.mark.occasional) for n in range(len(packed()))]
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("number", range(len(packed())))
+@pytest.mark.parametrize("number", NUMBERS)
 def test_a_stack_of_packed_options(account: World, number: int) -> None:
     workspace = account.workspace("dev", {**configuration(packed()[number]), "slipway:registry": {"forceDelete": True}})
     planned = workspace.preview().summary

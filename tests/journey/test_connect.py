@@ -49,7 +49,13 @@ def test_a_backend_without_a_load_balancer_is_reached_by_name_through_releases(s
 
 
 @pytest.mark.rule("R1", "R2")
-@pytest.mark.parametrize("strategy", [{"rolling": {}}, {"canary": {"canaryBakeMinutes": 1, "bakeMinutes": 5}}])
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        {"rolling": {}},
+        pytest.param({"canary": {"canaryBakeMinutes": 1, "bakeMinutes": 5}}, marks=pytest.mark.occasional),
+    ],
+)
 def test_a_running_service_gets_a_name_another_one_and_none(stack: Make, strategy: dict[str, Any]) -> None:
     dev = stack()
     dev.strategy(**strategy)

@@ -28,6 +28,7 @@ def build(dev: Stack, number: int) -> str:
     return digest
 
 
+@pytest.mark.occasional
 @pytest.mark.rule("R7")
 def test_fewer_images_to_keep_delete_neither_what_runs_nor_what_was_verified_last(stack: Make) -> None:
     dev = stack(keepVerified=2)

@@ -30,7 +30,13 @@ def test_ecs_exec_beside_a_read_only_root_replaces_the_tasks_with_the_live_image
 
 
 @pytest.mark.rule("R1", "R2")
-@pytest.mark.parametrize("strategy", [{"rolling": {}}, {"canary": {"canaryBakeMinutes": 1, "bakeMinutes": 5}}])
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        {"rolling": {}},
+        pytest.param({"canary": {"canaryBakeMinutes": 1, "bakeMinutes": 5}}, marks=pytest.mark.occasional),
+    ],
+)
 def test_another_protocol_reaches_a_running_service_with_the_live_image(stack: Make, strategy: dict[str, Any]) -> None:
     dev = stack()
     dev.strategy(**strategy)

@@ -373,6 +373,7 @@ def test_a_migration_whose_task_is_killed_fails_with_the_reason(stack: Make) -> 
     assert (dev.counts, dev.state("migrated")) == ((0, 0), [])
 
 
+@pytest.mark.occasional
 def test_a_change_of_settings_during_a_migration_is_deployed_with_the_image_that_is_live(stack: Make) -> None:
     slow = {**MIGRATION, "timeoutMinutes": 60}
     dev = stack(migration=slow)

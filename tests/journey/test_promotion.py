@@ -117,6 +117,7 @@ def test_an_approval_that_is_rejected_or_expires_releases_nothing(
     assert waited < 60 if answer is False else 86_400 <= waited < 86_500
 
 
+@pytest.mark.occasional
 def test_an_image_that_is_verified_while_prod_waits_for_an_approval_is_released_next(stack: Make) -> None:
     dev, prod = dev_and_prod(stack)
     dev.push()
@@ -138,6 +139,7 @@ def test_an_image_that_is_verified_while_prod_waits_for_an_approval_is_released_
     assert prod.image == f"@{newer}"
 
 
+@pytest.mark.occasional
 @pytest.mark.rule("R6")
 def test_an_earlier_digest_is_released_to_prod_again(stack: Make) -> None:
     dev, prod = dev_and_prod(stack)

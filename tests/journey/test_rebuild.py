@@ -41,6 +41,7 @@ def account(shared: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield made
 
 
+@pytest.mark.occasional
 def test_a_rebuild_after_a_changed_line_is_five_times_faster_than_one_without_the_cache(
     account: Account, record_property: Callable[[str, object], None]
 ) -> None:

@@ -115,6 +115,7 @@ def test_a_repository_whose_image_prod_runs_is_kept_when_it_is(
 
 @pytest.mark.rule("R7")
 @change
+@pytest.mark.occasional
 def test_only_by_name_are_the_images_of_prod_deleted_with_a_repository_that_is(
     stack: Make, monkeypatch: pytest.MonkeyPatch, change: Change
 ) -> None:

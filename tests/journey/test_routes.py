@@ -105,6 +105,7 @@ def test_a_route_can_be_renamed_and_moved_to_another_port(stack: Make) -> None:
     assert dev.workspace.preview(refresh=True).changes == []
 
 
+@pytest.mark.occasional
 def test_the_strategy_of_a_service_with_a_route_can_be_changed_and_changed_back(stack: Make) -> None:
     dev = stack(routes={"admin": ADMIN})
     first = dev.push().digest
