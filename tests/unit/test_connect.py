@@ -279,6 +279,13 @@ def test_a_stack_file_needs_a_namespace() -> None:
     assert registered == ["pulumi:pulumi:Stack"]
 
 
+def test_a_mistake_is_reported_once_beside_further_processes() -> None:
+    service = {"serviceConnect": {"clients": {"shop": "on"}}, "processes": {"worker": {"command": ["work"]}}}
+    message, _ = refuse_stack_file("dev", {**CONNECTED, "slipway:service": service})
+    assert message.count("service.serviceConnect.clients['shop'] must be the ID of a security group") == 1
+    assert "Traceback" not in message
+
+
 def test_the_stages_of_a_namespace_have_different_names() -> None:
     def stages(*names: str) -> dict[str, Any]:
         each = [{"name": f"s{number}", "service": {"serviceConnect": {"name": n}}} for number, n in enumerate(names)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import pulumi
@@ -95,8 +96,11 @@ class ServiceConnect:
 
     @property
     def of_others(self) -> ServiceConnect:
-        """That of the processes besides `web`."""
-        return replace(self, name=None, port=None, client_port=None)
+        """That of the processes besides `web`. It is not checked a second time."""
+        made = copy.copy(self)
+        for name in ("name", "port", "client_port"):
+            object.__setattr__(made, name, None)
+        return made
 
     def configuration(
         self, name: str, port: int | None, namespace: pulumi.Input[str], log: Mapping[str, Any]
