@@ -111,6 +111,7 @@ REASONS = {
         "ecs._newest_deployment",
         "ecs._serving_groups",
         "ecs._settle",
+        "ecs.naming",
         "ecs.serves",
     ],
 }
