@@ -73,7 +73,6 @@ def test_a_web_process_and_a_worker_are_released_together(stack: Make) -> None:
 
 
 @pytest.mark.rule("R5")
-@pytest.mark.quick
 def test_a_worker_that_fails_after_web_is_live_takes_both_back(stack: Make) -> None:
     dev = stack(processes={"worker": WORKER})
     good = dev.push().digest
