@@ -32,7 +32,6 @@ def allows(*actions: str) -> dict[str, Any]:
     return {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
 
 
-@pytest.mark.long
 def test_the_test_in_the_readme_passes_and_can_fail(tmp_path: Path) -> None:
     program, _, test = blocks(ROOT / "README.md")
     where = {**os.environ, "PYTHONPATH": str(Path(slipway.__file__).parents[1])}
