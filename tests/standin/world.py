@@ -203,7 +203,7 @@ class World:
     def production_rule(self, balancer: str) -> str:
         """ARN of the rule for production traffic to a load balancer, to the port of its service."""
         found = [r for r in self.events.all("aws:lb/listenerRule:ListenerRule") if f"/{balancer}/" in r.id]
-        return next(r.id for r in found if not r.name.endswith("-test-rule") and "-route-" not in r.name)
+        return next(r.id for r in found if not r.name.endswith("-test") and "-route-" not in r.name)
 
     def traffic(self, balancer: str) -> dict[str, int]:
         """The digests of the images behind a load balancer, with the weight of each."""

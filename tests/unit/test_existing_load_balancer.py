@@ -44,7 +44,7 @@ def test_strategies_that_shift_traffic_use_its_listeners(strategy: Any) -> None:
     listener = ARN.replace(":loadbalancer/", ":listener/")
     assert {r.name: r.inputs["listenerArn"] for r in of_type(resources, RULE)} == {
         "api-rule": f"{listener}/443",
-        "api-test-rule": f"{listener}/8443",
+        "api-rule-test": f"{listener}/8443",
     }
 
 

@@ -225,7 +225,7 @@ def test_the_function_reads_the_settings_of_a_strategy_that_shifts_traffic() -> 
     advanced = {
         "alternateTargetGroupArn": GROUPS[1],
         "productionListenerRule": f"{ELB}:listener-rule/api-rule",
-        "testListenerRule": f"{ELB}:listener-rule/api-test-rule",
+        "testListenerRule": f"{ELB}:listener-rule/api-rule-test",
         "roleArn": f"{ROLE}/api-traffic-role",
     }
     balanced = {"targetGroupArn": GROUPS[0], "containerName": "app", "containerPort": 8080}

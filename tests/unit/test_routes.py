@@ -92,7 +92,7 @@ def test_a_route_adds_resources_and_leaves_those_of_the_service_without_it_as_th
         *([("RolePolicy", "api-traffic-policy")] if isinstance(strategy, BlueGreen) else []),
     }
     assert {name for _, name, _ in after} - {name for _, name, _ in before} == {
-        *("api-route-admin-tg-a", "api-route-admin-tg-b", "api-route-admin-rule", "api-route-admin-test-rule"),
+        *("api-route-admin-tg-a", "api-route-admin-tg-b", "api-route-admin-rule", "api-route-admin-rule-test"),
         *("api-route-admin-errors", "api-in-9090", "api-from-balancer-9090"),
     }
 
@@ -118,7 +118,7 @@ def test_its_target_groups_have_its_health_check_and_otherwise_the_settings_of_t
 def test_its_rules_ask_for_its_conditions_and_forward_to_its_groups() -> None:
     route = Route(port=9090, hosts=["admin.example.com"], headers={"X-Admin": ["1"]}, listener_priority=7)
     resources = made(test_listener=True, routes={"admin": route}, paths=["/shop/*"], listener_priority=8)
-    for name in ("api-route-admin-rule", "api-route-admin-test-rule"):
+    for name in ("api-route-admin-rule", "api-route-admin-rule-test"):
         inputs = named(resources, name).inputs
         assert inputs["priority"] == 7
         assert inputs["conditions"] == [
@@ -130,8 +130,8 @@ def test_its_rules_ask_for_its_conditions_and_forward_to_its_groups() -> None:
             {"arn": group("api-route-admin-tg-a"), "weight": 100},
             {"arn": group("api-route-admin-tg-b"), "weight": 0},
         ]
-    listeners = [named(resources, name).inputs["listenerArn"] for name in ("api-rule", "api-test-rule")]
-    routed = [named(resources, f"api-route-admin-{n}rule").inputs["listenerArn"] for n in ("", "test-")]
+    listeners = [named(resources, name).inputs["listenerArn"] for name in ("api-rule", "api-rule-test")]
+    routed = [named(resources, f"api-route-admin-{n}").inputs["listenerArn"] for n in ("rule", "rule-test")]
     assert routed == listeners
     assert named(resources, "api-rule").inputs["priority"] == 8
     assert named(resources, "api-rule").inputs["conditions"] == [{"pathPattern": {"values": ["/shop/*"]}}]
@@ -190,12 +190,12 @@ def test_a_strategy_shifts_the_rules_of_each_port_and_may_shift_no_others(strate
     assert admin["advancedConfiguration"] == {
         "alternateTargetGroupArn": group("api-route-admin-tg-b"),
         "productionListenerRule": rule("api-route-admin-rule"),
-        "testListenerRule": rule("api-route-admin-test-rule"),
+        "testListenerRule": rule("api-route-admin-rule-test"),
         "roleArn": "arn:aws:iam::123456789012:role/api-traffic-role",
     }
     describe = ("Listeners", "Rules", "TargetGroups", "TargetHealth")
     groups = [group(f"api-{name}tg-{letter}") for name in ("", "route-admin-") for letter in "ab"]
-    rules = [rule(f"api-{name}rule") for name in ("", "test-", "route-admin-", "route-admin-test-")]
+    rules = [rule(f"api-{name}") for name in ("rule", "rule-test", "route-admin-rule", "route-admin-rule-test")]
     assert rights(resources, "api-traffic-policy") == granted(
         [
             {
@@ -443,7 +443,7 @@ BUSY = "or that container must be the target_container"
             "routes['a'] must ask for other paths, hosts or headers than the service: only one of them would get "
             "requests",
         ),
-        ({"routes": {"load-test": ADMIN}}, "routes: the name 'load-test' must be a name of a-z 0-9 and single -"),
+        ({"routes": {"load_test": ADMIN}}, "routes: the name 'load_test' must be a name of a-z 0-9 and single -"),
     ],
 )
 def test_a_combination_that_cannot_work_is_refused_with_the_reason(args: dict[str, Any], message: str) -> None:

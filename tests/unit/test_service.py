@@ -144,7 +144,7 @@ def test_the_service_is_created_after_its_rule_and_after_its_role_has_its_permis
     assert only(deployed(), SERVICE).depends_on == needed
     shifting = needed | {"api-tg-b", "api-traffic-role", "api-traffic-policy"}
     assert only(by(Canary()), SERVICE).depends_on == shifting
-    assert only(with_test_listener(strategy=Canary()), SERVICE).depends_on == shifting | {"api-test-rule"}
+    assert only(with_test_listener(strategy=Canary()), SERVICE).depends_on == shifting | {"api-rule-test"}
     hooks = Canary(hooks=[Hook(stages=["POST_SCALE_UP"], function_arn=FUNCTION)])
     assert only(deployed(strategy=hooks), SERVICE).depends_on == shifting | {"api-hooks-policy"}
     assert only(worker(), SERVICE).depends_on == {
@@ -520,11 +520,11 @@ def test_every_strategy_has_both_groups_in_one_rule_whose_weights_pulumi_ignores
 
 def test_test_traffic_has_its_own_rule_if_the_load_balancer_has_a_test_listener() -> None:
     rules = {rule.name: rule for rule in of_type(with_test_listener(strategy=BlueGreen()), RULE)}
-    assert rules["api-test-rule"].inputs == {
+    assert rules["api-rule-test"].inputs == {
         **rules["api-rule"].inputs,
         "listenerArn": f"{ELB}:listener/given-api-test",
     }
-    assert rules["api-test-rule"].ignore_changes == ["actions"]
+    assert rules["api-rule-test"].ignore_changes == ["actions"]
     assert len(rules) == 2
 
 
@@ -688,9 +688,9 @@ def test_ecs_may_shift_traffic_only_between_the_two_groups_and_by_the_services_r
     ]
     assert named(resources, "api-traffic-policy").inputs["role"] == "api-traffic-role"
     assert rights(resources, "api-traffic-policy") == granted(may("api-rule"))
-    assert rights(tested, "api-traffic-policy") == granted(may("api-rule", "api-test-rule"))
+    assert rights(tested, "api-traffic-policy") == granted(may("api-rule", "api-rule-test"))
     advanced = settings(tested)["load_balancers"][0]["advancedConfiguration"]
-    assert advanced["testListenerRule"] == f"{ELB}:listener-rule/api-test-rule"
+    assert advanced["testListenerRule"] == f"{ELB}:listener-rule/api-rule-test"
     assert "testListenerRule" not in settings(resources)["load_balancers"][0]["advancedConfiguration"]
 
 

@@ -7,14 +7,15 @@ from functools import cache
 from typing import Any
 
 import pytest
-from slipway import Canary, CodeDeployBlueGreen, Rolling, Tasks
+from slipway import BlueGreen, Canary, CodeDeployBlueGreen, Rolling, Tasks
 from slipway.release.function import contract
 from slipway.release.function.contract import JobTask, MigrationTask, Settings
+from slipway.service.args import MOST_PROCESSES, ServiceSettings
 from slipway.service.processes import Job, Migration, Process
 from slipway.service.routes import Route
 from slipway.service.tasks import QueueBacklog
 from slipway.strategies import Strategy
-from unit.examples import load_balancer, service
+from unit.examples import TEST_LISTENER, load_balancer, service
 from unit.harness import Resource, deploy, granted, named, of_type, resolved, rights
 from unit.test_release_function import ALWAYS, BY_ECS, passes, right, watches
 
@@ -171,6 +172,42 @@ def test_a_name_that_is_too_long_for_a_process_is_refused() -> None:
 
 
 # Permissions
+
+
+ROUTES = {"admin": Route(port=9090, paths=["/admin/*"])}
+
+
+def accepted(name: str) -> bool:
+    try:
+        ServiceSettings(processes={name: Process()}, routes=ROUTES)
+    except ValueError:
+        return False
+    return True
+
+
+def test_no_name_that_a_process_or_a_job_may_have_makes_the_name_of_another_resource() -> None:
+    def deployed(**parts: Any) -> list[str]:
+        def main() -> None:
+            balancer = load_balancer("given", test_listener=TEST_LISTENER)
+            given = {"strategy": BlueGreen(), "routes": ROUTES, "migration": OTHERS["migration"], **parts}
+            service("api", load_balancer=balancer, **given)
+
+        # Two resources with the same URN are an error.
+        return [each.name for each in deploy(main)]
+
+    # All that stands behind the service's name in the names of its resources.
+    words = [name.split("-")[1:] for name in deployed(processes=OTHERS["processes"], jobs=OTHERS["jobs"])]
+    parts = {"-".join(each[:length]) for each in words for length in range(1, len(each) + 1)}
+    names = sorted(name for name in {*parts, "a", "a-test"} if accepted(name))
+    assert {"test", "a-test", "rule", "task", "route"} - {*names} == set()
+    for start in range(0, len(names), MOST_PROCESSES):
+        some = names[start : start + MOST_PROCESSES]
+        processes = {
+            name: Process(port=8100 + number, paths=[f"/{name}"], listener_priority=1 + number)
+            for number, name in enumerate(some)
+        }
+        jobs = {name: Job(command=["run"], schedule="rate(1 hour)") for name in some}
+        assert {f"api-{name}" for name in some} <= {*deployed(processes=processes)} & {*deployed(jobs=jobs)}
 
 
 def test_the_function_may_deploy_its_processes_migrate_and_nothing_else() -> None:

@@ -127,7 +127,11 @@ def attach_port(name: str, args: ServiceArgs, balancer: Balancer, child: pulumi.
     rule = listener_rule(f"{name}-rule{suffix}", balancer.listener_arn, args, groups, child)
     test_rule = None
     if balancer.test_listener_arn is not None:
-        test_rule = listener_rule(f"{name}-test-rule{suffix}", balancer.test_listener_arn, args, groups, child)
+        # A name that no process or route can give its own rule. It was another one before.
+        before = pulumi.ResourceOptions(aliases=[pulumi.Alias(name=f"{name}-test-rule{suffix}")])
+        test_rule = listener_rule(
+            f"{name}-rule{suffix}-test", balancer.test_listener_arn, args, groups, child.merge(before)
+        )
     return PortTraffic(groups, rule, test_rule)
 
 
