@@ -29,8 +29,8 @@ registry = config.registry(settings)
 build = config.build(settings, registry)
 stages = []
 if settings.stages:
-    cluster = config.cluster(settings.name, settings.cluster, [stage.service for stage in settings.stages])
     vpc = network(settings)
+    cluster = config.cluster(settings.name, settings.cluster, [stage.service for stage in settings.stages], vpc)
     stages = [config.deploy_stage(stage, registry, cluster, vpc) for stage in settings.stages]
 pipeline = config.pipeline(settings, build, stages)
 config.pull_request_checks(settings, pipeline)

@@ -465,6 +465,7 @@ ARNS = {
     "aws:cloudwatch/logGroup:LogGroup": "logs:{in_region}:log-group:{name}",
     "aws:codepipeline/pipeline:Pipeline": "codepipeline:{in_region}:{name}",
     "aws:ecs/taskDefinition:TaskDefinition": "ecs:{in_region}:task-definition/{name}:1",
+    "aws:iam/instanceProfile:InstanceProfile": "iam::{account}:instance-profile/{name}",
     "aws:iam/policy:Policy": "iam::{account}:policy/{name}",
     "aws:iam/role:Role": "iam::{account}:role/{name}",
     "aws:lambda/function:Function": "lambda:{in_region}:function:{name}",

@@ -1104,6 +1104,18 @@ def test_a_provider_that_is_in_use_stays_with_its_cluster(aws: StandIn, v1: str)
     assert refused(aws.ecs.put_cluster_capacity_providers, **of)[0] == "ResourceInUseException"
 
 
+def test_managed_instances_belong_to_their_cluster_which_takes_no_list_of_providers_then(aws: StandIn, v1: str) -> None:
+    aws.engine.manage_instances("main", "instances")
+    code, message = refused(lambda: associate(aws, "FARGATE", "FARGATE_SPOT"))
+    assert (code, "Managed Instances" in message) == ("InvalidParameterException", True)
+    aws.serve(v1, 1, launchType="FARGATE")
+    items = [{"capacityProvider": "instances", "weight": 1}]
+    # The provider is there: only the task definition is not for it.
+    assert "not compatible" in refused(aws.ecs.update_service, **WHERE, capacityProviderStrategy=items)[1]
+    aws.engine.stop_managing_instances("main", "instances")
+    assert "is not associated" in refused(aws.ecs.update_service, **WHERE, capacityProviderStrategy=items)[1]
+
+
 def test_a_rollback_brings_back_the_capacity(aws: StandIn, v1: str) -> None:
     associate(aws, "FARGATE", "FARGATE_SPOT")
     aws.serve(v1, 1, launchType="FARGATE")

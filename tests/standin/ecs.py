@@ -208,6 +208,8 @@ class Ecs:
         self._clusters: set[str] = set()
         self._providers: dict[str, set[str]] = {}
         """Capacity providers that clusters are associated with."""
+        self._managed: dict[str, set[str]] = {}
+        """Those of Managed Instances, which belong to their cluster."""
         self._services: dict[str, Service] = {}
         self._families: dict[str, list[Params]] = {}
         self._alarms: set[str] = set()
@@ -318,15 +320,33 @@ class Ecs:
     @operation
     def put_cluster_capacity_providers(self, params: Params) -> Params:
         # API API_PutClusterCapacityProviders: one that a service uses cannot be removed.
+        # One of Managed Instances is none of these: hashicorp/terraform-provider-aws#44783 has the message.
         cluster, wanted = params["cluster"], set(params["capacityProviders"])
+        if self._managed.get(cluster):
+            message = "Cannot associate Managed Instances capacity provider to clusters using this API."
+            raise AwsError("InvalidParameterException", message)
+        self._unused(cluster, self._providers.get(cluster, set()) - wanted)
+        self._providers[cluster] = wanted
+        return {"cluster": {"clusterName": cluster, "capacityProviders": sorted(wanted)}}
+
+    def manage_instances(self, cluster: str, name: str) -> None:
+        """CreateCapacityProvider for Managed Instances.
+
+        API API_CreateCapacityProvider: "it becomes available only within the specified cluster".
+        """
+        self._managed.setdefault(cluster, set()).add(name)
+
+    def stop_managing_instances(self, cluster: str, name: str) -> None:
+        self._unused(cluster, {name})
+        self._managed[cluster].discard(name)
+
+    def _unused(self, cluster: str, providers: set[str]) -> None:
         for service in self._services.values():
             of = service.shown["clusterArn"].rpartition("/")[2] == cluster and service.shown["status"] == "ACTIVE"
             used = {item["capacityProvider"] for item in service.shown.get("capacityProviderStrategy", [])}
-            if of and used - wanted:
+            if of and used & providers:
                 message = "The specified capacity provider is in use and cannot be removed."
                 raise AwsError("ResourceInUseException", message)
-        self._providers[cluster] = wanted
-        return {"cluster": {"clusterName": cluster, "capacityProviders": sorted(wanted)}}
 
     def _placed(self, shown: Params) -> Params:
         """The service with its launch type, or its capacity provider strategy.
@@ -336,7 +356,8 @@ class Ecs:
         API API_TaskDefinition: what requires Fargate runs there. UNCONFIRMED: the messages.
         """
         names = {item["capacityProvider"] for item in shown.get("capacityProviderStrategy", [])}
-        if missing := names - self._providers.get(shown["clusterArn"].rpartition("/")[2], set()):
+        cluster = shown["clusterArn"].rpartition("/")[2]
+        if missing := names - self._providers.get(cluster, set()) - self._managed.get(cluster, set()):
             message = f"The specified capacity provider {sorted(missing)} is not associated with the cluster."
             raise AwsError("InvalidParameterException", message)
         fargate = {name for name in names if name.startswith("FARGATE")}

@@ -171,6 +171,22 @@ def capacity(inputs: Props) -> Props:
     return {"capacityProviderStrategy": inputs["capacityProviderStrategies"]}
 
 
+class CapacityProvider(Live):
+    """Managed Instances belong to a cluster from the beginning; a group is associated with it by another resource."""
+
+    def __init__(self, ecs: Ecs) -> None:
+        self._ecs = ecs
+
+    def create(self, name: str, inputs: Props) -> tuple[str, Props]:
+        if "managedInstancesProvider" in inputs:
+            self._ecs.manage_instances(inputs["cluster"], inputs["name"])
+        return "", {}
+
+    def delete(self, id: str, state: Props) -> None:
+        if "managedInstancesProvider" in state:
+            self._ecs.stop_managing_instances(state["cluster"], state["name"])
+
+
 class ClusterCapacityProviders(Live):
     def __init__(self, ecs: Ecs) -> None:
         self._ecs = ecs

@@ -69,7 +69,7 @@ ecr/lifecyclePolicy | | {repository} | repository |
 ecr/repository | ecr:repository/{name} | | encryptionConfigurations \
     | repositoryUrl={registry}/{name} registryId={account}
 ecr/repositoryPolicy | | {repository} | repository |
-ecs/capacityProvider | ecs:capacity-provider/{name} | {arn} | |
+ecs/capacityProvider | ecs:capacity-provider/{name} | {arn} | name cluster |
 ecs/cluster | ecs:cluster/{name} | {arn} | |
 ecs/clusterCapacityProviders | | {clusterName} | clusterName |
 ecs/service | ecs:service/{cluster:/}/{name} | {arn} \
@@ -77,6 +77,7 @@ ecs/service | ecs:service/{cluster:/}/{name} | {arn} \
 ecs/taskDefinition | ecs:task-definition/{family}:{serial} | {family} | * \
     | revision={serial} arnWithoutRevision=arn:aws:ecs:{region}:{account}:task-definition/{family}
 efs/accessPoint | elasticfilesystem:access-point/fsap-0{hex} | fsap-0{hex} | fileSystemId posixUser rootDirectory |
+iam/instanceProfile | arn:aws:iam::{account}:instance-profile{path}{name} | | path | uniqueId=AIPA{hex}
 iam/role | arn:aws:iam::{account}:role{path}{name} | | path | uniqueId=AROA{hex}
 iam/rolePolicy | | {role}:{name} | role |
 iam/rolePolicyAttachment | | {role}/{policyArn} | role policyArn |

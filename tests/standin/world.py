@@ -106,6 +106,7 @@ class World:
         self._stack.callback(self.lambdas.close)
         self.live |= {
             "aws:ecs/cluster:Cluster": live.Cluster(self.ecs),
+            "aws:ecs/capacityProvider:CapacityProvider": live.CapacityProvider(self.ecs),
             "aws:ecs/clusterCapacityProviders:ClusterCapacityProviders": live.ClusterCapacityProviders(self.ecs),
             "aws:ecs/taskDefinition:TaskDefinition": live.TaskDefinition(self.ecs),
             "aws:ecs/service:Service": live.Service(self.ecs),

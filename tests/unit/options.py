@@ -95,6 +95,7 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "new": NO,
         "insights": {"cluster": {"new": {"containerInsights": "enhanced"}}},
         "existing": {"cluster": {"existing": {"name": "shared"}}},
+        "instances": {"cluster": {"new": {"managedInstances": {"managed": {"instanceTypes": ["m7g.*"]}}}}},
     },
     "capacity": {
         "fargate": NO,
@@ -142,11 +143,12 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
 }
 INSTANCES = (("capacity", "ec2"), ("capacity", "managed"))
 OF_FARGATE = (("cluster", "new"), ("cluster", "insights"), ("network", "no NAT"), ("disk", "larger"))
-"""What needs Fargate: a new cluster has no instances, and they have their own disks and no public IP addresses."""
+"""What needs Fargate: there are no instances, or they have their own disks and no public IP addresses."""
 REFUSED = {
     frozenset({("requests", "grpc"), ("encryption", "none")}),
     *(frozenset({("strategy", "codeDeploy"), capacity}) for capacity in (("capacity", "spot"), *INSTANCES)),
     *(frozenset({capacity, other}) for capacity in INSTANCES for other in OF_FARGATE),
+    *(frozenset({("cluster", "instances"), ("capacity", other)}) for other in ("spot", "ec2")),
     frozenset({("strategy", "codeDeploy"), ("ports", "two")}),
     frozenset({("strategy", "codeDeploy"), ("connect", "served")}),
 }

@@ -14,13 +14,14 @@ from slipway.release.function.reconcile import capacity_of
 from slipway.service.args import ServiceSettings
 from slipway.service.capacity import Capacity
 from unit.examples import service, service_args
-from unit.harness import Resource, deploy, deploy_stack_file, named, of_type, only, refuse_stack_file
+from unit.harness import Resource, deploy, deploy_stack_file, granted, named, of_type, only, refuse_stack_file, rights
 from unit.releases import SETTINGS
 
 SERVICE = "aws:ecs/service:Service"
 MACHINE = "aws:sfn/stateMachine:StateMachine"
 ON_DEMAND = {"capacityProvider": "FARGATE", "weight": 1, "base": 1}
 SPOT = {"capacityProvider": "FARGATE_SPOT", "weight": 3, "base": 0}
+MANAGED: dict[str, Any] = {"capacity": {"managedInstances": {"capacityProvider": "instances"}}}
 INSTANCES = {"capacityProvider": "instances", "weight": 1, "base": 0}
 PARTS: dict[str, Any] = {
     "processes": {"worker": Process(command=["work"], capacity=FargateSpot(base=0, on_demand_weight=0))},
@@ -167,12 +168,10 @@ def test_instances_are_those_of_an_existing_cluster() -> None:
         "slipway:stages[0].service.capacity.ec2.capacityProvider must be one of cluster.new.autoScalingGroups, [], in "
         "a new cluster"
     ) in error
-    error, _ = refuse_stack_file(
-        "dev", {"slipway:service": {"capacity": {"managedInstances": {"capacityProvider": "instances"}}}}
-    )
+    error, _ = refuse_stack_file("dev", {"slipway:service": MANAGED})
     assert (
-        "slipway:stages[0].service.capacity must be on Fargate or EC2 in a new cluster, got ManagedInstances: its "
-        "provider belongs to a cluster that exists; use cluster.existing"
+        "slipway:stages[0].service.capacity.managedInstances.capacityProvider must be one of "
+        "cluster.new.managedInstances, [], in a new cluster"
     ) in error
 
 
@@ -208,6 +207,103 @@ def test_a_new_cluster_makes_a_provider_of_an_auto_scaling_group(target: dict[st
     [association] = of_type(made, "aws:ecs/clusterCapacityProviders:ClusterCapacityProviders")
     assert association.inputs["capacityProviders"] == ["FARGATE", "FARGATE_SPOT", "instances"]
     assert named(made, "storefront-dev", "ecs/service:Service").inputs["capacityProviderStrategies"] == [INSTANCES]
+
+
+def test_a_new_cluster_makes_a_provider_of_managed_instances_with_roles_of_its_own() -> None:
+    made = program(service=MANAGED, cluster={"new": {"managedInstances": {"instances": {}}}})
+    provider = only(made, "aws:ecs/capacityProvider:CapacityProvider")
+    role = "arn:aws:iam::123456789012:role/storefront-dev"
+    subnets = named(made, "storefront-dev", "ecs/service:Service").inputs["networkConfiguration"]["subnets"]
+    assert provider.inputs == {
+        "name": "instances",
+        "cluster": "storefront-dev",
+        "managedInstancesProvider": {
+            "infrastructureRoleArn": f"{role}-infrastructure-role",
+            "instanceLaunchTemplate": {
+                "ec2InstanceProfileArn": "arn:aws:iam::123456789012:instance-profile/storefront-dev-instance",
+                "networkConfiguration": {
+                    "subnets": subnets,
+                    "securityGroups": ["storefront-dev-instances-id"],
+                },
+            },
+        },
+    }
+    assert named(made, "storefront-dev-instance", "InstanceProfile").inputs["role"] == "storefront-dev-instance-role"
+    # The service is created after the provider, and that after what its instances need.
+    assert provider.name in named(made, "storefront-dev", "ecs/service:Service").depends_on
+    assert {
+        "storefront-dev-infrastructure-policy",
+        "storefront-dev-instance-policy",
+        "storefront-dev-instances-out",
+    } <= set(provider.depends_on)
+
+
+def test_the_roles_of_managed_instances_have_what_aws_documents_and_pass_one_role() -> None:
+    made = program(service=MANAGED, cluster={"new": {"managedInstances": {"instances": {}}}})
+    aws = "arn:aws:iam::aws:policy"
+
+    def trusted(role: str) -> str:
+        [statement] = named(made, role).json("assumeRolePolicy")["Statement"]
+        return str(statement["Principal"]["Service"])
+
+    def attached(role: str) -> list[str]:
+        found = of_type(made, "aws:iam/rolePolicyAttachment:RolePolicyAttachment")
+        return [each.inputs["policyArn"] for each in found if each.inputs["role"] == role]
+
+    infrastructure, instance = "storefront-dev-infrastructure", "storefront-dev-instance"
+    assert trusted(f"{infrastructure}-role") == "ecs.amazonaws.com"
+    assert trusted(f"{instance}-role") == "ec2.amazonaws.com"
+    assert attached(f"{infrastructure}-role") == [f"{aws}/AmazonECSInfrastructureRolePolicyForManagedInstances"]
+    assert attached(f"{instance}-role") == [f"{aws}/AmazonECSInstanceRolePolicyForManagedInstances"]
+    passed = f"arn:aws:iam::123456789012:role/{instance}-role"
+    when = {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
+    assert rights(made, f"{infrastructure}-policy") == granted(
+        [{"Effect": "Allow", "Action": "iam:PassRole", "Resource": passed, "Condition": when}]
+    )
+    inbound = of_type(made, "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
+    assert [each for each in inbound if each.inputs["securityGroupId"] == "storefront-dev-instances-id"] == []
+
+
+def test_the_types_of_managed_instances_may_be_listed() -> None:
+    types = ["m7g.*", "t4g.large"]
+    made = program(service=MANAGED, cluster={"new": {"managedInstances": {"instances": {"instanceTypes": types}}}})
+    template = only(made, "aws:ecs/capacityProvider:CapacityProvider").inputs["managedInstancesProvider"]
+    assert template["instanceLaunchTemplate"]["instanceRequirements"] == {
+        "allowedInstanceTypes": types,
+        "burstablePerformance": "included",
+        "vcpuCount": {"min": 0},
+        "memoryMib": {"min": 0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("service", "groups", "message"),
+    [
+        (
+            {"capacity": {"fargateSpot": {}}},
+            {},
+            "slipway:stages[0].service.capacity must not be FargateSpot with cluster.new.managedInstances",
+        ),
+        (
+            {"capacity": MANAGED["capacity"], "processes": {"worker": {"capacity": {"fargateSpot": {}}}}},
+            {},
+            "slipway:stages[0].service.processes.worker.capacity must not be FargateSpot with "
+            "cluster.new.managedInstances",
+        ),
+        (
+            MANAGED,
+            {"group": {"arn": GROUP}},
+            "slipway:cluster.new.autoScalingGroups must not be set with managedInstances",
+        ),
+    ],
+    ids=["Spot", "a process on Spot", "a group"],
+)
+def test_managed_instances_are_alone_in_a_new_cluster(
+    service: dict[str, Any], groups: dict[str, Any], message: str
+) -> None:
+    cluster = {"new": {"managedInstances": {"instances": {}}, "autoScalingGroups": groups}}
+    error, _ = refuse_stack_file("dev", {"slipway:service": service, "slipway:cluster": cluster})
+    assert message in error
 
 
 def test_instances_have_no_public_addresses() -> None:

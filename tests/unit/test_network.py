@@ -150,7 +150,8 @@ PARAMETER = "arn:aws:ssm:eu-west-1:123456789012:parameter/token"
 
 def endpoints(service: dict[str, Any], services: list[str] | None = None) -> set[str]:
     network = {"new": {**WITH_ENDPOINTS["new"], "vpcEndpoints": {"services": services or []}}}
-    made = of_type(program(network, **{"slipway:service": service}), ENDPOINT)
+    cluster: dict[str, Any] = {"new": {"managedInstances": {"managed": {}}}}
+    made = of_type(program(network, **{"slipway:service": service, "slipway:cluster": cluster}), ENDPOINT)
     return {each.inputs["serviceName"].removeprefix(f"{REGION}.") for each in made}
 
 
@@ -165,6 +166,8 @@ def test_a_service_has_the_endpoints_that_its_settings_need_and_those_that_are_l
     otel = {"image": "otel", "secrets": {"TOKEN": PARAMETER}}
     assert endpoints({"sidecars": {"otel": otel}}) == always | {"ssm"}
     assert endpoints({"ecsExec": True}) == always | {"ssmmessages"}
+    worker = {"worker": {"capacity": {"managedInstances": {"capacityProvider": "managed"}}}}
+    assert endpoints({"processes": worker}) == always | {"ecs", "ecs-agent", "ecs-telemetry"}
     assert endpoints({}, ["sqs", "dynamodb", "logs"]) == always | {"sqs", "dynamodb"}
 
 

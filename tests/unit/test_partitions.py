@@ -63,6 +63,11 @@ def test_the_endpoints_of_ecr_have_another_prefix_in_china() -> None:
     assert partitions.endpoint("aws-us-gov", "ecr.dkr", "us-gov-west-1") == "com.amazonaws.us-gov-west-1.ecr.dkr"
 
 
+def test_ec2_is_another_principal_in_china() -> None:
+    assert partitions.ec2("aws-cn") == "ec2.amazonaws.com.cn"
+    assert {partitions.ec2(each) for each in ("aws", "aws-us-gov")} == {"ec2.amazonaws.com"}
+
+
 def texts(tree: ast.AST) -> Iterator[str]:
     """The strings of a module that are not docstrings; each piece of an f-string by itself."""
     documentation = {
@@ -86,8 +91,9 @@ def test_no_other_module_names_a_host() -> None:
 
 EVERYTHING: dict[str, Any] = {
     "slipway:network": {"new": {"natGateways": "None", "vpcEndpoints": {"services": ["sts"]}}},
+    "slipway:cluster": {"new": {"managedInstances": {"instances": {}}}},
     "slipway:service": {
-        "capacity": {"fargateSpot": {}},
+        "capacity": {"managedInstances": {"capacityProvider": "instances"}},
         "ecsExec": True,
         "processes": {"worker": {"command": ["work"]}},
         "migration": {"command": ["migrate"]},

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
+import pulumi
 import pulumi_aws as aws
 
-from slipway._constraints import between, check, match, one_of
+from slipway._constraints import check, match, one_of
+from slipway.config.instances import AutoScalingGroup, Managed, ManagedProvider, of_the_group
+from slipway.config.network import Network
 from slipway.existing_cluster import ExistingCluster
 from slipway.service.args import ServiceSettings, process_settings
 from slipway.service.capacity import PROVIDER_NAME, FargateSpot
@@ -31,38 +34,6 @@ ClusterName = Annotated[
 """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateCluster.html"""
 
 
-AutoScalingGroupArn = Annotated[
-    str,
-    match(
-        r"arn:aws(-[a-z]+)*:autoscaling:[a-z0-9-]+:\d{12}:autoScalingGroup:[0-9a-f-]+:autoScalingGroupName/[ -~]+",
-        "be the ARN of an Auto Scaling group",
-        "arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:01234567-89ab-cdef-0123-456789abcdef:"
-        "autoScalingGroupName/instances",
-        ["instances", "arn:aws:autoscaling:eu-west-1:123456789012:launchConfiguration:0:launchConfigurationName/a"],
-    ),
-]
-"""https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_AutoScalingGroup.html"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AutoScalingGroup:
-    """An existing Auto Scaling group, for which a capacity provider is made. Its instances have ECS's agent with this
-    cluster, `<project>-<stack>`, in `ECS_CLUSTER`.
-
-    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/asg-capacity-providers.html
-    """
-
-    arn: AutoScalingGroupArn
-    """ARN of the group."""
-
-    target_capacity_percent: Annotated[int, between(1, 100)] | None = 100
-    """Share of the instances that run tasks, in percent, at which ECS keeps the group by its size. Below 100, some are
-    ready for new tasks. With `false`, ECS does not change the size."""
-
-    def __post_init__(self) -> None:
-        check(self)
-
-
 @dataclass(frozen=True, kw_only=True)
 class NewCluster:
     """A new ECS cluster, with the name of the project and the stack."""
@@ -80,8 +51,22 @@ class NewCluster:
     """Auto Scaling groups whose instances run tasks of `service.capacity.ec2`, by the name that the capacity provider
     gets, which is unique in the account and Region."""
 
+    managed_instances: Mapping[Annotated[str, PROVIDER_NAME], ManagedProvider] = field(default_factory=dict)
+    """Instances of ECS Managed Instances, for tasks of `service.capacity.managedInstances`, by the name that the
+    capacity provider gets, which is unique in the account and Region."""
+
     def __post_init__(self) -> None:
         check(self)
+
+    def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        yield (
+            bool(self.auto_scaling_groups and self.managed_instances),
+            f"auto_scaling_groups must not be set with managed_instances, got both: {ASSOCIATED}",
+        )
+
+
+ASSOCIATED = "a list of capacity providers that is set for the cluster would end those of Managed Instances"
+"""https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_PutClusterCapacityProviders.html"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +80,10 @@ class UsedCluster:
         check(self)
 
 
-def cluster(name: str, settings: NewCluster | UsedCluster, deployed: Iterable[ServiceSettings]) -> ExistingCluster:
-    """The cluster of the stack `name`, for services with these settings.
+def cluster(
+    name: str, settings: NewCluster | UsedCluster, deployed: Iterable[ServiceSettings], network: Network
+) -> ExistingCluster:
+    """The cluster of the stack `name`, for services with these settings, and what a new one needs in the network.
 
     Raises pulumi.RunError if it should exist and does not.
     """
@@ -114,7 +101,13 @@ def cluster(name: str, settings: NewCluster | UsedCluster, deployed: Iterable[Se
     )
     capacities = [each.capacity for service in deployed for each in process_settings(service).values()]
     spot = any(isinstance(capacity, FargateSpot) for capacity in capacities)
-    instances = [capacity_provider(each, group).name for each, group in settings.auto_scaling_groups.items()]
+    if settings.managed_instances:
+        managed = Managed.of(name, made, network)
+        arns = [managed.provider(each, of).arn for each, of in settings.managed_instances.items()]
+        # So that services are created after the providers, and deleted before them.
+        ready: pulumi.Output[str] = pulumi.Output.all(made.arn, *arns).apply(lambda known: str(known[0]))
+        return ExistingCluster.of(name=made.name, arn=ready, namespace_arn=namespace)
+    instances = [of_the_group(each, group).name for each, group in settings.auto_scaling_groups.items()]
     if not spot and not instances:
         return ExistingCluster.of(name=made.name, arn=made.arn, namespace_arn=namespace)
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-capacity-providers.html
@@ -126,25 +119,4 @@ def cluster(name: str, settings: NewCluster | UsedCluster, deployed: Iterable[Se
         name=providers.cluster_name,
         arn=providers.id.apply(lambda _: made.arn),
         namespace_arn=namespace,
-    )
-
-
-def capacity_provider(name: str, group: AutoScalingGroup) -> aws.ecs.CapacityProvider:
-    """The capacity provider of a group, whose instances are drained before they are terminated.
-
-    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_AutoScalingGroupProvider.html
-    """
-    target = group.target_capacity_percent
-    return aws.ecs.CapacityProvider(
-        name,
-        name=name,
-        auto_scaling_group_provider=aws.ecs.CapacityProviderAutoScalingGroupProviderArgs(
-            auto_scaling_group_arn=group.arn,
-            managed_scaling=aws.ecs.CapacityProviderAutoScalingGroupProviderManagedScalingArgs(
-                status="DISABLED" if target is None else "ENABLED", target_capacity=target
-            ),
-            managed_draining="ENABLED",
-            # It needs a group whose instances are protected from scale-in.
-            managed_termination_protection="DISABLED",
-        ),
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from slipway._rules import NAME
-from slipway.config.cluster import UsedCluster
+from slipway.config.cluster import ASSOCIATED, UsedCluster
 from slipway.config.errors import at
 from slipway.config.network import ExistingNetwork
 from slipway.config.schema import Image, StackFile, Stage
@@ -25,7 +25,7 @@ from slipway.service.args import (
     route_settings,
     strategy_rules,
 )
-from slipway.service.capacity import Ec2, ManagedInstances, address_rule
+from slipway.service.capacity import Ec2, FargateSpot, ManagedInstances, address_rule
 
 LONGEST_NAME = 32
 """Maximum length of a load balancer's name, the shortest of all names.
@@ -307,15 +307,19 @@ def of_the_capacity(given: Given, stage: Stage) -> Rules:
         yield broken, message.replace("capacity", key, 1)
         if isinstance(cluster, UsedCluster):
             continue  # whether it is associated with a provider is known to ECS
-        yield (
-            isinstance(each.capacity, ManagedInstances),
-            f"{key} must be on Fargate or EC2 in a new cluster, got ManagedInstances: its provider belongs to a "
-            "cluster that exists; use cluster.existing",
-        )
-        groups = [*cluster.auto_scaling_groups]
+        groups, managed = [*cluster.auto_scaling_groups], [*cluster.managed_instances]
         yield (
             isinstance(each.capacity, Ec2) and each.capacity.capacity_provider not in groups,
             f"{key}.ec2.capacity_provider must be one of cluster.new.auto_scaling_groups, {groups}, in a new cluster",
+        )
+        yield (
+            isinstance(each.capacity, ManagedInstances) and each.capacity.capacity_provider not in managed,
+            f"{key}.managed_instances.capacity_provider must be one of cluster.new.managed_instances, {managed}, in a "
+            "new cluster",
+        )
+        yield (
+            isinstance(each.capacity, FargateSpot) and bool(managed),
+            f"{key} must not be FargateSpot with cluster.new.managed_instances: {ASSOCIATED}",
         )
 
 

@@ -12,7 +12,7 @@ import pulumi_aws as aws
 from slipway._constraints import check, items, match
 from slipway._secrets import kind_of
 from slipway.release.function import partitions
-from slipway.service.args import ServiceSettings
+from slipway.service.args import ServiceSettings, process_settings
 from slipway.service.logging import log_references
 from slipway.service.sidecars import references
 
@@ -20,6 +20,10 @@ NEEDED = ("ecr.api", "ecr.dkr", "logs")
 """What ECS needs to start a task on Fargate, besides S3, in which ECR keeps the layers of images.
 
 https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html"""
+OF_INSTANCES = ("ecs", "ecs-agent", "ecs-telemetry")
+"""What ECS's agent on an instance needs.
+
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/vpc-endpoints.html"""
 GATEWAYS = ("dynamodb", "s3")
 """Gateway endpoints, which cost nothing.
 
@@ -39,7 +43,8 @@ ServiceName = Annotated[
 @dataclass(frozen=True, kw_only=True)
 class VpcEndpoints:
     """VPC endpoints, through which the tasks in the private subnets reach AWS: ECR, CloudWatch Logs and S3 always, and
-    Secrets Manager, Parameter Store and Systems Manager if the service's settings need them. They reach nothing else.
+    Secrets Manager, Parameter Store, Systems Manager and ECS if the service's settings need them. They reach nothing
+    else.
 
     Each service costs about 7 USD a month in each zone, so these cost more than a NAT gateway from three services in
     two zones on. What they give is a network without a way to the internet.
@@ -60,6 +65,8 @@ def services(settings: VpcEndpoints, deployed: Iterable[ServiceSettings]) -> lis
         found |= {kind_of(value) for value in read.values() if isinstance(value, str)}
         # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-exec.html
         found |= {"ssmmessages"} if each.ecs_exec else set()
+        on_instances = any(of.capacity.compatibility != "FARGATE" for of in process_settings(each).values())
+        found |= {*OF_INSTANCES} if on_instances else set()
     return sorted(found)
 
 

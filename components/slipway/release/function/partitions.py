@@ -28,3 +28,11 @@ def endpoint(partition: str, service: str, region: str) -> str:
     """
     prefix = "cn." if partition == "aws-cn" and service.startswith("ecr.") else ""
     return f"{prefix}com.amazonaws.{region}.{service}"
+
+
+def ec2(partition: str) -> str:
+    """EC2 as a principal, the one of those in use here that has another name in China.
+
+    https://github.com/aws/aws-cdk/blob/main/packages/aws-cdk-lib/region-info/lib/default.ts
+    """
+    return f"ec2.amazonaws.com{'.cn' if partition == 'aws-cn' else ''}"
