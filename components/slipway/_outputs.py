@@ -19,6 +19,10 @@ def answered(value: str | None) -> pulumi.Input[str]:
     return cast(str, value)
 
 
+def now_or_later(function: Callable[[str], pulumi.Input[str]], value: pulumi.Input[str]) -> pulumi.Input[str]:
+    return function(value) if isinstance(value, str) else pulumi.Output.from_input(cast(Any, value)).apply(function)
+
+
 def concat(*parts: pulumi.Input[str]) -> pulumi.Input[str]:
     """The concatenation of the parts: a plain string if all of them are plain, else like `pulumi.Output.concat`.
 

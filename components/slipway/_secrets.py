@@ -6,13 +6,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any
 
 import pulumi
+import pulumi_aws as aws
 
 from slipway._constraints import arn, either, is_output, match
 from slipway._credentials import credential
-from slipway._outputs import filled
+from slipway._outputs import answered, concat, filled, now_or_later
 from slipway.iam import Scope, Statement, allow
 
 _SECRET = arn(
@@ -23,7 +25,7 @@ _SECRET = arn(
     shown=False,
 )
 _PARAMETER = arn("a parameter in Parameter Store", "ssm", r"parameter/[\w./-]+", "parameter/prod/token", shown=False)
-NAMED = "ssm:"
+NAMED, SECRET_NAMED = "ssm:", "secretsmanager:"
 _NAME = match(
     rf"{NAMED}(?=.{{2,1011}}$)(/[\w.-]+)+",
     f"be the name of a parameter of this account and Region, such as {NAMED}/prod/token",
@@ -32,8 +34,16 @@ _NAME = match(
     shown=False,
 )
 """https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html"""
+_SECRET_NAME = match(
+    rf"{SECRET_NAMED}[\w/+=.@-]{{1,512}}(:[^:\r\n]*:[^:\r\n]*:[^:\r\n]*)?",
+    f"be the name of a secret of this account and Region, such as {SECRET_NAMED}prod/db",
+    f"{SECRET_NAMED}prod/db:password::",
+    but=[SECRET_NAMED, "prod/db", f"{SECRET_NAMED}a b", f"{SECRET_NAMED}prod/db:password"],
+    shown=False,
+)
+"""https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html"""
 SECRET, PARAMETER = (re.compile(mark.schema["pattern"]) for mark in (_SECRET, _PARAMETER))
-SecretReference = Annotated[pulumi.Input[str], either(_SECRET, _PARAMETER, _NAME)]
+SecretReference = Annotated[pulumi.Input[str], either(_SECRET, _PARAMETER, _NAME, _SECRET_NAME)]
 """A reference to a value. Because the text may be the secret itself, no error repeats it."""
 KmsKeyArn = Annotated[pulumi.Input[str], arn("a KMS key", "kms", r"key/[\w-]+", "key/1234abcd")]
 """A key, not an alias: a policy that names an alias grants no access.
@@ -52,25 +62,44 @@ def names_twice(environment: Mapping[str, object], secrets: Mapping[str, object]
     yield bool(twice), f"environment must not have names that are also in secrets, got {twice}"
 
 
-def by_arn(scope: Scope, references: Mapping[str, pulumi.Input[str]]) -> dict[str, pulumi.Input[str]]:
-    """References to values, each by ARN."""
-    parameters = scope.arn("ssm", "parameter")
+def by_arn(
+    scope: Scope, references: Mapping[str, pulumi.Input[str]], opts: pulumi.InvokeOptions
+) -> dict[str, pulumi.Input[str]]:
+    """References to values, each by ARN; secrets that are named are looked up, since AWS chooses the end of their ARN.
 
-    def of(known: Sequence[str]) -> str:
-        reference, here = known
-        return f"{here}{reference.removeprefix(NAMED)}" if reference.startswith(NAMED) else reference
+    Raises pulumi.RunError if there is no secret with such a name.
+    """
+    secret = cache(lambda name: secret_arn(name, opts))
 
-    return {
-        key: reference
-        if isinstance(reference, str) and not reference.startswith(NAMED)
-        else filled([reference, parameters], of)
-        for key, reference in references.items()
-    }
+    def of(reference: str) -> pulumi.Input[str]:
+        kind, _, rest = reference.partition(":")
+        if reference.startswith(NAMED):
+            return concat(scope.arn(kind, "parameter"), rest)
+        if reference.startswith(SECRET_NAMED):
+            name, *key = rest.split(":", 1)
+            return concat(secret(name), *(f":{each}" for each in key))
+        return reference
+
+    return {key: now_or_later(of, reference) for key, reference in references.items()}
+
+
+def secret_arn(name: str, opts: pulumi.InvokeOptions) -> pulumi.Input[str]:
+    """The ARN of a secret in this account and Region.
+
+    Raises pulumi.RunError if it does not exist.
+    """
+    try:
+        return answered(aws.secretsmanager.get_secret(name=name, opts=opts).arn)
+    except Exception as e:  # the SDK has no specific class for the error of an invoke
+        if "couldn't find resource" not in str(e) and "ResourceNotFoundException" not in str(e):
+            raise
+        raise pulumi.RunError(f"there is no secret called {name} in this account and Region") from None
 
 
 def kind_of(reference: str) -> str:
     """The service that has the value: `secretsmanager` or `ssm`."""
-    return "ssm" if reference.startswith(NAMED) else _service(reference)
+    named = reference.startswith((NAMED, SECRET_NAMED))
+    return reference.partition(":")[0] if named else _service(reference)
 
 
 def secret_statements(
@@ -101,7 +130,11 @@ FIXED = "restart_on_secret_change must not be set if all secrets are fixed versi
 
 def is_fixed(reference: object) -> bool:
     """Whether a reference is known, and names a version by its ID."""
-    return isinstance(reference, str) and bool("".join(reference.split(":")[9:]))
+    if not isinstance(reference, str):
+        return False
+    # What stands before the JSON key, the stage and the version.
+    before = 2 if reference.startswith(SECRET_NAMED) else 7
+    return bool("".join(reference.split(":")[before + 2 :]))
 
 
 def change_pattern(references: Sequence[pulumi.Input[str]]) -> pulumi.Input[str]:

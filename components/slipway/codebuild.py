@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated
 
 import pulumi
 import pulumi_aws as aws
 
 from slipway import iam, reports
 from slipway._constraints import Must, match, one_of
-from slipway._outputs import concat
+from slipway._outputs import concat, now_or_later
 from slipway._secrets import SECRET, by_arn
 from slipway.artifacts import ArtifactStore
 from slipway.iam import Scope, Statement, in_region
@@ -90,7 +90,7 @@ def in_this_region(
 ) -> dict[str, pulumi.Input[str]]:
     """References to secrets and parameters in a field, checked to be in the same Region."""
     given = {f"{field}[{name!r}]": reference for name, reference in secrets.items()}
-    found = by_arn(Scope.of(component), given)
+    found = by_arn(Scope.of(component), given, pulumi.InvokeOptions(parent=component))
     for service in ("secretsmanager", "ssm"):
         found = in_region(component, service, found, "CodeBuild reads secrets and parameters of its own Region")
     return dict(zip(secrets, found.values(), strict=True))
@@ -106,10 +106,6 @@ def references(
         )
         for name, arn in sorted(secrets.items())
     ]
-
-
-def now_or_later(function: Callable[[str], str], value: pulumi.Input[str]) -> pulumi.Input[str]:
-    return function(value) if isinstance(value, str) else pulumi.Output.from_input(cast(Any, value)).apply(function)
 
 
 def reference_type(arn: str) -> str:

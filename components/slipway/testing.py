@@ -523,5 +523,8 @@ CALLS: Mapping[str, Answer] = {
         "arn": f"{args['loadBalancerArn'].replace(':loadbalancer/', ':listener/')}/{args['port']:g}",
         "protocol": "HTTP" if args["port"] == 80 else "HTTPS",
     },
+    "aws:secretsmanager/getSecret:getSecret": lambda args: {
+        "arn": arn("aws:secretsmanager/secret:Secret", args["name"])
+    },
     "aws:ecr/getImages:getImages": {"imageIds": []},
 }

@@ -105,3 +105,15 @@ def test_a_missing_repository_of_another_project_is_named(tmp_path: Path, capsys
     assert preview.main("odd", root=root) == 1
     assert "there is no ECR repository web" in capsys.readouterr().out
     assert preview.main("odd", "web", root=root) == 0
+
+
+@pytest.mark.long
+def test_a_secret_by_name_that_is_missing_is_named_by_the_preview(engine: Path) -> None:
+    with World("registry.invalid", {}, engine) as account:
+        account.missing_secrets.add("shop/db")
+        secrets = {"DB": "secretsmanager:shop/db:password::"}
+        workspace = account.workspace("dev", {"slipway:service": {"healthPath": "/healthz", "secrets": secrets}})
+        with pytest.raises(CommandError) as failure:
+            workspace.preview()
+    assert "there is no secret called shop/db in this account and Region" in str(failure.value)
+    assert "Traceback" not in str(failure.value)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pulumi
+import pulumi_aws as aws
 import pytest
 from slipway import CodeScan, Migration, Sidecar, StageTests
 from slipway._credentials import credential
@@ -14,6 +16,7 @@ from slipway._secrets import (
     PARAMETER,
     SECRET,
     by_arn,
+    is_fixed,
     names_twice,
     plaintext_rules,
     plaintext_values,
@@ -190,53 +193,114 @@ def test_the_formats_of_references() -> None:
     ]
 
 
-# Parameters by name
+# By name
 
 
 MIGRATE = Migration(command=["migrate"])
 NAME, ARN = "ssm:/shop/token", f"arn:aws:ssm:{WHERE}:parameter/shop/token"
+SECRET_NAME, SECRET_ARN = "secretsmanager:shop/db", f"arn:aws:secretsmanager:{WHERE}:secret:shop/db-AbCdEf"
 
 
 def test_a_name_becomes_the_arn_and_an_arn_stays() -> None:
-    scope = Scope("aws-cn", "cn-north-1", "123456789012")
-    given = {"A": NAME, "B": A_SECRET, "C": A_PARAMETER}
+    def found(name: str, later: bool) -> Any:
+        scope = Scope("aws-cn", "cn-north-1", "123456789012")
+
+        def value() -> pulumi.Input[str]:
+            given = pulumi.Output.from_input(name) if later else name
+            return by_arn(scope, {"A": given}, pulumi.InvokeOptions())["A"]
+
+        return resolved(value)
+
     here = "arn:aws-cn:ssm:cn-north-1:123456789012:parameter/shop/token"
-    assert by_arn(scope, given) == {"A": here, "B": A_SECRET, "C": A_PARAMETER}
-    assert resolved(lambda: by_arn(scope, {"A": pulumi.Output.from_input(NAME)})["A"]) == here
-    assert resolved(lambda: by_arn(scope, {"A": pulumi.Output.from_input(A_SECRET)})["A"]) == A_SECRET
+    for name, expected in (
+        (NAME, here),
+        (SECRET_NAME, SECRET_ARN),
+        (f"{SECRET_NAME}:password::", f"{SECRET_ARN}:password::"),
+        (A_SECRET, A_SECRET),
+        (A_PARAMETER, A_PARAMETER),
+    ):
+        assert (found(name, later=False), found(name, later=True)) == (expected, expected)
 
 
-def test_a_service_reads_a_parameter_that_is_given_by_name_and_its_sidecars_do() -> None:
+def looked_up(monkeypatch: pytest.MonkeyPatch, answer: Callable[[str], Any]) -> list[str]:
+    """The secrets that are looked up, by name."""
+    asked: list[str] = []
+
+    def get_secret(name: str, opts: pulumi.InvokeOptions) -> Any:
+        asked.append(name)
+        return answer(name)
+
+    monkeypatch.setattr(aws.secretsmanager, "get_secret", get_secret)
+    return asked
+
+
+def test_a_secret_is_looked_up_once_for_all_its_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = looked_up(monkeypatch, lambda name: SimpleNamespace(arn=SECRET_ARN))
+    secrets = {"USER": f"{SECRET_NAME}:user::", "PASSWORD": f"{SECRET_NAME}:password::", "TOKEN": A_SECRET}
+    deploy(lambda: service("api", secrets=secrets))
+    assert asked == ["shop/db"]
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("reading Secrets Manager Secret (shop/db): couldn't find resource", "there is no secret called shop/db"),
+        ("api error ResourceNotFoundException: Secrets Manager can't", "there is no secret called shop/db"),
+        ("api error AccessDeniedException", "AccessDeniedException"),
+    ],
+)
+def test_a_secret_that_cannot_be_found_is_an_error_before_anything_is_created(
+    monkeypatch: pytest.MonkeyPatch, message: str, shown: str
+) -> None:
+    def fail(name: str) -> None:
+        raise Exception(message)
+
+    looked_up(monkeypatch, fail)
+    with pytest.raises(Exception, match=shown):
+        deploy(lambda: service("api", secrets={"DB": SECRET_NAME}))
+
+
+def test_a_service_and_its_sidecars_read_what_is_given_by_name() -> None:
     sidecar = Sidecar(image="public.ecr.aws/otel:1", secrets={"OTHER": "ssm:/shop/other"})
+    secrets = {"TOKEN": NAME, "PASSWORD": f"{SECRET_NAME}:password::"}
     made = deploy(
         lambda: service(
-            "api", secrets={"TOKEN": NAME}, sidecars={"otel": sidecar}, restart_on_secret_change=True, migration=MIGRATE
+            "api", secrets=secrets, sidecars={"otel": sidecar}, restart_on_secret_change=True, migration=MIGRATE
         )
     )
     for template in ("api-template", "api-migration-template"):
         app = named(made, template, "TaskDefinition").json("containerDefinitions")[0]
-        assert app["secrets"] == [{"name": "TOKEN", "valueFrom": ARN}]
+        assert {each["name"]: each["valueFrom"] for each in app["secrets"]} == {
+            "TOKEN": ARN,
+            "PASSWORD": f"{SECRET_ARN}:password::",
+        }
     otel = named(made, "api-template", "TaskDefinition").json("containerDefinitions")[1]
     assert otel["secrets"] == [{"name": "OTHER", "valueFrom": ARN.replace("token", "other")}]
-    assert read(made, "api-execution-policy") == {ARN, ARN.replace("token", "other")}
-    pattern = named(made, "api-secrets", "eventRule:EventRule").json("eventPattern")
-    assert pattern["resources"] == sorted([ARN, ARN.replace("token", "other")])
+    assert read(made, "api-execution-policy") == {ARN, ARN.replace("token", "other"), SECRET_ARN}
+    secret, parameters = named(made, "api-secrets", "eventRule:EventRule").json("eventPattern")["$or"]
+    assert secret["resources"] == [SECRET_ARN]
+    assert parameters["resources"] == sorted([ARN, ARN.replace("token", "other")])
 
 
-def test_a_build_and_tests_read_a_parameter_that_is_given_by_name() -> None:
-    made = deploy(lambda: build("shop", secrets={"npm": NAME}))
-    [variable] = [
-        each
+def test_a_build_and_tests_read_what_is_given_by_name() -> None:
+    made = deploy(lambda: build("shop", secrets={"npm": NAME, "pip": SECRET_NAME}))
+    variables = [
+        (each["type"], each["value"])
         for each in named(made, "shop", "codebuild/project:Project").inputs["environment"]["environmentVariables"]
-        if each["name"] == "BUILD_SECRET_0"
+        if each["name"].startswith("BUILD_SECRET_")
     ]
-    assert (variable["type"], variable["value"]) == ("PARAMETER_STORE", "/shop/token")
-    assert ARN in read(made, "shop-build-policy")
+    assert sorted(variables) == [("PARAMETER_STORE", "/shop/token"), ("SECRETS_MANAGER", SECRET_ARN)]
+    assert {ARN, SECRET_ARN} <= read(made, "shop-build-policy")
+
+
+@pytest.mark.parametrize("start", [SECRET_NAME, SECRET_ARN])
+def test_a_version_by_its_id_never_changes_whether_the_secret_is_named_or_not(start: str) -> None:
+    assert is_fixed(f"{start}:::a1b2c3d4-5678-90ab-cdef-EXAMPLE11111")
+    assert not any(is_fixed(each) for each in (start, f"{start}:password::", f"{start}::AWSPREVIOUS:"))
 
 
 def read(made: list[Resource], policy: str) -> set[str]:
-    """The parameters that a policy lets a role read."""
-    found = [
-        each for each in statements(made, policy) if each["Action"] in ("ssm:GetParameters", ["ssm:GetParameters"])
-    ]
+    """The secrets and parameters that a policy lets a role read."""
+    actions = {"ssm:GetParameters", "secretsmanager:GetSecretValue"}
+    found = [each for each in statements(made, policy) if {*several(each["Action"])} <= actions]
     return {arn for each in found for arn in several(each["Resource"])}

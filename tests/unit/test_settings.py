@@ -1425,7 +1425,8 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         "service.secrets['TOKEN'] must be the ARN of a secret in Secrets Manager, such as "
         "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-a1b2c3:password::, or the ARN of a parameter in "
         "Parameter Store, such as arn:aws:ssm:eu-west-1:123456789012:parameter/prod/token, or the name of a parameter "
-        "of this account and Region, such as ssm:/prod/token",
+        "of this account and Region, such as ssm:/prod/token, or the name of a secret of this account and Region, such "
+        "as secretsmanager:prod/db",
     ),
     "a grace period ends": (
         {"service": {"healthCheckGraceSeconds": 86401}},
@@ -1648,7 +1649,8 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         "stages[0].tests.secrets['TOKEN'] must be the ARN of a secret in Secrets Manager, such as "
         "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-a1b2c3:password::, or the ARN of a parameter in "
         "Parameter Store, such as arn:aws:ssm:eu-west-1:123456789012:parameter/prod/token, or the name of a parameter "
-        "of this account and Region, such as ssm:/prod/token",
+        "of this account and Region, such as ssm:/prod/token, or the name of a secret of this account and Region, such "
+        "as secretsmanager:prod/db",
     ),
     "overrides of a stage have the same keys": (
         {"stages": [{"service": {"prot": 80}}]},

@@ -144,8 +144,8 @@ class BuildSettings:
 
     secrets: Mapping[SecretId, SecretReference] = field(default_factory=dict)
     """Secrets that the Dockerfile mounts, by id: the ARN of a secret in Secrets Manager, optionally followed by
-    `:<json key>::` for one of its keys, or of a parameter in Parameter Store; in the same Region. Or `ssm:` and the
-    name of a parameter of this account and Region, such as `ssm:/shop/token`. They are neither in the image nor in the
+    `:<json key>::` for one of its keys, or of a parameter in Parameter Store; in the same Region. Or, in this account,
+    by name: `secretsmanager:shop/db` or `ssm:/shop/token`. They are neither in the image nor in the
     layer cache. A mount whose id is missing here fails the build."""
 
     secrets_kms_key_arns: Annotated[Sequence[KmsKeyArn], items(distinct=True)] = ()

@@ -14,7 +14,7 @@ import pulumi_aws as aws
 
 from slipway import codebuild, iam, reports
 from slipway._constraints import Must, between, check, items, match
-from slipway._outputs import filled, made_of
+from slipway._outputs import filled, made_of, now_or_later
 from slipway._rules import check_args, check_name
 from slipway._secrets import (
     KmsKeyArn,
@@ -74,8 +74,8 @@ class CommandSettings:
 
     secrets: Mapping[VariableName, SecretReference] = field(default_factory=dict)
     """Environment variables by reference: the ARN of a secret in Secrets Manager, optionally followed by `:<json
-    key>::` for one of its keys, or of a parameter in Parameter Store; in the same Region. Or `ssm:` and the name of a
-    parameter of this account and Region, such as `ssm:/shop/token`."""
+    key>::` for one of its keys, or of a parameter in Parameter Store; in the same Region. Or, in this account, by name:
+    `secretsmanager:shop/db`, which may be followed by a key too, or `ssm:/shop/token`."""
 
     secrets_kms_key_arns: Annotated[Sequence[KmsKeyArn], items(distinct=True)] = ()
     """Customer managed KMS keys that `secrets` are encrypted with."""
@@ -264,10 +264,10 @@ def environment(
     https://docs.aws.amazon.com/codebuild/latest/APIReference/API_ProjectEnvironment.html
     """
     return aws.codebuild.ProjectEnvironmentArgs(
-        type=codebuild.now_or_later(environment_type, settings.image),
+        type=now_or_later(environment_type, settings.image),
         image=settings.image,
         compute_type=settings.compute_type,
-        image_pull_credentials_type=codebuild.now_or_later(pull_credentials, settings.image),
+        image_pull_credentials_type=now_or_later(pull_credentials, settings.image),
         privileged_mode=settings.privileged,
         environment_variables=[
             *codebuild.variables(plain_variables(settings)),

@@ -208,8 +208,9 @@ class ServiceSettings:
 
     secrets: Mapping[VariableName, SecretReference] = field(default_factory=dict)
     """Environment variables by reference: the ARN of a secret in Secrets Manager, optionally followed by `:<json
-    key>::` for one of its keys, or of a parameter in Parameter Store, or `ssm:` and the name of a parameter of this
-    account and Region, such as `ssm:/shop/token`. Values are read when a task starts."""
+    key>::` for one of its keys, or of a parameter in Parameter Store. Or by name, in this account and Region:
+    `secretsmanager:shop/db`, which may be followed by a key too, or `ssm:/shop/token`. Values are read when a task
+    starts."""
 
     secrets_kms_key_arns: Annotated[Sequence[KmsKeyArn], items(distinct=True)] = ()
     """Customer managed KMS keys that `secrets` are encrypted with."""

@@ -101,7 +101,8 @@ class Service(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         scope = Scope.of(self)
         given = {**by_field("secrets", args.secrets), **references(args.sidecars), **log_references(args.logging)}
-        secrets = in_region(self, "secretsmanager", by_arn(scope, given), SECRETS_REGION)
+        secrets = by_arn(scope, given, pulumi.InvokeOptions(parent=self))
+        secrets = in_region(self, "secretsmanager", secrets, SECRETS_REGION)
         if args.restart_on_secret_change:
             for kind in ("secretsmanager", "ssm"):
                 secrets = in_region(self, kind, secrets, EVENTS_PLACE, account=True)
