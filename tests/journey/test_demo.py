@@ -140,8 +140,8 @@ IGNORED = ("sh", "-c", 'trap "" INT && exec "$@"', "sh")
     ("before", "stop", "at", "status"),
     [
         ((), interrupt, "✓ Source", 130),
-        (IGNORED, interrupt, "✓ Source", 130),
-        ((), terminate, "✓ Source", 143),
+        pytest.param(IGNORED, interrupt, "✓ Source", 130, marks=pytest.mark.occasional),
+        pytest.param((), terminate, "✓ Source", 143, marks=pytest.mark.occasional),
         ((), terminate, "1  pulumi up", 143),
     ],
     ids=["control-c", "SIGINT that was ignored", "SIGTERM in a build", "SIGTERM in an up"],

@@ -66,7 +66,7 @@ def drivers(dev: Stack) -> dict[str, str]:
 
 
 @pytest.mark.rule("R1", "R2")
-@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("driver", ["awsfirelens", pytest.param("splunk", marks=pytest.mark.occasional)])
 def test_another_log_driver_reaches_a_running_service_and_a_release_with_it_is_verified(
     stack: Make, driver: str
 ) -> None:

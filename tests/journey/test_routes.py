@@ -17,7 +17,11 @@ STRATEGIES: list[dict[str, Any]] = [
     {"rolling": {}},
     {"canary": {"percent": 20, "canaryBakeMinutes": 1, "bakeMinutes": 5}},
 ]
-every_strategy = pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda each: next(iter(each)))
+every_strategy = pytest.mark.parametrize(
+    "strategy",
+    [pytest.param(STRATEGIES[0], marks=pytest.mark.occasional), *STRATEGIES[1:]],
+    ids=lambda each: next(iter(each)),
+)
 
 
 def breaks(fault: str, good: str, definition: dict[str, Any]) -> str | None:

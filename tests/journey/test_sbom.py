@@ -75,6 +75,7 @@ def test_an_image_that_was_built_without_an_sbom_gets_one(builds: Account, tmp_p
     assert len(builds.referrers("later", first.exported["IMAGE_DIGEST"])) == 1
 
 
+@pytest.mark.occasional
 def test_an_sbom_may_be_larger_than_a_part_of_a_layer(builds: Account, tmp_path: Path) -> None:
     large = f"PADDING=$(head -c 22000000 /dev/zero | tr '\\0' x)\n{SCAN}".replace("printf '", "printf '", 1)
     run = builds.build(

@@ -62,7 +62,7 @@ def test_spot_tasks_that_are_taken_back_do_not_count_as_failures_where_no_circui
 
 
 @pytest.mark.rule("R4")
-@pytest.mark.parametrize("breaks", [False, True])
+@pytest.mark.parametrize("breaks", [pytest.param(False, marks=pytest.mark.occasional), True])
 def test_a_release_without_spot_capacity_fails_with_that_reason_and_the_old_tasks_stay(
     stack: Make, breaks: bool
 ) -> None:

@@ -18,7 +18,9 @@ QUICK: dict[str, dict[str, Any]] = {
     "linear": {"stepPercent": 50, "stepBakeMinutes": 5, "bakeMinutes": 5},
 }
 SHARES: dict[str, list[int]] = {"blueGreen": [100], "canary": [20, 100], "linear": [50, 100]}
-every_shift = pytest.mark.parametrize("kind", QUICK)
+every_shift = pytest.mark.parametrize(
+    "kind", ["blueGreen", "canary", pytest.param("linear", marks=pytest.mark.occasional)]
+)
 
 
 def made_with(stack: Make, **strategy: dict[str, Any]) -> Stack:
