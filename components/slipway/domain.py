@@ -22,6 +22,7 @@ Names = Annotated[
                 "be a name such as shop.example.com or *.shop.example.com",
                 "shop.example.com",
                 ["shop", "https://shop.example.com", "shop.example.com.", "Shop.example.com", "a.*.com", "-a.com"],
+                longest=253,
             ),
         ]
     ],
@@ -58,6 +59,8 @@ class Domain:
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
         first = self.names[0] if self.names else ""
         yield first.startswith("*."), f"names must begin with a name that has an address, got {first!r}"
+        # https://docs.aws.amazon.com/acm/latest/APIReference/API_RequestCertificate.html
+        yield len(first) > 64, f"names must begin with a name of at most 64 characters, got {len(first)}: {first!r}"
         zone = self.zone
         if isinstance(zone, str) and "." in zone:
             others = [name for name in self.names if name.removeprefix("*.") != zone and not name.endswith(f".{zone}")]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
+from weakref import WeakKeyDictionary
 
 import pulumi
 import pulumi_aws as aws
+from pulumi.runtime import settings
 
 from slipway._constraints import arn, between, check, match
 from slipway._outputs import answered
@@ -95,7 +97,6 @@ class ExistingLoadBalancer(ListenerRules):
         Raises pulumi.RunError if one of them does not exist, or if they do not fit a service.
         """
         check_args(args, ExistingLoadBalancerArgs)
-        super().__init__()
         found = look_up(args, opts)
         called = args.name or args.arn
         if found.load_balancer_type != "application":
@@ -103,6 +104,8 @@ class ExistingLoadBalancer(ListenerRules):
                 f"the load balancer {called} must be an Application Load Balancer, got {found.load_balancer_type}"
             )
         listener = find_listener(found.arn, args.listener_port, "listener_port", opts)
+        # A program may look it up several times, as one stage after the other does.
+        super().__init__(_GIVEN.setdefault(settings.get_monitor(), {}).setdefault(listener.arn, {}))
         test = None
         if args.test_listener_port is not None:
             test = find_listener(found.arn, args.test_listener_port, "test_listener_port", opts)
@@ -127,6 +130,10 @@ class ExistingLoadBalancer(ListenerRules):
             raise pulumi.RunError(
                 f"load_balancer must be in the VPC of the service, {vpc_id}, got one in {self._vpc_id}"
             )
+
+
+_GIVEN: WeakKeyDictionary[object, dict[str, dict[int, str]]] = WeakKeyDictionary()
+"""The priorities that the program has given, by its engine and the ARN of the listener."""
 
 
 def known(value: str) -> pulumi.Output[str]:

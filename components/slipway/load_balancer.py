@@ -156,8 +156,9 @@ class LoadBalancerArgs(LoadBalancerSettings):
 class ListenerRules:
     """The priorities of the rules of a load balancer."""
 
-    def __init__(self) -> None:
-        self._services: dict[int, str] = {}
+    def __init__(self, services: dict[int, str] | None = None) -> None:
+        """`services` has those that are given already, by priority."""
+        self._services = {} if services is None else services
 
     def give_priority(self, service: str, priority: int | None, usual: int) -> int:
         """Reserve a priority for a service's rule: this one, or without one the first from `usual` that no other

@@ -38,7 +38,7 @@ def test_ecs_exec_beside_a_read_only_root_replaces_the_tasks_with_the_live_image
     ],
 )
 def test_another_protocol_reaches_a_running_service_with_the_live_image(stack: Make, strategy: dict[str, Any]) -> None:
-    dev = stack()
+    dev = stack(config={"slipway:loadBalancer": {"certificateArn": CERTIFICATE}})
     dev.strategy(**strategy)
     dev.workspace.up()
     dev.push()
@@ -53,6 +53,7 @@ def test_another_protocol_reaches_a_running_service_with_the_live_image(stack: M
     assert dev.workspace.preview(refresh=True).changes == []
 
 
+CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
 TOKEN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:splunk-a1b2c3"
 DRIVERS: dict[str, dict[str, Any]] = {
     "awsfirelens": {"fireLens": {"options": {"Name": "datadog"}, "secretOptions": {"apikey": TOKEN}}},

@@ -178,7 +178,12 @@ class CapacityProvider(Live):
         self._ecs = ecs
 
     def create(self, name: str, inputs: Props) -> tuple[str, Props]:
-        if "managedInstancesProvider" in inputs:
+        if managed := inputs.get("managedInstancesProvider"):
+            # The provider's schema: IntAtLeast(1).
+            required = managed["instanceLaunchTemplate"].get("instanceRequirements", {})
+            for size in ("vcpuCount", "memoryMib"):
+                if required and required[size]["min"] < 1:
+                    raise RuntimeError(f"expected {size}.min to be at least (1)")
             self._ecs.manage_instances(inputs["cluster"], inputs["name"])
         return "", {}
 

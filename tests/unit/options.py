@@ -13,6 +13,7 @@ SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:datadog-a1b2c3"
 WEB_ACL = "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/shop/1234abcd"
 NAMESPACE = "arn:aws:servicediscovery:eu-west-1:123456789012:namespace/ns-0123456789abcdef"
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:orders"
+ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 NO: dict[str, Any] = {}
 """Nothing in the file: the default."""
 
@@ -127,8 +128,14 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "logging": {
         "awslogs": NO,
         "fireLens": service(
-            logging={"fireLens": {"options": {"Name": "datadog"}, "secretOptions": {"apikey": SECRET}}},
-            sidecars={"otel": {"image": "public.ecr.aws/aws-observability/aws-otel-collector:v0.43.3"}},
+            logging={
+                "fireLens": {
+                    "image": f"{ECR}/fluent-bit:1",
+                    "options": {"Name": "datadog"},
+                    "secretOptions": {"apikey": SECRET},
+                }
+            },
+            sidecars={"otel": {"image": f"{ECR}/otel:1"}},
         ),
         "none": service(logging={"none": {}}),
     },
@@ -145,7 +152,7 @@ INSTANCES = (("capacity", "ec2"), ("capacity", "managed"))
 OF_FARGATE = (("cluster", "new"), ("cluster", "insights"), ("network", "no NAT"), ("disk", "larger"))
 """What needs Fargate: there are no instances, or they have their own disks and no public IP addresses."""
 REFUSED = {
-    frozenset({("requests", "grpc"), ("encryption", "none")}),
+    *(frozenset({("requests", version), ("encryption", "none")}) for version in ("http2", "grpc")),
     *(frozenset({("strategy", "codeDeploy"), capacity}) for capacity in (("capacity", "spot"), *INSTANCES)),
     *(frozenset({capacity, other}) for capacity in INSTANCES for other in OF_FARGATE),
     *(frozenset({("cluster", "instances"), ("capacity", other)}) for other in ("spot", "ec2")),
@@ -154,7 +161,7 @@ REFUSED = {
 }
 """Pairs that the configuration refuses."""
 NEEDS = {
-    ("requests", "grpc"): {"encryption": "certificate"},
+    **{("requests", version): {"encryption": "certificate"} for version in ("http2", "grpc")},
     **{capacity: {"cluster": "existing"} for capacity in INSTANCES},
 }
 """Values that cannot be alone, with what they need."""

@@ -271,8 +271,8 @@ def test_the_types_of_managed_instances_may_be_listed() -> None:
     assert template["instanceLaunchTemplate"]["instanceRequirements"] == {
         "allowedInstanceTypes": types,
         "burstablePerformance": "included",
-        "vcpuCount": {"min": 0},
-        "memoryMib": {"min": 0},
+        "vcpuCount": {"min": 1},
+        "memoryMib": {"min": 1},
     }
 
 
@@ -304,6 +304,40 @@ def test_managed_instances_are_alone_in_a_new_cluster(
     cluster = {"new": {"managedInstances": {"instances": {}}, "autoScalingGroups": groups}}
     error, _ = refuse_stack_file("dev", {"slipway:service": service, "slipway:cluster": cluster})
     assert message in error
+
+
+@pytest.mark.parametrize(
+    ("capacity", "more", "message"),
+    [
+        (
+            {"ec2": {"capacityProvider": "other"}},
+            {},
+            "capacity.ec2.capacityProvider must be one of cluster.new.autoScalingGroups, [], in a new cluster",
+        ),
+        (
+            {"managedInstances": {"capacityProvider": "other"}},
+            {},
+            "capacity.managedInstances.capacityProvider must be one of cluster.new.managedInstances, [], in a new "
+            "cluster",
+        ),
+        (
+            {"ec2": {"capacityProvider": "instances"}},
+            {"slipway:network": {"new": {"natGateways": "None"}}, "slipway:cluster": {"existing": {"name": "shared"}}},
+            "capacity must be on Fargate with network.new.natGateways=None, got Ec2",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "part", [{"migration": {"command": ["a"]}}, {"jobs": {"a": {"command": ["a"], "schedule": "rate(1 day)"}}}]
+)
+def test_a_migration_and_jobs_run_where_the_service_does_though_each_process_runs_elsewhere(
+    capacity: dict[str, Any], more: dict[str, Any], message: str, part: dict[str, Any]
+) -> None:
+    keys = {"capacity": capacity, "processes": {"web": {"capacity": {"fargate": {}}}}}
+    error, _ = refuse_stack_file("dev", {"slipway:service": {**keys, **part}, **more})
+    assert f"slipway:stages[0].service.{message}" in error
+    # Without them, nothing runs there.
+    deploy_stack_file("dev", {"slipway:service": keys, **more})
 
 
 def test_instances_have_no_public_addresses() -> None:

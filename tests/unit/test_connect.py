@@ -16,10 +16,11 @@ from slipway.release.function.ecs import EcsDeployments, is_connected
 from slipway.release.function.images import Images
 from slipway.release.function.reconcile import Names
 from slipway.service.args import ServiceSettings
-from unit.examples import service
+from unit.examples import load_balancer, service
 from unit.harness import Resource, deploy, deploy_stack_file, named, of_type, only, program, refuse_stack_file
 from unit.releases import SETTINGS, KeptTable
 
+CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/1"
 NAMESPACE = "arn:aws:servicediscovery:eu-west-1:123456789012:namespace/ns-0123456789abcdef"
 SERVICE = "ecs/service:Service"
 INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
@@ -92,13 +93,48 @@ def test_without_it_nothing_is_named_and_nothing_is_sent() -> None:
     assert ports(resources) == [port(8080)]
 
 
-@pytest.mark.parametrize(
-    ("protocol", "shown"),
-    [("http", "http"), ("http2", "http2"), ("grpc", "grpc"), ("tcp", None)],
-)
-def test_the_protocol_is_that_of_the_port(protocol: str, shown: str | None) -> None:
-    [mapping] = ports(made({"protocol": protocol}))
-    assert mapping.get("appProtocol") == shown
+# What each version of the requests of a load balancer may be for the proxy, which they come through too.
+ALLOWED = {"HTTP1": ["http", "tcp"], "HTTP2": ["http2", "grpc", "tcp"], "GRPC": ["grpc", "http2", "tcp"]}
+
+
+@pytest.mark.parametrize("version", ALLOWED)
+@pytest.mark.parametrize("protocol", ["http", "http2", "grpc", "tcp", None])
+def test_the_protocol_is_that_of_the_port_or_one_that_goes_with_it(protocol: str | None, version: str) -> None:
+    def found() -> Any:
+        given = ServiceConnect(namespace_arn=NAMESPACE, protocol=protocol)
+        settings: dict[str, Any] = {"service_connect": given, "protocol_version": version}
+        return deploy(
+            lambda: service("api", load_balancer=load_balancer("given", certificate_arn=CERTIFICATE), **settings)
+        )
+
+    if protocol is None or protocol in ALLOWED[version]:
+        [mapping] = ports(found())
+        spoken = protocol or ALLOWED[version][0]
+        assert mapping.get("appProtocol") == (None if spoken == "tcp" else spoken)
+        return
+    with pytest.raises(ValueError) as error:
+        found()
+    assert str(error.value) == (
+        f"service_connect.protocol must be one of {ALLOWED[version]} for a port with protocol_version={version}, got "
+        f"{protocol!r}: the requests of the load balancer come through its proxy too"
+    )
+
+
+@pytest.mark.parametrize("protocol", ["http", "http2", "grpc", "tcp"])
+def test_a_port_without_a_load_balancer_speaks_any_protocol(protocol: str) -> None:
+    resources = made({"port": 9090, "protocol": protocol}, port=None, load_balancer=None)
+    [mapping] = ports(resources)
+    assert mapping.get("appProtocol") == (None if protocol == "tcp" else protocol)
+
+
+def test_a_port_of_a_sidecar_that_web_leaves_out_is_not_served() -> None:
+    sidecars = {"proxy": Sidecar(image="proxy:1", port=9000)}
+    with pytest.raises(ValueError) as error:
+        made({"port": 9000}, sidecars=sidecars, processes={"web": Process(sidecars=[])})
+    assert str(error.value) == (
+        "service_connect.port must be that of a container of web, got 9000: processes['web'].sidecars leaves out proxy"
+    )
+    assert ports(made({"port": 9000}, sidecars=sidecars)) == [port(8080)]
 
 
 def test_a_port_of_its_own_needs_no_load_balancer() -> None:

@@ -130,3 +130,17 @@ def test_services_that_share_it_in_a_program_have_different_priorities() -> None
 
     with pytest.raises(ValueError, match="listener_priority must be different for each service of a load balancer"):
         deploy(program)
+
+
+@pytest.mark.parametrize("ports", [[443, 443], [443, 8443]], ids=["one listener", "two listeners"])
+def test_a_program_that_looks_it_up_for_each_service_gives_each_priority_of_a_listener_once(ports: list[int]) -> None:
+    def program() -> None:
+        for name, port in zip(("shop-4", "shop-11"), ports, strict=True):
+            given = ExistingLoadBalancerArgs(arn=ARN, listener_port=port)
+            hosts = [f"{name[-1]}.example.com"]
+            service(name, load_balancer=ExistingLoadBalancer(given), hosts=hosts, environment_name=name)
+
+    # These two names have the same usual priority for such rules.
+    for _ in range(2):  # another program begins from the start
+        first, second = (each.inputs["priority"] for each in of_type(deploy(program), RULE))
+        assert (first == second) is (ports[0] != ports[1])

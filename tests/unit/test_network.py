@@ -163,11 +163,14 @@ def test_a_service_has_the_endpoints_that_its_settings_need_and_those_that_are_l
     assert endpoints({"secrets": {"TOKEN": PARAMETER}}) == always | {"ssm"}
     splunk = {"splunk": {"url": "https://splunk.example.com:8088", "token": SECRET}}
     assert endpoints({"logging": splunk}) == always | {"secretsmanager"}
-    otel = {"image": "otel", "secrets": {"TOKEN": PARAMETER}}
+    otel = {"image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/otel", "secrets": {"TOKEN": PARAMETER}}
     assert endpoints({"sidecars": {"otel": otel}}) == always | {"ssm"}
     assert endpoints({"ecsExec": True}) == always | {"ssmmessages"}
     worker = {"worker": {"capacity": {"managedInstances": {"capacityProvider": "managed"}}}}
     assert endpoints({"processes": worker}) == always | {"ecs", "ecs-agent", "ecs-telemetry"}
+    migration = {"capacity": worker["worker"]["capacity"], "migration": {"command": ["migrate"]}}
+    alone = {**migration, "processes": {"web": {"capacity": {"fargate": {}}}}}
+    assert endpoints(alone) == always | {"ecs", "ecs-agent", "ecs-telemetry"}
     assert endpoints({}, ["sqs", "dynamodb", "logs"]) == always | {"sqs", "dynamodb"}
 
 

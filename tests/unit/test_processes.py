@@ -297,7 +297,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "processes['api'].port is required with health_path, paths",
     ),
     "two processes have different priorities": (
-        {"processes": {"a": API, "b": API}},
+        {"processes": {"a": API, "b": dataclasses.replace(API, paths=["/b"])}},
         "processes['b'].listener_priority must be different from that of a, got 50 for both",
     ),
     "a process has another priority than web": (

@@ -35,9 +35,9 @@ def made(**args: Any) -> list[Resource]:
     return deploy(program)
 
 
-def by_grpc(**args: Any) -> list[Resource]:
+def by_http2(version: str, **args: Any) -> list[Resource]:
     def program() -> Service:
-        return service("api", load_balancer=encrypted(), protocol_version=GRPC, **args)
+        return service("api", load_balancer=encrypted(), protocol_version=version, **args)
 
     return deploy(program)
 
@@ -72,7 +72,11 @@ FIVE = [f"/{n}" for n in range(5)]
 
 @pytest.mark.parametrize(
     "args",
-    [{"paths": FIVE}, {"paths": FIVE[:4], "hosts": ["a.b"]}, {"hosts": ["*.a?", "?.b"], "headers": {"X": ["*", "a*"]}}],
+    [
+        {"paths": FIVE},
+        {"paths": FIVE[:4], "hosts": ["a.b"]},
+        {"hosts": ["*.a?.c", "?.b"], "headers": {"X": ["*", "a*"]}},
+    ],
 )
 def test_a_rule_may_have_five_values_and_five_wildcards(args: dict[str, Any]) -> None:
     ServiceSettings(**args)
@@ -90,7 +94,7 @@ def test_a_rule_may_have_five_values_and_five_wildcards(args: dict[str, Any]) ->
             "hosts and headers must have at most 5 entries in total, got 6: a listener rule has no more",
         ),
         (
-            {"hosts": ["*.a*.b*"], "headers": {"X": ["***"]}},
+            {"hosts": ["*.a*.b*.c"], "headers": {"X": ["***"]}},
             "hosts and headers must have at most 5 wildcards in total, got 6",
         ),
     ],
@@ -204,19 +208,20 @@ def test_the_codes_are_those_of_the_protocol(codes: str, protocol: str, possible
     ],
 )
 def test_a_check_by_grpc_calls_a_method(args: dict[str, Any], path: str, codes: str) -> None:
-    group = named(by_grpc(**args), "api-tg-b-grpc").inputs
+    group = named(by_http2(GRPC, **args), "api-tg-b-grpc").inputs
     assert (group["protocol"], group["protocolVersion"]) == ("HTTP", "GRPC")
     assert (group["healthCheck"]["path"], group["healthCheck"]["matcher"]) == (path, codes)
 
 
-def test_grpc_needs_a_certificate() -> None:
+@pytest.mark.parametrize("version", [HTTP2, GRPC])
+def test_http2_needs_a_certificate(version: str) -> None:
     with pytest.raises(ValueError) as error:
-        made(protocol_version=GRPC)
-    assert str(error.value) == "load_balancer must have a certificate for the protocol_version GRPC of web"
+        made(protocol_version=version)
+    assert str(error.value) == f"load_balancer must have a certificate for the protocol_version {version} of web"
 
 
 def test_another_protocol_has_groups_and_a_rule_of_its_own_beside_the_old_ones() -> None:
-    before, after = made(), made(protocol_version=HTTP2)
+    before, after = made(), by_http2(HTTP2)
     names = {each.name for each in (*of_type(before, GROUP), *of_type(before, RULE))}
     assert names == {"api-tg-a", "api-tg-b", "api-rule"}
     assert names.isdisjoint(each.name for each in (*of_type(after, GROUP), *of_type(after, RULE)))

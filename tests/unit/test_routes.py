@@ -38,6 +38,10 @@ def made(test_listener: bool = False, **args: Any) -> list[Resource]:
     return deploy(lambda: service("api", load_balancer=load_balancer("given", test_listener=listener), **args))
 
 
+def encrypted(**args: Any) -> list[Resource]:
+    return deploy(lambda: service("api", load_balancer=load_balancer("given", certificate_arn=CERTIFICATE), **args))
+
+
 def refused(**args: Any) -> str:
     with pytest.raises(ValueError) as error:
         made(**args)
@@ -252,7 +256,7 @@ def test_a_rollout_waits_for_the_slowest_of_the_health_checks() -> None:
 def test_another_protocol_of_a_route_has_groups_and_a_rule_of_its_own() -> None:
     before, after = (
         made(routes={"admin": ADMIN}),
-        made(routes={"admin": dataclasses.replace(ADMIN, protocol_version=HTTP2)}),
+        encrypted(routes={"admin": dataclasses.replace(ADMIN, protocol_version=HTTP2)}),
     )
     assert {each.name for each in (*of_type(after, GROUP), *of_type(after, RULE))} == {
         *("api-tg-a", "api-tg-b", "api-rule"),
@@ -266,11 +270,7 @@ def test_grpc_of_a_route_needs_a_certificate_and_calls_a_method() -> None:
     route = Route(port=50051, paths=["/shop.Orders/*"], protocol_version=GRPC)
     message = refused(routes={"orders": route})
     assert message == "load_balancer must have a certificate for the protocol_version GRPC of routes['orders']"
-    resources = deploy(
-        lambda: service(
-            "api", load_balancer=load_balancer("given", certificate_arn=CERTIFICATE), routes={"orders": route}
-        )
-    )
+    resources = encrypted(routes={"orders": route})
     check = named(resources, "api-route-orders-tg-a-grpc").inputs["healthCheck"]
     assert (check["path"], check["matcher"]) == ("/AWS.ALB/healthcheck", "12")
     assert "protocolVersion" not in named(resources, "api-tg-a").inputs

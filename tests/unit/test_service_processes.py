@@ -13,6 +13,7 @@ from slipway.release.function.contract import JobTask, MigrationTask, Settings
 from slipway.service.args import MOST_PROCESSES, ServiceSettings
 from slipway.service.processes import Job, Migration, Process
 from slipway.service.routes import Route
+from slipway.service.sidecars import Sidecar
 from slipway.service.tasks import QueueBacklog
 from slipway.strategies import Strategy
 from unit.examples import TEST_LISTENER, load_balancer, service
@@ -151,6 +152,41 @@ def test_a_queue_in_another_region_is_refused_by_the_process_that_follows_it() -
         deploy(lambda: service("api", processes={"worker": Process(tasks=tasks)}))
 
 
+SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-a1b2c3"
+BACKLOG = QueueBacklog(arn=f"arn:aws:sqs:{PLACE}:orders", messages_per_task=1)
+FIXED = f"{SECRET}:::a1b2c3d4-5678-90ab-cdef-EXAMPLE11111"
+OTEL = Sidecar(image="otel:1", secrets={"TOKEN": SECRET}, environment={"BUILD_ID": "x"})
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"not_secret": ["BUILD_ID"], "processes": {"worker": Process(environment={"BUILD_ID": "x"})}},
+        {"not_secret": ["commands"], "processes": {"worker": Process(command=["work"])}},
+        {"not_secret": ["BUILD_ID"], "sidecars": {"otel": OTEL}, "processes": {"web": Process(sidecars=[])}},
+        {
+            "restart_on_secret_change": True,
+            "sidecars": {"otel": OTEL},
+            "processes": {"web": Process(sidecars=[]), "worker": Process()},
+        },
+        {
+            "restart_on_secret_change": True,
+            "secrets": {"DB": FIXED},
+            "sidecars": {"otel": OTEL},
+            "processes": {"web": Process(sidecars=[]), "worker": Process()},
+        },
+        {
+            "port": None,
+            "load_balancer": None,
+            "processes": {"worker": Process(tasks=Tasks(min=1, max=2, queues=[BACKLOG]))},
+        },
+    ],
+    ids=["a variable", "a command", "a sidecar", "its secret", "its secret beside a fixed one", "a queue"],
+)
+def test_a_rule_for_the_service_is_not_applied_to_each_process(args: dict[str, Any]) -> None:
+    assert of_type(deploy(lambda: service("api", **args)), "aws:ecs/service:Service") != []
+
+
 def test_two_processes_may_not_have_one_priority_of_the_load_balancer() -> None:
     def program() -> None:
         balancer = load_balancer("shared")
@@ -174,7 +210,7 @@ def test_a_name_that_is_too_long_for_a_process_is_refused() -> None:
 # Permissions
 
 
-ROUTES = {"admin": Route(port=9090, paths=["/admin/*"])}
+ROUTES = {"admin": Route(port=9090, paths=["/console/*"])}
 
 
 def accepted(name: str) -> bool:
@@ -203,7 +239,7 @@ def test_no_name_that_a_process_or_a_job_may_have_makes_the_name_of_another_reso
     for start in range(0, len(names), MOST_PROCESSES):
         some = names[start : start + MOST_PROCESSES]
         processes = {
-            name: Process(port=8100 + number, paths=[f"/{name}"], listener_priority=1 + number)
+            name: Process(port=8100 + number, paths=[f"/of/{name}"], listener_priority=1 + number)
             for number, name in enumerate(some)
         }
         jobs = {name: Job(command=["run"], schedule="rate(1 hour)") for name in some}
@@ -291,7 +327,7 @@ def test_the_largest_service_fits_into_the_policy_of_a_role(strategy: Strategy, 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
     """
     name = "storefront-pre-production"
-    processes = {f"a-long-name-{n}": Process(port=81, paths=["/a"], listener_priority=n) for n in range(1, 7)}
+    processes = {f"a-long-name-{n}": Process(port=81, paths=[f"/p{n}"], listener_priority=n) for n in range(1, 7)}
     jobs = {f"a-long-job-{n}": Job(command=["x"], schedule="rate(1 hour)") for n in range(15)}
     further = {f"a-long-route-name-{n}": Route(port=82, paths=[f"/{n}"]) for n in range(routes)}
     others: dict[str, Any] = {"jobs": jobs, "migration": Migration(command=["x"]), "routes": further}

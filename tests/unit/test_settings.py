@@ -1256,6 +1256,9 @@ def source(**args: Any) -> dict[str, Any]:
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/1"
 REPORT: dict[str, Any] = {"name": "unit", "files": ["build/*.xml"]}
 SMOKE: dict[str, Any] = {"commands": ["make smoke"]}
+ELB = "arn:aws:elasticloadbalancing:eu-west-1:123456789012"
+LONG_NAME = f"{'a' * 61}.com"
+EXISTING: dict[str, Any] = {"existing": {"vpcId": "vpc-0a", "privateSubnetIds": ["subnet-3", "subnet-4"]}}
 
 
 def finding(**args: str) -> dict[str, str]:
@@ -1833,6 +1836,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an existing load balancer has no settings of a new one": (
         {
+            "network": EXISTING,
             "loadBalancer": {"existing": {"name": "shared"}, "internal": True},
             "service": {"url": "https://shop.example.com"},
         },
@@ -1840,6 +1844,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "tests reach a service behind an existing load balancer by a name": (
         {
+            "network": EXISTING,
             "loadBalancer": {"existing": {"name": "shared"}},
             "stages": [{"tests": {"commands": ["make smoke"]}}],
         },
@@ -1847,6 +1852,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "routes of stages that share a load balancer get different requests": (
         {
+            "network": EXISTING,
             "loadBalancer": {"existing": {"name": "shared"}},
             "service": {"routes": {"admin": {"port": 9090, "paths": ["/admin/*"]}}},
             "stages": [{"name": name, "service": {"hosts": [f"{name}.example.com"]}} for name in ("a", "b")],
@@ -1859,9 +1865,81 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         "service.routes.admin.paths, hosts or headers are required: those of the service are for its own port",
     ),
     "stages that share a load balancer get different requests": (
-        {"loadBalancer": {"existing": {"name": "shared"}}, "stages": [{"name": "a"}, {"name": "b"}]},
+        {
+            "network": EXISTING,
+            "loadBalancer": {"existing": {"name": "shared"}},
+            "stages": [{"name": "a"}, {"name": "b"}],
+        },
         "stages must have different service.hosts, paths or headers with one loadBalancer.existing, got the same for a "
         "and b",
+    ),
+    "an existing load balancer is in an existing network": (
+        {
+            "loadBalancer": {"existing": {"name": "shared"}},
+            "service": {"hosts": ["a.example.com"], "url": "http://a.example.com"},
+        },
+        "stages[0].loadBalancer.existing must not be set with a new network, in which it is not; use network.existing",
+    ),
+    "stages that share a load balancer, by its name or its ARN, have different priorities": (
+        {
+            "network": EXISTING,
+            "service": {"listenerPriority": 7},
+            "stages": [
+                {
+                    "name": "a",
+                    "service": {"hosts": ["a.example.com"]},
+                    "loadBalancer": {"existing": {"name": "shared"}},
+                },
+                {
+                    "name": "b",
+                    "service": {"hosts": ["b.example.com"]},
+                    "loadBalancer": {"existing": {"arn": f"{ELB}:loadbalancer/app/shared/0a1b2c3d"}},
+                },
+            ],
+        },
+        "stages must have different service.listenerPriority with one loadBalancer.existing, got 7 for a and b",
+    ),
+    "a sidecar comes from ECR where there is no way to other registries": (
+        {
+            "network": {"new": {"natGateways": "None", "vpcEndpoints": {}}},
+            "service": {"sidecars": {"redis": {"image": "redis:7"}}},
+        },
+        "stages[0].service.sidecars.redis.image must be in ECR with network.new.natGateways=None and vpcEndpoints, got "
+        "'redis:7': there is no way to other registries",
+    ),
+    "the log router comes from ECR where there is no way to other registries": (
+        {
+            "network": {"new": {"natGateways": "None", "vpcEndpoints": {}}},
+            "service": {"logging": {"fireLens": {"options": {"Name": "cloudwatch"}}}},
+        },
+        "stages[0].service.logging.fireLens.image must be in ECR with network.new.natGateways=None and vpcEndpoints, "
+        "got 'public.ecr.aws/aws-observability/aws-for-fluent-bit:stable': there is no way to other registries",
+    ),
+    "the first name of a certificate has 64 characters": (
+        {"loadBalancer": {"domain": {"names": [LONG_NAME]}}},
+        f"loadBalancer.domain.names must begin with a name of at most 64 characters, got 65: '{LONG_NAME}'",
+    ),
+    "processes with a port ask for different requests": (
+        {"service": {"processes": {"a": {"port": 81, "paths": ["/a/*"]}, "b": {"port": 82, "paths": ["/a/*"]}}}},
+        "service.processes['b'] must ask for other paths, hosts or headers than processes['a']: only one of them would "
+        "get requests",
+    ),
+    "a process asks for other requests than web": (
+        {"service": {"paths": ["/a/*"], "processes": {"a": {"port": 81, "paths": ["/a/*"]}}}},
+        "service.processes['a'] must ask for other paths, hosts or headers than the service: only one of them would "
+        "get requests",
+    ),
+    "a process checks its health with the codes of its protocol": (
+        {
+            "service": {
+                "url": "https://shop.example.com",
+                "healthCheck": {"successCodes": "200"},
+                "processes": {"web": {"protocolVersion": "GRPC"}},
+            },
+            "loadBalancer": {"certificateArn": CERTIFICATE},
+        },
+        "service.processes.web.healthCheck.successCodes must be codes from 0 to 99 with protocolVersion=GRPC, got "
+        "'200'",
     ),
     "a connection may be idle for 4000 seconds": (
         {"loadBalancer": {"idleTimeoutSeconds": 4001}},

@@ -47,6 +47,9 @@ def test_writable_paths_are_on_the_tasks_disk_beside_a_read_only_root_in_every_t
 def test_no_two_paths_have_the_same_volume() -> None:
     paths = ["/a-b", "/a/b", "/a_b", "/a.b", "/a_2db", "/a-/b", "/a/-b"]
     assert len(writable(paths)) == len(paths)
+    long = ["/" + "a.b-" * 49, "/" + "a.b-" * 49 + "c"]
+    assert len(writable(long)) == 2
+    assert max(map(len, writable(long, "a" * 40))) <= 255
     assert not writable(["/a"]).keys() & writable(["/a"], "proxy").keys()
 
 

@@ -13,7 +13,7 @@ from slipway._constraints import check, match, one_of
 from slipway.config.instances import AutoScalingGroup, Managed, ManagedProvider, of_the_group
 from slipway.config.network import Network
 from slipway.existing_cluster import ExistingCluster
-from slipway.service.args import ServiceSettings, process_settings
+from slipway.service.args import ServiceSettings, capacities
 from slipway.service.capacity import PROVIDER_NAME, FargateSpot
 
 NamespaceName = Annotated[
@@ -99,8 +99,7 @@ def cluster(
         # A dependency too: services must be gone before their namespace.
         service_connect_defaults=aws.ecs.ClusterServiceConnectDefaultsArgs(namespace=namespace) if namespace else None,
     )
-    capacities = [each.capacity for service in deployed for each in process_settings(service).values()]
-    spot = any(isinstance(capacity, FargateSpot) for capacity in capacities)
+    spot = any(isinstance(capacity, FargateSpot) for service in deployed for _, capacity in capacities(service))
     if settings.managed_instances:
         managed = Managed.of(name, made, network)
         arns = [managed.provider(each, of).arn for each, of in settings.managed_instances.items()]

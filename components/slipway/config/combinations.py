@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from slipway._rules import NAME
 from slipway.config.cluster import ASSOCIATED, UsedCluster
 from slipway.config.errors import at
-from slipway.config.network import ExistingNetwork
+from slipway.config.network import NO_NAT, ExistingNetwork
 from slipway.config.schema import Image, StackFile, Stage
 from slipway.pipeline.component import composition_rules
 from slipway.pipeline.sources import EcrImage
@@ -18,6 +18,7 @@ from slipway.pipeline.stages import in_vpc_rule, stage_rules
 from slipway.pull_requests import check_rules
 from slipway.release.function.contract import WEB
 from slipway.service.args import (
+    capacities,
     has_port,
     process_settings,
     protocol_rule,
@@ -26,6 +27,8 @@ from slipway.service.args import (
     strategy_rules,
 )
 from slipway.service.capacity import Ec2, FargateSpot, ManagedInstances, address_rule
+from slipway.service.logging import FireLens
+from slipway.service.sidecars import ECR_IMAGE
 
 LONGEST_NAME = 32
 """Maximum length of a load balancer's name, the shortest of all names.
@@ -176,11 +179,14 @@ def subnets_of_the_load_balancers(given: Given) -> Rules:
 def rules_of_the_balancer(given: Given) -> Rules:
     """Stages that share an existing load balancer must not ask for the same requests."""
     seen: dict[str, str] = {}
+    priorities: dict[tuple[object, int], str] = {}
     for stage in given.file.stages:
         existing = stage.load_balancer.existing
         if existing is None or not has_port(stage.service):
             continue
-        listener = existing.name, existing.arn, existing.listener_port
+        # An ARN has the name too: …:loadbalancer/app/<name>/<id>.
+        name = existing.arn.split("/")[-2] if isinstance(existing.arn, str) else existing.name
+        listener = name, existing.listener_port
         processes = process_settings(stage.service)
         for each in (*processes.values(), *route_settings(processes[WEB]).values()):
             if each.port is None:
@@ -191,6 +197,13 @@ def rules_of_the_balancer(given: Given) -> Rules:
                 other != given.environment(stage),
                 f"stages must have different service.hosts, paths or headers with one load_balancer.existing, got the "
                 f"same for {other} and {given.environment(stage)}",
+            )
+            number = each.listener_priority
+            first = priorities.setdefault((listener, number), given.environment(stage)) if number is not None else ""
+            yield (
+                number is not None and first != given.environment(stage),
+                f"stages must have different service.listener_priority with one load_balancer.existing, got {number} "
+                f"for {first} and {given.environment(stage)}",
             )
 
 
@@ -298,27 +311,48 @@ def of_the_protocol(given: Given, stage: Stage) -> Rules:
     yield protocol_rule(stage.service, balancer.is_encrypted, "load_balancer.certificate_arn or domain is required")
 
 
+def of_the_network(given: Given, stage: Stage) -> Rules:
+    network, existing = given.file.network, stage.load_balancer.existing
+    if isinstance(network, ExistingNetwork):
+        return  # what it reaches, and whether it is the load balancer's, is known to AWS
+    yield (
+        has_port(stage.service) and existing is not None,
+        "load_balancer.existing must not be set with a new network, in which it is not; use network.existing",
+    )
+    if network.vpc_endpoints is None or network.nat_gateways != NO_NAT:
+        return
+    images = {f"sidecars['{name}'].image": each.image for name, each in stage.service.sidecars.items()}
+    if isinstance(stage.service.logging, FireLens):
+        images["logging.fire_lens.image"] = stage.service.logging.image
+    for field, image in images.items():
+        yield (
+            isinstance(image, str) and not ECR_IMAGE.fullmatch(image),
+            f"service.{field} must be in ECR with network.new.nat_gateways=None and vpc_endpoints, got {image!r}: "
+            "there is no way to other registries",
+        )
+
+
 def of_the_capacity(given: Given, stage: Stage) -> Rules:
     cluster, network = given.file.cluster, given.file.network
     why = f"network.{'existing.assign_public_ip' if isinstance(network, ExistingNetwork) else 'new.nat_gateways=None'}"
-    for name, each in process_settings(stage.service).items():
-        key = "service.capacity" if name == WEB else f"service.processes['{name}'].capacity"
-        broken, message = address_rule(each.capacity, network.assign_public_ip, why)
+    for field, capacity in capacities(stage.service):
+        key = f"service.{field}"
+        broken, message = address_rule(capacity, network.assign_public_ip, why)
         yield broken, message.replace("capacity", key, 1)
         if isinstance(cluster, UsedCluster):
             continue  # whether it is associated with a provider is known to ECS
         groups, managed = [*cluster.auto_scaling_groups], [*cluster.managed_instances]
         yield (
-            isinstance(each.capacity, Ec2) and each.capacity.capacity_provider not in groups,
+            isinstance(capacity, Ec2) and capacity.capacity_provider not in groups,
             f"{key}.ec2.capacity_provider must be one of cluster.new.auto_scaling_groups, {groups}, in a new cluster",
         )
         yield (
-            isinstance(each.capacity, ManagedInstances) and each.capacity.capacity_provider not in managed,
+            isinstance(capacity, ManagedInstances) and capacity.capacity_provider not in managed,
             f"{key}.managed_instances.capacity_provider must be one of cluster.new.managed_instances, {managed}, in a "
             "new cluster",
         )
         yield (
-            isinstance(each.capacity, FargateSpot) and bool(managed),
+            isinstance(capacity, FargateSpot) and bool(managed),
             f"{key} must not be FargateSpot with cluster.new.managed_instances: {ASSOCIATED}",
         )
 
@@ -336,6 +370,7 @@ def of_the_namespace(given: Given, stage: Stage) -> Rules:
 
 
 OF_A_STAGE = (
+    of_the_network,
     of_the_capacity,
     of_the_namespace,
     of_the_protocol,

@@ -12,7 +12,7 @@ import pulumi_aws as aws
 from slipway._constraints import check, items, match
 from slipway._secrets import kind_of
 from slipway.release.function import partitions
-from slipway.service.args import ServiceSettings, process_settings
+from slipway.service.args import ServiceSettings, capacities
 from slipway.service.logging import log_references
 from slipway.service.sidecars import references
 
@@ -65,7 +65,7 @@ def services(settings: VpcEndpoints, deployed: Iterable[ServiceSettings]) -> lis
         found |= {kind_of(value) for value in read.values() if isinstance(value, str)}
         # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-exec.html
         found |= {"ssmmessages"} if each.ecs_exec else set()
-        on_instances = any(of.capacity.compatibility != "FARGATE" for of in process_settings(each).values())
+        on_instances = any(capacity.compatibility != "FARGATE" for _, capacity in capacities(each))
         found |= {*OF_INSTANCES} if on_instances else set()
     return sorted(found)
 

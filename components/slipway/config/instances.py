@@ -151,12 +151,12 @@ class Managed:
             "network_configuration": {"subnets": self.subnets, "security_groups": [self.security_group]},
         }
         if types:
-            # The sizes are required; 0 is no limit. Types such as t4g, which are listed, would be left out by default.
+            # The sizes are required; any instance has 1 of each. Listed types such as t4g would be left out by default.
             template["instance_requirements"] = {
                 "allowed_instance_types": types,
                 "burstable_performance": "included",
-                "vcpu_count": {"min": 0},
-                "memory_mib": {"min": 0},
+                "vcpu_count": {"min": 1},
+                "memory_mib": {"min": 1},
             }
         return aws.ecs.CapacityProvider(
             name,

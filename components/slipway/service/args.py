@@ -29,7 +29,7 @@ from slipway.load_balancer import SubnetId, VpcId
 from slipway.registry import EnvironmentName, Repository
 from slipway.release.function.contract import WEB
 from slipway.service.capacity import Capacity, Fargate, address_rule, capacity_rules, on_demand
-from slipway.service.connect import ServiceConnect, port_mapping
+from slipway.service.connect import PROTOCOLS, SPOKEN, ServiceConnect, port_mapping
 from slipway.service.containers import Container, ContainerHealthCheck, EnvironmentFileArn
 from slipway.service.fargate import FARGATE_MEMORY_MIB
 from slipway.service.logging import AwsLogs, Logging
@@ -61,7 +61,7 @@ from slipway.service.requests import (
     codes_rule,
     conditions_rules,
 )
-from slipway.service.routes import MOST_GROUPS, Route, RouteName, listening, route_rules
+from slipway.service.routes import MOST_GROUPS, Route, RouteName, listening, route_rules, twice_rules
 from slipway.service.sidecars import (
     DependsOn,
     Sidecar,
@@ -158,9 +158,10 @@ class ServiceSettings:
     """How the load balancer asks for that path."""
 
     protocol_version: ProtocolVersion = HTTP1
-    """HTTP version of the requests to the container. GRPC needs a load balancer with a certificate. A change on a
-    running service interrupts its requests from when the last old task is gone until the old rule is deleted, at the
-    end of the `pulumi up`; give `listener_priority` a higher number in the same one, if you have given one."""
+    """HTTP version of the requests to the container. HTTP2 and GRPC need a load balancer with a certificate, and
+    clients that speak HTTP/2: it answers others with 464. A change on a running service interrupts its requests from
+    when the last old task is gone until the old rule is deleted, at the end of the `pulumi up`; give
+    `listener_priority` a higher number in the same one, if you have given one."""
 
     entrypoint: Sequence[CommandPart] = ()
     """Entry point of the container instead of the image's, one entry a word; it is not run by a shell. The image's own
@@ -410,8 +411,8 @@ class ServiceArgs(ServiceSettings):
             self.service_connect is not None and self.namespace_arn is None,
             "service_connect.namespace_arn is required with a cluster that has no default namespace",
         )
-        for each in process_settings(self).values():
-            yield address_rule(each.capacity, self.assign_public_ip, "assign_public_ip")
+        for _, capacity in capacities(self):
+            yield address_rule(capacity, self.assign_public_ip, "assign_public_ip")
 
     @property
     def namespace_arn(self) -> pulumi.Input[str] | None:
@@ -472,7 +473,7 @@ def request_target(settings: ServiceArgs) -> tuple[str, int | None]:
 def route_settings(settings: S) -> dict[str, S]:
     """The settings of each route by name, as if its port were the process's only one."""
     return {
-        name: _changed(
+        name: changed(
             settings,
             {**{each: getattr(route, each) for each in hints(Route)}, "paths": route.paths or EVERY_PATH, "routes": {}},
         )
@@ -503,7 +504,14 @@ def port_mappings(settings: ServiceArgs, container: str, port: int | None) -> li
     connect, (reached, served) = settings.service_connect, connect_target(settings)
     if connect is None or reached != container or served is None:
         return [port_mapping(each) for each in ports]
-    return [*(port_mapping(each) for each in ports if each != served), port_mapping(served, connect)]
+    version = versions(settings).get(served, HTTP1)
+    return [*(port_mapping(each) for each in ports if each != served), port_mapping(served, connect, version)]
+
+
+def versions(settings: ServiceSettings) -> dict[int, str]:
+    """The HTTP versions of the requests of a load balancer, by port."""
+    found = {route.port: route.protocol_version for route in settings.routes.values()}
+    return found if settings.port is None else {**found, settings.port: settings.protocol_version}
 
 
 def release_order(settings: ServiceSettings) -> list[list[str]]:
@@ -598,11 +606,26 @@ def strategy_of_routes(settings: ServiceSettings, strategy: Strategy) -> Iterato
 
 
 def protocol_rule(settings: ServiceSettings, encrypted: bool, message: str) -> tuple[bool, str]:
-    """https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html"""
+    """Clients speak HTTP/2 to a load balancer over TLS only, and others get 464 from tasks that do.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html
+    """
     processes = process_settings(settings)
-    by_grpc = [name for name, each in processes.items() if each.protocol_version == GRPC and each.port]
-    by_grpc += [f"routes[{name!r}]" for name, each in processes[WEB].routes.items() if each.protocol_version == GRPC]
-    return bool(by_grpc) and not encrypted, f"{message} for the protocol_version GRPC of {', '.join(by_grpc)}"
+    ports = {name: each.protocol_version for name, each in processes.items() if each.port is not None}
+    ports |= {f"routes[{name!r}]": each.protocol_version for name, each in processes[WEB].routes.items()}
+    given = [f"{version} of {name}" for name, version in ports.items() if version != HTTP1]
+    return bool(given) and not encrypted, f"{message} for the protocol_version {', '.join(given)}"
+
+
+def capacities(settings: ServiceSettings) -> list[tuple[str, Capacity]]:
+    """What the tasks run on, those of a migration and of jobs too, each once, with the field that says so."""
+    found = []
+    for name, each in process_settings(settings).items():
+        own = settings.processes.get(name, Process()).capacity is not None
+        found.append((f"processes[{name!r}].capacity" if own else "capacity", each.capacity))
+    if settings.migration is not None or settings.jobs:
+        found.append(("capacity", on_demand(settings.capacity)))
+    return [*dict.fromkeys(found)]
 
 
 def parts_of(settings: ServiceSettings) -> dict[str, Part]:
@@ -626,7 +649,7 @@ def part_rules(settings: ServiceSettings, part: Part) -> Iterator[tuple[bool, st
         yield size_rule(merged)
     if isinstance(part, Process) and part.capacity is not None:
         yield from capacity_rules(part.capacity, settings.ephemeral_storage_gib)
-    if isinstance(part, Process) and any(getattr(part, name) for name in CONDITIONS):
+    if isinstance(part, Process) and any(getattr(part, name) for name in (*CONDITIONS, *OF_CODES)):
         yield from request_rules(merged)
 
 
@@ -655,6 +678,9 @@ def process_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:
                 f"{key}listener_priority must be different from that of {first}, got {merged.listener_priority} for "
                 "both",
             )
+    # One that asks for nothing is another rule's mistake.
+    asking = {name for name, own in settings.processes.items() if any(getattr(own, field) for field in CONDITIONS)}
+    yield from twice_rules({name: each for name, each in processes.items() if name in {WEB, *asking}})
     yield (
         bool(settings.order) and sorted(settings.order) != sorted(processes),
         f"order must have each of {list(processes)} exactly once, got {list(settings.order)}",
@@ -671,6 +697,8 @@ MOST_PROCESSES, MOST_JOBS = 6, 15
 """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
 CONDITIONS = ("paths", "hosts", "headers")
 """Fields that say which requests a process gets."""
+OF_CODES = ("protocol_version", "health_check")
+"""Fields that say which codes a process answers its health check with."""
 FOR_A_PORT = (
     *("health_path", "health_check", "health_check_grace_seconds", "protocol_version", "drain_seconds", "stickiness"),
     *(*CONDITIONS, "listener_priority"),
@@ -728,12 +756,29 @@ def mount_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:
 
 def connect_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:
     """Names and clients of a service are for a port that it serves."""
-    connect = settings.service_connect
-    if connect is None or connect.port is not None or process_settings(settings)[WEB].port is not None:
+    connect, web = settings.service_connect, process_settings(settings)[WEB]
+    if connect is None:
         return
     served = ("name", "client_port", "clients", "request_timeout_seconds", "idle_timeout_seconds")
     given = [field for field in served if getattr(connect, field)]
-    yield bool(given), f"service_connect.port is required with {', '.join(given)} for a service without a port"
+    port = web.port if connect.port is None else connect.port
+    yield (
+        port is None and bool(given),
+        f"service_connect.port is required with {', '.join(given)} for a service without a port",
+    )
+    absent = [name for name, each in settings.sidecars.items() if each.port == port is not None]
+    yield (
+        bool(absent) and absent[0] not in web.sidecars,
+        f"service_connect.port must be that of a container of web, got {port}: processes['web'].sidecars leaves out "
+        f"{', '.join(absent)}",
+    )
+    version = versions(web).get(port, "") if port is not None else ""
+    possible = SPOKEN.get(version, PROTOCOLS)
+    yield (
+        connect.protocol is not None and connect.protocol not in possible,
+        f"service_connect.protocol must be one of {list(possible)} for a port with protocol_version={version}, got "
+        f"{connect.protocol!r}: the requests of the load balancer come through its proxy too",
+    )
 
 
 def request_rules(settings: ServiceSettings) -> Iterator[tuple[bool, str]]:
@@ -770,7 +815,7 @@ def _with(settings: S, part: Part, **defaults: Any) -> S:
     for name in ("sidecars", "depends_on"):
         every = getattr(settings, name)
         changes[name] = {sidecar: value for sidecar, value in every.items() if sidecar in chosen}
-    made = _changed(settings, changes)
+    made = changed(settings, changes)
     if made.port is None:
         object.__setattr__(made, "error_alarm", None)
         if isinstance(made, ServiceArgs):
@@ -779,8 +824,8 @@ def _with(settings: S, part: Part, **defaults: Any) -> S:
     return made
 
 
-def _changed(settings: S, changes: Mapping[str, Any]) -> S:
-    """The settings with other values, which are not checked."""
+def changed(settings: S, changes: Mapping[str, Any]) -> S:
+    """The settings with other values, which are not checked: some rules hold for a service, and not for a process."""
     made = copy.copy(settings)
     for name, value in changes.items():
         object.__setattr__(made, name, value)

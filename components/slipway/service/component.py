@@ -23,6 +23,7 @@ from slipway.release.function.contract import MIGRATION, WEB
 from slipway.release.lambda_function import invoke_on_event
 from slipway.service.args import (
     ServiceArgs,
+    changed,
     conditions_paths,
     connect_target,
     process_settings,
@@ -306,7 +307,7 @@ def with_priority(name: str, args: ServiceArgs, balancer: Balancer) -> ServiceAr
         route: replace(args.routes[route], listener_priority=rule_priority(route_name(name, route), each, balancer))
         for route, each in route_settings(args).items()
     }
-    return replace(args, listener_priority=own, routes=routes)
+    return changed(args, {"listener_priority": own, "routes": routes})
 
 
 def rule_priority(name: str, args: ServiceArgs, balancer: Balancer) -> int:
@@ -327,7 +328,7 @@ def with_queues(args: ServiceArgs, arns: Mapping[str, pulumi.Input[str]]) -> Ser
     if not arns:
         return args
     queues = [replace(queue, arn=arn) for queue, arn in zip(args.tasks.queues, arns.values(), strict=True)]
-    return replace(args, tasks=replace(args.tasks, queues=queues))
+    return changed(args, {"tasks": replace(args.tasks, queues=queues)})
 
 
 def each_field(released: ReleasedProcess) -> dict[str, Any]:

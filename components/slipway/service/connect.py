@@ -11,10 +11,17 @@ import pulumi
 import pulumi_aws as aws
 
 from slipway._constraints import between, check, match, one_of
+from slipway.service import requests
 from slipway.service.processes import Port
+from slipway.service.requests import HTTP1
 from slipway.service.volumes import SecurityGroupId
 
 HTTP, HTTP2, GRPC, TCP = PROTOCOLS = ("http", "http2", "grpc", "tcp")
+SPOKEN = {HTTP1: (HTTP, TCP), requests.HTTP2: (HTTP2, GRPC, TCP), requests.GRPC: (GRPC, HTTP2, TCP)}
+"""What the proxy may speak at a port that gets requests of this version from a load balancer, which come through it
+too; the first is the default.
+
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceConnectService.html"""
 PORT_NAME = "connect"
 """Name of the port in a task definition. It stays when the port changes."""
 NamespaceArn = Annotated[
@@ -70,15 +77,16 @@ class ServiceConnect:
     """Port that the others connect to. By default, the same."""
 
     # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_PortMapping.html
-    protocol: Annotated[str, one_of(PROTOCOLS)] = HTTP
-    """What is spoken there: http, http2, grpc, or tcp for everything else, whose requests the proxy does not see. It
-    stays: give a service that speaks another one another name."""
+    protocol: Annotated[str, one_of(PROTOCOLS)] | None = None
+    """What is spoken there: http, http2, grpc, or tcp for everything else, whose requests the proxy does not see. By
+    default, what `protocol_version` says of the port. It stays: give a service that speaks another one another name."""
 
     clients: Mapping[ClientName, SecurityGroupId] = field(default_factory=dict)
     """Security groups whose tasks may connect, by name. By default, only the other processes of the service can."""
 
     request_timeout_seconds: Timeout | None = None
-    """Seconds after which the proxy gives up a request, or 0 for never. By default, 15."""
+    """Seconds after which the proxy gives up a request, also one of the load balancer to the same port, or 0 for never.
+    By default, 15."""
 
     idle_timeout_seconds: Timeout | None = None
     """Seconds after which the proxy closes a connection without traffic, or 0 for never. By default, 300, and with tcp
@@ -128,16 +136,16 @@ class ServiceConnect:
         }
 
 
-def port_mapping(port: int, connect: ServiceConnect | None = None) -> dict[str, Any]:
-    """A port of a container, which others reach by Service Connect if that is given.
+def port_mapping(port: int, connect: ServiceConnect | None = None, version: str = HTTP1) -> dict[str, Any]:
+    """A port of a container, which others reach by Service Connect if that is given. `version` is that of its requests.
 
     https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_PortMapping.html
     """
     mapping: dict[str, Any] = {"containerPort": port, "hostPort": port, "protocol": "tcp"}
     if connect is None:
         return mapping
-    spoken = {} if connect.protocol == TCP else {"appProtocol": connect.protocol}
-    return {**mapping, "name": PORT_NAME, **spoken}
+    protocol = connect.protocol or SPOKEN[version][0]
+    return {**mapping, "name": PORT_NAME, **({} if protocol == TCP else {"appProtocol": protocol})}
 
 
 def open_to_clients(

@@ -19,10 +19,10 @@ DrainSeconds = Annotated[int, between(0, 3600)]
 HostPattern = Annotated[
     str,
     match(
-        r"(?=.*\.)[A-Za-z0-9*?](?:[A-Za-z0-9.*?-]*[A-Za-z0-9*?])?",
+        r"[A-Za-z0-9*?](?:[A-Za-z0-9.*?-]*[A-Za-z0-9*?])?\.[A-Za-z]+",
         "be a name such as shop.example.com or *.example.com",
         "*.example.com",
-        ["localhost", "https://shop.example.com", "shop.example.com/", "-a.example.com", "a b.com"],
+        ["localhost", "https://shop.example.com", "shop.example.com/", "-a.example.com", "a b.com", "10.0.0.1"],
         longest=128,
     ),
 ]

@@ -71,7 +71,8 @@ class Route:
     """How the load balancer asks for that path."""
 
     protocol_version: ProtocolVersion = HTTP1
-    """HTTP version of the requests to this port. GRPC needs a load balancer with a certificate."""
+    """HTTP version of the requests to this port. HTTP2 and GRPC need a load balancer with a certificate, and clients
+    that speak HTTP/2: it answers others with 464."""
 
     listener_priority: ListenerPriority | None = None
     """Priority of the listener rule of this port, unique on the load balancer. Lower numbers are evaluated first. By
@@ -103,7 +104,6 @@ def route_rules(processes: Mapping[str, ServiceSettings]) -> Iterator[tuple[bool
     taken = [name for name in routes if f"route-{name}" in processes]
     yield bool(taken), f"routes must not be {taken} with processes called {[f'route-{name}' for name in taken]}"
     yield from container_rules(web)
-    yield from twice_rules(processes)
 
 
 def container_rules(web: ServiceSettings) -> Iterator[tuple[bool, str]]:
@@ -122,22 +122,28 @@ def container_rules(web: ServiceSettings) -> Iterator[tuple[bool, str]]:
 
 
 def twice_rules(processes: Mapping[str, ServiceSettings]) -> Iterator[tuple[bool, str]]:
-    """Each request has one rule that it comes to."""
-    asking: list[tuple[str, tuple[Any, ...]]] = [("the service", asked(processes[WEB]))]
-    priorities = {each.listener_priority: name for name, each in processes.items() if each.port is not None}
-    for name, route in processes[WEB].routes.items():
-        at, given = f"routes[{name!r}]", route.listener_priority
-        first = priorities.setdefault(given, at) if given is not None else at
-        yield first != at, f"{at}.listener_priority must be different from that of {first}, got {given} for both"
-        if not (route.paths or route.hosts or route.headers):
+    """Each request to these processes, and to the routes, has one rule that it comes to."""
+    asking: list[tuple[str, tuple[Any, ...]]] = []
+    with_a_port = {name: each for name, each in processes.items() if each.port is not None}
+    ports: dict[str, Route | ServiceSettings] = {
+        **{"the service" if name == WEB else f"processes[{name!r}]": each for name, each in with_a_port.items()},
+        **{f"routes[{name!r}]": route for name, route in processes[WEB].routes.items()},
+    }
+    for at, each in ports.items():
+        if isinstance(each, Route) and not (each.paths or each.hosts or each.headers):
             continue  # which is another rule's mistake
-        same = [other for other, each in asking if each == asked(route)]
+        same = [other for other, given in asking if given == asked(each)]
         yield (
             bool(same),
             f"{at} must ask for other paths, hosts or headers than {', '.join(same)}: only one of them would get "
             "requests",
         )
-        asking.append((at, asked(route)))
+        asking.append((at, asked(each)))
+    priorities = {each.listener_priority: name for name, each in with_a_port.items()}
+    for name, route in processes[WEB].routes.items():
+        at, priority = f"routes[{name!r}]", route.listener_priority
+        first = priorities.setdefault(priority, at) if priority is not None else at
+        yield first != at, f"{at}.listener_priority must be different from that of {first}, got {priority} for both"
 
 
 def asked(given: Route | ServiceSettings) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -163,6 +164,10 @@ EXEC_PATHS = {"exec-lib": "/var/lib/amazon", "exec-log": "/var/log/amazon"}
 """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-exec.html"""
 
 
+LONGEST = 180
+"""Characters of a path in the name of a volume, which has at most 255, with the name of a container before it."""
+
+
 def writable(paths: Sequence[str], container: str = "") -> dict[str, str]:
     """Volumes of the task's own disk by name, with the paths at which a container has them. The application's container
     has no name here.
@@ -173,8 +178,12 @@ def writable(paths: Sequence[str], container: str = "") -> dict[str, str]:
 
 
 def _as_name(path: str) -> str:
-    """A path as part of a volume's name, which has only a-z A-Z 0-9 - _, so that no two paths have the same."""
-    return re.sub(r"[-._]", lambda found: f"_{ord(found[0]):x}", path).replace("/", "-")
+    """A path as part of a volume's name, which has only a-z A-Z 0-9 - _, so that no two paths have the same.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Volume.html
+    """
+    name = re.sub(r"[-._]", lambda found: f"_{ord(found[0]):x}", path).replace("/", "-")
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}-{hashlib.sha256(path.encode()).hexdigest()[:16]}"
 
 
 def file_systems(
