@@ -36,10 +36,10 @@ key, or that it has the default in its text. A key without a value (`approval:`)
 defaults of a section. Write `false` to turn off a key whose type includes "or false" or whose default is "none", such
 as `port: false` for a worker.
 
-In `environment`, `secrets`, `processes` and `jobs`, a stage adds entries to those of `service`, and removes entries
-that are `false` (`environment: {LOG_LEVEL: false}`). It replaces entries of the same name in `environment` and
-`secrets`. Of a process, a job and the `migration`, it changes the keys that it has, in the same way. Any other key of a
-stage replaces the file's.
+A stage's `service` and `loadBalancer` are merged over those of the file, key by key, also inside sections such as
+`tasks` or a process. To a map such as `environment`, a stage adds entries; it replaces those of the same name, and
+removes those that are `false` (`environment: {LOG_LEVEL: false}`). Lists, and sections with one of several keys such as
+`capacity`, are replaced as a whole.
 
 An editor with a YAML language server completes the keys if the file begins with
 `# yaml-language-server: $schema=docs/stack-file.schema.json` ([the schema](stack-file.schema.json)).

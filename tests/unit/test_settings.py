@@ -1068,7 +1068,7 @@ def test_a_stage_overrides_some_keys_and_has_the_others_of_the_file() -> None:
         service=ServiceSettings(port=3000, environment={"LEVEL": "info", "COLOR": "blue"}),
         load_balancer=LoadBalancerKeys(internal=True),
     )
-    # Entries are added to a map; other keys are replaced as a whole.
+    # Entries are added to a map, and other keys replaced.
     assert production == dataclasses.replace(
         STAGE,
         environment_name="production",
@@ -1118,8 +1118,7 @@ def test_a_stage_changes_adds_and_removes_processes_and_jobs_by_name() -> None:
     )
     assert second.service == ServiceSettings(
         processes={
-            # Like the tasks of a service, those of a process are replaced as a whole.
-            "worker": Process(command=["work"], tasks=Tasks(min=1), environment={"QUEUE": "high"}),
+            "worker": Process(command=["work"], tasks=Tasks(min=1, max=5), environment={"QUEUE": "high"}),
             "api": Process(port=81, paths=["/api"], listener_priority=7),
         },
         jobs={"report": Job(command=["report"], schedule="rate(1 day)", environment={"SIZE": "1"})},

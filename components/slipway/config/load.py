@@ -404,8 +404,9 @@ def with_settings_of_all_stages(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def overlaid(general: Any, own: Any, kind: type) -> Any:
-    """The settings of a stage merged over those for all stages. Each setting replaces the general one, but entries are
-    added to a map, or removed with `false`, and then from `notSecret` too."""
+    """The settings of a stage merged over those for all stages. Of a part, the stage's keys replace the general ones;
+    entries are added to a map, or removed with `false`, and then from `notSecret` too. Lists and choices are replaced
+    as a whole."""
     if not isinstance(general, dict):
         return general  # its mistakes are reported once
     if not isinstance(own, dict):

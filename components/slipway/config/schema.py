@@ -144,11 +144,11 @@ class Stage:
     """When the stage may begin. By default, at any time."""
 
     service: ServiceSettings = ServiceSettings()
-    """Settings of `service` that differ in this stage. In `environment`, `secrets`, `processes` and `jobs`, the entries
-    that differ, and of a process, a job and the `migration`, the keys; `false` removes an entry."""
+    """Settings of `service` that differ in this stage: of maps the entries, and of sections the keys. `false` removes
+    an entry."""
 
     load_balancer: LoadBalancerKeys = LoadBalancerKeys()
-    """Settings of `load_balancer` that differ in this stage."""
+    """Settings of `load_balancer` that differ in this stage, in the same way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +240,7 @@ class Shape:
     named: Any = None
     """The type of the names, if the field is a map of parts."""
     merged: bool = False
-    """Whether a stage changes single entries of the field, which is a map, or single keys, of a part with maps."""
+    """Whether a stage changes single entries of the field, which is a map, or single keys of it, which is a part."""
     date: bool = False
 
 
@@ -254,7 +254,7 @@ def shape(hint: Any) -> Shape:
     for kind in kinds:
         if dataclasses.is_dataclass(kind):
             part: Any = kind
-            return Shape(hint, optional, part=part, merged=any(shape(each).merged for each in hints(part).values()))
+            return Shape(hint, optional, part=part, merged=True)
         if get_origin(kind) is Sequence:
             [item] = get_args(kind)
             part = next((each for each in kinds_of(item) if dataclasses.is_dataclass(each)), None)
