@@ -272,7 +272,8 @@ class ServiceSettings:
 
     ecs_exec: bool = False
     """Let people run commands in the running containers, as `Service.exec_statements` or their own permissions allow.
-    What is shown in such a session is in the service's log."""
+    What is shown in such a session is in the service's log if a container writes there, with `awsLogs` or as FireLens'
+    router does; with `splunk` and `none` it is in no log."""
 
     health_check_grace_seconds: GracePeriod = 60
     """Seconds after a task starts during which failed health checks are ignored."""
