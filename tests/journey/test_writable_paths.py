@@ -53,6 +53,46 @@ def test_only_the_paths_that_are_missing_are_named(builds: Account) -> None:
     assert "could not write to /var/cache/shop, " in run.last_line
 
 
+USERS = "RUN echo app:x:1000:1001::/:/bin/sh >>/etc/passwd && printf 'app:x:1001:\\ndata:x:1002:app\\n' >>/etc/group"
+GROUP_OF_DATA = "RUN mkdir -p /data && chgrp data /data && chmod 775 /data"
+OWNERS: dict[str, tuple[list[str], bool]] = {
+    "of root": (["RUN mkdir -p /data", "VOLUME /data", "USER 1000"], False),
+    "made by VOLUME": (["VOLUME /data", "USER 1000"], False),
+    "of another user": (["RUN mkdir -p /data && chown 1001 /data", "VOLUME /data", "USER 1000"], False),
+    "given away after VOLUME": (["VOLUME /data", "RUN mkdir -p /data", "USER 1000"], False),
+    "read-only for its owner": (
+        ["RUN mkdir -p /data && chown 1000 /data && chmod 555 /data", "VOLUME /data", "USER 1000"],
+        False,
+    ),
+    "of a group that the user is not in": (
+        ["RUN mkdir -p /data && chgrp 1001 /data && chmod 775 /data", "VOLUME /data", "USER 1000"],
+        False,
+    ),
+    "for everybody": (["RUN mkdir -p /data && chmod 1777 /data", "VOLUME /data", "USER 1000"], True),
+    "of the user's group": (
+        ["RUN mkdir -p /data && chgrp 1001 /data && chmod 775 /data", "VOLUME /data", "USER 1000:1001"],
+        True,
+    ),
+    "of group 0, which a number without an entry has": (
+        ["RUN mkdir -p /data && chmod 775 /data", "VOLUME /data", "USER 1000"],
+        True,
+    ),
+    "of a user by name": ([USERS, "RUN mkdir -p /data && chown app /data", "VOLUME /data", "USER app"], True),
+    "of a group by name": ([USERS, GROUP_OF_DATA, "VOLUME /data", "USER 1000:data"], True),
+    "of a further group of the user": ([USERS, GROUP_OF_DATA, "VOLUME /data", "USER app"], True),
+    "of a further group that is not asked for": ([USERS, GROUP_OF_DATA, "VOLUME /data", "USER app:app"], False),
+    "of root, by name": ([USERS, "RUN mkdir -p /data", "VOLUME /data", "USER app"], False),
+}
+
+
+@pytest.mark.parametrize(("lines", "can_write"), OWNERS.values(), ids=OWNERS)
+def test_a_path_must_be_one_that_the_user_can_write_to(builds: Account, lines: list[str], can_write: bool) -> None:
+    name = f"owned-{list(OWNERS.values()).index((lines, can_write))}"
+    run = builds.build(name, FIRST, image(builds, *lines), writable_paths=["/data"])
+    said = "can write to /data." if can_write else "could not write to /data, a path of service.writablePaths"
+    assert (run.status == 0, said in run.last_line) == (can_write, True), run.log
+
+
 @pytest.mark.parametrize("user", ["", "USER root", "USER 0:0"])
 def test_root_can_write_anywhere(builds: Account, user: str) -> None:
     name = f"root{user.lower().replace(' ', '-').replace(':', '-')}"
