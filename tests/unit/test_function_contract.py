@@ -70,6 +70,7 @@ FULL_SETTINGS = replace(
     service_connect={"enabled": True, "namespace": "arn:namespace", "services": []},
 )
 FULL_MIGRATION = Migration(
+    started=1780000001.5,
     image=NEW,
     action="action-1",
     intended=NOW + 0.5,

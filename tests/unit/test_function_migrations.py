@@ -171,7 +171,7 @@ def test_a_task_of_the_family_that_nobody_knows_of_is_waited_for(world: World) -
 def test_the_task_is_started_with_the_action_as_its_token(world: World) -> None:
     world.started(TASK)
     assert world.look(INTENDED) == RUNNING
-    assert world.attempt == replace(MIGRATION, task=TASK)
+    assert world.attempt == replace(MIGRATION, task=TASK, started=NOW)
 
 
 @pytest.mark.parametrize(("age", "repeated"), [(1799, True), (1800, False)])
@@ -261,7 +261,7 @@ def test_the_task_of_an_attempt_that_was_cut_off_is_found_by_who_started_it(worl
     tasks = [{"taskArn": OTHER, "startedBy": "somebody"}, {"taskArn": TASK, "startedBy": "action-0"}]
     world.ecs.add_response("describe_tasks", {"tasks": tasks}, {"cluster": "shop", "tasks": [OTHER, TASK]})
     world.look(replace(MIGRATING, migration=OF_AN_EARLIER_RELEASE), 5)
-    assert world.attempt == replace(OF_AN_EARLIER_RELEASE, task=TASK)
+    assert world.attempt == replace(OF_AN_EARLIER_RELEASE, task=TASK, started=NOW + 5)
 
 
 @pytest.mark.parametrize("phase", [Phase.VERIFIED, Phase.ROLLING_BACK, Phase.FAILED])
@@ -324,8 +324,10 @@ def test_a_hundred_digests_are_remembered_and_each_once(world: World) -> None:
         (None, "CannotPullContainerError: no", "", "TaskFailedToStart", "did not start ({reason})"),
         (None, "", "", "TaskFailedToStart", "did not start (ECS gave no reason)"),
         (None, "Host lost", "", "TerminationNotice", "{unknown} (Host lost)"),
+        (0, "By hand", "", "UserInitiated", "{unknown}: it was stopped, and exited with 0 (By hand)"),
+        (0, "Host lost", "", "TerminationNotice", "{unknown}: it was stopped, and exited with 0 (Host lost)"),
     ],
-    ids=["exit 1", "killed", "not pulled", "no reason", "no exit code"],
+    ids=["exit 1", "killed", "not pulled", "no reason", "no exit code", "stopped", "stopped with its host"],
 )
 def test_a_failed_task_has_its_exit_code_or_why_it_has_none(
     world: World, code: int | None, reason: str, container_reason: str, stop_code: str, result: str
@@ -387,6 +389,32 @@ def test_a_task_is_stopped_once_when_its_timeout_is_over(world: World, age: floa
         world.ecs.add_response("stop_task", {}, expected)
     assert world.look(STARTED, age) == RUNNING
     assert world.table.state == STARTED
+
+
+@pytest.mark.parametrize(("age", "ended"), [(170 + 119, False), (170 + 121, True)])
+def test_the_two_minutes_begin_with_the_task_and_not_with_the_attempt(world: World, age: float, ended: bool) -> None:
+    late = replace(STARTED, migration=replace(MIGRATION, task=TASK, started=NOW + 170))
+    world.shows_nothing()
+    assert world.look(late, age) == (Broken(f"the migration failed: {NOT_SHOWN}") if ended else RUNNING)
+
+
+@pytest.mark.parametrize(("age", "stopped"), [(100 + 1200, False), (100 + 1201, True)])
+def test_the_timeout_begins_with_the_task_too(world: World, age: float, stopped: bool) -> None:
+    late = replace(STARTED, migration=replace(MIGRATION, task=TASK, started=NOW + 100))
+    world.shows(TASK, lastStatus="RUNNING", desiredStatus="RUNNING", containers=[])
+    if stopped:
+        expected = {"cluster": "shop", "task": TASK, "reason": "The migration takes longer than 20 minutes"}
+        world.ecs.add_response("stop_task", {}, expected)
+    assert world.look(late, age) == RUNNING
+
+
+def test_nothing_is_deployed_beside_a_migration_that_the_settings_do_not_have_any_more(world: World) -> None:
+    removed = replace(STARTED, settings=SETTINGS)
+    world.shows(TASK, lastStatus="RUNNING", desiredStatus="RUNNING", containers=[])
+    assert world.look(removed, 60) == RUNNING
+    world.stopped(1, "exited", code="EssentialContainerExited")
+    failed = "the migration failed: the task 0123456789abcdef exited with 1 (exited)"
+    assert world.look(removed, 60) == Broken(failed)
 
 
 def test_a_task_is_not_stopped_after_the_settings_have_lost_its_migration(world: World) -> None:

@@ -320,6 +320,9 @@ class Migration:
     security_groups: list[str]
     task: str = ""
     """ARN of the task, once that is known."""
+    started: float = 0
+    """When the task was known; its minutes and its first appearance count from then. 0 in the state of an older
+    function."""
     ended: bool = False
     succeeded: bool = False
     reason: str = ""

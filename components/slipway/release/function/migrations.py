@@ -26,6 +26,8 @@ REPEATED_SECONDS = 30 * 60
 """How long RunTask is repeated with the same token, which ECS knows for an hour at least."""
 SHOWN_SECONDS = 120
 """How long it may take until ECS shows a new task."""
+ENDED = "EssentialContainerExited"
+"""`stopCode` of a task that ended by itself."""
 REMEMBERED = 100
 """Number of digests whose migration is remembered."""
 LINES, LOG_LIMIT = 20, 2000
@@ -43,21 +45,22 @@ class Migrations:
     def look(self, state: State, claim: Claim) -> Progress:
         """Take one step of the migration of a release."""
         settings, attempt = self.table.settings(state), state.migration
-        if attempt is not None and attempt.action != claim.action and not attempt.ended:
-            self.follow(state)
-            return Waiting("waiting for the migration of an earlier release to end")
+        own = attempt is not None and attempt.action == claim.action
+        # Also if the settings have no migration any more: nothing is deployed beside one.
+        if attempt is not None and not attempt.ended:
+            attempt = self.follow(state) or attempt
+            if not own:
+                return Waiting("waiting for the migration of an earlier release to end")
+            if not attempt.ended:
+                return Waiting(f"the migration is running as the task {short(attempt.task) or 'that is being started'}")
+        if attempt is not None and own:
+            return Live(attempt.reason) if attempt.succeeded else Broken(f"the migration failed: {attempt.reason}")
         if settings.migration is None or claim.image.digest in state.migrated:
             return Live("there is nothing to migrate")
-        if attempt is None or attempt.action != claim.action:
-            if others := self._running(settings.migration.family):
-                return Waiting(f"waiting for the task {short(others[0])}, which migrates too, to end")
-            self._intend(state, claim, settings, settings.migration)
-            return Waiting("starting the migration")
-        if not attempt.ended:
-            attempt = self.follow(state) or attempt
-        if not attempt.ended:
-            return Waiting(f"the migration is running as the task {short(attempt.task) or 'that is being started'}")
-        return Live(attempt.reason) if attempt.succeeded else Broken(f"the migration failed: {attempt.reason}")
+        if others := self._running(settings.migration.family):
+            return Waiting(f"waiting for the task {short(others[0])}, which migrates too, to end")
+        self._intend(state, claim, settings, settings.migration)
+        return Waiting("starting the migration")
 
     def follow(self, state: State) -> Migration | None:
         """Take one step of the last attempt, whoever made it, and record its end. Returns the attempt."""
@@ -99,7 +102,7 @@ class Migrations:
         if own and age < REPEATED_SECONDS:
             return self._start(attempt)
         if found := self._started(attempt):
-            return replace(attempt, task=found)
+            return started(attempt, found)
         if age < LONGEST_RUN_SECONDS:
             return attempt  # a run that was cut off may still start it
         return ended(attempt, "whether its task was started is not known, and ECS shows none")
@@ -117,7 +120,8 @@ class Migrations:
             )
         except self.ecs.exceptions.ConflictException:
             # A version of the function with other parameters has started it.
-            return replace(attempt, task=self._started(attempt) or "")
+            found = self._started(attempt)
+            return started(attempt, found) if found else attempt
         except ClientError as e:
             if passes(e):
                 raise
@@ -126,7 +130,7 @@ class Migrations:
                 return attempt
             return ended(attempt, f"its task could not be started: {e}")
         if answer["tasks"]:
-            return replace(attempt, task=str(answer["tasks"][0]["taskArn"]))
+            return started(attempt, str(answer["tasks"][0]["taskArn"]))
         reasons = [f"{each.get('reason', '')} {each.get('detail', '')}".strip() for each in answer["failures"]]
         return ended(attempt, f"its task could not be started: {'; '.join(reasons)}")
 
@@ -148,8 +152,9 @@ class Migrations:
 
     def _followed(self, attempt: Migration, task: MigrationTask | None) -> Migration:
         found = self.ecs.describe_tasks(cluster=self.names.cluster, tasks=[attempt.task])["tasks"]
+        since = attempt.started or attempt.intended
         if not found:
-            if time.time() < attempt.intended + SHOWN_SECONDS:
+            if time.time() < since + SHOWN_SECONDS:
                 return attempt
             return ended(
                 attempt, f"its result is not known, as ECS does not show the task {short(attempt.task)} any more"
@@ -157,7 +162,7 @@ class Migrations:
         shown = found[0]
         if shown["lastStatus"] == "STOPPED":
             return self._ended(attempt, task, shown)
-        late = task is not None and time.time() > attempt.intended + task.timeout_minutes * 60
+        late = task is not None and time.time() > since + task.timeout_minutes * 60
         if task is not None and late and shown.get("desiredStatus") != "STOPPED":
             reason = f"The migration takes longer than {task.timeout_minutes} minutes"
             self.ecs.stop_task(cluster=self.names.cluster, task=attempt.task, reason=reason)
@@ -171,10 +176,14 @@ class Migrations:
         name = f"the task {short(attempt.task)}"
         container: dict[str, Any] = next((c for c in shown["containers"] if c["name"] == self.names.container), {})
         code = container.get("exitCode")
-        if code == 0:
+        # A task that was stopped gets SIGTERM, after which many programs exit with 0, whatever they have done.
+        stopped = shown.get("stopCode", ENDED) not in (ENDED, "TaskFailedToStart")
+        if code == 0 and not stopped:
             return replace(attempt, ended=True, succeeded=True, reason=f"migrated by {name}")
         why = ", ".join(filter(None, [shown.get("stoppedReason"), container.get("reason")])) or "ECS gave no reason"
-        if code is not None:
+        if code == 0:
+            result = f"the result of {name} is not known: it was stopped, and exited with 0 ({why})"
+        elif code is not None:
             result = f"{name} exited with {code} ({why})"
         elif shown.get("stopCode") == "TaskFailedToStart":
             result = f"{name} did not start ({why})"
@@ -194,6 +203,10 @@ class Migrations:
             events = answer["events"]
         text = "\n".join(str(event["message"]).rstrip() for event in events)[-LOG_LIMIT:]
         return f". The end of its log:\n{text}" if text else ""
+
+
+def started(attempt: Migration, task: str) -> Migration:
+    return replace(attempt, task=task, started=time.time())
 
 
 def ended(attempt: Migration, reason: str) -> Migration:
