@@ -257,8 +257,16 @@ def _checked(hint: Any, value: Any, path: str, found: _Found, marks: Sequence[Mu
 
 
 def _later(hint: Any, value: Any, path: str, marks: Sequence[Must]) -> Any:
-    """An Output that fails if its value is invalid. A secret value is not repeated."""
+    """An Output that fails if its value is invalid. A secret value is not repeated.
+
+    It is the same one each time, as long as the field is: several fields with one Output have one value.
+    """
     output = pulumi.Output.from_input(value)
+    known_by_field: dict[tuple[str, str], Any] = (
+        vars(value).setdefault("_slipway_checked", {}) if isinstance(value, pulumi.Output) else {}
+    )
+    if (found := known_by_field.get((repr(hint), path))) is not None:
+        return found
 
     def wrong(known: Any, found: _Found) -> Any:
         # Whether the field is set is decided before its value is known.
@@ -277,7 +285,8 @@ def _later(hint: Any, value: Any, path: str, marks: Sequence[Must]) -> Any:
             return is_secret.apply(lambda secret: fail(known, secret))
         return checked
 
-    return output.apply(look)
+    checked = known_by_field[repr(hint), path] = output.apply(look)
+    return checked
 
 
 def _present(hint: Any) -> Any:

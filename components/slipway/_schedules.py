@@ -39,7 +39,11 @@ def is_cron_field(text: str, field: tuple[int, int, tuple[str, ...], str]) -> bo
 
     if others and re.fullmatch(others, text):
         return True
-    return all(is_item(item) or bool(others and item != "?" and re.fullmatch(others, item)) for item in text.split(","))
+    items = text.split(",")
+    # The n-th of a weekday stands alone: "3#1,6#3" is the guide's example of what is wrong.
+    if len(items) > 1 and "#" in text:
+        return False
+    return all(is_item(item) or bool(others and item != "?" and re.fullmatch(others, item)) for item in items)
 
 
 def is_recurring(text: str) -> bool:
@@ -52,7 +56,7 @@ def is_recurring(text: str) -> bool:
     if form is None:
         return False
     if form[1] == "rate":
-        return re.fullmatch("1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days)", form[2]) is not None
+        return re.fullmatch("1 (minute|hour|day)|([2-9]|[1-9][0-9]{1,5}) (minutes|hours|days)", form[2]) is not None
     fields = form[2].split(" ")
     parts = len(fields) == 6 and all(map(is_cron_field, fields, CRON_FIELDS))
     return parts and (fields[2] == "?") != (fields[4] == "?")
@@ -72,13 +76,15 @@ RECURRING_BAD = (
     "rate(0 hours)",
     "rate(2 weeks)",
 )
+NOT_IANA = ("localtime", "Factory", "posixrules")
+"""Files beside the time zones on some machines."""
 TimeZone = Annotated[
     str,
     Must(
         "be the name of a time zone, such as Europe/Berlin",
         # On a machine without a time zone database, AWS has to validate the name.
-        lambda name: name in (zones := zoneinfo.available_timezones()) or not zones,
+        lambda name: name not in NOT_IANA and (name in (zones := zoneinfo.available_timezones()) or not zones),
         good=["UTC", "Europe/Berlin"],
-        bad=["", "Berlin", "+01:00"],
+        bad=["", "Berlin", "+01:00", "localtime"],
     ),
 ]

@@ -137,6 +137,26 @@ def is_fixed(reference: object) -> bool:
     return bool("".join(reference.split(":")[before + 2 :]))
 
 
+PATTERN, USUAL = 2048, 250
+"""Characters that an event pattern may have, and that a reference that is not known yet is taken to have.
+
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html"""
+
+
+def in_patterns(references: Sequence[pulumi.Input[str]]) -> list[list[pulumi.Input[str]]]:
+    """The references that can change, in lists of which each fits into a pattern; all of them in one if none can."""
+    parts: list[list[pulumi.Input[str]]] = [[]]
+    room = most = PATTERN - 400  # what stands around them, for two services and some labels
+    for each in [each for each in references if not is_fixed(each)] or references:
+        length = (len(each) if isinstance(each, str) else USUAL) + 3
+        if parts[-1] and length > room:
+            parts.append([])
+            room = most
+        parts[-1].append(each)
+        room -= length
+    return parts
+
+
 def change_pattern(references: Sequence[pulumi.Input[str]]) -> pulumi.Input[str]:
     """The event pattern, as JSON, for a change of a value that one of the references reads.
 

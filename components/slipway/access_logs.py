@@ -44,15 +44,15 @@ class AccessLogs:
     ) = None
     """Prefix of the objects."""
 
-    days: Annotated[int, between(1, 3650)] = 90
-    """Days to keep the logs in a new bucket."""
+    days: Annotated[int, between(1, 3650)] | None = None
+    """Days to keep the logs in a new bucket. By default, 90."""
 
     def __post_init__(self) -> None:
         check(self)
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
         yield (
-            self.bucket is not None and self.days != 90,
+            self.bucket is not None and self.days not in (None, 90),
             f"days must not be set for an existing bucket, whose own rules say how long logs are kept, got {self.days}",
         )
 
@@ -74,7 +74,7 @@ def log_access(
                 id="expire",
                 status="Enabled",
                 filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
-                expiration=aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(days=logs.days),
+                expiration=aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(days=logs.days or 90),
             )
         ],
         opts=child,

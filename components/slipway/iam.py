@@ -25,17 +25,21 @@ Condition = Mapping[str, Mapping[str, Any]]
 ActionName = Annotated[
     str,
     match(
-        r"[a-z0-9-]+:(?!\*$)[A-Za-z0-9*?]+",
+        r"[a-z0-9-]+:(?=[*?]*[A-Za-z0-9])[A-Za-z0-9*?]+",
         "be an action of one service, such as sqs:SendMessage",
         "s3:Get*",
-        ["*", "s3:*", "s3", "S3:Get", "s3:", "s3:Get Object"],
+        ["*", "s3:*", "s3:**", "s3:?*", "s3", "S3:Get", "s3:", "s3:Get Object"],
     ),
 ]
 ACTION = re.compile(r"\*|[a-z0-9-]+:[A-Za-z0-9*?]+")
 """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_action.html"""
 
-EVERY_RESOURCE = re.compile(r"\*|arn(:[^:]*){4}:\*")
-"""Every resource, or every resource of a service, account or Region."""
+EVERY_RESOURCE = re.compile(
+    r"\*|arn(:[^:]*){4}:[*?:/]+|arn:[^:]*:(?!s3:|execute-api:)[^:]*(:[^:]*){2}:[a-z-]+[:/][*?:/]+"
+)
+"""Every resource, or every resource of a service, account, Region or type. In S3 and API Gateway, names come first."""
+RESOURCE = re.compile(r"\*|arn:[^:]+:[^:]+:[^:]*:[^:]*:.+")
+"""https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html"""
 
 
 class Statement(TypedDict):
@@ -70,7 +74,7 @@ class Permission:
     it."""
 
     resources: Annotated[Sequence[pulumi.Input[str]], items(1)]
-    """ARNs of the resources. `*`, or an ARN that ends with `:*` instead of a resource, needs a `reason`."""
+    """ARNs of the resources. `*`, or an ARN with only wildcards instead of a resource, needs a `reason`."""
 
     reason: Annotated[str, match(r"\S(.*\S)?", "be a sentence", "ListQueues supports no resource")] | None = None
     """Why the resources cannot be named, for example because the action supports none. Not part of the policy."""
@@ -79,6 +83,9 @@ class Permission:
         check(self)
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        known = [arn for arn in self.resources if isinstance(arn, str)]
+        wrong = [arn for arn in known if not RESOURCE.fullmatch(arn)]
+        yield bool(wrong), f"resources must be ARNs, or * for every resource, got {wrong}"
         every = [arn for arn in self.resources if isinstance(arn, str) and EVERY_RESOURCE.fullmatch(arn)]
         yield (
             bool(every) and self.reason is None,

@@ -281,15 +281,18 @@ def let_in(name: str, args: LoadBalancerArgs, child: pulumi.ResourceOptions) -> 
     )
     for port, cidrs in open_ports(args).items():
         for number, cidr in enumerate(cidrs):
+            # Named after the range: a rule that takes the place of another one would be there twice for a moment, which
+            # EC2 refuses. Once, the names had the numbers.
+            numbered = f"{name}-in-{port}-{number}"
             aws.vpc.SecurityGroupIngressRule(
-                f"{name}-in-{port}-{number}",
+                f"{name}-in-{port}-{cidr}" if isinstance(cidr, str) else numbered,
                 security_group_id=group.id,
                 description="Clients" if port in (80, 443) else "Test traffic",
                 ip_protocol="tcp",
                 from_port=port,
                 to_port=port,
                 cidr_ipv4=cidr,
-                opts=child,
+                opts=child.merge(pulumi.ResourceOptions(aliases=[pulumi.Alias(name=numbered)])),
             )
     return group
 

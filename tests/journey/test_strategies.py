@@ -353,7 +353,8 @@ def test_the_ecs_action_does_not_notice_a_rollback_and_fails_at_its_timeout_as_d
 
 def test_blue_green_behind_an_existing_load_balancer_changes_nothing_of_it_but_its_rules(stack: Make) -> None:
     # The account of a journey is restored between stacks, but nobody's load balancer is part of no stack.
-    probe = stack()
+    there = {"vpcId": "vpc-0a1b2c3d", "privateSubnetIds": ["subnet-a", "subnet-b"]}
+    probe = stack(config={"slipway:network": {"existing": {**there, "publicSubnetIds": ["subnet-c", "subnet-d"]}}})
     account = probe.account
     account.share("acme-shared", 443, 8443)
     existing = {"existing": {"name": "acme-shared", "listenerPort": 443, "testListenerPort": 8443}}

@@ -41,7 +41,14 @@ def test_a_statement_can_have_a_condition() -> None:
         ("*", True),
         ("arn:aws:s3:::*", True),
         ("arn:aws:sqs:eu-west-1:123456789012:*", True),
+        ("arn:aws:s3:::*/*", True),
+        ("arn:aws:sqs:*:*:**", True),
+        ("arn:aws:sqs:eu-west-1:123456789012:?*", True),
+        ("arn:aws:dynamodb:eu-west-1:123456789012:table/*", True),
+        ("arn:aws:secretsmanager:eu-west-1:123456789012:secret:*", True),
         ("arn:aws:s3:::photos/*", False),
+        ("arn:aws:dynamodb:eu-west-1:123456789012:table/orders-*", False),
+        ("arn:aws:dynamodb:eu-west-1:123456789012:table/orders/index/*", False),
         ("arn:aws:sqs:eu-west-1:123456789012:orders-*", False),
         ("arn:aws:logs:eu-west-1:123456789012:log-group:/ecs/api:*", False),
     ],
@@ -55,6 +62,15 @@ def test_a_permission_on_every_resource_needs_a_reason(resource: str, every: boo
         )
     given = Permission(actions=["s3:GetObject"], resources=[resource], reason="all are ours" if every else None)
     assert given.statement() == {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [resource]}
+
+
+@pytest.mark.parametrize(
+    "resource", ["", "orders", "https://sqs.eu-west-1.amazonaws.com/1/orders", "**", "arn:*", "arn:aws:sqs:*"]
+)
+def test_a_permission_names_its_resources_as_iam_does(resource: str) -> None:
+    with pytest.raises(ValueError) as error:
+        Permission(actions=["sqs:SendMessage"], resources=[resource], reason="all are ours")
+    assert str(error.value) == f"resources must be ARNs, or * for every resource, got ['{resource}']"
 
 
 def test_roles_are_passed_to_one_service_only() -> None:

@@ -132,9 +132,9 @@ def test_only_its_own_ranges_may_connect_to_the_test_listener() -> None:
             "cidrIpv4": cidr,
         }
         for name, description, port, cidr in [
-            ("web-in-80-0", "Clients", 80, "0.0.0.0/0"),
-            ("web-in-8080-0", "Test traffic", 8080, "10.1.0.0/16"),
-            ("web-in-8080-1", "Test traffic", 8080, "10.2.0.0/16"),
+            ("web-in-80-0.0.0.0/0", "Clients", 80, "0.0.0.0/0"),
+            ("web-in-8080-10.1.0.0/16", "Test traffic", 8080, "10.1.0.0/16"),
+            ("web-in-8080-10.2.0.0/16", "Test traffic", 8080, "10.2.0.0/16"),
         ]
     }
 

@@ -57,7 +57,11 @@ def test_hosts_are_those_of_the_partition(partition: str, region: str, s3: str, 
     assert partitions.host(partition, "s3", region) == s3
 
 
-def test_the_endpoints_of_ecr_have_another_prefix_in_china() -> None:
+def test_the_endpoints_of_many_services_have_another_prefix_in_china() -> None:
+    assert partitions.endpoint("aws-cn", "sqs", "cn-north-1") == "cn.com.amazonaws.cn-north-1.sqs"
+    assert partitions.endpoint("aws-cn", "transcribe", "cn-north-1") == "cn.com.amazonaws.cn-north-1.transcribe.cn"
+    assert partitions.endpoint("aws-cn", "s3", "cn-north-1") == "com.amazonaws.cn-north-1.s3"
+    assert partitions.endpoint("aws", "sqs", "eu-west-1") == "com.amazonaws.eu-west-1.sqs"
     assert partitions.endpoint("aws-cn", "ecr.dkr", "cn-north-1") == "cn.com.amazonaws.cn-north-1.ecr.dkr"
     assert partitions.endpoint("aws-cn", "logs", "cn-north-1") == "com.amazonaws.cn-north-1.logs"
     assert partitions.endpoint("aws-us-gov", "ecr.dkr", "us-gov-west-1") == "com.amazonaws.us-gov-west-1.ecr.dkr"
@@ -100,6 +104,7 @@ EVERYTHING: dict[str, Any] = {
         "jobs": {"report": {"command": ["report"], "schedule": "rate(1 hour)", "overlap": False}},
     },
     "slipway:stages": [{"approval": {}, "strategy": {"canary": {}}, "tests": {"commands": ["make"], "inVpc": True}}],
+    "slipway:loadBalancer": {"internal": True},
     "slipway:scanGate": {},
     "slipway:notifications": {"emails": ["ops@example.com"]},
     "slipway:audit": {},

@@ -25,7 +25,7 @@ from slipway._secrets import (
 from slipway.build.component import BuildSettings
 from slipway.iam import Scope, document
 from unit.examples import build, service
-from unit.harness import Resource, deploy, named, resolved, several, statements
+from unit.harness import Resource, deploy, named, of_type, resolved, several, statements
 
 WHERE = "eu-west-1:123456789012"
 A_SECRET = f"arn:aws:secretsmanager:{WHERE}:secret:db-a1b2c3"
@@ -297,6 +297,17 @@ def test_a_build_and_tests_read_what_is_given_by_name() -> None:
 def test_a_version_by_its_id_never_changes_whether_the_secret_is_named_or_not(start: str) -> None:
     assert is_fixed(f"{start}:::a1b2c3d4-5678-90ab-cdef-EXAMPLE11111")
     assert not any(is_fixed(each) for each in (start, f"{start}:password::", f"{start}::AWSPREVIOUS:"))
+
+
+def test_as_many_rules_as_their_patterns_need_hear_of_changes() -> None:
+    secrets = {f"S{n}": f"arn:aws:secretsmanager:{WHERE}:secret:{'x' * 100}-{n:03}-a1b2c3" for n in range(40)}
+    secrets["OLD"] = f"{A_SECRET}:::a1b2c3d4-5678-90ab-cdef-EXAMPLE11111"
+    made = deploy(lambda: service("api", secrets=secrets, restart_on_secret_change=True))
+    rules = [each for each in of_type(made, "aws:cloudwatch/eventRule:EventRule") if "secrets" in each.name]
+    assert max(len(each.inputs["eventPattern"]) for each in rules) <= 2048
+    assert [each.name for each in rules][:2] == ["api-secrets", "api-secrets-2"]
+    heard = [arn for each in rules for arn in each.json("eventPattern")["resources"]]
+    assert sorted(heard) == sorted(value for name, value in secrets.items() if name != "OLD")
 
 
 def read(made: list[Resource], policy: str) -> set[str]:

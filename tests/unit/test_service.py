@@ -1204,13 +1204,14 @@ def test_a_worker_does_not_scale_with_requests() -> None:
     )
 
 
-def test_a_queue_of_another_region_is_refused() -> None:
-    queue = replace(QUEUE, arn="arn:aws:sqs:us-east-1:123456789012:orders")
+@pytest.mark.parametrize("place", ["us-east-1:123456789012", "eu-west-1:999999999999"])
+def test_a_queue_of_another_region_or_account_is_refused(place: str) -> None:
+    queue = replace(QUEUE, arn=f"arn:aws:sqs:{place}:orders")
     with pytest.raises(ValueError) as error:
         deployed(tasks=Tasks(min=1, max=2, queues=[QUEUE, queue]))
     assert str(error.value) == (
-        "tasks.queues[1].arn must be in eu-west-1, got one in us-east-1: its metrics are there, and the service is "
-        "scaled by those of its own Region"
+        f"tasks.queues[1].arn must be in eu-west-1/123456789012, got one in {place.replace(':', '/')}: its metrics are "
+        "there, and the service is scaled by those of its own Region and account"
     )
 
 

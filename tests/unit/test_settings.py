@@ -22,6 +22,7 @@ from slipway import (
     EfsDirectory,
     EfsVolume,
     ErrorAlarm,
+    ExistingLoadBalancerArgs,
     Fargate,
     FargateSpot,
     Filter,
@@ -1129,6 +1130,44 @@ def test_a_stage_changes_adds_and_removes_processes_and_jobs_by_name() -> None:
     assert [stage.load_balancer for stage in (first, second, third)] == [LoadBalancerKeys()] * 2 + [None]
 
 
+def merged(general: dict[str, Any], own: dict[str, Any]) -> Any:
+    """What a stage has that has these settings of its own."""
+    network = {"existing": {**EXISTING["existing"], "publicSubnetIds": ["subnet-1", "subnet-2"]}}
+    [stage] = settings({**LEAST, "network": network, **general, "stages": [own]}).stages
+    return stage
+
+
+def test_a_key_of_a_stage_takes_the_place_of_the_one_that_it_excludes() -> None:
+    def balancer(general: dict[str, Any], own: dict[str, Any]) -> Any:
+        url = {"service": {"url": "https://shop.example.com"}}
+        return merged({"loadBalancer": general, **url}, {"loadBalancer": own}).load_balancer
+
+    logs = {"accessLogs": {"bucket": "acme-logs"}}
+    assert balancer({"accessLogs": {"days": 30}}, logs).access_logs == AccessLogs(bucket="acme-logs")
+    arn = f"{ELB}:loadbalancer/app/shared/0a1b2c3d"
+    existing = balancer({"existing": {"name": "shared", "listenerPort": 80}}, {"existing": {"arn": arn}}).existing
+    assert existing == ExistingLoadBalancerArgs(arn=arn, listener_port=80)
+    changed = balancer({"idleTimeoutSeconds": 120}, {"existing": {"name": "shared"}})
+    assert changed == LoadBalancerKeys(existing=ExistingLoadBalancerArgs(name="shared"))
+    domain = balancer({"certificateArn": CERTIFICATE}, {"domain": {"names": ["shop.example.com"]}})
+    assert (domain.certificate_arn, domain.domain) == (None, Domain(names=["shop.example.com"]))
+    efs = {"fileSystemId": "fs-0123456789abcdef0", "path": "/data", "directory": {"path": "/a"}}
+    point = {"volumes": {"data": {"accessPointId": "fsap-0123456789abcdef0"}}}
+    [volume] = merged({"service": {"volumes": {"data": efs}}}, {"service": point}).service.volumes.values()
+    assert (volume.directory, volume.access_point_id) == (None, "fsap-0123456789abcdef0")
+
+
+def test_what_a_stage_removes_is_removed_from_not_secret_with_its_commands() -> None:
+    general = {"notSecret": ["commands"], "migration": {"command": ["run", "AKIA" + "IOSFODNN7EXAMPLE"]}}
+    assert merged({"service": general}, {"service": {"migration": False}}).service.not_secret == []
+    assert merged({"service": general}, {"service": {"cpu": 512, "memory": 1024}}).service.not_secret == ["commands"]
+
+
+def test_a_blank_section_of_a_stage_has_the_settings_of_all_stages() -> None:
+    [line] = args({"service": {"stickiness": {}}, "stages": [{"service": {"stickiness": None}}]})
+    assert line == ("slipway:stages[0].service.stickiness is blank: write false to turn it off, or remove the key")
+
+
 def test_a_stage_has_a_load_balancer_if_any_of_its_processes_has_a_port() -> None:
     api = {"port": 81, "paths": ["/api"], "listenerPriority": 7}
     service = {"port": False, "processes": {"api": api}}
@@ -1872,6 +1911,42 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         "stages must have different service.hosts, paths or headers with one loadBalancer.existing, got the same for a "
         "and b",
     ),
+    "tests in the VPC do not reach a public load balancer without a way to the internet": (
+        {
+            "network": {"new": {"natGateways": "None", "vpcEndpoints": {}}},
+            "stages": [{"tests": {"commands": ["make smoke"], "inVpc": True}}],
+        },
+        "stages[0].tests must not set inVpc with network.new.natGateways=None, vpcEndpoints and a public load "
+        "balancer, whose address is on the internet; without inVpc, they reach it",
+    ),
+    "a name and its wildcard belong to one stage": (
+        {
+            "stages": [
+                {
+                    "name": name,
+                    "loadBalancer": {"domain": {"names": names}},
+                    "service": {"url": "https://a.example.com"},
+                }
+                for name, names in (("a", ["shop.example.com"]), ("b", ["b.example.com", "*.shop.example.com"]))
+            ]
+        },
+        "stages must have different names in loadBalancer.domain, got ['shop.example.com'] twice",
+    ),
+    "a process is as the service unless it says otherwise": (
+        {"service": {"processes": {"web": {"stickiness": False}}}},
+        "service.processes.web.stickiness must not be false: without the key, it is as in the service",
+    ),
+    "web has the port of the service": (
+        {"service": {"processes": {"web": {"port": False}}}},
+        "service.processes.web.port must not be false: without the key, it is as in the service",
+    ),
+    "a client of Service Connect is there once": (
+        {
+            "service": {"serviceConnect": {"clients": {"a": "sg-0a", "b": "sg-0a"}}},
+            "cluster": {"new": {"namespace": "shop"}},
+        },
+        "service.serviceConnect.clients must have different security groups, got ['sg-0a'] twice",
+    ),
     "an existing load balancer is in an existing network": (
         {
             "loadBalancer": {"existing": {"name": "shared"}},
@@ -2068,7 +2143,7 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a network has a range": (
         {"network": {"new": {"cidr": "10.0.0.0/99"}}},
-        "network.new.cidr must be an IPv4 range of /16 to /25 such as 10.0.0.0/16, got '10.0.0.0/99'",
+        "network.new.cidr must be an IPv4 range of /16 to /24 such as 10.0.0.0/16, got '10.0.0.0/99'",
     ),
     "tasks need outbound access": (
         {"network": {"new": {"natGateways": "Many"}}},
@@ -2251,7 +2326,7 @@ def test_invalid_combinations_with_an_image_are_reported(overrides: dict[str, An
     assert args({"source": IMAGE, **overrides}, "prod") == [f"slipway:{line}"]
 
 
-@pytest.mark.parametrize(("zones", "smallest"), [(2, 25), (3, 24), (4, 24)])
+@pytest.mark.parametrize(("zones", "smallest"), [(2, 24), (3, 23), (4, 23)])
 def test_each_zone_has_room_for_its_subnets(zones: int, smallest: int) -> None:
     def network(length: int) -> dict[str, Any]:
         return {"network": {"new": {"cidr": f"10.0.0.0/{length}", "zones": zones}}}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pulumi
 import pytest
 from slipway import Container, EfsDirectory, EfsVolume, Job, Migration, Process
 from slipway.config.components import writable_paths
 from slipway.service.args import ServiceSettings
 from slipway.service.volumes import writable
 from unit.examples import service
-from unit.harness import Resource, deploy, granted, named, only, rights
+from unit.harness import Resource, deploy, granted, named, of_type, only, rights
 
 TEMPLATES = ("api-template", "api-worker-template", "api-migration-template", "api-report-template")
 """Of a service with each kind of task."""
@@ -42,6 +43,24 @@ def test_writable_paths_are_on_the_tasks_disk_beside_a_read_only_root_in_every_t
             {"sourceVolume": "path-var-cache-shop", "containerPath": "/var/cache/shop"},
         ]
         assert container(resources, template)["readonlyRootFilesystem"] is True
+
+
+def test_volumes_with_one_security_group_have_one_rule_also_if_it_is_an_output() -> None:
+    def program() -> None:
+        group = pulumi.Output.from_input("sg-0a")
+        systems = {
+            name: EfsVolume(
+                file_system_id=f"fs-0123456789abcdef{name}",
+                path=f"/{name}",
+                access_point_id=f"fsap-0123456789abcdef{name}",
+                security_group_id=group,
+            )
+            for name in ("0", "1")
+        }
+        service("api", volumes={f"v{name}": each for name, each in systems.items()}, writable_paths=["/tmp"])
+
+    rules = of_type(deploy(program), "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
+    assert len([each for each in rules if each.inputs["fromPort"] == 2049]) == 1
 
 
 def test_no_two_paths_have_the_same_volume() -> None:

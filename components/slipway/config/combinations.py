@@ -142,7 +142,10 @@ def names_of_a_service(given: Given, stage: Stage) -> set[str]:
 
 def names_of_the_domains(given: Given) -> Rules:
     domains = [stage.load_balancer.domain for stage in given.file.stages if has_port(stage.service)]
-    names = Counter(name for domain in domains if domain is not None for name in domain.names)
+    # A name and its wildcard are proven by one record, which would go with the first stage that is removed.
+    names = Counter(
+        each for domain in domains if domain is not None for each in {n.removeprefix("*.") for n in domain.names}
+    )
     twice = [name for name, count in names.items() if count > 1]
     yield bool(twice), f"stages must have different names in load_balancer.domain, got {twice} twice"
 
@@ -267,6 +270,15 @@ def of_the_tests(given: Given, stage: Stage) -> Rules:
     yield (
         balancer.existing is not None and service.url is None,
         "tests need service.url with load_balancer.existing, got none: they need a name of this service",
+    )
+    yield (
+        not isinstance(network, ExistingNetwork)
+        and network.vpc_endpoints is not None
+        and network.nat_gateways == NO_NAT
+        and tests.in_vpc
+        and not balancer.internal,
+        "tests must not set in_vpc with network.new.nat_gateways=None, vpc_endpoints and a public load balancer, whose "
+        "address is on the internet; without in_vpc, they reach it",
     )
     yield (
         balancer.internal and not tests.in_vpc,

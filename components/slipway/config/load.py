@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ import pulumi
 from pulumi.runtime import config as pulumi_config
 
 from slipway._constraints import examine, got, hints
+from slipway._secrets import COMMANDS
 from slipway.audit import AuditTrailArgs
 from slipway.build.component import BuildSettings
 from slipway.config.cluster import NewCluster, UsedCluster
@@ -53,7 +54,7 @@ from slipway.pipeline.stages import Approval, Window
 from slipway.pull_requests import PullRequestSettings
 from slipway.registry import RegistryArgs
 from slipway.roles import RoleDefaults
-from slipway.service.args import ServiceSettings, has_port
+from slipway.service.args import CONDITIONS, ServiceSettings, has_port
 from slipway.strategies import Strategy
 
 
@@ -238,11 +239,14 @@ class Reader:
 
     def _field(self, kind: type, name: str, data: Any, path: str) -> Variants:
         form = shape(hints(kind)[name])
+        off = form.optional and not is_inherited(kind, name, path)
         if data is False and form.optional:
+            if not off:
+                self._mistake(path, "must not be false: without the key, it is as in the service")
             return certain(None)
         found: Variants | None = None
         if data is None:
-            self._mistake(path, blank(form))
+            self._mistake(path, blank(form, off, merged=form.merged and bool(OF_A_STAGE.match(path))))
         elif data is UNREADABLE:
             pass
         elif form.choice is not None:
@@ -356,13 +360,26 @@ def refusals(kind: type, values: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def blank(form: Shape) -> str:
-    """The mistake of a key without a value."""
-    if form.choice is not None or form.part is not None:
-        instead = "[] for none" if form.listed else "{} for none" if form.named else "{} for the defaults"
-    else:
-        instead = "a value"
-    return f"is blank: write {instead}, {'false to turn it off, ' if form.optional else ''}or remove the key"
+def is_inherited(kind: type, name: str, path: str) -> bool:
+    """Whether a part without the key has that of the service, so that there is nothing to turn off. A process other
+    than `web` has a port and a rule of its own, or none."""
+    own = name in ("port", *CONDITIONS, "listener_priority") and not re.search(r"\.processes\.web\.\w+$", f".{path}")
+    return getattr(kind, "inherits", False) and not own
+
+
+OF_A_STAGE = re.compile(r"stages\[\d+\]\.(service|loadBalancer)\b")
+"""The path of what is merged over the settings for all stages."""
+
+
+def blank(form: Shape, off: bool, merged: bool) -> str:
+    """The mistake of a key without a value, which may be turned `off`, or has more than its own keys."""
+    values = ["false to turn it off"] if off else []
+    if form.choice is None and form.part is None:
+        values = ["a value", *values]
+    elif not merged:
+        values = ["[] for none" if form.listed else "{} for none" if form.named else "{} for the defaults", *values]
+    written = f"write {', '.join(values)}, or " if values else ""
+    return f"is blank: {written}remove the key"
 
 
 def blanks_in(data: Any, path: str) -> Iterator[str]:
@@ -412,6 +429,7 @@ def overlaid(general: Any, own: Any, kind: type) -> Any:
     if not isinstance(own, dict):
         return own
     forms = {each: shape(hints(kind)[name]) for each, name in keys(kind).items()}
+    general = {each: value for each, value in general.items() if each not in displaced(own, forms)}
     both = {
         each: with_entries(general[each], own[each], form)
         for each, form in forms.items()
@@ -425,6 +443,18 @@ def overlaid(general: Any, own: Any, kind: type) -> Any:
     return merged
 
 
+EXCLUSIVE = (("name", "arn"), ("directory", "accessPointId"), ("certificateArn", "domain"), ("bucket", "days"))
+"""Keys of a part of which one takes the place of the other."""
+
+
+def displaced(own: Mapping[str, Any], possible: Collection[str]) -> set[str]:
+    """The general keys in whose place a stage has another one."""
+    if own.get("existing"):
+        return {*possible} - {"existing"}  # an existing load balancer has no settings of a new one
+    groups = [group for group in EXCLUSIVE if {*group} <= {*possible}]
+    return {each for group in groups for each in group if each not in own and any(own.get(other) for other in group)}
+
+
 def with_entries(general: dict[str, Any], own: dict[str, Any], form: Shape) -> Any:
     """A map with the entries of a stage, or a part with its keys."""
     if form.part is not None and form.named is None:
@@ -435,7 +465,7 @@ def with_entries(general: dict[str, Any], own: dict[str, Any], form: Shape) -> A
 
 
 def variables_in(kind: type, data: Any) -> Iterator[str]:
-    """The names of the environment variables of a part and of the parts in it."""
+    """The names in `notSecret` that a part and the parts in it give a meaning: of variables, and `commands`."""
     if not isinstance(data, dict):
         return
     for each, name in keys(kind).items():
@@ -445,14 +475,21 @@ def variables_in(kind: type, data: Any) -> Iterator[str]:
             yield from (inner for part in parts for inner in variables_in(form.part, part))
         elif name == ENVIRONMENT and isinstance(value, dict):
             yield from value
+        elif name in ("command", "entrypoint") and value:
+            yield COMMANDS
 
 
 def without_repeats(mistakes: Sequence[str]) -> list[str]:
     """Each mistake once: a mistake in the settings for all stages appears in each stage."""
+
+    def without_remedy(mistake: str) -> str:
+        return mistake.partition(" is blank: ")[0]  # which is another one in a stage
+
+    known = {without_remedy(each) for each in mistakes}
     return [
         m
         for m in dict.fromkeys(mistakes)
-        if (general := re.sub(r"stages\[\d+\]\.", "", m, count=1)) == m or general not in mistakes
+        if (general := re.sub(r"stages\[\d+\]\.", "", m, count=1)) == m or without_remedy(general) not in known
     ]
 
 

@@ -15,8 +15,10 @@ from slipway.load_balancer import SubnetId, VpcId, is_ipv4_range
 
 NAT_GATEWAYS, NO_NAT = ("Single", "OnePerAz"), "None"
 """https://www.pulumi.com/registry/packages/awsx/api-docs/ec2/vpc/#natgatewaystrategy"""
-SMALLEST_SUBNET = 28
-"""Prefix length of the smallest subnet: https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html"""
+SMALLEST_SUBNET = 27
+"""Prefix length of the smallest subnet of a load balancer.
+
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/application-load-balancers.html#subnets"""
 
 
 def prefix_length(text: str) -> int:
@@ -26,11 +28,11 @@ def prefix_length(text: str) -> int:
 VpcRange = Annotated[
     str,
     Must(
-        "be an IPv4 range of /16 to /25 such as 10.0.0.0/16",
+        "be an IPv4 range of /16 to /24 such as 10.0.0.0/16",
         lambda text: is_ipv4_range(text) and 16 <= prefix_length(text) <= SMALLEST_SUBNET - 3,
-        {"pattern": r"^\d{1,3}(\.\d{1,3}){3}/(1[6-9]|2[0-5])$"},
-        good=["10.0.0.0/16", "192.168.0.0/25"],
-        bad=["", "0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/15", "10.0.0.0/26", "10.0.0.0/28", "10.0.0.1/16", "fd00::/16"],
+        {"pattern": r"^\d{1,3}(\.\d{1,3}){3}/(1[6-9]|2[0-4])$"},
+        good=["10.0.0.0/16", "192.168.0.0/24"],
+        bad=["", "0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/15", "10.0.0.0/25", "10.0.0.0/28", "10.0.0.1/16", "fd00::/16"],
     ),
 ]
 """A VPC may be as small as a subnet, but this one has eight parts or more, of which each zone takes two subnets.
@@ -67,7 +69,8 @@ class NewNetwork:
         longest = SMALLEST_SUBNET - 2 - math.ceil(math.log2(self.zones))
         yield (
             is_ipv4_range(self.cidr) and prefix_length(self.cidr) > longest,
-            f"cidr must be /{longest} or larger with zones={self.zones}, got {self.cidr!r}: a subnet is /28 or larger",
+            f"cidr must be /{longest} or larger with zones={self.zones}, got {self.cidr!r}: a load balancer needs "
+            "subnets of /27 or larger",
         )
 
     @property

@@ -214,7 +214,7 @@ class ServiceSettings:
     starts."""
 
     secrets_kms_key_arns: Annotated[Sequence[KmsKeyArn], items(distinct=True)] = ()
-    """Customer managed KMS keys that `secrets` are encrypted with."""
+    """Customer managed KMS keys that `secrets`, or objects in `environment_files`, are encrypted with."""
 
     restart_on_secret_change: bool = False
     """Replace the tasks when a value in `secrets` changes, by a rotation or by hand. The new tasks have the live image,

@@ -13,7 +13,7 @@ import pulumi_aws as aws
 from slipway import iam
 from slipway._outputs import concat
 from slipway._rules import check_args, check_name
-from slipway._secrets import by_arn, change_pattern
+from slipway._secrets import by_arn, change_pattern, in_patterns
 from slipway.existing_load_balancer import Balancer, ExistingLoadBalancer
 from slipway.iam import Scope, Statement, allow, in_region
 from slipway.registry import ENVIRONMENT_NAME
@@ -50,7 +50,7 @@ SECRETS_REGION = "a task would wait for another Region whenever it starts; repli
 EVENTS_PLACE = "its events are sent there"
 HOOKS_REGION = "ECS invokes functions of its own Region"
 NAMESPACE_REGION = "ECS uses the namespaces of its own Region"
-QUEUES_REGION = "its metrics are there, and the service is scaled by those of its own Region"
+QUEUES_PLACE = "its metrics are there, and the service is scaled by those of its own Region and account"
 
 
 class Service(pulumi.ComponentResource):
@@ -109,7 +109,7 @@ class Service(pulumi.ComponentResource):
                 secrets = in_region(self, kind, secrets, EVENTS_PLACE, account=True)
         queues = {process: queue_arns(process, each) for process, each in processes.items()}
         processes = {
-            process: with_queues(each, in_region(self, "sqs", queues[process], QUEUES_REGION))
+            process: with_queues(each, in_region(self, "sqs", queues[process], QUEUES_PLACE, account=True))
             for process, each in processes.items()
         }
         functions = in_region(self, "lambda", hook_functions(args.strategy), HOOKS_REGION)
@@ -338,15 +338,16 @@ def each_field(released: ReleasedProcess) -> dict[str, Any]:
 def restart_on_change(
     name: str, references: Sequence[pulumi.Input[str]], function: ReleaseFunction, child: pulumi.ResourceOptions
 ) -> None:
-    """Events that make the function replace the tasks."""
-    invoke_on_event(
-        f"{name}-secrets",
-        f"A secret of {name} has changed",
-        change_pattern(references),
-        function.function_name,
-        function.function_arn,
-        child,
-    )
+    """Events that make the function replace the tasks: as many rules as it takes, since a pattern is limited."""
+    for number, part in enumerate(in_patterns(references)):
+        invoke_on_event(
+            f"{name}-secrets{f'-{number + 1}' if number else ''}",
+            f"A secret of {name} has changed",
+            change_pattern(part),
+            function.function_name,
+            function.function_arn,
+            child,
+        )
 
 
 def code_deploy(

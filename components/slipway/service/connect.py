@@ -96,6 +96,9 @@ class ServiceConnect:
         check(self)
 
     def cross_checks(self) -> Iterator[tuple[bool, str]]:
+        groups = [group for group in self.clients.values() if isinstance(group, str)]
+        twice = sorted({group for group in groups if groups.count(group) > 1})
+        yield bool(twice), f"clients must have different security groups, got {twice} twice"
         yield (
             self.protocol == TCP and self.request_timeout_seconds is not None,
             "request_timeout_seconds must not be set with protocol=tcp, which has no requests; idle_timeout_seconds "

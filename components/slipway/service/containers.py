@@ -36,10 +36,15 @@ Limit = Annotated[int, Must("be 0 or more", lambda value: value >= 0, {"minimum"
 EnvironmentFileArn = Annotated[
     pulumi.Input[str],
     match(
-        r"arn:aws(-[a-z]+)*:s3:::[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[!-~]*\.env",
+        r"arn:aws(-[a-z]+)*:s3:::[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[!-)+->@-~]*\.env",
         "be the ARN of an object in S3 whose name ends with .env, such as arn:aws:s3:::acme-settings/shop.env",
         "arn:aws:s3:::acme-settings/shop.env",
-        ["arn:aws:s3:::acme-settings", "arn:aws:s3:::acme-settings/shop.txt", "s3://acme-settings/shop.env"],
+        [
+            "arn:aws:s3:::acme-settings",
+            "arn:aws:s3:::acme-settings/shop.txt",
+            "s3://acme-settings/shop.env",
+            "arn:aws:s3:::acme/*.env",
+        ],
     ),
 ]
 """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/use-environment-file.html"""

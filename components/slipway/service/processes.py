@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import pulumi
 
@@ -79,6 +79,9 @@ class Process:
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_services.html
     """
+
+    inherits: ClassVar[bool] = True
+    """Whether a field without a value is as in the service."""
 
     port: Port | None = None
     """Port on which the container serves HTTP. Without a port, the process is a worker; `web` has the port of the
@@ -165,6 +168,8 @@ class Migration:
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/standalone-tasks.html
     """
 
+    inherits: ClassVar[bool] = True
+
     command: Annotated[Sequence[CommandPart], items(1)]
     """Command of the container, one entry a word, such as `[npm, run, migrate]`."""
 
@@ -196,6 +201,8 @@ class Job:
 
     https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
     """
+
+    inherits: ClassVar[bool] = True
 
     command: Annotated[Sequence[CommandPart], items(1)]
     """Command of the container, one entry a word, such as `[npm, run, report]`."""

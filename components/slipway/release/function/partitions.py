@@ -11,6 +11,17 @@ CONSOLES = {
 }
 
 
+CHINAS_OWN = """
+account application-autoscaling appmesh-envoy-management athena autoscaling awsconnector backup batch cassandra
+cloudcontrolapi cloudformation codedeploy-commands-secure databrew dms ebs ec2 ecr.api ecr.dkr eks elasticache
+elasticbeanstalk elasticfilesystem elasticfilesystem-fips emr-containers execute-api fsx imagebuilder iot.data
+iotsitewise.api iotsitewise.data kinesis-streams lambda license-manager monitoring polly rds redshift redshift-data
+sagemaker.api sagemaker.featurestore-runtime sagemaker.runtime securityhub servicecatalog sms sqs states sts sync-states
+synthetics transcribe transcribestreaming transfer workspaces xray
+"""
+"""Services whose VPC endpoints in China have names that begin with cn."""
+
+
 def host(partition: str, service: str, region: str) -> str:
     """The host of a service such as `s3`, or of a registry such as `123456789012.dkr.ecr`, in a Region."""
     return f"{service}.{region}.amazonaws.com{'.cn' if partition == 'aws-cn' else ''}"
@@ -22,12 +33,14 @@ def console(partition: str, region: str) -> str:
 
 
 def endpoint(partition: str, service: str, region: str) -> str:
-    """The name of a service for a VPC endpoint. In China, those of ECR have another prefix than most.
+    """The name of a service for a VPC endpoint. In China, those of many services have another prefix, but not those of
+    the gateways to S3 and DynamoDB.
 
-    https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html
+    https://github.com/aws/aws-cdk/blob/main/packages/aws-cdk-lib/aws-ec2/lib/vpc-endpoint.ts
     """
-    prefix = "cn." if partition == "aws-cn" and service.startswith("ecr.") else ""
-    return f"{prefix}com.amazonaws.{region}.{service}"
+    if partition != "aws-cn" or service not in CHINAS_OWN.split():
+        return f"com.amazonaws.{region}.{service}"
+    return f"cn.com.amazonaws.{region}.{service}{'.cn' if service == 'transcribe' else ''}"
 
 
 def ec2(partition: str) -> str:
