@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,6 +138,52 @@ def test_a_worker_is_added_to_a_running_service_and_removed_again(stack: Make) -
     assert (dev.service["taskDefinition"], dev.counts) == (tasks, (1, 1))
     assert dev.workspace.preview(refresh=True).changes == []
     assert dev.release("Without a worker").status == "Succeeded"
+
+
+@pytest.mark.rule("R2", "R9")
+def test_a_worker_that_is_added_during_a_release_that_fails_runs_the_verified_image(
+    stack: Make, tmp_path: Path
+) -> None:
+    begun, seen, fail = (tmp_path / name for name in ("begun", "seen", "fail"))
+    wait = f"touch {begun}; n=0; until [ -e {seen} ] || [ $n -gt 600 ]; do sleep 0.1; n=$((n+1)); done; exit 1"
+    dev = stack(config={"slipway:stages": [{"tests": {"commands": [f"if [ -e {fail} ]; then {wait}; fi"]}}]})
+    good = dev.push().digest
+    fail.touch()
+    dev.change(processes={"worker": WORKER})
+    refused: list[str] = []
+
+    def change() -> None:
+        while not begun.exists():
+            time.sleep(0.1)
+        # It waits for the end of the release, at most as long as an `up` may take, which here is soon over.
+        try:
+            dev.workspace.up()
+        except CommandError as e:
+            refused.append(str(e))
+
+    def watch() -> None:
+        """The tests go on when the worker runs the image that is being tested."""
+        while not seen.exists():
+            time.sleep(0.1)
+            with suppress(ValueError):  # until there is such a service
+                if begun.exists() and worker(dev).counts == (1, 1):
+                    seen.touch()
+
+    threads = [threading.Thread(target=each, daemon=True) for each in (change, watch)]
+    for each in threads:
+        each.start()
+    dev.commit("Its tests fail")
+    bad = dev.push()
+    for each in threads:
+        each.join()
+    assert ended(bad) == until("Deploy", "Failed")
+    for error in refused:
+        assert "waiting for the release in progress to end: no verified image has run as worker" in error
+        dev.workspace.up()
+    assert (dev.image, dev.counts) == (f"@{good}", (1, 1))
+    assert (worker(dev).image, worker(dev).counts) == (f"@{good}", (1, 1))
+    assert dev.state("verified")["processes"] == ["worker"]
+    assert dev.workspace.preview(refresh=True).changes == []
 
 
 def test_an_added_worker_that_the_live_image_does_not_know_fails_the_up_and_the_next_release_starts_it(

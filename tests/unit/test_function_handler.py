@@ -23,7 +23,7 @@ from slipway.release.function.contract import (
     sha256,
     variables,
 )
-from slipway.release.function.handler import Function, seen_live
+from slipway.release.function.handler import Function, added, seen_live
 from slipway.release.function.pipeline_job import ReleaseJob, Standing, UnverifiedEvent
 from slipway.release.function.processes import Processes
 from slipway.release.function.reconcile import Broken, Goal, Live, Progress, Waiting
@@ -235,6 +235,33 @@ def test_a_rollout_during_a_release_deploys_the_claimed_image(world: World) -> N
     world.table.state = STATE
     assert world.rolls_out() == f"{LIVE.message}; its release is not verified yet"
     assert world.service.goals == [Goal(NEW, NOW - 60, ordered=True)]
+
+
+def test_a_process_is_new_until_a_verified_image_has_run_as_it() -> None:
+    worker = replace(SETTINGS, processes=[Process("worker", "shop-dev-worker", SETTINGS)])
+    assert added(replace(STATE, settings=worker)) == ["worker"]
+    assert STATE.verified is not None
+    seen = replace(STATE.verified, processes=["worker"])
+    assert added(replace(STATE, settings=worker, verified=seen)) == []
+    # Before the first release, nothing has tasks.
+    assert added(replace(STATE, settings=worker, verified=None)) == added(State()) == []
+
+
+@pytest.mark.parametrize("new", [["worker"], []])
+def test_a_rollout_with_a_new_process_waits_for_the_end_of_a_release(
+    world: World, monkeypatch: pytest.MonkeyPatch, new: list[str]
+) -> None:
+    world.table.state = STATE
+    monkeypatch.setattr(module, "added", lambda state: new)
+    if not new:
+        assert world.rolls_out() == f"{LIVE.message}; its release is not verified yet"
+        return
+    with pytest.raises(RuntimeError) as error:
+        world.rolls_out(*[LIVE] * 1000)
+    assert str(error.value) == (
+        "shop-dev did not reach a steady state in time: waiting for the release in progress to end: no verified image "
+        "has run as worker"
+    )
 
 
 def test_settings_that_fail_fail_the_rollout_with_the_reason_of_ecs(world: World) -> None:

@@ -227,6 +227,10 @@ class Function:
         progress = self.processes.look(state, goal)
         if isinstance(progress, Live):
             self.align(self.finish(state, progress))
+            if goal.ordered and (new := added(state)):
+                # If the release failed, they would have no tasks, and nobody would hear of it.
+                names = ", ".join(new)
+                return Waiting(f"waiting for the release in progress to end: no verified image has run as {names}")
             if goal.image is not None and state.settings is not None:
                 self.table.update(lambda s: seen_live(s, state, goal))
             if goal.ordered:
@@ -375,6 +379,13 @@ class Function:
             answer.succeeded(f"{self.environment.environment}: {claim.image} is ready to be deployed", {})
 
         Release(self, job, prepared).run()
+
+
+def added(state: State) -> list[str]:
+    """The processes that no verified image has run as."""
+    if state.settings is None or state.verified is None:
+        return []
+    return [each.name for each in state.settings.processes if each.name not in state.verified.processes]
 
 
 def seen_live(now: State, before: State, goal: Goal) -> State:
