@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import hashlib
 import json
 import logging
 import runpy
@@ -393,11 +394,18 @@ def arn(type_: str, name: str) -> str:
     """The ARN of a resource. If its format is not known here, it is `service:region:account:type/name`."""
     service, _, rest = type_.removeprefix("aws:").partition("/")
     form = ARNS.get(type_, f"{service}:{{in_region}}:{rest.partition(':')[0].lower()}/{{name}}")
-    return "arn:aws:" + form.format(in_region=f"{REGION}:{ACCOUNT}", account=ACCOUNT, name=name)
+    return "arn:aws:" + form.format(in_region=f"{REGION}:{ACCOUNT}", account=ACCOUNT, name=name, hex=hexadecimal(name))
+
+
+def hexadecimal(name: str) -> str:
+    """What the IDs of a resource have after their prefix: always the same for a name."""
+    return hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[:17]
 
 
 def id_of(type_: str, logical: str, outputs: Mapping[str, Any]) -> str:
     """The ID that the provider assigns, for types whose ID programs use."""
+    if type_ in PREFIXES:
+        return f"{PREFIXES[type_]}-{hexadecimal(logical)}"
     key = IDS.get(type_)
     return str(plain(outputs[key])) if key else f"{logical}-id"
 
@@ -407,6 +415,8 @@ def of_aws(type_: str, name: str, id: str | None, inputs: Mapping[str, Any]) -> 
     match type_:
         case "aws:ecr/repository:Repository":
             return {"repositoryUrl": repository_url(name), "registryId": ACCOUNT}
+        case "aws:route53/zone:Zone":
+            return {"zoneId": f"Z{hexadecimal(name).upper()}"}
         case "aws:lambda/function:Function":
             return {"lastModified": MADE["function"]}
         case "aws:dynamodb/table:Table":
@@ -465,6 +475,8 @@ ARNS = {
     "aws:cloudwatch/logGroup:LogGroup": "logs:{in_region}:log-group:{name}",
     "aws:codepipeline/pipeline:Pipeline": "codepipeline:{in_region}:{name}",
     "aws:ecs/taskDefinition:TaskDefinition": "ecs:{in_region}:task-definition/{name}:1",
+    "aws:efs/accessPoint:AccessPoint": "elasticfilesystem:{in_region}:access-point/fsap-{hex}",
+    "aws:efs/fileSystem:FileSystem": "elasticfilesystem:{in_region}:file-system/fs-{hex}",
     "aws:iam/instanceProfile:InstanceProfile": "iam::{account}:instance-profile/{name}",
     "aws:iam/policy:Policy": "iam::{account}:policy/{name}",
     "aws:iam/role:Role": "iam::{account}:role/{name}",
@@ -476,12 +488,16 @@ ARNS = {
     "aws:s3/bucket:Bucket": "s3:::{name}",
     "aws:scheduler/schedule:Schedule": "scheduler:{in_region}:schedule/default/{name}",
     "aws:secretsmanager/secret:Secret": "secretsmanager:{in_region}:secret:{name}-AbCdEf",
+    "aws:servicediscovery/httpNamespace:HttpNamespace": "servicediscovery:{in_region}:namespace/ns-{hex}",
+    "aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace": "servicediscovery:{in_region}:namespace/ns-{hex}",
+    "aws:wafv2/webAcl:WebAcl": "wafv2:{in_region}:regional/webacl/{name}/{hex}",
     "aws:sfn/stateMachine:StateMachine": "states:{in_region}:stateMachine:{name}",
     "aws:ssm/parameter:Parameter": "ssm:{in_region}:parameter{name}",
 }
 
 IDS = {
     "aws:ecs/cluster:Cluster": "arn",
+    "aws:route53/zone:Zone": "zoneId",
     "aws:iam/policy:Policy": "arn",
     "aws:iam/role:Role": "name",
     "aws:s3/bucket:Bucket": "bucket",
@@ -490,6 +506,17 @@ IDS = {
     "aws:sqs/queue:Queue": "url",
 }
 """The output that is the ID."""
+
+PREFIXES = {
+    "aws:ec2/securityGroup:SecurityGroup": "sg",
+    "aws:ec2/subnet:Subnet": "subnet",
+    "aws:ec2/vpc:Vpc": "vpc",
+    "aws:efs/accessPoint:AccessPoint": "fsap",
+    "aws:efs/fileSystem:FileSystem": "fs",
+    "aws:servicediscovery/httpNamespace:HttpNamespace": "ns",
+    "aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace": "ns",
+}
+"""What IDs begin with that the components check."""
 
 MADE = {"function": "2026-01-01T00:00:00.000+0000", "table": "2026-01-01T00:00:00.000"}
 """When each function was last modified, and the label of each table's stream, which is its creation time."""

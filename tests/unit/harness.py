@@ -124,6 +124,11 @@ def granted(statements: Iterable[Mapping[str, Any]]) -> set[str]:
     }
 
 
+def sg(name: str) -> str:
+    """The ID of a security group."""
+    return testing.id_of("aws:ec2/securityGroup:SecurityGroup", name, {})
+
+
 def several(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 

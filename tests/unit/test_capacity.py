@@ -14,7 +14,18 @@ from slipway.release.function.reconcile import capacity_of
 from slipway.service.args import ServiceSettings
 from slipway.service.capacity import Capacity
 from unit.examples import service, service_args
-from unit.harness import Resource, deploy, deploy_stack_file, granted, named, of_type, only, refuse_stack_file, rights
+from unit.harness import (
+    Resource,
+    deploy,
+    deploy_stack_file,
+    granted,
+    named,
+    of_type,
+    only,
+    refuse_stack_file,
+    rights,
+    sg,
+)
 from unit.releases import SETTINGS
 
 SERVICE = "aws:ecs/service:Service"
@@ -223,7 +234,7 @@ def test_a_new_cluster_makes_a_provider_of_managed_instances_with_roles_of_its_o
                 "ec2InstanceProfileArn": "arn:aws:iam::123456789012:instance-profile/storefront-dev-instance",
                 "networkConfiguration": {
                     "subnets": subnets,
-                    "securityGroups": ["storefront-dev-instances-id"],
+                    "securityGroups": [sg("storefront-dev-instances")],
                 },
             },
         },
@@ -261,7 +272,7 @@ def test_the_roles_of_managed_instances_have_what_aws_documents_and_pass_one_rol
         [{"Effect": "Allow", "Action": "iam:PassRole", "Resource": passed, "Condition": when}]
     )
     inbound = of_type(made, "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
-    assert [each for each in inbound if each.inputs["securityGroupId"] == "storefront-dev-instances-id"] == []
+    assert [each for each in inbound if each.inputs["securityGroupId"] == sg("storefront-dev-instances")] == []
 
 
 def test_the_types_of_managed_instances_may_be_listed() -> None:

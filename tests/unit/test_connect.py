@@ -17,7 +17,7 @@ from slipway.release.function.images import Images
 from slipway.release.function.reconcile import Names
 from slipway.service.args import ServiceSettings
 from unit.examples import load_balancer, service
-from unit.harness import Resource, deploy, deploy_stack_file, named, of_type, only, program, refuse_stack_file
+from unit.harness import Resource, deploy, deploy_stack_file, named, of_type, only, program, refuse_stack_file, sg
 from unit.releases import SETTINGS, KeptTable
 
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/1"
@@ -216,8 +216,8 @@ def test_only_the_clients_and_the_other_processes_may_connect() -> None:
     }
     admin = {"admin": Process(command=["admin"], port=3000, paths=["/admin"])}
     assert opened(made(processes={**WORKER, **admin})) == {
-        "api-in-3000-from-itself": ("api-tasks-id", 3000),
-        "api-in-8080-from-itself": ("api-tasks-id", 8080),
+        "api-in-3000-from-itself": (sg("api-tasks"), 3000),
+        "api-in-8080-from-itself": (sg("api-tasks"), 8080),
     }
 
 

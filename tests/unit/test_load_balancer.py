@@ -5,7 +5,7 @@ import pytest
 from slipway import load_balancer as code
 from slipway.load_balancer import LoadBalancerSettings
 from unit.examples import load_balancer
-from unit.harness import Resource, deploy, named, of_type, only, resolved
+from unit.harness import Resource, deploy, named, of_type, only, resolved, sg
 
 BALANCER = "aws:lb/loadBalancer:LoadBalancer"
 LISTENER = "aws:lb/listener:Listener"
@@ -34,7 +34,7 @@ def test_the_load_balancer_drops_invalid_headers_and_is_internet_facing() -> Non
         "loadBalancerType": "application",
         "internal": False,
         "subnets": ["subnet-1", "subnet-2"],
-        "securityGroups": ["web-balancer-id"],
+        "securityGroups": [sg("web-balancer")],
         "enableDeletionProtection": False,
         "dropInvalidHeaderFields": True,
         "idleTimeout": 60,
@@ -51,7 +51,7 @@ def test_without_a_certificate_it_responds_to_plain_http_with_404() -> None:
         "protocol": "HTTP",
         "defaultActions": [NOTHING_HERE],
     }
-    assert clients(resources) == [("tcp", 80, 80, "0.0.0.0/0", "web-balancer-id")]
+    assert clients(resources) == [("tcp", 80, 80, "0.0.0.0/0", sg("web-balancer"))]
     outputs = only(resources, "slipway:index:LoadBalancer").outputs
     assert (outputs["url"], outputs["listener_arn"]) == (
         "http://web.elb.example",
@@ -91,10 +91,10 @@ def test_each_range_of_clients_may_connect_to_each_port_and_to_no_other() -> Non
         lambda: load_balancer("web", certificate_arn=CERTIFICATE, ingress_cidrs=["10.0.0.0/8", "192.0.2.0/24"])
     )
     assert sorted(clients(resources)) == [
-        ("tcp", 80, 80, "10.0.0.0/8", "web-balancer-id"),
-        ("tcp", 80, 80, "192.0.2.0/24", "web-balancer-id"),
-        ("tcp", 443, 443, "10.0.0.0/8", "web-balancer-id"),
-        ("tcp", 443, 443, "192.0.2.0/24", "web-balancer-id"),
+        ("tcp", 80, 80, "10.0.0.0/8", sg("web-balancer")),
+        ("tcp", 80, 80, "192.0.2.0/24", sg("web-balancer")),
+        ("tcp", 443, 443, "10.0.0.0/8", sg("web-balancer")),
+        ("tcp", 443, 443, "192.0.2.0/24", sg("web-balancer")),
     ]
 
 
@@ -124,7 +124,7 @@ def test_only_its_own_ranges_may_connect_to_the_test_listener() -> None:
     resources = deploy(lambda: load_balancer("web", test_listener=for_tests(ingress_cidrs=cidrs, port=8080)))
     assert {rule.name: rule.inputs for rule in of_type(resources, INGRESS)} == {
         name: {
-            "securityGroupId": "web-balancer-id",
+            "securityGroupId": sg("web-balancer"),
             "description": description,
             "ipProtocol": "tcp",
             "fromPort": port,

@@ -22,7 +22,7 @@ from slipway import (
 )
 from unit.costs import AS_OF, HOURS, PRICED_IN, PRICES, TRAFFIC, monthly
 from unit.examples import service
-from unit.harness import ROOT, Resource, deploy, deploy_stack_file, named, of_type, only
+from unit.harness import ROOT, Resource, deploy, deploy_stack_file, named, of_type, only, sg
 
 SERVICE = "aws:ecs/service:Service"
 EVERY_PART: dict[str, Any] = {
@@ -181,7 +181,7 @@ def test_endpoints_are_in_the_private_subnets_and_take_https_from_the_vpc_only()
         "serviceName": f"{REGION}.ecr.api",
         "vpcEndpointType": "Interface",
         "subnetIds": ["subnet-3"],
-        "securityGroupIds": ["storefront-dev-endpoints-id"],
+        "securityGroupIds": [sg("storefront-dev-endpoints")],
         "privateDnsEnabled": True,
     }
     # The mocks show no route tables.
@@ -192,7 +192,7 @@ def test_endpoints_are_in_the_private_subnets_and_take_https_from_the_vpc_only()
         "routeTableIds": [],
     }
     assert named(made, "storefront-dev-endpoints-in").inputs == {
-        "securityGroupId": "storefront-dev-endpoints-id",
+        "securityGroupId": sg("storefront-dev-endpoints"),
         "description": "The VPC",
         "ipProtocol": "tcp",
         "fromPort": 443,

@@ -44,6 +44,7 @@ from unit.harness import (
     resolved,
     rights,
     run,
+    sg,
     statements,
     trusted,
 )
@@ -801,7 +802,7 @@ def test_tests_can_run_in_the_services_subnets_and_security_group() -> None:
     assert of_tests(resources).inputs["vpcConfig"] == {
         "vpcId": "vpc-1",
         "subnets": ["subnet-3", "subnet-4"],
-        "securityGroupIds": ["web-dev-tasks-id"],
+        "securityGroupIds": [sg("web-dev-tasks")],
     }
 
 

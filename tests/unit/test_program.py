@@ -21,7 +21,7 @@ from slipway.release.function.state import StateTable
 from standin.iam import has_resources
 from unit import schema, shapes
 from unit.examples import UUID
-from unit.harness import Resource, deploy, deploy_stack_file, main, named, of_type, only, program, stack_file
+from unit.harness import Resource, deploy, deploy_stack_file, main, named, of_type, only, program, sg, stack_file
 from unit.names import misfits
 
 STACKS = ("dev", "prod")
@@ -570,7 +570,7 @@ def test_codedeploy_and_ecs_accept_what_the_function_prepares(environment: str) 
                         "NetworkConfiguration": {
                             "AwsvpcConfiguration": {
                                 "Subnets": ["subnet-3"],
-                                "SecurityGroups": [f"{name}-tasks-id"],
+                                "SecurityGroups": [sg(f"{name}-tasks")],
                                 "AssignPublicIp": "DISABLED",
                             }
                         },

@@ -20,6 +20,7 @@ from unit.harness import (
     only,
     resolved,
     rights,
+    sg,
     trusted,
 )
 
@@ -201,7 +202,7 @@ def test_the_function_reads_the_settings_that_pulumi_sends() -> None:
         maximum=4,
         deadline_minutes=10,
         subnets=["subnet-3", "subnet-4"],
-        security_groups=["api-tasks-id"],
+        security_groups=[sg("api-tasks")],
         load_balancers=[{"targetGroupArn": GROUPS[0], "containerName": "app", "containerPort": 8080}],
         target_groups=GROUPS,
         deployment={
@@ -235,7 +236,7 @@ def test_the_function_reads_the_settings_of_a_strategy_that_shifts_traffic() -> 
         maximum=2,
         deadline_minutes=10 + 10 + 10 + 5,
         subnets=["subnet-3", "subnet-4"],
-        security_groups=["api-tasks-id"],
+        security_groups=[sg("api-tasks")],
         load_balancers=[{**balanced, "advancedConfiguration": advanced}],
         target_groups=GROUPS,
         deployment={

@@ -27,7 +27,7 @@ from slipway import (
 from slipway.service.args import ServiceSettings, process_settings
 from slipway.strategies import Strategy
 from unit.examples import TEST_LISTENER, load_balancer, service, service_args
-from unit.harness import Resource, deploy, granted, named, of_type, only, resolved, rights, statements, trusted
+from unit.harness import Resource, deploy, granted, named, of_type, only, resolved, rights, sg, statements, trusted
 
 SERVICE = "aws:ecs/service:Service"
 TEMPLATE = "aws:ecs/taskDefinition:TaskDefinition"
@@ -110,7 +110,7 @@ def test_the_service_is_private_rolls_back_automatically_and_starts_no_tasks_bef
         "healthCheckGracePeriodSeconds": 60,
         "networkConfiguration": {
             "subnets": ["subnet-3", "subnet-4"],
-            "securityGroups": ["api-tasks-id"],
+            "securityGroups": [sg("api-tasks")],
             "assignPublicIp": False,
         },
         "loadBalancers": [{"targetGroupArn": GROUPS[0], "containerName": "app", "containerPort": 8080}],
@@ -421,11 +421,11 @@ def test_only_the_load_balancer_reaches_the_tasks_and_only_on_their_port() -> No
     resources = deployed(port=3000)
     assert named(resources, "api-tasks").inputs == {"description": "Tasks of api", "vpcId": "vpc-1"}
     into = of_type(resources, INGRESS)
-    assert {r.name: r.inputs for r in into if r.inputs["securityGroupId"] == "api-tasks-id"} == {
+    assert {r.name: r.inputs for r in into if r.inputs["securityGroupId"] == sg("api-tasks")} == {
         "api-in-3000": {
-            "securityGroupId": "api-tasks-id",
+            "securityGroupId": sg("api-tasks"),
             "description": "Load balancer",
-            "referencedSecurityGroupId": "given-api-balancer-id",
+            "referencedSecurityGroupId": sg("given-api-balancer"),
             "ipProtocol": "tcp",
             "fromPort": 3000,
             "toPort": 3000,
@@ -437,15 +437,15 @@ def test_the_load_balancer_reaches_the_tasks_and_the_tasks_reach_what_they_need(
     out = of_type(deployed(port=3000), EGRESS)
     assert {r.name: r.inputs for r in out} == {
         "api-from-balancer-3000": {
-            "securityGroupId": "given-api-balancer-id",
+            "securityGroupId": sg("given-api-balancer"),
             "description": "Tasks of api",
-            "referencedSecurityGroupId": "api-tasks-id",
+            "referencedSecurityGroupId": sg("api-tasks"),
             "ipProtocol": "tcp",
             "fromPort": 3000,
             "toPort": 3000,
         },
         "api-out": {
-            "securityGroupId": "api-tasks-id",
+            "securityGroupId": sg("api-tasks"),
             "description": "Anywhere",
             "ipProtocol": "-1",
             "cidrIpv4": "0.0.0.0/0",
@@ -1239,7 +1239,7 @@ def test_the_outputs_of_a_service() -> None:
         "subnet_ids": ["subnet-3", "subnet-4"],
         "log_group_name": "/ecs/api",
         "task_role_name": "api-task-role",
-        "security_group_id": "api-tasks-id",
+        "security_group_id": sg("api-tasks"),
         "release_function": "urn:pulumi:dev::storefront::slipway:index:Service$slipway:index:ReleaseFunction"
         "::api-release",
     }

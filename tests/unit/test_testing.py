@@ -16,9 +16,10 @@ import pulumi_aws as aws
 import pytest
 import slipway
 from pulumi.runtime import mocks
-from slipway import testing
+from slipway import Domain, EfsVolume, LoadBalancer, LoadBalancerArgs, ServiceConnect, testing
 from slipway.testing import Deployment, deploy
 from unit.example import blocks
+from unit.examples import service
 from unit.harness import ROOT
 from unit.test_contract import FORMS
 
@@ -322,3 +323,46 @@ def test_strings_are_built_from_outputs_in_one_way() -> None:
     folder = Path(slipway.__file__).parent
     texts = {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.py"))}
     assert [name for name, text in texts.items() if re.search(r"Output\.(concat|format)\(", text)] == []
+
+
+def test_ids_of_real_resources_have_the_form_that_the_components_check() -> None:
+    def program() -> None:
+        vpc, system = aws.ec2.Vpc("given"), aws.efs.FileSystem("given")
+        subnets = [aws.ec2.Subnet(f"given-{zone}", vpc_id=vpc.id) for zone in "ab"]
+        group = aws.ec2.SecurityGroup("given", vpc_id=vpc.id)
+        zone = aws.route53.Zone("given", name="example.com")
+        balancer = LoadBalancer(
+            "shop",
+            LoadBalancerArgs(
+                vpc_id=vpc.id,
+                subnet_ids=[each.id for each in subnets],
+                domain=Domain(names=["shop.example.com"], zone=zone.zone_id),
+                waf_acl_arn=aws.wafv2.WebAcl(
+                    "given",
+                    scope="REGIONAL",
+                    default_action={"allow": {}},
+                    visibility_config={
+                        "cloudwatch_metrics_enabled": False,
+                        "metric_name": "shop",
+                        "sampled_requests_enabled": False,
+                    },
+                ).arn,
+            ),
+        )
+        point = aws.efs.AccessPoint("given", file_system_id=system.id)
+        service(
+            "shop",
+            load_balancer=balancer,
+            service_connect=ServiceConnect(
+                namespace_arn=aws.servicediscovery.HttpNamespace("given", name="shop").arn,
+                clients={"other": group.id},
+            ),
+            volumes={
+                "data": EfsVolume(
+                    file_system_id=system.id, path="/data", access_point_id=point.id, security_group_id=group.id
+                )
+            },
+            writable_paths=["/tmp"],
+        )
+
+    assert len(testing.deploy(program).of_type("aws:ecs/service:Service")) == 1

@@ -6,12 +6,12 @@ from typing import Any
 
 import pulumi
 import pytest
-from slipway import Container, EfsDirectory, EfsVolume, Job, Migration, Process
+from slipway import Container, EfsDirectory, EfsVolume, Job, Migration, Process, testing
 from slipway.config.components import writable_paths
 from slipway.service.args import ServiceSettings
 from slipway.service.volumes import writable
 from unit.examples import service
-from unit.harness import Resource, deploy, granted, named, of_type, only, rights
+from unit.harness import Resource, deploy, granted, named, of_type, only, rights, sg
 
 TEMPLATES = ("api-template", "api-worker-template", "api-migration-template", "api-report-template")
 """Of a service with each kind of task."""
@@ -100,7 +100,7 @@ def test_the_build_checks_the_paths_of_all_stages_that_do_not_run_as_root(
 
 SYSTEM = "fs-0123456789abcdef0"
 POINT = "fsap-0123456789abcdef0"
-UPLOADS = "api-uploads-id"
+UPLOADS = testing.id_of("aws:efs/accessPoint:AccessPoint", "api-uploads", {})
 EFS = "arn:aws:elasticfilesystem:eu-west-1:123456789012"
 
 
@@ -178,7 +178,7 @@ def test_the_tasks_are_let_in_to_a_security_group_of_mount_targets_once() -> Non
     }
     assert rules["api-a-mount"] == {
         "securityGroupId": "sg-0a",
-        "referencedSecurityGroupId": "api-tasks-id",
+        "referencedSecurityGroupId": sg("api-tasks"),
         "ipProtocol": "tcp",
         "fromPort": 2049,
         "toPort": 2049,
