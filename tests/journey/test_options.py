@@ -38,9 +38,8 @@ def test_ecs_exec_beside_a_read_only_root_replaces_the_tasks_with_the_live_image
     ],
 )
 def test_another_protocol_reaches_a_running_service_with_the_live_image(stack: Make, strategy: dict[str, Any]) -> None:
-    dev = stack(config={"slipway:loadBalancer": {"certificateArn": CERTIFICATE}, "slipway:stages": [{}]})
-    dev.strategy(**strategy)
-    dev.workspace.up()
+    config = {"slipway:loadBalancer": {"certificateArn": CERTIFICATE}, "slipway:stages": [{"strategy": strategy}]}
+    dev = stack(config=config)
     dev.push()
     image = dev.image
     outcome = dev.up(protocolVersion="HTTP2")
