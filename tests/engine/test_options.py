@@ -21,7 +21,7 @@ def account(engine: Path) -> Iterator[World]:
         yield made
 
 
-OFTEN = 8
+OFTEN = 5
 """How many of the files .ci/run creates; most pairs of options are in the first ones."""
 NUMBERS = [pytest.param(n, marks=[] if n < OFTEN else pytest.mark.occasional) for n in range(len(packed()))]
 

@@ -233,6 +233,7 @@ def test_with_codedeploy_the_worker_is_released_after_web(stack: Make) -> None:
     assert migrations.started == [first.digest, bad.digest]
 
 
+@pytest.mark.occasional
 def test_with_codedeploy_a_worker_is_added_and_removed_and_web_stays(stack: Make) -> None:
     dev = stack(config={"slipway:stages": [{"strategy": {"codeDeployBlueGreen": {"terminationMinutes": 1}}}]})
     live = dev.push().digest

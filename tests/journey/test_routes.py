@@ -100,6 +100,7 @@ def test_a_route_of_a_running_service_comes_and_goes_and_its_own_port_loses_no_r
     assert dev.workspace.preview(refresh=True).changes == []
 
 
+@pytest.mark.occasional
 def test_a_route_can_be_renamed_and_moved_to_another_port(stack: Make) -> None:
     dev = made_with(stack, STRATEGIES[1], routes={"admin": ADMIN})
     live = dev.push().digest

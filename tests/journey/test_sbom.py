@@ -96,6 +96,7 @@ def test_a_generator_that_makes_no_sbom_fails_the_build_with_its_name(builds: Ac
     assert run.last_line == f"slipway: the SBOM could not be made with {broken.generator}: the error is above."
 
 
+@pytest.mark.occasional
 def test_a_part_that_cannot_be_uploaded_fails_the_build_and_a_retry_attaches_the_sbom(
     builds: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

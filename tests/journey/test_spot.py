@@ -42,6 +42,7 @@ def test_a_spot_task_that_is_taken_back_during_a_rollout_delays_the_release_and_
     assert dev.workspace.preview(refresh=True).changes == []
 
 
+@pytest.mark.occasional
 @pytest.mark.rule("R4")
 def test_spot_tasks_that_are_taken_back_do_not_count_as_failures_where_no_circuit_breaker_of_ecs_watches(
     stack: Make,

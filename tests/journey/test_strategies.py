@@ -292,6 +292,7 @@ def test_after_a_rollback_by_codedeploy_the_next_up_deploys_the_verified_image_w
     assert dev.state("claim")["phase"] == "failed"
 
 
+@pytest.mark.occasional
 def test_an_up_during_a_rollback_by_codedeploy_deploys_the_verified_image_with_the_new_settings(stack: Make) -> None:
     dev = made_with(stack, codeDeployBlueGreen={"terminationMinutes": 5})
     good = dev.push()
