@@ -262,10 +262,12 @@ def _later(hint: Any, value: Any, path: str, marks: Sequence[Must]) -> Any:
     It is the same one each time, as long as the field is: several fields with one Output have one value.
     """
     output = pulumi.Output.from_input(value)
-    known_by_field: dict[tuple[str, str], Any] = (
+    known_by_checks: dict[tuple[str, ...], Any] = (
         vars(value).setdefault("_slipway_checked", {}) if isinstance(value, pulumi.Output) else {}
     )
-    if (found := known_by_field.get((repr(hint), path))) is not None:
+    # Fields of two classes may have one name and type, and other rules.
+    checks = (repr(hint), path, *(mark.text for mark in marks))
+    if (found := known_by_checks.get(checks)) is not None:
         return found
 
     def wrong(known: Any, found: _Found) -> Any:
@@ -285,7 +287,7 @@ def _later(hint: Any, value: Any, path: str, marks: Sequence[Must]) -> Any:
             return is_secret.apply(lambda secret: fail(known, secret))
         return checked
 
-    checked = known_by_field[repr(hint), path] = output.apply(look)
+    checked = known_by_checks[checks] = output.apply(look)
     return checked
 
 

@@ -494,3 +494,27 @@ def test_a_field_that_accepts_an_output_fails_later_with_the_same_message(kind: 
     with pytest.raises(Exception) as error:
         deploy(program)
     assert str(error.value).split(", got ")[0] == message.split(", got ")[0]
+
+
+def test_one_output_in_two_fields_with_one_name_has_to_hold_to_the_rules_of_each() -> None:
+    def fails() -> Any:
+        name = pulumi.Output.from_input("a b")
+        Tall(name=name)
+        return Wide(name=name).name
+
+    @dataclass(frozen=True)
+    class Tall:
+        name: Annotated[pulumi.Input[str], match(r"[a-z ]+", "be letters", "a b")]
+
+        def __post_init__(self) -> None:
+            check(self)
+
+    @dataclass(frozen=True)
+    class Wide:
+        name: Annotated[pulumi.Input[str], match(r"[a-z]+", "be one word", "a")]
+
+        def __post_init__(self) -> None:
+            check(self)
+
+    with pytest.raises(pulumi.RunError, match="name must be one word"):
+        resolved(fails)

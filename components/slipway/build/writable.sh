@@ -50,7 +50,7 @@ name=${user%%:*} group=
 case $user in *:*) group=${user#*:} ;; esac
 ids=$(of_image etc/passwd | awk -F: -v name="$name" '$1 == name || $3 == name {print $1, $3, $4; exit}')
 read -r called uid gid <<<"${ids:-$name $name 0}"
-groups=$(of_image etc/group | awk -F: -v gid="$gid" -v given="$group" -v name="$called" '
+groups=$(of_image etc/group | awk -F: -v given="$group" -v name="$called" '
   given != "" { if ($1 == given) print $3; next }
   ("," $4 ",") ~ ("," name ",") { print $3 }')
 [ -n "$group" ] && groups="$groups $group" || groups="$groups $gid"
